@@ -1,0 +1,41 @@
+"""sftlab: a lab for supervised fine-tuning of pretrained networks.
+
+    import sftlab as sft
+    data = sft.load("solar", size=160)
+    model = sft.replace_head(sft.backbone("efficientnet_lite0"), data.classes)
+    sft.fit(model, data, sft.linear_probe(model))
+    sft.evaluate(model, data.test)
+"""
+
+from importlib import import_module
+from typing import Any
+
+from sftlab import cache, losses, monitors, profiles, records, schedules, surgery
+from sftlab.backbones import Input, backbone, backbones, stages
+from sftlab.data import from_arrays, from_dataset, load
+from sftlab.evaluation import evaluate
+from sftlab.losses import cross_entropy
+from sftlab.lr_finder import LRFinder, find_lr
+from sftlab.profiles import apply, full, last_k, layer_decay, linear_probe, param_groups, surgical
+from sftlab.records import Epoch, History, Interval, Result, Step
+from sftlab.saving import export, load_model, predict, save
+from sftlab.schedules import constant, cosine, linear, piecewise, warmup_cosine
+from sftlab.surgery import card, fingerprint, frozen_prefix, replace_head, summary, train_mode
+from sftlab.training import fit, steps, train
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Epoch", "History", "Input", "Interval", "LRFinder", "Result", "Step", "apply", "backbone", "backbones", "cache",
+    "card", "constant", "cosine", "cross_entropy", "evaluate", "export", "find_lr", "fingerprint", "fit", "from_arrays",
+    "from_dataset", "frozen_prefix", "full", "last_k", "layer_decay", "linear", "linear_probe", "load", "load_model",
+    "losses", "monitors", "param_groups", "piecewise", "predict", "profiles", "records", "replace_head", "save",
+    "schedules", "stages", "steps", "summary", "surgery", "surgical", "train", "train_mode", "warmup_cosine",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """Load the rooms that draw or run notebooks when they are first named: they bring heavy libraries along."""
+    if name in ("plot", "style", "widgets", "explain", "experiments"):
+        return import_module(f"sftlab.{name}")
+    raise AttributeError(f"module 'sftlab' has no attribute {name!r}")

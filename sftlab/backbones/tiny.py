@@ -1,0 +1,43 @@
+"""`tiny`: a network of 6,000 parameters with everything that makes real ones hard, for tests and examples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from sftlab.backbones.meta import Source, read_weights
+from sftlab.backbones.staging import stages
+
+
+class Tiny(nn.Module):
+    """Two strided convolution stages with BatchNorm, a pool, dropout and a head; nothing pretrained about it."""
+
+    def __init__(self, drop_rate: float = 0.0, classes: int = 10) -> None:
+        super().__init__()
+        self.conv, self.norm, self.act = nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU()
+        self.layer1 = nn.Sequential(nn.Conv2d(8, 16, 3, 2, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU())
+        self.layer2 = nn.Sequential(nn.Conv2d(16, 32, 3, 2, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU())
+        self.pool, self.dropout = nn.AdaptiveAvgPool2d(1), nn.Dropout(drop_rate)
+        self.fc = nn.Linear(32, classes)
+
+    def forward(self, x: Any) -> Any:
+        """Return logits, N×classes."""
+        x = self.layer2(self.layer1(self.act(self.norm(self.conv(x)))))
+        return self.fc(self.dropout(self.pool(x).flatten(1)))
+
+
+def build(name: str, weights: str | Path | None, **options: Any) -> nn.Sequential:
+    """Build the staged tiny network; "default" and None both mean a random start."""
+    model = Tiny(**options)
+    facts = {"name": name, "weights": "random start", "size": 16, "options": options}
+    if weights not in (None, "default"):
+        model.load_state_dict(read_weights(weights))  # type: ignore[arg-type]
+        facts["weights"] = Path(weights).name  # type: ignore[arg-type]
+    dropout = {"dropout": ["dropout"]} if options.get("drop_rate") else {}
+    table = {
+        "stem": ["conv", "norm", "act"], "layer1": ["layer1"], "layer2": ["layer2"],
+        "pool": ["pool", nn.Flatten(1)], **dropout, "head": ["fc"],
+    }  # fmt: skip
+    return stages(model, table, source=Source((0.5,) * 3, (0.5,) * 3, facts))

@@ -1,0 +1,60 @@
+"""Augmentation works on uint8 batches and changes only what keeps the label.
+
+An augmentation is a function (N×C×H×W uint8, generator) → the same shape and dtype. It reaches train alone: only
+`Split.batches(augment=…)` calls it, and `fit` passes it for the training split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Augment = Callable[[Tensor, torch.Generator], Tensor]
+
+
+def flip(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Mirror each image left-right with probability ½."""
+    chosen = torch.rand(len(x), generator=generator) < 0.5
+    return torch.where(chosen[:, None, None, None], x.flip(-1), x)
+
+
+def turn(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Mirror and turn each image into one of its eight symmetric views (square images; no up or down in them)."""
+    x = flip(x, generator)
+    quarter = torch.randint(4, (len(x),), generator=generator)
+    return torch.stack([torch.rot90(image, int(k), (-2, -1)) for image, k in zip(x, quarter, strict=True)])
+
+
+def shift(pixels: int) -> Augment:
+    """Return an augmentation that moves each image by up to `pixels` in both directions, edges repeated."""
+
+    def moved(x: Tensor, generator: torch.Generator) -> Tensor:
+        padded = torch.nn.functional.pad(x.float(), (pixels,) * 4, mode="replicate").to(x.dtype)
+        h, w = x.shape[-2:]
+        offsets = torch.randint(2 * pixels + 1, (len(x), 2), generator=generator).tolist()
+        return torch.stack([image[:, i : i + h, j : j + w] for image, (i, j) in zip(padded, offsets, strict=True)])
+
+    return moved
+
+
+def brightness(strength: float) -> Augment:
+    """Return an augmentation that scales each image's brightness by a factor in [1 − strength, 1 + strength]."""
+
+    def scaled(x: Tensor, generator: torch.Generator) -> Tensor:
+        factor = 1 + strength * (2 * torch.rand(len(x), 1, 1, 1, generator=generator) - 1)
+        return (x.float() * factor).round().clamp(0, 255).to(x.dtype)
+
+    return scaled
+
+
+def chain(*augments: Augment) -> Augment:
+    """Return one augmentation that applies several in order."""
+
+    def chained(x: Tensor, generator: torch.Generator) -> Tensor:
+        for augment in augments:
+            x = augment(x, generator)
+        return x
+
+    return chained

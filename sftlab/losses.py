@@ -1,0 +1,68 @@
+"""What is minimised: (logits, targets) → scalar.
+
+H(p, q) = −Σ p(x) log q(x), x runs over the classes, p is the target distribution and q the model's answer.
+A class number is the special case of a p with a single 1; so there is one loss, not three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+NO_LABEL = -100
+
+
+def cross_entropy(logits: Any, targets: Any, *, smoothing: float = 0.0, weight: Tensor | None = None) -> Tensor:
+    """Return the mean of H(p, q) over the images of a batch, in nats.
+
+    logits: N×C, or {task: N×C}. targets: N class numbers (−100: no label), N×C probabilities, or {task: …} with the
+    same tasks; the losses of several tasks add up. smoothing: share of p that is spread evenly over the classes
+    (Szegedy et al., 2016). weight: C class weights; the mean is then weighted, as in torch.
+
+    >>> cross_entropy(torch.tensor([[0.0, 0.0]]), torch.tensor([1]))
+    tensor(0.6931)
+    """
+    if isinstance(logits, Mapping):
+        if not isinstance(targets, Mapping) or set(targets) != set(logits):
+            named = ", ".join(targets) if isinstance(targets, Mapping) else type(targets).__name__
+            raise ValueError(f"the model answers {', '.join(logits)}; the targets name {named}")
+        losses = [cross_entropy(logits[k], targets[k], smoothing=smoothing, weight=weight) for k in logits]
+        return torch.stack(losses).sum()
+    p, labelled = target_distribution(targets, logits.shape[1])
+    p = (1 - smoothing) * p + smoothing / p.shape[1] * labelled[:, None]
+    share = p if weight is None else p * weight
+    h = -(share * F.log_softmax(logits, dim=1)).sum(dim=1)
+    if weight is None:
+        return h.sum() / labelled.sum().clamp(min=1)
+    # torch divides by the weights of the labels for class numbers, and by n for probabilities
+    hard = targets.ndim == 1
+    total = weight[targets.clamp(min=0)][labelled].sum() if hard else labelled.sum()
+    return h.sum() / total.clamp(min=torch.finfo(h.dtype).tiny)
+
+
+def target_distribution(targets: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """Return p (N×C, rows of zeros where there is no label) and which images have a label (N booleans)."""
+    if targets.ndim == 2:
+        if targets.shape[1] != classes:
+            raise ValueError(f"targets give {targets.shape[1]} probabilities an image, the head has {classes} classes")
+        return targets.float(), torch.ones(len(targets), dtype=torch.bool, device=targets.device)
+    labelled = targets != NO_LABEL
+    if bool((targets[labelled] >= classes).any() or (targets[labelled] < 0).any()):
+        bad = targets[labelled & ((targets >= classes) | (targets < 0))][0].item()
+        raise ValueError(f"label {bad} is outside 0…{classes - 1}: the head has {classes} classes. Replace the head first.")
+    p = F.one_hot(targets.clamp(min=0), classes).float()
+    return p * labelled[:, None], labelled
+
+
+def correct(logits: Any, targets: Any) -> tuple[int, int]:
+    """Return (correct, labelled) over a batch; several tasks are counted together."""
+    if isinstance(logits, Mapping):
+        pairs = [correct(logits[k], targets[k]) for k in logits]
+        return sum(c for c, _ in pairs), sum(n for _, n in pairs)
+    hard = targets.argmax(dim=1) if targets.ndim == 2 else targets
+    labelled = hard != NO_LABEL
+    return int((logits.argmax(dim=1) == hard)[labelled].sum()), int(labelled.sum())

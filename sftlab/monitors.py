@@ -1,0 +1,227 @@
+"""Monitors are generators around a training stream: they pass every record through and act on what they see.
+
+    stream = early_stop(keep_best(train_epochs(…), model), patience=3)
+
+Each closes the stream it wraps, so leaving the outermost one (`break`, an error, Stop) ends them all, innermost last.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sftlab.records import Epoch, Step, from_dict, to_dict
+
+Record = Step | Epoch
+Stream = Iterator[Record]
+
+
+@dataclass
+class Best:
+    """The best weights so far, by value: a copy, so that "best" can never turn into "last"."""
+
+    value: float = math.inf
+    epoch: int | None = None
+    state: dict[str, Tensor] | None = None
+
+
+def keep_best(stream: Stream, model: nn.Module, best: Best | None = None) -> Stream:
+    """Remember the weights at the lowest validation loss and put them back when the stream ends, however it ends.
+
+    Before the first epoch is over there is nothing to choose between: weights then stay as they are, unless they
+    have diverged, when the ones from the start come back.
+    """
+    best = best if best is not None else Best()
+    start = _copy(model)
+    # a stream that is not over has no first epoch yet, so nothing to compare
+    try:
+        with closing(stream):  # type: ignore[type-var]
+            for record in stream:
+                if isinstance(record, Epoch) and record.valid_loss < best.value:
+                    best.value, best.epoch, best.state = record.valid_loss, record.epoch, _copy(model)
+                yield record
+    finally:
+        if best.state is not None:
+            _restore(model, best.state)
+        elif not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
+            _restore(model, start)
+
+
+def _copy(model: nn.Module) -> dict[str, Tensor]:
+    """Copy what training can change: parameters that learn, and every buffer."""
+    learns = {name for name, p in model.named_parameters() if p.requires_grad}
+    buffers = {name for name, _ in model.named_buffers()}
+    return {k: v.detach().clone() for k, v in model.state_dict().items() if k in learns or k in buffers}
+
+
+def _restore(model: nn.Module, state: dict[str, Tensor]) -> None:
+    current = model.state_dict()
+    with torch.no_grad():
+        for name, value in state.items():
+            current[name].copy_(value)
+
+
+def early_stop(stream: Stream, patience: int, min_delta: float = 0.0) -> Stream:
+    """End the stream after `patience` epochs in a row without a validation loss lower by more than `min_delta`."""
+    if patience < 1:
+        raise ValueError(f"patience={patience}: at least one epoch")
+    best, waited = math.inf, 0
+    with closing(stream):  # type: ignore[type-var]
+        for record in stream:
+            yield record
+            if isinstance(record, Epoch):
+                better = record.valid_loss < best - min_delta
+                best, waited = (record.valid_loss, 0) if better else (best, waited + 1)
+                if waited >= patience:
+                    return
+
+
+def stop_on(stream: Stream, event: threading.Event) -> Stream:
+    """End the stream within one step after the event is set: what a Stop button does."""
+    with closing(stream):  # type: ignore[type-var]
+        for record in stream:
+            yield record
+            if event.is_set():
+                return
+
+
+class Diverged(RuntimeError):
+    """The loss is no longer a number: the learning rate is too high for this network and these images."""
+
+
+def watch_divergence(stream: Stream) -> Stream:
+    """Pass the first record whose loss is not finite, then raise Diverged."""
+    with closing(stream):  # type: ignore[type-var]
+        for record in stream:
+            yield record
+            if isinstance(record, Step) and not math.isfinite(record.loss):
+                rates = [rate for rate in record.rates.values() if rate > 0]
+                raise Diverged(
+                    f"the run diverged at step {record.step}: loss {record.loss} at a learning rate of "
+                    f"{max(rates, default=0.0):.2g}. Try a tenth of it, or find_lr(model, data, profile)."
+                )
+
+
+@dataclass
+class Checkpoint:
+    """All that a killed run needs to go on as if nothing had happened."""
+
+    step: int
+    epoch: int
+    records: list[Record]
+    model: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    rng: Tensor
+    best: Best
+    settings: dict[str, Any]
+
+
+def checkpoint(
+    stream: Stream, path: str | Path, model: nn.Module, optimizer: torch.optim.Optimizer, *, best: Best | None = None,
+    settings: dict[str, Any] | None = None, past: list[Record] | None = None, every_seconds: float = 0.0,
+) -> Stream:  # fmt: skip
+    """Write a checkpoint after steps and epochs, whole or not at all, at most every `every_seconds`.
+
+    Wrap it *inside* `keep_best`'s generator so that the weights on disk are the ones being trained, and share `best`.
+    """
+    path, records, last = Path(path), list(past or []), -math.inf
+    best = best if best is not None else Best()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with closing(stream):  # type: ignore[type-var]
+        for record in stream:
+            records.append(record)
+            yield record
+            if time.monotonic() - last >= every_seconds or isinstance(record, Epoch):
+                last = time.monotonic()
+                _write(path, Checkpoint(records[-1].step, record.epoch, records, _copy(model), by_name(optimizer),
+                                        torch.get_rng_state(), best, dict(settings or {})))  # fmt: skip
+
+
+def _write(path: Path, c: Checkpoint) -> None:
+    data = {**vars(c), "records": to_dict(c.records), "best": vars(c.best)}
+    partial = path.with_name(path.name + ".partial")
+    torch.save(data, partial)
+    os.replace(partial, path)
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint (tensors and plain data only). Raises ValueError for a file that is none."""
+    try:
+        data = torch.load(path, map_location="cpu", weights_only=True)
+        return Checkpoint(**{**data, "records": from_dict(data["records"]), "best": Best(**data["best"])})
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise ValueError(f"{path} is not a checkpoint of this lab ({type(error).__name__}); delete it to start again") from None
+
+
+def by_name(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Return the optimizer's state keyed by group name, so that it survives another set of groups."""
+    state = optimizer.state_dict()
+    return {g["name"]: {i: state["state"][p] for i, p in enumerate(g["params"]) if p in state["state"]} for g in state["param_groups"]}
+
+
+def load_by_name(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
+    """Put back what `by_name` returned; groups are matched by name. Raises ValueError if they differ."""
+    names = [g["name"] for g in optimizer.param_groups]
+    if set(saved) != set(names):
+        raise ValueError(f"the checkpoint's optimizer knows {', '.join(saved)}; this run trains {', '.join(names)}")
+    state = optimizer.state_dict()
+    for group in state["param_groups"]:
+        state["state"] |= {group["params"][i]: value for i, value in saved[group["name"]].items()}
+    optimizer.load_state_dict(state)
+
+
+def seeded(stream: Stream, seed: int, state: Tensor | None = None) -> Stream:
+    """Run the stream on a random generator of its own: dropout is a function of the seed, whatever the caller draws.
+
+    The global generator is swapped in for each record and swapped out again before the caller sees it.
+    """
+    own = state if state is not None else torch.Generator().manual_seed(seed).get_state()
+    with closing(stream):  # type: ignore[type-var]
+        while True:
+            outer = torch.get_rng_state()
+            torch.set_rng_state(own)
+            try:
+                record = next(stream)
+            except StopIteration:
+                return
+            finally:
+                own = torch.get_rng_state()
+                torch.set_rng_state(outer)
+            yield record
+
+
+_running = threading.Lock()
+_owner: list[int] = []
+
+
+def one_at_a_time(stream: Stream) -> Stream:
+    """Let one run train at a time in this process; a second thread waits, a second stream in one thread is refused.
+
+    Two runs would share the cores and the random generator: both would be slower and neither would be reproducible.
+    """
+    if _running.locked() and _owner == [threading.get_ident()]:
+        raise RuntimeError("another training stream is still open in this thread; finish it, or call its close(), first")
+    with _running:
+        _owner[:] = [threading.get_ident()]
+        try:
+            with closing(stream):  # type: ignore[type-var]
+                yield from stream
+        finally:
+            _owner.clear()
+
+
+def is_running() -> bool:
+    """Tell whether a run is training right now: a second panel then says that it waits."""
+    return _running.locked()

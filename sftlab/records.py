@@ -1,0 +1,210 @@
+"""What a run produced, as plain dataclasses that save as JSON and load back.
+
+`Step` and `Epoch` are what a training stream yields; `History` collects them; `Result` is one evaluation.
+Reports, plots, sweeps and paired tests read these records and nothing else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimizer update: its number (from 1), its epoch (from 1), mean loss, images and rates used."""
+
+    step: int
+    epoch: int
+    loss: float
+    images: int
+    rates: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One pass over the training images. Losses are means per image; accuracy is correct / n."""
+
+    epoch: int
+    step: int
+    train_loss: float
+    valid_loss: float
+    valid_accuracy: float
+    seconds: float
+
+
+@dataclass
+class History:
+    """The curves of one or more runs: `a + b` is `a` continued by `b`, epochs and steps counted on.
+
+    `runs` holds the settings of each run; `stopped` says why each one ended
+    ("finished", "early stop" or "diverged"); `best` is the epoch whose weights the last run kept.
+    """
+
+    steps: list[Step] = field(default_factory=list)
+    epochs: list[Epoch] = field(default_factory=list)
+    runs: list[dict[str, Any]] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)
+    best: int | None = None
+
+    def __add__(self, other: History) -> History:
+        step = self.steps[-1].step if self.steps else 0
+        epoch = self.epochs[-1].epoch if self.epochs else 0
+        return History(
+            self.steps + [dataclasses.replace(s, step=s.step + step, epoch=s.epoch + epoch) for s in other.steps],
+            self.epochs + [dataclasses.replace(e, step=e.step + step, epoch=e.epoch + epoch) for e in other.epochs],
+            self.runs + other.runs,
+            self.stopped + other.stopped,
+            None if other.best is None else other.best + epoch,
+        )
+
+    def __repr__(self) -> str:
+        if not self.epochs:
+            return "History(no epoch finished)"
+        last = self.epochs[-1]
+        kept = f", weights of epoch {self.best} kept" if self.best is not None else ""
+        return (
+            f"History({len(self.epochs)} epochs, {len(self.steps)} steps, {self.stopped[-1] if self.stopped else 'open'}{kept}; "
+            f"valid loss {last.valid_loss:.3f}, valid accuracy {last.valid_accuracy:.3f})"
+        )
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A number and the interval it lies in with the given confidence; `method` names how it was found."""
+
+    value: float
+    low: float
+    high: float
+    method: str = "Wilson"
+    confidence: float = 0.95
+
+    def __format__(self, spec: str) -> str:
+        spec = spec or ".3f"
+        return f"{self.value:{spec}} ({self.low:{spec}}–{self.high:{spec}})"
+
+    def __str__(self) -> str:
+        return f"{self}"
+
+    def __contains__(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
+
+@dataclass
+class Result:
+    """One evaluation: each image's hash, target and probabilities, and the metrics made of them.
+
+    `targets` has n class numbers (−100: no label), `probabilities` n × classes. `metrics` maps a name to an
+    Interval; `per_class` maps a class to its precision, recall and F1. `confusion[i][j]` counts images of class i
+    that were called j. `evaluations` says how often this process evaluated a model on these very images.
+    """
+
+    split: str
+    classes: list[str]
+    hashes: list[str]
+    targets: list[int]
+    probabilities: list[list[float]]
+    metrics: dict[str, Interval]
+    per_class: dict[str, dict[str, Interval]]
+    confusion: list[list[int]]
+    majority: float
+    evaluations: int
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def n(self) -> int:
+        """Number of images that have a label."""
+        return sum(t >= 0 for t in self.targets)
+
+    @property
+    def accuracy(self) -> Interval:
+        """Correct / n with its Wilson interval."""
+        return self.metrics["accuracy"]
+
+    @property
+    def predictions(self) -> list[int]:
+        """The class with the highest probability, image by image."""
+        return [max(range(len(p)), key=p.__getitem__) for p in self.probabilities]
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.split}: {self.n} images, evaluated {self.evaluations} "
+            f"time{'s' if self.evaluations != 1 else ''} in this process",
+            f"{'accuracy':<18} {self.accuracy:.3f}   always '{self._majority_class()}' would give {self.majority:.3f}",
+        ]
+        lines += [f"{name.replace('_', ' '):<18} {m:.3f}" for name, m in self.metrics.items() if name != "accuracy"]
+        for name, row in self.per_class.items():
+            lines.append(f"{name:<18} " + "   ".join(f"{k} {v.value:.3f}" for k, v in row.items()))
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _majority_class(self) -> str:
+        rows = [sum(row) for row in self.confusion]
+        return self.classes[rows.index(max(rows))]
+
+
+KINDS: dict[str, type] = {kind.__name__: kind for kind in (Step, Epoch, History, Interval, Result)}
+
+
+def to_dict(record: Any) -> Any:
+    """Turn a record into JSON-ready data; each dataclass carries its name under "record"."""
+    if dataclasses.is_dataclass(record) and not isinstance(record, type):
+        fields = {f.name: to_dict(getattr(record, f.name)) for f in dataclasses.fields(record)}
+        return {"record": type(record).__name__, **fields}
+    if isinstance(record, dict):
+        return {str(k): to_dict(v) for k, v in record.items()}
+    if isinstance(record, (list, tuple)):
+        return [to_dict(v) for v in record]
+    if isinstance(record, float) and not math.isfinite(record):
+        return {"record": "float", "value": str(record)}  # JSON has no NaN and no infinity
+    return record
+
+
+def from_dict(data: Any) -> Any:
+    """Rebuild what `to_dict` wrote. Unknown fields are an error: a record is never half read."""
+    if isinstance(data, list):
+        return [from_dict(v) for v in data]
+    if not isinstance(data, dict):
+        return data
+    fields = {k: from_dict(v) for k, v in data.items() if k != "record"}
+    kind = data.get("record")
+    if kind is None:
+        return fields
+    if kind == "float":
+        return float(fields["value"])
+    if kind not in KINDS:
+        raise ValueError(f"a record of kind {kind!r} is unknown here; known are {', '.join(KINDS)}")
+    try:
+        return KINDS[kind](**fields)
+    except TypeError as error:
+        raise ValueError(f"this {kind} was written by another version of sftlab: {error}") from None
+
+
+def write(record: Any, path: str | Path) -> Path:
+    """Write a record (or a dict or list of records) as JSON, whole or not at all; return the path."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(to_dict(record), ensure_ascii=False, allow_nan=False), encoding="utf-8")
+    os.replace(partial, path)
+    return path
+
+
+def read(path: str | Path, kind: type[R] = object) -> R:  # type: ignore[assignment]
+    """Read what `write` wrote. Raises ValueError if the file holds no record, or one of another kind."""
+    try:
+        record = from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not a record: {error}") from None
+    if not isinstance(record, kind):
+        raise ValueError(f"{path} holds a {type(record).__name__}, not a {kind.__name__}")
+    return record

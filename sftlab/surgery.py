@@ -1,0 +1,234 @@
+"""A network is a list of named stages; surgery edits the list and returns a copy.
+
+Every function here takes an `nn.Sequential` whose children are stages. Where a model came from is kept in a plain
+dict, the *card*, because a slice of an `nn.Sequential` would drop any other attribute.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+# Parameter-free modules that compute the same function in train and in eval mode. An unknown one is taken to be
+# random: the frozen prefix then ends before it, which costs time and never a wrong feature.
+CONSTANT = (
+    nn.Identity, nn.Flatten, nn.Unflatten, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.AvgPool2d, nn.MaxPool2d,
+    nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Hardswish, nn.Sequential,
+)  # fmt: skip
+
+
+def card(model: nn.Module) -> dict[str, Any]:
+    """Return the model's card: name, weights, licence, classes, size. Empty for a slice or a stranger."""
+    return vars(model).get("card", {})
+
+
+def with_card(model: nn.Sequential, facts: Mapping[str, Any]) -> nn.Sequential:
+    """Write the card (a copy of `facts`) on `model` and return the same model."""
+    vars(model)["card"] = copy.deepcopy(dict(facts))
+    return model
+
+
+def stage_names(model: nn.Sequential) -> list[str]:
+    """Return the stages that have parameters, stem first: exactly the keys of a learning-rate profile."""
+    return [name for name, stage in model.named_children() if has_parameters(stage)]
+
+
+def has_parameters(stage: nn.Module) -> bool:
+    """Tell whether a stage stores anything that can learn."""
+    return next(stage.parameters(), None) is not None
+
+
+def is_trainable(stage: nn.Module) -> bool:
+    """Tell whether any parameter of the stage takes gradients."""
+    return any(p.requires_grad for p in stage.parameters())
+
+
+def is_constant(stage: nn.Module) -> bool:
+    """Tell whether a parameter-free stage computes one fixed function, whatever its mode."""
+    return all(isinstance(m, CONSTANT) or getattr(m, "is_constant", False) for m in stage.modules())
+
+
+class Heads(nn.ModuleDict):
+    """Several Linear heads on the same features: N×D → {task: N×classes}."""
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the logits of every head."""
+        return {task: head(x) for task, head in self.items()}
+
+
+def replace_head(
+    model: nn.Sequential, classes: int | Sequence[str] | Mapping[str, Any], *, hidden: int | None = None, seed: int = 0
+) -> nn.Sequential:
+    """Return a copy of `model` whose head answers the new question; no pretrained weight is lost.
+
+    classes: a number, the class names, or {task: number or names} for several heads (logits become a dict).
+    hidden: insert Linear(features → hidden) and ReLU before the head, as a stage of its own.
+    seed: of the new layers' random start. The global generator is left alone.
+
+    >>> import sftlab as sft
+    >>> model = sft.replace_head(sft.backbone("tiny"), ["intact", "defect"])
+    >>> model.head
+    Linear(in_features=32, out_features=2, bias=True)
+    """
+    if "head" not in dict(model.named_children()):
+        raise ValueError(f"this model has no stage named 'head', only {', '.join(n for n, _ in model.named_children())}")
+    features = in_features(model)
+    names = _class_names(classes)
+    new = copy.deepcopy(model)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if hidden is not None:
+            if hidden < 1:
+                raise ValueError(f"hidden={hidden}: a hidden layer needs at least one unit")
+            new = nn.Sequential(*())  # rebuilt below, in order
+            for name, stage in copy.deepcopy(model).named_children():
+                if name == "head":
+                    new.add_module("hidden", nn.Sequential(nn.Linear(features, hidden), nn.ReLU()))
+                new.add_module(name, stage)
+            features = hidden
+        if isinstance(names, dict):
+            new.head = Heads({task: nn.Linear(features, len(c)) for task, c in names.items()})
+        else:
+            new.head = nn.Linear(features, len(names))
+    device = next(model.parameters()).device
+    facts = {**card(model), "classes": names, "hidden": hidden or card(model).get("hidden")}
+    return with_card(new.to(device), facts)
+
+
+def in_features(model: nn.Sequential) -> int:
+    """Return the number of features that the head reads."""
+    linear = next((m for m in model.head.modules() if isinstance(m, nn.Linear)), None)
+    if linear is None:
+        raise ValueError(f"the head is {type(model.head).__name__}, not a Linear layer (or a dict of them)")
+    return linear.in_features
+
+
+def _class_names(classes: int | Sequence[str] | Mapping[str, Any]) -> list[str] | dict[str, list[str]]:
+    if isinstance(classes, Mapping):
+        if not classes:
+            raise ValueError("classes is an empty dict: name at least one task, such as {'defect': 2}")
+        return {task: list(_class_names(c)) for task, c in classes.items()}
+    names = [str(i) for i in range(classes)] if isinstance(classes, int) else [str(c) for c in classes]
+    if len(names) < 2:
+        raise ValueError(
+            f"{len(names)} class{'' if len(names) == 1 else 'es'}: a classifier needs at least two. "
+            "Regression, detection and segmentation are outside this lab."
+        )
+    if len(set(names)) < len(names):
+        raise ValueError(f"two classes share a name: {', '.join(names)}")
+    return names
+
+
+def frozen_prefix(model: nn.Sequential) -> int:
+    """Return how many leading stages form a constant function: `model[:n]` can run once and be kept.
+
+    A stage counts if it is frozen, or free of parameters and deterministic; the first stage that learns ends it.
+    """
+    for n, stage in enumerate(model):
+        if is_trainable(stage) or not (has_parameters(stage) or is_constant(stage)):
+            return n
+    return len(model)
+
+
+def train_mode(model: nn.Sequential, profile: Mapping[str, float]) -> None:
+    """Put stages that learn in train mode and all others in eval mode; write it where a textbook has `model.train()`.
+
+    A frozen stage must be a constant function: `requires_grad = False` alone lets BatchNorm statistics drift and
+    dropout roll dice. A stage without parameters (dropout before the head) follows the next stage that has some.
+    """
+    learns = False
+    for name, stage in reversed(list(model.named_children())):
+        learns = profile[name] > 0 if name in profile else learns
+        stage.train(learns)
+    model.training = any(rate > 0 for rate in profile.values())
+
+
+def fingerprint(model: nn.Sequential) -> dict[str, str]:
+    """Return one hash a stage, over everything it stores: parameters and buffers, names, shapes and bytes."""
+    return {name: _digest(stage) for name, stage in model.named_children()}
+
+
+def _digest(stage: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, value in [*stage.named_parameters(), *stage.named_buffers()]:
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The network as a table: one row a stage with its output shape, parameters, share of them, and rate."""
+
+    rows: list[tuple[str, str, int, float, str]]
+
+    def __str__(self) -> str:
+        head = ("stage", "output", "parameters", "share", "rate")
+        body = [(n, o, f"{p:,}", f"{s:.1%}", r) for n, o, p, s, r in self.rows]
+        total = sum(p for _, _, p, _, _ in self.rows)
+        body.append(("total", "", f"{total:,}", "", ""))
+        width = [max(len(row[i]) for row in [head, *body]) for i in range(5)]
+
+        def line(row: tuple[str, ...]) -> str:
+            cells = (row[i].ljust(width[i]) if i < 2 else row[i].rjust(width[i]) for i in range(5))
+            return "  ".join(cells).rstrip()
+
+        return "\n".join(line(row) for row in [head, *body])
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def summary(model: nn.Sequential, profile: Mapping[str, float] | None = None, *, size: int | None = None) -> Summary:
+    """Tabulate stage · output · parameters · share · rate, by running one black image of `size` pixels.
+
+    Without a profile the rate column says which stages take gradients.
+    """
+    size = size or card(model).get("size", 64)
+    device = next(model.parameters()).device
+    total = sum(p.numel() for p in model.parameters())
+    x: Any = torch.zeros(1, 3, size, size, dtype=torch.uint8, device=device)
+    rows = []
+    with evaluating(model), torch.no_grad():
+        for name, stage in model.named_children():
+            x = stage(x)
+            count = sum(p.numel() for p in stage.parameters())
+            rate = "" if not count else ("trainable" if is_trainable(stage) else "frozen")
+            if profile is not None and count:
+                rate = f"{profile[name]:.2g}" if profile.get(name, 0) > 0 else "frozen"
+            rows.append((name, _shape(x), count, count / total, rate))
+    return Summary(rows)
+
+
+def _shape(x: Any) -> str:
+    if isinstance(x, Mapping):
+        return ", ".join(f"{k} {_shape(v)}" for k, v in x.items())
+    if isinstance(x, tuple):
+        return ", ".join(map(_shape, x))
+    return "×".join(map(str, x.shape[1:]))
+
+
+class evaluating:  # noqa: N801 - used as a verb: `with evaluating(model):`
+    """Context: every module in eval mode inside, each module's own mode back outside, whatever happens."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+
+    def __enter__(self) -> nn.Module:
+        self.modes = [(m, m.training) for m in self.model.modules()]
+        return self.model.eval()
+
+    def __exit__(self, *_: object) -> None:
+        for module, mode in self.modes:
+            module.training = mode
+
+
+def named_stages(model: nn.Sequential) -> Iterator[tuple[str, nn.Module]]:
+    """Iterate (name, stage) over the stages that have parameters, stem first."""
+    return ((name, stage) for name, stage in model.named_children() if has_parameters(stage))
