@@ -7,7 +7,7 @@ percentile bootstrap (Efron, 1979) over images otherwise.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -76,7 +76,7 @@ def result(
     evaluations: int = 1, settings: dict[str, Any] | None = None,
 ) -> Result:  # fmt: skip
     """Make a Result from class numbers (n, −100: none) and probabilities (n × classes)."""
-    from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score
+    from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score, roc_auc_score
 
     if not np.isfinite(probabilities).all():
         raise ValueError("the model's probabilities are not finite: its weights have diverged; train again at a lower rate")
@@ -92,9 +92,11 @@ def result(
         "accuracy": wilson(int((y == called).sum()), n),
         "balanced_accuracy": _bootstrapped(balanced_accuracy_score(y, called) if present.sum() > 1 else 1.0 * (y == called).mean(), _recall(draws)),
     }
+    times = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), RESAMPLES)  # how often each image is drawn
     if present.all():
-        metrics["roc_auc"] = _auc(y, p)
-    metrics["ece"] = _bootstrapped(ece(p.max(axis=1), y == called), _resampled(lambda i: ece(p[i].max(axis=1), (y == called)[i]), n))
+        score = p[:, 1] if k == 2 else p / p.sum(axis=1, keepdims=True)
+        metrics["roc_auc"] = _bootstrapped(roc_auc_score(y, score, multi_class="ovr"), _auc(y, p, times))
+    metrics["ece"] = _bootstrapped(ece(p.max(axis=1), y == called), ece(p.max(axis=1), y == called, times))
     f1, f1_draws = f1_score(y, called, labels=list(range(k)), average=None, zero_division=0), _f1(draws)
     per_class = {
         name: {
@@ -125,11 +127,15 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
     return Interval(successes / n, float(ends.low), float(ends.high), "Wilson", confidence)
 
 
-def ece(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> float:
-    """Return the expected calibration error over equal bins of confidence (Naeini et al., 2015; Guo et al., 2017)."""
+def ece(confidence: np.ndarray, right: np.ndarray, times: np.ndarray | None = None, bins: int = 15) -> np.ndarray:
+    """Return the expected calibration error over equal bins of confidence (Naeini et al., 2015; Guo et al., 2017).
+
+    confidence, right: n values. times: resamples × n, how often each image counts; one error a resample is returned.
+    """
+    times = np.ones((1, len(confidence))) if times is None else times
     which = np.minimum((confidence * bins).astype(int), bins - 1)
-    gap = np.bincount(which, weights=confidence - right, minlength=bins)
-    return float(np.abs(gap).sum() / len(confidence))
+    gap = times @ ((confidence - right)[:, None] * np.eye(bins)[which])
+    return np.abs(gap).sum(axis=1) / times.sum(axis=1)
 
 
 def _recall(matrices: np.ndarray) -> np.ndarray:
@@ -144,24 +150,26 @@ def _f1(matrices: np.ndarray) -> np.ndarray:
     return 2 * np.diagonal(matrices, axis1=1, axis2=2) / np.maximum(both, 1)
 
 
-def _auc(y: np.ndarray, p: np.ndarray) -> Interval:
-    """Area under the ROC curve; one against the rest, averaged over classes, when there are more than two."""
-    from sklearn.metrics import roc_auc_score
+def _auc(y: np.ndarray, p: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Area under the ROC curve of each resample, one class against the rest, averaged over classes.
 
-    def area(rows: np.ndarray) -> float:
-        if len(np.unique(y[rows])) < p.shape[1]:
-            return float("nan")  # a resample that misses a class has no curve
-        score = p[rows, 1] if p.shape[1] == 2 else p[rows] / p[rows].sum(axis=1, keepdims=True)
-        return float(roc_auc_score(y[rows], score, multi_class="ovr"))
+    It is the share of (positive, negative) pairs in which the positive scores higher, ties half (Hanley and McNeil,
+    1982). A resample without a class has no curve: nan.
+    """
+    areas = []
+    for k in range(1, 2) if p.shape[1] == 2 else range(p.shape[1]):
+        order = np.argsort(p[:, k])
+        starts = np.flatnonzero(np.diff(p[order, k], prepend=-1.0))  # where each distinct score begins
+        drawn = times[:, order]
+        positive = np.add.reduceat(drawn * (y[order] == k), starts, axis=1)
+        negative = np.add.reduceat(drawn * (y[order] != k), starts, axis=1)
+        below = np.cumsum(negative, axis=1) - negative / 2
+        pairs = positive.sum(axis=1) * negative.sum(axis=1)
+        areas.append(np.where(pairs > 0, (positive * below).sum(axis=1) / np.maximum(pairs, 1), np.nan))
+    return np.mean(areas, axis=0)
 
-    return _bootstrapped(area(np.arange(len(y))), _resampled(area, len(y), 300))
 
-
-def _resampled(statistic: Callable[[np.ndarray], float], n: int, times: int = RESAMPLES) -> np.ndarray:
-    rng = np.random.default_rng(0)
-    return np.array([statistic(rng.integers(0, n, n)) for _ in range(times)])
-
-
-def _bootstrapped(value: float, draws: np.ndarray) -> Interval:
+def _bootstrapped(value: Any, draws: np.ndarray) -> Interval:
+    value = float(np.squeeze(value))
     low, high = np.nanpercentile(draws, [2.5, 97.5])
-    return Interval(float(value), float(min(low, value)), float(max(high, value)), "bootstrap")
+    return Interval(value, float(min(low, value)), float(max(high, value)), "bootstrap")

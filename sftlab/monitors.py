@@ -24,6 +24,7 @@ from sftlab.records import Epoch, Step, from_dict, to_dict
 
 Record = Step | Epoch
 Stream = Iterator[Record]
+CHECKPOINT_SECONDS = 10.0
 
 
 @dataclass
@@ -43,7 +44,6 @@ def keep_best(stream: Stream, model: nn.Module, best: Best | None = None) -> Str
     """
     best = best if best is not None else Best()
     start = _copy(model)
-    # a stream that is not over has no first epoch yet, so nothing to compare
     try:
         with closing(stream):  # type: ignore[type-var]
             for record in stream:
@@ -128,11 +128,11 @@ class Checkpoint:
 
 def checkpoint(
     stream: Stream, path: str | Path, model: nn.Module, optimizer: torch.optim.Optimizer, *, best: Best | None = None,
-    settings: dict[str, Any] | None = None, past: list[Record] | None = None, every_seconds: float = 0.0,
+    settings: dict[str, Any] | None = None, past: list[Record] | None = None,
 ) -> Stream:  # fmt: skip
-    """Write a checkpoint after steps and epochs, whole or not at all, at most every `every_seconds`.
+    """Write a checkpoint after each epoch, and after a step when the last one is CHECKPOINT_SECONDS old, whole or not at all.
 
-    Wrap it *inside* `keep_best`'s generator so that the weights on disk are the ones being trained, and share `best`.
+    Wrap `keep_best` *around* it, so that the weights on disk are the ones being trained, and give both the same `best`.
     """
     path, records, last = Path(path), list(past or []), -math.inf
     best = best if best is not None else Best()
@@ -141,7 +141,7 @@ def checkpoint(
         for record in stream:
             records.append(record)
             yield record
-            if time.monotonic() - last >= every_seconds or isinstance(record, Epoch):
+            if time.monotonic() - last >= CHECKPOINT_SECONDS or isinstance(record, Epoch):
                 last = time.monotonic()
                 _write(path, Checkpoint(records[-1].step, record.epoch, records, _copy(model), by_name(optimizer),
                                         torch.get_rng_state(), best, dict(settings or {})))  # fmt: skip
@@ -180,6 +180,13 @@ def load_by_name(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> Non
     for group in state["param_groups"]:
         state["state"] |= {group["params"][i]: value for i, value in saved[group["name"]].items()}
     optimizer.load_state_dict(state)
+
+
+def replayed(past: list[Record], stream: Stream) -> Stream:
+    """Yield the records of a run before it was killed, then go on: the monitors outside rebuild their state from them."""
+    with closing(stream):  # type: ignore[type-var]
+        yield from past
+        yield from stream
 
 
 def seeded(stream: Stream, seed: int, state: Tensor | None = None) -> Stream:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -54,12 +55,17 @@ def is_constant(stage: nn.Module) -> bool:
     return all(isinstance(m, CONSTANT) or getattr(m, "is_constant", False) for m in stage.modules())
 
 
-class Heads(nn.ModuleDict):
+class Heads(nn.Module):
     """Several Linear heads on the same features: N×D → {task: N×classes}."""
+
+    def __init__(self, features: int, classes: Mapping[str, int]) -> None:
+        super().__init__()
+        self.tasks = list(classes)  # a list beside the modules, because a task may be called "type", like nn.Module.type
+        self.heads = nn.ModuleList(nn.Linear(features, n) for n in classes.values())
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """Return the logits of every head."""
-        return {task: head(x) for task, head in self.items()}
+        return {task: head(x) for task, head in zip(self.tasks, self.heads, strict=True)}
 
 
 def replace_head(
@@ -80,22 +86,18 @@ def replace_head(
         raise ValueError(f"this model has no stage named 'head', only {', '.join(n for n, _ in model.named_children())}")
     features = in_features(model)
     names = _class_names(classes)
-    new = copy.deepcopy(model)
+    if hidden is not None and hidden < 1:
+        raise ValueError(f"hidden={hidden}: a hidden layer needs at least one unit")
+    new = nn.Sequential(OrderedDict((n, stage) for n, stage in copy.deepcopy(model).named_children() if n != "head"))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if hidden is not None:
-            if hidden < 1:
-                raise ValueError(f"hidden={hidden}: a hidden layer needs at least one unit")
-            new = nn.Sequential(*())  # rebuilt below, in order
-            for name, stage in copy.deepcopy(model).named_children():
-                if name == "head":
-                    new.add_module("hidden", nn.Sequential(nn.Linear(features, hidden), nn.ReLU()))
-                new.add_module(name, stage)
+            new.add_module("hidden", nn.Sequential(nn.Linear(features, hidden), nn.ReLU()))
             features = hidden
         if isinstance(names, dict):
-            new.head = Heads({task: nn.Linear(features, len(c)) for task, c in names.items()})
+            new.add_module("head", Heads(features, {task: len(c) for task, c in names.items()}))
         else:
-            new.head = nn.Linear(features, len(names))
+            new.add_module("head", nn.Linear(features, len(names)))
     device = next(model.parameters()).device
     facts = {**card(model), "classes": names, "hidden": hidden or card(model).get("hidden")}
     return with_card(new.to(device), facts)
@@ -136,16 +138,24 @@ def frozen_prefix(model: nn.Sequential) -> int:
     return len(model)
 
 
-def train_mode(model: nn.Sequential, profile: Mapping[str, float]) -> None:
+def train_mode(model: nn.Sequential, profile: Mapping[str, float], *, batchnorm: str = "train") -> None:
     """Put stages that learn in train mode and all others in eval mode; write it where a textbook has `model.train()`.
 
     A frozen stage must be a constant function: `requires_grad = False` alone lets BatchNorm statistics drift and
     dropout roll dice. A stage without parameters (dropout before the head) follows the next stage that has some.
+    batchnorm: "frozen" keeps the pretrained statistics in the stages that learn as well (scale and shift still
+    learn): safer when the training images are few or differ from those to come.
     """
+    if batchnorm not in ("train", "frozen"):
+        raise ValueError(f"batchnorm={batchnorm!r}: 'train' or 'frozen'")
     learns = False
     for name, stage in reversed(list(model.named_children())):
         learns = profile[name] > 0 if name in profile else learns
         stage.train(learns)
+        if batchnorm == "frozen":
+            for module in stage.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
     model.training = any(rate > 0 for rate in profile.values())
 
 

@@ -6,6 +6,7 @@ A run is a stream of `Step` and `Epoch` records. Whoever wants to look, iterates
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -51,7 +52,7 @@ def steps(model: nn.Module, batches: Iterable[tuple[Any, Any]], optimizer: torch
 def train_epochs(
     model: nn.Sequential, train: Source, valid: Source, optimizer: torch.optim.Optimizer, profile: Mapping[str, float], *,
     epochs: int, schedule: Schedule, loss: Loss, batch_size: int, seed: int, past: list[Record] | None = None,
-    tail: nn.Sequential | None = None, device: torch.device | None = None,
+    tail: nn.Sequential | None = None, device: torch.device | None = None, batchnorm: str = "train",
 ) -> Stream:  # fmt: skip
     """Yield a `Step` after each update and an `Epoch` after each pass, with validation in between.
 
@@ -66,7 +67,7 @@ def train_epochs(
     for epoch in range(finished, epochs):
         clock = time.perf_counter()
         apply(model, profile)  # once an epoch: code in between may have switched gradients back on
-        train_mode(model, profile)
+        train_mode(model, profile, batchnorm=batchnorm)
         seen = [r for r in done if isinstance(r, Step) and r.epoch == epoch + 1]
         losses, images = sum(r.loss * r.images for r in seen), sum(r.images for r in seen)
         batches = _skip(_on(device, train.batches(batch_size, seed=seed, epoch=epoch)), len(seen))
@@ -120,7 +121,7 @@ def train(
     model: nn.Sequential, data: Data, profile: Mapping[str, float], epochs: int = 10, *, schedule: Schedule | None = None,
     optimizer: str | Callable[[list[dict[str, Any]]], torch.optim.Optimizer] = "adamw", weight_decay: float = 0.01,
     batch_size: int = 32, clip_norm: float | None = None, loss: Loss = cross_entropy, patience: int | None = None,
-    augment: Augment | None = None, seed: int = 0, device: str | torch.device | None = None, keep_best: bool = True,
+    augment: Augment | None = None, batchnorm: str = "train", seed: int = 0, device: str | torch.device | None = None, keep_best: bool = True,
     checkpoint: str | Path | None = None, cached: bool = True, stop: Any = None, say: Callable[[str], None] | None = None,
 ) -> Stream:  # fmt: skip
     """Train `model` in place and yield a record a step and an epoch; see `fit` for the arguments.
@@ -131,9 +132,13 @@ def train(
     rates = check(model, profile)
     _check(epochs=epochs, batch_size=batch_size, weight_decay=weight_decay, images=len(data.train), rates=rates)
     _check_classes(model, data)
+    if isinstance(optimizer, str) and optimizer not in OPTIMIZERS:
+        raise ValueError(f"optimizer={optimizer!r}: {' or '.join(map(repr, OPTIMIZERS))}, or a function of parameter groups")
+    if patience is not None and patience < 1:
+        raise ValueError(f"patience={patience}: at least one epoch")
     settings = {
         "profile": rates, "epochs": epochs, "optimizer": str(optimizer), "weight_decay": weight_decay, "seed": seed,
-        "batch_size": batch_size, "clip_norm": clip_norm, "train": data.train.digest, "model": card(model).get("name"),
+        "batch_size": batch_size, "clip_norm": clip_norm, "batchnorm": batchnorm, "train": data.train.digest, "model": card(model).get("name"),
     }  # fmt: skip
     here = torch.device(device) if device is not None else next(model.parameters()).device
 
@@ -148,17 +153,19 @@ def train(
         best, past, rng = monitors.Best(), [], None
         if checkpoint is not None and Path(checkpoint).exists():
             best, past, rng = _resume(Path(checkpoint), model, opt, settings)
-            yield from past
         cut = cache.worthwhile(model) if cached and augment is None else 0
-        train_source, valid_source = _sources(model, data, cut, here, augment, stop, say)
+        try:
+            train_source, valid_source = _sources(model, data, cut, here, augment, stop, say)
+        except Stopped:
+            return
         inner = train_epochs(
             model, train_source, valid_source, opt, rates, epochs=epochs, schedule=schedule or constant(), loss=loss,
-            batch_size=batch_size, seed=seed, past=past, tail=model[cut:], device=here,
+            batch_size=batch_size, seed=seed, past=past, tail=model[cut:], device=here, batchnorm=batchnorm,
         )  # fmt: skip
         inner = monitors.watch_divergence(inner)
         if checkpoint is not None:
             inner = monitors.checkpoint(inner, checkpoint, model, opt, best=best, settings=settings, past=past)
-        inner = monitors.seeded(inner, seed, rng)
+        inner = monitors.replayed(past, monitors.seeded(inner, seed, rng))
         yield from monitors.keep_best(inner, model, best) if keep_best else inner
 
     run: Stream = stream()
@@ -183,11 +190,10 @@ def _check(*, epochs: int, batch_size: int, weight_decay: float, images: int, ra
 
 
 def _check_classes(model: nn.Sequential, data: Data) -> None:
-    wanted = card(model).get("classes")
-    if wanted is None or isinstance(wanted, dict) or isinstance(data.classes, dict):
+    if not isinstance(head := getattr(model, "head", None), nn.Linear) or isinstance(data.classes, dict):
         return
-    if len(wanted) != len(data.classes):
-        raise ValueError(f"the head has {len(wanted)} classes, the data {len(data.classes)}: model = replace_head(model, data.classes)")
+    if head.out_features != len(data.classes):
+        raise ValueError(f"the head has {head.out_features} classes, the data {len(data.classes)}: model = replace_head(model, data.classes)")
 
 
 def _resume(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, settings: dict[str, Any]) -> tuple[Any, list[Record], Tensor]:
@@ -207,18 +213,24 @@ def _sources(
     if not cut:
         return (_Augmented(data.train, augment) if augment else data.train), data.valid
     say = say or (lambda line: None)
+    clock = time.perf_counter()
+    announced = False
 
     def progress(done: int, total: int) -> None:
-        say(f"encoding {done}/{total}")
+        nonlocal announced
         if stop is not None and stop.is_set():
             raise Stopped
+        left = (time.perf_counter() - clock) / done * (total + len(data.valid) - done)
+        if not announced and left > 2:
+            say(f"running the frozen part once on {total + len(data.valid)} images, about {left:.0f} s …")
+        announced = True
 
     made = [cache.features(model[:cut], split, device=device, progress=progress) for split in (data.train, data.valid)]
     names = [name for name, _ in model.named_children()]
-    new = sum(f.seconds for f in made if not f.reused)
-    saved = sum(f.seconds for f in made)
-    how = f"encoded once in {new:.1f} s" if new else f"found on disk ({saved:.1f} s of work)"
-    say(f"frozen {names[0]} … {names[cut - 1]}: {how}, {len(data.train)} + {len(data.valid)} images, {sum(f.bytes for f in made) / 1e6:.1f} MB")
+    new, saved = sum(f.seconds for f in made if not f.reused), sum(f.seconds for f in made)
+    how = f"encoded once in {new:.1f} s" if new else f"found on disk, {saved:.1f} s of work saved"
+    size = sum(f.bytes for f in made) / 1e6
+    say(f"frozen {names[0]} … {names[cut - 1]}: {how} ({len(data.train)} + {len(data.valid)} images, {size:.1f} MB)")
     return made[0], made[1]
 
 
@@ -246,42 +258,45 @@ def fit(
 
     profile: {stage: rate}. epochs: passes over the training images. settings: schedule (t → factor), optimizer
     ("adamw", "sgd" or a function of groups), weight_decay (weights only, not biases and norms), batch_size,
-    clip_norm, loss, patience (epochs), augment, seed, device, keep_best, checkpoint (a file: a killed run called
+    clip_norm, loss, patience (epochs), augment, batchnorm ("frozen" keeps the pretrained statistics everywhere), seed, device, keep_best, checkpoint (a file: a killed run called
     again goes on from its last step), cached (False runs the frozen part every time). Frozen leading stages run once
     and are kept on disk; augmentation needs every image anew, so it switches that off.
     A run whose loss is no longer finite stops, says so, and leaves the last good weights.
     """
     say = print if verbose else (lambda line: None)
-    notes: list[str] = []
-    clock = time.perf_counter()
+    clock, outcome = time.perf_counter(), "finished"
     history = History(runs=[_describe(profile, epochs, settings)])
-    outcome = "finished"
     try:
-        with closing(train(model, data, profile, epochs, say=notes.append, **settings)) as stream:  # type: ignore[type-var]
+        with closing(train(model, data, profile, epochs, say=say, **settings)) as stream:  # type: ignore[type-var]
             for record in stream:
-                (history.steps if isinstance(record, Step) else history.epochs).append(record)  # type: ignore[arg-type]
+                if isinstance(record, Step):
+                    history.steps.append(record)
+                else:
+                    history.epochs.append(record)
         if len(history.epochs) < epochs:
             outcome = "early stop"
     except monitors.Diverged as error:
         outcome = "diverged"
-        print(error, file=sys.stdout)
+        print(error)  # also when not verbose: a result that looks like one must not pass in silence
     history.stopped = [outcome]
-    finite = [e for e in history.epochs if e.valid_loss == e.valid_loss]
+    finite = [e for e in history.epochs if math.isfinite(e.valid_loss)]
     if settings.get("keep_best", True) and finite:
         history.best = min(finite, key=lambda e: e.valid_loss).epoch
-    for line in notes:
-        if line.startswith("frozen"):
-            say(line)
     if history.epochs:
-        kept = f"; weights of epoch {history.best} kept" if history.best is not None else ""
-        chosen = history.epochs[(history.best or len(history.epochs)) - 1]
-        say(f"{len(history.epochs)} epochs in {time.perf_counter() - clock:.1f} s, {outcome}: valid accuracy {chosen.valid_accuracy:.3f}{kept}")
+        shown = history.epochs[(history.best or len(history.epochs)) - 1]
+        kept = f", weights of epoch {shown.epoch} kept" if history.best is not None else ""
+        seconds = time.perf_counter() - clock
+        say(f"{len(history.epochs)} epochs in {seconds:.1f} s, {outcome}: valid accuracy {shown.valid_accuracy:.3f}{kept}")
     return history
 
 
 def _describe(profile: Mapping[str, float], epochs: int, settings: Mapping[str, Any]) -> dict[str, Any]:
-    plain = {k: v for k, v in settings.items() if isinstance(v, (str, int, float, bool, type(None)))}
+    def plain(value: Any) -> Any:
+        # a schedule or augmentation is a function; the name of what made it is what a reader knows it by
+        return getattr(value, "__qualname__", str(value)).split(".")[0] if callable(value) else value
+
+    chosen = {k: plain(v) for k, v in settings.items() if k not in ("stop", "checkpoint", "device")}
     return {
-        "profile": dict(profile), "epochs": epochs, **plain, "torch": torch.__version__, "threads": torch.get_num_threads(),
-        "python": sys.version.split()[0], "encoder": "torch fp32",
+        "profile": dict(profile), "epochs": epochs, **chosen, "torch": torch.__version__, "threads": torch.get_num_threads(),
+        "python": sys.version.split()[0], "encoder": "torch fp32", "layout": "channels last",
     }  # fmt: skip

@@ -1,0 +1,63 @@
+"""Shared material: real cells, real digits, a tiny network; everything written goes to a temporary folder."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import sftlab as sft
+
+torch.set_num_threads(1)  # small networks gain nothing from a second thread, and two test processes would fight over it
+
+
+@pytest.fixture(scope="session", autouse=True)
+def data_folder(tmp_path_factory):
+    """Features, decoded sets and downloads of the tests never touch the user's own folder."""
+    before = os.environ.get("SFTLAB_DATA")
+    os.environ["SFTLAB_DATA"] = str(tmp_path_factory.mktemp("data"))
+    yield Path(os.environ["SFTLAB_DATA"])
+    if before is None:
+        del os.environ["SFTLAB_DATA"]
+    else:
+        os.environ["SFTLAB_DATA"] = before
+
+
+@pytest.fixture(scope="session")
+def digits():
+    return sft.load("digits", size=16, per_class=20)
+
+
+@pytest.fixture(scope="session")
+def blobs():
+    """Two classes of 8×8 noise that differ in brightness: learnable in a few steps, ambiguous enough to err."""
+    rng = np.random.default_rng(0)
+    y = np.arange(120) % 2
+    x = rng.normal(110 + 25 * y[:, None, None, None], 60, (120, 3, 8, 8)).clip(0, 255).astype(np.uint8)
+    return sft.from_arrays(x, y, name="blobs")
+
+
+@pytest.fixture
+def tiny(blobs):
+    return sft.replace_head(sft.backbone("tiny"), blobs.classes)
+
+
+@pytest.fixture
+def dropping(blobs):
+    """A tiny network with dropout before its head."""
+    return sft.replace_head(sft.backbone("tiny", drop_rate=0.5), blobs.classes)
+
+
+@pytest.fixture(autouse=True)
+def own_random_state():
+    state = torch.get_rng_state()
+    yield
+    torch.set_rng_state(state)
+
+
+def same(a, b):
+    """Tell whether two networks store exactly the same numbers."""
+    return sft.fingerprint(a) == sft.fingerprint(b)
+
+

@@ -1,0 +1,157 @@
+"""Frozen work is done once, on disk, and addressed by content."""
+
+import multiprocessing
+import os
+import time
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import sftlab as sft
+from sftlab import cache
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    monkeypatch.setenv("SFTLAB_DATA", str(tmp_path))
+    return tmp_path / "features"
+
+
+def test_features_equal_running_the_prefix_to_the_bit_in_any_batch_size(tiny, blobs, store):
+    made = cache.features(tiny[:-1], blobs.train)
+    with torch.no_grad():
+        for batch in (7, 32):
+            wanted = torch.cat([tiny[:-1].eval()(x) for x, _ in blobs.train.batches(batch)])
+            assert torch.equal(made.take(np.arange(len(made)))[0], wanted)
+
+
+def test_a_middle_cut_gives_back_the_layout_of_the_loop(tiny, blobs, store):
+    x, _ = cache.features(tiny[:2], blobs.train).take(np.arange(4))
+    assert x.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_the_second_time_is_a_look_up_even_in_a_new_object(tiny, blobs, store):
+    assert not cache.features(tiny[:-1], blobs.train).reused
+    again = sft.replace_head(sft.backbone("tiny"), blobs.classes)
+    assert cache.features(again[:-1], blobs.train).reused
+
+
+def test_anything_that_changes_the_values_changes_the_address(tiny, blobs, store):
+    def address(model, split):
+        return cache.key(model, split, torch.device("cpu"))
+
+    base = address(tiny[:-1], blobs.train)
+    other = sft.backbone("tiny", seed=1)
+    addresses = {base, address(tiny[:-2], blobs.train), address(other[:-1], blobs.train), address(tiny[:-1], blobs.valid)}
+    tiny.stem[1].running_var += 1
+    addresses.add(address(tiny[:-1], blobs.train))
+    assert len(addresses) == 5
+
+
+def test_the_mode_flags_of_the_prefix_do_not_matter(tiny, blobs, store):
+    one = cache.features(tiny.train()[:-1], blobs.train).take(np.arange(9))[0]
+    cache.clear()
+    two = cache.features(tiny.eval()[:-1], blobs.train).take(np.arange(9))[0]
+    assert torch.equal(one, two)
+
+
+def test_changing_a_feature_in_memory_never_changes_the_store(tiny, blobs, store):
+    made = cache.features(tiny[:-1], blobs.train)
+    made.arrays[0][:] = 0
+    assert cache.features(tiny[:-1], blobs.train).take(np.arange(3))[0].any()
+
+
+def test_features_are_ordinary_tensors_that_autograd_accepts(tiny, blobs, store):
+    x, y = cache.features(tiny[:-1], blobs.train).take(np.arange(8))
+    assert not x.is_inference()
+    sft.cross_entropy(tiny.head(x), y).backward()
+    assert tiny.head.weight.grad.any()
+
+
+def test_a_tuple_between_stages_is_kept_as_a_tuple(blobs, store):
+    class Pair(nn.Module):
+        def forward(self, x):
+            return x.float().mean((2, 3)), x.float().amax((1, 2, 3))
+
+    model = nn.Sequential(Pair())
+    mean, top = cache.features(model, blobs.train).take(np.arange(5))[0]
+    assert mean.shape == (5, 3) and top.shape == (5,)
+
+
+def test_a_half_written_entry_is_never_read(tiny, blobs, store):
+    class Fail(Exception):
+        pass
+
+    def fail(done, total):
+        if done > 40:
+            raise Fail
+
+    with pytest.raises(Fail):
+        cache.features(tiny[:-1], blobs.train, progress=fail)
+    assert cache.info().entries == 0
+    assert not cache.features(tiny[:-1], blobs.train).reused
+
+
+def test_what_a_killed_process_left_behind_is_thrown_away(tiny, blobs, store):
+    folder = cache.cache_dir() / cache.key(tiny[:-1], blobs.train, torch.device("cpu"))
+    partial = folder.with_name(folder.name + ".partial")
+    partial.mkdir(parents=True)
+    (partial / "0.npy").write_bytes(b"half")
+    made = cache.features(tiny[:-1], blobs.train)
+    assert made.take(np.arange(2))[0].shape == (2, 32) and not partial.exists()
+
+
+def _ask(folder, counter, barrier):
+    os.environ["SFTLAB_DATA"] = folder
+    torch.set_num_threads(1)
+    rng = np.random.default_rng(0)
+    data = sft.from_arrays(rng.integers(0, 256, (64, 3, 8, 8), dtype=np.uint8), np.arange(64) % 2)
+    model = sft.backbone("tiny")
+
+    def count(done, total):
+        with counter.get_lock():
+            counter.value += 1
+        time.sleep(0.2)
+
+    barrier.wait()
+    cache.features(model[:-1], data.train, progress=count)
+
+
+def test_two_processes_that_ask_at_once_compute_it_once(store):
+    context = multiprocessing.get_context("spawn")
+    counter, barrier = context.Value("i", 0), context.Barrier(2)
+    processes = [context.Process(target=_ask, args=(str(store.parent), counter, barrier)) for _ in range(2)]
+    for p in processes:
+        p.start()
+    for p in processes:
+        p.join(60)
+        assert p.exitcode == 0
+    assert counter.value == 2  # 38 images are two batches: one process encoded, the other waited
+
+
+def test_the_least_recently_used_entries_go_first_when_the_limit_is_reached(blobs, store, monkeypatch):
+    models = [sft.backbone("tiny", seed=s) for s in range(3)]
+    for model in models[:2]:
+        cache.features(model[:-1], blobs.train)
+    one = cache.info().bytes / 2
+    first, second = (cache.cache_dir() / cache.key(m[:-1], blobs.train, torch.device("cpu")) for m in models[:2])
+    os.utime(first, (1, 1))
+    os.utime(second, (2, 2))
+    cache.features(models[0][:-1], blobs.train)  # used again: now the second is the older one
+    monkeypatch.setenv("SFTLAB_CACHE_GB", str(2.5 * one / 1e9))
+    cache.features(models[2][:-1], blobs.train)
+    assert first.exists() and not second.exists()
+
+
+def test_clear_empties_the_store_and_says_how_much_that_was(tiny, blobs, store):
+    cache.features(tiny[:-1], blobs.train)
+    assert "1 entries" in str(cache.info())
+    assert cache.clear() > 0 and cache.info().entries == 0
+
+
+def test_a_bad_limit_is_a_sentence(store, monkeypatch):
+    monkeypatch.setenv("SFTLAB_CACHE_GB", "lots")
+    with pytest.raises(ValueError, match="a number of gigabytes"):
+        cache.limit()

@@ -1,0 +1,50 @@
+"""A result is a record: plain data that saves as JSON and loads back."""
+
+import json
+import math
+
+import pytest
+
+from sftlab import records
+from sftlab.records import Epoch, History, Interval, Step
+
+
+def test_a_history_round_trips_with_numbers_that_json_does_not_have(tmp_path):
+    history = History([Step(1, 1, math.inf, 3, {"head": 0.1})], [Epoch(1, 1, math.inf, math.nan, 0.5, 1.0)], [{"a": None}], ["diverged"], None)
+    file = records.write(history, tmp_path / "deep" / "h.json")
+    back = records.read(file, History)
+    assert back.steps == history.steps and math.isnan(back.epochs[0].valid_loss) and back.stopped == ["diverged"]
+    json.loads(file.read_text(), parse_constant=lambda c: pytest.fail(f"{c} is not JSON"))
+
+
+def test_lists_and_dicts_of_records_round_trip(tmp_path):
+    both = {"one": Interval(0.5, 0.4, 0.6), "many": [Interval(0.1, 0, 1, "bootstrap")]}
+    assert records.read(records.write(both, tmp_path / "x.json")) == both
+
+
+def test_a_file_that_holds_something_else_is_refused_by_a_sentence(tmp_path):
+    file = tmp_path / "x.json"
+    file.write_text("no json")
+    with pytest.raises(ValueError, match="is not a record"):
+        records.read(file)
+    records.write(Interval(0.5, 0.4, 0.6), file)
+    with pytest.raises(ValueError, match="holds a Interval, not a History"):
+        records.read(file, History)
+    file.write_text('{"record": "Interval", "value": 1, "colour": "red"}')
+    with pytest.raises(ValueError, match="another version"):
+        records.read(file)
+    file.write_text('{"record": "Spell"}')
+    with pytest.raises(ValueError, match="'Spell' is unknown"):
+        records.read(file)
+
+
+def test_writing_is_whole_or_not_at_all(tmp_path):
+    file = records.write({"a": 1}, tmp_path / "x.json")
+    with pytest.raises(TypeError):
+        records.write({"a": object()}, file)
+    assert records.read(file) == {"a": 1}
+
+
+def test_an_interval_prints_as_a_value_with_its_range():
+    assert str(Interval(0.85, 0.8, 0.9)) == "0.850 (0.800–0.900)" and f"{Interval(0.85, 0.8, 0.9):.1%}" == "85.0% (80.0%–90.0%)"
+    assert 0.82 in Interval(0.85, 0.8, 0.9) and 0.95 not in Interval(0.85, 0.8, 0.9)

@@ -1,0 +1,424 @@
+"""A run is a stream; frozen stages are constant; best weights come back; a killed run goes on."""
+
+import contextlib
+import itertools
+import threading
+import time
+
+import pytest
+import torch
+from conftest import same
+from torch import nn
+
+import sftlab as sft
+from sftlab import cache, monitors, training
+from sftlab.monitors import Diverged
+from sftlab.records import Epoch, Step
+
+FAST = {"batch_size": 16, "verbose": False}
+
+
+def stages_changed(before, after):
+    return [name for name in before if before[name] != after[name]]
+
+
+# --- frozen means constant -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_frozen_stages_keep_parameters_and_buffers_to_the_bit(tiny, blobs, cached):
+    before = sft.fingerprint(tiny)
+    tiny.train()  # the textbook's line, which lets BatchNorm drift; fit must not care
+    sft.fit(tiny, blobs, sft.last_k(tiny, 1, lr=1e-2), epochs=2, weight_decay=0.1, cached=cached, **FAST)
+    assert stages_changed(before, sft.fingerprint(tiny)) == ["layer2", "head"]
+
+
+def test_the_textbook_freeze_does_drift(tiny, blobs):
+    """The bug that the test above guards against is real: requires_grad alone is not a freeze."""
+    before = sft.fingerprint(tiny)
+    sft.apply(tiny, sft.linear_probe(tiny))
+    tiny.train()
+    optimizer = torch.optim.SGD(sft.param_groups(tiny, sft.linear_probe(tiny)), lr=1e-3)
+    list(sft.steps(tiny, blobs.train.batches(16, seed=0), optimizer, sft.cross_entropy))
+    assert {"stem", "layer1", "layer2"} <= set(stages_changed(before, sft.fingerprint(tiny)))
+
+
+def test_gradients_switched_on_between_epochs_are_switched_off_again(tiny, blobs):
+    before = sft.fingerprint(tiny)["stem"]
+    for record in sft.train(tiny, blobs, sft.last_k(tiny, 1), 2, cached=False, batch_size=16):
+        if isinstance(record, Epoch):
+            tiny.requires_grad_(True)  # what a careless cell in between may do
+        elif record.epoch == 2:
+            assert not any(p.requires_grad for p in tiny.stem.parameters())
+    assert sft.fingerprint(tiny)["stem"] == before
+
+
+def test_momentum_and_decay_of_an_earlier_run_never_move_a_stage_frozen_later(tiny, blobs):
+    sft.fit(tiny, blobs, sft.full(tiny, lr=1e-2), epochs=1, optimizer="sgd", weight_decay=0.1, **FAST)
+    before = sft.fingerprint(tiny)
+    sft.fit(tiny, blobs, sft.linear_probe(tiny, lr=1e-2), epochs=1, optimizer="sgd", weight_decay=0.1, **FAST)
+    assert stages_changed(before, sft.fingerprint(tiny)) == ["head"]
+
+
+# --- cached ≡ uncached ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("strategy", [sft.linear_probe, lambda m, lr: sft.last_k(m, 1, lr), lambda m, lr: sft.surgical(m, ["layer1", "head"], lr)])
+@pytest.mark.parametrize("kind", ["tiny", "dropping"])
+def test_cached_equals_uncached_to_the_bit(request, blobs, strategy, kind):
+    runs = []
+    for cached in (True, False):
+        model = sft.replace_head(sft.backbone("tiny", drop_rate=0.5 if kind == "dropping" else 0.0), blobs.classes)
+        history = sft.fit(model, blobs, strategy(model, lr=1e-2), epochs=3, cached=cached, **FAST)
+        runs.append((model, history))
+    (one, a), (two, b) = runs
+    assert same(one, two)
+    assert [s.loss for s in a.steps] == [s.loss for s in b.steps]
+    assert [e.valid_loss for e in a.epochs] == [e.valid_loss for e in b.epochs]
+
+
+def test_the_frozen_part_runs_once_however_many_epochs(tiny, blobs, monkeypatch):
+    calls = []
+    tiny.layer1.register_forward_hook(lambda *_: calls.append(1))
+    cache.clear()
+    sft.fit(tiny, blobs, sft.linear_probe(tiny), epochs=5, **FAST)
+    once = len(calls)
+    sft.fit(tiny, blobs, sft.linear_probe(tiny), epochs=5, **FAST)
+    assert once == sum(-(-len(s) // cache.ENCODE_BATCH) for s in (blobs.train, blobs.valid)) and len(calls) == once
+
+
+def test_augmentation_runs_the_whole_network_on_train_only(tiny, blobs):
+    seen = []
+
+    def watch(x, generator):
+        seen.append(len(x))
+        return x
+
+    sft.fit(tiny, blobs, sft.linear_probe(tiny), epochs=2, augment=watch, **FAST)
+    assert sum(seen) == 2 * len(blobs.train)
+
+
+# --- rates ------------------------------------------------------------------------------------------------------
+
+
+def test_every_group_at_every_step_learns_at_profile_times_schedule(tiny, blobs):
+    profile, schedule = sft.layer_decay(tiny, lr=1e-2, decay=0.5, start="layer1"), sft.warmup_cosine(0.3)
+    used = []
+
+    class Spy(torch.optim.SGD):
+        def step(self, closure=None):
+            used.append({g["stage"]: g["lr"] for g in self.param_groups})
+            return super().step(closure)
+
+    history = sft.fit(tiny, blobs, profile, epochs=3, schedule=schedule, optimizer=Spy, **FAST)
+    total = len(history.steps)
+    for k, rates in enumerate(used):
+        assert rates == {s: pytest.approx(r * schedule(k / total)) for s, r in profile.items() if r}
+        assert history.steps[k].rates == {s: pytest.approx(r * schedule(k / total)) for s, r in profile.items()}
+
+
+def test_the_loop_equals_a_textbook_loop_written_out(tiny, blobs):
+    plain = sft.replace_head(sft.backbone("tiny"), blobs.classes)
+    sft.fit(tiny, blobs, sft.full(tiny, lr=1e-2), epochs=2, optimizer="sgd", weight_decay=0, keep_best=False, **FAST)
+    optimizer = torch.optim.SGD(plain.parameters(), lr=1e-2, momentum=0.9)
+    for epoch in range(2):
+        plain.train()
+        for x, y in blobs.train.batches(16, seed=0, epoch=epoch):
+            loss = nn.functional.cross_entropy(plain(x), y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    for a, b in zip(tiny.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_clip_norm_bounds_the_gradient(tiny, blobs):
+    norms = []
+
+    class Spy(torch.optim.SGD):
+        def step(self, closure=None):
+            super().step(closure)
+            norms.append(torch.linalg.vector_norm(torch.cat([p.grad.flatten() for g in self.param_groups for p in g["params"]])).item())
+
+    sft.fit(tiny, blobs, sft.full(tiny), epochs=1, optimizer=lambda g: Spy(g, lr=1e-3), clip_norm=0.01, **FAST)
+    assert max(norms) <= 0.01 * 1.001
+
+
+# --- records ----------------------------------------------------------------------------------------------------
+
+
+def test_epochs_count_every_image_once_and_losses_are_means_over_images(tiny, blobs):
+    history = sft.fit(tiny, blobs, sft.full(tiny), epochs=2, **FAST)
+    for epoch in history.epochs:
+        mine = [s for s in history.steps if s.epoch == epoch.epoch]
+        assert sum(s.images for s in mine) == len(blobs.train)
+        assert epoch.train_loss == pytest.approx(sum(s.loss * s.images for s in mine) / len(blobs.train))
+    assert [e.epoch for e in history.epochs] == [1, 2] and history.stopped == ["finished"]
+
+
+def test_validation_equals_evaluating_the_model_on_the_validation_images(tiny, blobs):
+    history = sft.fit(tiny, blobs, sft.linear_probe(tiny, lr=1e-2), epochs=3, **FAST)
+    assert history.epochs[history.best - 1].valid_accuracy == sft.evaluate(tiny, blobs.valid).accuracy.value
+
+
+def test_histories_add_up(tiny, blobs):
+    a = sft.fit(tiny, blobs, sft.linear_probe(tiny), epochs=2, **FAST)
+    b = sft.fit(tiny, blobs, sft.full(tiny), epochs=3, **FAST)
+    both = a + b
+    assert [e.epoch for e in both.epochs] == [1, 2, 3, 4, 5]
+    assert both.steps[-1].step == len(a.steps) + len(b.steps) and both.best == 2 + b.best
+
+
+# --- the best weights are back ------------------------------------------------------------------------------------
+
+
+def best_is_back(model, data, history_epochs):
+    best = min(history_epochs, key=lambda e: e.valid_loss)
+    loss, _ = training.validate(model, data.valid.batches(64), sft.cross_entropy)
+    assert loss == pytest.approx(best.valid_loss, abs=1e-6)
+
+
+HOT = {"epochs": 8, "batch_size": 16, "optimizer": "sgd"}  # a rate that overshoots, so that best is not last
+
+
+def test_best_is_not_last_and_comes_back_after_a_whole_run(tiny, blobs):
+    history = sft.fit(tiny, blobs, sft.full(tiny, lr=0.3), verbose=False, **HOT)
+    assert history.best != len(history.epochs)
+    best_is_back(tiny, blobs, history.epochs)
+
+
+def test_best_comes_back_after_early_stop(tiny, blobs):
+    history = sft.fit(tiny, blobs, sft.full(tiny, lr=0.3), patience=1, verbose=False, **HOT)
+    assert history.stopped == ["early stop"] and len(history.epochs) < 8
+    best_is_back(tiny, blobs, history.epochs)
+
+
+def test_best_comes_back_after_break_out_of_a_stream_written_inline(tiny, blobs):
+    epochs = []
+    for record in sft.train(tiny, blobs, sft.full(tiny, lr=0.3), **HOT):
+        epochs += [record] * isinstance(record, Epoch)
+        if len(epochs) == 7:
+            break
+    best_is_back(tiny, blobs, epochs)
+
+
+def test_best_comes_back_after_break_inside_closing(tiny, blobs):
+    epochs = []
+    with contextlib.closing(sft.train(tiny, blobs, sft.full(tiny, lr=0.3), **HOT)) as stream:
+        for record in stream:
+            epochs += [record] * isinstance(record, Epoch)
+            if len(epochs) == 7:
+                break
+    best_is_back(tiny, blobs, epochs)
+
+
+def test_best_comes_back_after_stop_within_one_step(tiny, blobs):
+    stop, epochs, after = threading.Event(), [], 0
+    for record in sft.train(tiny, blobs, sft.full(tiny, lr=0.3), stop=stop, **HOT):
+        after += stop.is_set()
+        epochs += [record] * isinstance(record, Epoch)
+        if len(epochs) == 6:
+            stop.set()
+    assert after == 0
+    best_is_back(tiny, blobs, epochs)
+
+
+def test_best_comes_back_after_keyboard_interrupt_in_the_middle_of_a_step(tiny, blobs):
+    epochs, calls = [], itertools.count()
+
+    def interrupted(logits, targets):
+        if next(calls) == 45:
+            raise KeyboardInterrupt
+        return sft.cross_entropy(logits, targets)
+
+    with pytest.raises(KeyboardInterrupt):
+        for record in sft.train(tiny, blobs, sft.full(tiny, lr=0.3), loss=interrupted, **HOT):
+            epochs += [record] * isinstance(record, Epoch)
+    assert epochs
+    best_is_back(tiny, blobs, epochs)
+
+
+def test_a_diverged_run_says_so_and_leaves_finite_weights(tiny, blobs, capsys):
+    history = sft.fit(tiny, blobs, sft.full(tiny, lr=1e30), epochs=3, optimizer="sgd", **FAST)
+    assert history.stopped == ["diverged"]
+    assert "diverged at step" in capsys.readouterr().out
+    assert all(torch.isfinite(p).all() for p in tiny.parameters())
+    with pytest.raises(Diverged, match="learning rate of 1e"):
+        list(sft.train(tiny, blobs, sft.full(tiny, lr=1e30), 3, optimizer="sgd", batch_size=16))
+
+
+def test_stop_while_encoding_ends_the_run_and_leaves_no_half_written_features(tiny, blobs):
+    cache.clear()
+    stop = threading.Event()
+    stop.set()
+    assert list(sft.train(tiny, blobs, sft.linear_probe(tiny), 3, stop=stop)) == []
+    assert cache.info().entries == 0 and not list(cache.cache_dir().glob("*.partial"))
+
+
+# --- seeds and random state -----------------------------------------------------------------------------------
+
+
+def test_same_seed_same_run_whatever_the_caller_draws(dropping, blobs):
+    other = sft.replace_head(sft.backbone("tiny", drop_rate=0.5), blobs.classes)
+    sft.fit(dropping, blobs, sft.full(dropping), epochs=2, seed=3, **FAST)
+    for _ in sft.train(other, blobs, sft.full(other), 2, seed=3, batch_size=16):
+        torch.rand(5)
+    assert same(dropping, other)
+
+
+def test_a_run_leaves_the_global_generator_as_it_found_it(dropping, blobs):
+    state = torch.get_rng_state()
+    sft.fit(dropping, blobs, sft.full(dropping), epochs=1, **FAST)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_another_seed_is_another_run(tiny, blobs):
+    other = sft.replace_head(sft.backbone("tiny"), blobs.classes)
+    sft.fit(tiny, blobs, sft.full(tiny), epochs=1, seed=0, **FAST)
+    sft.fit(other, blobs, sft.full(other), epochs=1, seed=1, **FAST)
+    assert not same(tiny, other)
+
+
+# --- one run at a time ------------------------------------------------------------------------------------------
+
+
+def test_a_second_thread_waits_for_the_first_run(tiny, blobs):
+    order = []
+    other = sft.replace_head(sft.backbone("tiny"), blobs.classes)
+
+    def second():
+        sft.fit(other, blobs, sft.full(other), epochs=1, **FAST)
+        order.append("second")
+
+    with contextlib.closing(sft.train(tiny, blobs, sft.full(tiny), 1, batch_size=16)) as stream:
+        next(stream)
+        assert monitors.is_running()
+        thread = threading.Thread(target=second)
+        thread.start()
+        time.sleep(0.3)
+        order.append("first")
+    thread.join(20)
+    assert order == ["first", "second"] and not monitors.is_running()
+
+
+def test_a_second_stream_in_the_same_thread_is_refused_instead_of_hanging(tiny, blobs):
+    with contextlib.closing(sft.train(tiny, blobs, sft.full(tiny), 1, batch_size=16)) as stream:
+        next(stream)
+        with pytest.raises(RuntimeError, match="still open in this thread"):
+            sft.fit(tiny, blobs, sft.full(tiny), epochs=1, **FAST)
+    sft.fit(tiny, blobs, sft.full(tiny), epochs=1, **FAST)
+
+
+# --- resume -----------------------------------------------------------------------------------------------------
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("kill_at", [1, 4, 5, 9, 13])
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_a_run_killed_at_any_step_goes_on_to_the_same_weights(blobs, tmp_path, monkeypatch, kill_at, optimizer):
+    monkeypatch.setattr(monitors, "CHECKPOINT_SECONDS", 0.0)
+
+    def new():
+        return sft.replace_head(sft.backbone("tiny", drop_rate=0.3), blobs.classes)
+
+    settings = {"optimizer": optimizer, "schedule": sft.warmup_cosine(), "seed": 7, "batch_size": 16}
+    whole, file = new(), tmp_path / "run.pt"
+    reference = sft.fit(whole, blobs, sft.last_k(whole, 1, lr=1e-2), epochs=3, verbose=False, **settings)
+
+    broken = new()
+    with contextlib.suppress(Killed):
+        for record in sft.train(broken, blobs, sft.last_k(broken, 1, lr=1e-2), 3, checkpoint=file, **settings):
+            if isinstance(record, Step) and record.step == kill_at + 1:
+                raise Killed
+    resumed = new()  # another process would begin like this
+    history = sft.fit(resumed, blobs, sft.last_k(resumed, 1, lr=1e-2), epochs=3, checkpoint=file, verbose=False, **settings)
+    assert same(whole, resumed)
+    assert [s.loss for s in history.steps] == [s.loss for s in reference.steps]
+    assert [e.valid_loss for e in history.epochs] == [e.valid_loss for e in reference.epochs]
+
+
+def test_early_stop_counts_epochs_from_before_the_kill(blobs, tmp_path):
+    def run(checkpoint, kill=None):
+        model = sft.replace_head(sft.backbone("tiny"), blobs.classes)
+        epochs = []
+        for record in sft.train(model, blobs, sft.full(model, lr=0.3), 12, patience=2, optimizer="sgd", batch_size=16, checkpoint=checkpoint):
+            epochs += [record.epoch] * isinstance(record, Epoch)
+            if len(epochs) == kill:
+                break
+        return epochs
+
+    whole = run(None)
+    run(tmp_path / "c.pt", kill=2)
+    assert run(tmp_path / "c.pt") == whole
+
+
+def test_a_checkpoint_of_another_run_is_refused_and_a_damaged_one_named(tiny, blobs, tmp_path):
+    file = tmp_path / "run.pt"
+    sft.fit(tiny, blobs, sft.linear_probe(tiny), epochs=1, checkpoint=file, **FAST)
+    with pytest.raises(ValueError, match="another run .*epochs: 1 there, 2 here"):
+        sft.fit(tiny, blobs, sft.linear_probe(tiny), epochs=2, checkpoint=file, **FAST)
+    file.write_bytes(b"not a checkpoint")
+    with pytest.raises(ValueError, match="not a checkpoint"):
+        sft.fit(tiny, blobs, sft.linear_probe(tiny), epochs=1, checkpoint=file, **FAST)
+
+
+# --- bad input ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"epochs": 0}, "epochs=0"),
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"weight_decay": -1}, "weight_decay=-1"),
+        ({"optimizer": "adamm"}, "adamm.*adamw"),
+        ({"patience": 0}, "patience=0"),
+    ],
+)
+def test_impossible_settings_are_refused_before_anything_moves(tiny, blobs, settings, says):
+    before = sft.fingerprint(tiny)
+    with pytest.raises(ValueError, match=says):
+        sft.fit(tiny, blobs, sft.linear_probe(tiny), verbose=False, **settings)
+    assert sft.fingerprint(tiny) == before
+
+
+def test_a_profile_with_nothing_to_train_and_a_head_of_the_wrong_size_are_refused(tiny, blobs, digits):
+    with pytest.raises(ValueError, match="nothing to train"):
+        sft.fit(tiny, blobs, dict.fromkeys(sft.full(tiny), 0.0))
+    with pytest.raises(ValueError, match=r"2 classes, the data 10: model = replace_head"):
+        sft.fit(tiny, digits, sft.linear_probe(tiny))
+    with pytest.raises(ValueError, match="replace_head"):
+        sft.fit(sft.backbone("tiny"), blobs, sft.linear_probe(sft.backbone("tiny")))
+
+
+def test_two_heads_train_on_two_kinds_of_labels_with_some_missing():
+    data = sft.load("solar", size=32, target="both", per_class=30)
+    labels = {k: v.clone() for k, v in data.train.targets.items()}
+    labels["type"][::2] = -100
+    model = sft.replace_head(sft.backbone("tiny"), data.classes)
+    from sftlab.data.core import with_targets
+
+    history = sft.fit(model, with_targets(data, labels, data.classes), sft.full(model, lr=1e-2), epochs=2, **FAST)
+    assert len(history.epochs) == 2
+    results = sft.evaluate(model, data.test)
+    assert set(results) == {"defect", "type"} and results["type"].n == len(data.test)
+
+
+def test_soft_labels_train_and_are_evaluated_by_their_most_probable_class():
+    data = sft.load("solar", size=32, target="probability", per_class=30)
+    model = sft.replace_head(sft.backbone("tiny"), data.classes)
+    sft.fit(model, data, sft.full(model, lr=1e-2), epochs=1, **FAST)
+    assert sft.evaluate(model, data.test).targets == sft.load("solar", size=32, per_class=30).test.y.tolist()
+
+
+def test_frozen_batchnorm_keeps_its_statistics_while_its_scale_learns(tiny, blobs):
+    before = {k: v.clone() for k, v in tiny.state_dict().items()}
+    sft.fit(tiny, blobs, sft.full(tiny, lr=1e-2), epochs=1, batchnorm="frozen", **FAST)
+    after = tiny.state_dict()
+    assert all(torch.equal(before[k], after[k]) for k in after if "running" in k or "batches" in k)
+    assert not torch.equal(before["layer1.1.weight"], after["layer1.1.weight"])
+    with pytest.raises(ValueError, match="batchnorm='off'"):
+        sft.train_mode(tiny, sft.full(tiny), batchnorm="off")
