@@ -5,6 +5,7 @@ build the staged network and to export its weights under their original names.
 """
 
 from sftlab.backbones.catalogue import backbone, backbones
+from sftlab.backbones.imagenet import imagenet_classes
 from sftlab.backbones.staging import Input, original_state_dict, stages
 
-__all__ = ["Input", "backbone", "backbones", "original_state_dict", "stages"]
+__all__ = ["Input", "backbone", "backbones", "imagenet_classes", "original_state_dict", "stages"]

@@ -15,10 +15,11 @@ from sftlab.backbones import lite, tiny, torchvision_nets
 def backbone(name: str, weights: str | Path | None = "default", *, seed: int = 0, **options: Any) -> nn.Sequential:
     """Return a pretrained network as an `nn.Sequential` of named stages, in eval mode.
 
-    weights: "default" (the library's own, downloaded once where they do not come with a package), the name of one of
-    torchvision's weight sets, the path of a local file, or None for a random start. seed: of that random start.
-    options: passed to the architecture (drop_rate, stochastic_depth_prob, …).
-    Raises ValueError for an unknown name, FileNotFoundError when weights are not here: it says what to fetch, and where to put it.
+    weights: "default" (the library's own, downloaded once where they do not come with a package), the
+    name of one of torchvision's weight sets, the path of a local file, or None for a random start. seed:
+    of that random start. options: passed to the architecture (drop_rate, stochastic_depth_prob, …).
+    Raises ValueError for an unknown name, FileNotFoundError when weights are not here: it says what to fetch,
+    and where to put it.
 
     >>> [stage for stage, _ in backbone("tiny").named_children()]
     ['input', 'stem', 'layer1', 'layer2', 'pool', 'head']
@@ -49,5 +50,7 @@ def _from_timm(name: str, weights: str | Path | None, **options: Any) -> nn.Sequ
     if not timm.is_model(name.split(".")[0]):
         close = difflib.get_close_matches(name, [*backbones(), *timm.list_models()], 3)
         hint = f" Did you mean {' or '.join(close)}?" if close else ""
-        raise ValueError(f"no network is named {name!r}. With an adapter: {', '.join(backbones())}; or any timm name.{hint}")
+        raise ValueError(
+            f"no network is named {name!r}.{hint} With an adapter: {', '.join(backbones())}; or any timm name."
+        )
     return timm_nets.build(name, weights, **options)

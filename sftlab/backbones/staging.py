@@ -1,13 +1,14 @@
 """From any module to a list of stages, by one table `stage → original parts`, used both ways.
 
-A part is the dotted path of an original submodule, or a small glue module for what the original does in `forward`.
-Glue that holds original parameters says under which names (`original_names`).
+A part is the dotted path of an original submodule, or a small glue module for what the original does in
+`forward`. Glue that holds original parameters is given as a function of the original (a class will do)
+and says under which names it holds them (`original_names`).
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,17 +16,20 @@ from torch import Tensor, nn
 
 from sftlab.backbones.meta import Source
 
-Part = str | nn.Module
+Part = str | nn.Module | Callable[[nn.Module], nn.Module]
 Table = dict[str, Sequence[Part]]
 
 
 class Input(nn.Module):
-    """uint8 N×C×H×W → float N×3×H×W: scale to [0, 1], grey → RGB, subtract the weights' own mean, divide by std.
+    """uint8 N×C×H×W → float N×3×H×W: scale to [0, 1], grey → RGB, subtract the weights' mean, divide by std.
 
     Data delivers uint8 only, so preprocessing cannot be mismatched. No parameters; the buffers are not saved.
     """
 
     is_constant = True
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
@@ -53,20 +57,22 @@ def stages(
 ) -> nn.Sequential:  # fmt: skip
     """Turn a module into an `nn.Sequential` of named stages that compute the same function.
 
-    table: {stage: [parts]}, or a list of child names (each its own stage). example: an input to check staged ≡ original
-    on, in eval mode; its absence skips the check. source: the weights' own preprocessing, which becomes a first stage
-    `input` (the example is then uint8), and the facts for the card. The module is copied, never changed. Every parameter must end up in
-    exactly one stage, and the last stage must be named `head`.
+    table: {stage: [parts]}, or a list of child names (each its own stage). example: an input to check
+    staged ≡ original on, in eval mode; its absence skips the check. source: the weights' own
+    preprocessing, which becomes a first stage `input` (the example is then uint8), and the facts for the
+    card. The module is copied, never changed. Every parameter must end up in exactly one stage, and the
+    last stage must be named `head`. Raises ValueError where any of this does not hold.
 
-    >>> mlp = nn.Sequential(); mlp.add_module("body", nn.Linear(4, 8)); mlp.add_module("head", nn.Linear(8, 2))
+    >>> from collections import OrderedDict
+    >>> mlp = nn.Sequential(OrderedDict(body=nn.Linear(4, 8), head=nn.Linear(8, 2)))
     >>> [name for name, _ in stages(mlp, ["body", "head"], example=torch.zeros(1, 4)).named_children()]
     ['body', 'head']
     """
-    original = copy.deepcopy(module)
-    rows: Table = dict(table) if isinstance(table, Mapping) else {name: [name] for name in table}
+    given: Table = dict(table) if isinstance(table, Mapping) else {name: [name] for name in table}
+    original, rows = copy.deepcopy((module, given))  # at once, so that glue in the table shares the copy's parameters
     if list(rows)[-1:] != ["head"]:
         raise ValueError(f"the last stage must be named 'head', not {(list(rows) or ['nothing'])[-1]!r}")
-    staged, names = nn.Sequential(), {}
+    staged, names = nn.Sequential(), dict[str, str]()
     if source is not None:
         staged.add_module("input", Input(source.mean, source.std))
     for stage, parts in rows.items():
@@ -75,7 +81,7 @@ def stages(
         staged.add_module(stage, modules[0] if single else nn.Sequential(*modules))
         for i, part in enumerate(parts):
             here = stage if single else f"{stage}.{i}"
-            known = {"": part} if isinstance(part, str) else getattr(part, "original_names", {})
+            known = {"": part} if isinstance(part, str) else getattr(modules[i], "original_names", {})
             names |= {f"{here}.{own}".rstrip("."): there for own, there in known.items()}
     _check_complete(original, staged)
     if example is not None:
@@ -88,6 +94,8 @@ def stages(
 def _part(original: nn.Module, part: Part) -> nn.Module:
     if isinstance(part, nn.Module):
         return part
+    if not isinstance(part, str):
+        return part(original)
     try:
         return original.get_submodule(part)
     except AttributeError:
@@ -95,32 +103,67 @@ def _part(original: nn.Module, part: Part) -> nn.Module:
         raise ValueError(f"{type(original).__name__} has no part {part!r}; its children are {children}") from None
 
 
-def _check_complete(original: nn.Module, staged: nn.Module) -> None:
-    kept = {id(p) for p in [*staged.parameters(), *staged.buffers()]}
-    lost = [name for name, p in [*original.named_parameters(), *original.named_buffers()] if id(p) not in kept]
+def _check_complete(original: nn.Module, staged: nn.Sequential) -> None:
+    homes: dict[int, list[str]] = {}
+    for stage, part in staged.named_children():
+        for value in [*part.parameters(), *part.buffers()]:
+            homes.setdefault(id(value), []).append(stage)
+    held = {name: homes.get(id(p), []) for name, p in [*original.named_parameters(), *original.named_buffers()]}
+    lost = [name for name, stages in held.items() if not stages]
     if lost:
-        raise ValueError(f"no stage holds {', '.join(lost[:4])}{' …' if len(lost) > 4 else ''}; the table must place every parameter")
+        raise ValueError(
+            f"no stage holds {', '.join(lost[:4])}{' …' if len(lost) > 4 else ''}; the table must place every parameter"
+        )
+    shared = [f"{name} (in {' and '.join(stages)})" for name, stages in held.items() if len(stages) > 1]
+    if shared:
+        raise ValueError(f"a parameter belongs to one stage, but these are in several: {', '.join(shared[:4])}")
 
 
 def _check_equal(original: nn.Module, staged: nn.Sequential, example: Tensor) -> None:
-    modes = original.training, staged.training
-    with torch.no_grad():
-        prepared = staged[0](example) if isinstance(staged[0], Input) else example
-        wanted, found = original.eval()(prepared), staged.eval()(example)
-    original.train(modes[0])
-    staged.train(modes[1])
-    if not torch.equal(wanted, found):
+    try:
+        same, why = is_same_function(original, staged, example), ""
+    except (
+        RuntimeError,
+        ValueError,
+    ) as error:  # without its flatten, a Linear meets a shape that it cannot take
+        same, why = False, f" ({str(error).splitlines()[0]})"
+    if not same:
         raise ValueError(
-            "the staged network does not compute what the original does: its forward must do something between the "
-            "stages (flatten, reshape, dropout). Add that as a module at its place in the table."
+            f"the staged network does not compute what the original does{why}: its forward must do something "
+            "between the stages (flatten, reshape, dropout). Add that as a module at its place in the table."
         )
+
+
+def is_same_function(original: nn.Module, staged: nn.Sequential, example: Tensor, *, train: bool = False) -> bool:
+    """Tell whether both give bit-equal outputs for `example`, in eval mode or in train mode under one seed.
+
+    Works on copies, so neither network's buffers nor modes change. What a network raises is passed on.
+    """
+    original, staged = copy.deepcopy(original).train(train), copy.deepcopy(staged).train(train)
+    outputs = []
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        prepared = staged[0](example) if isinstance(staged[0], Input) else example
+        for network in (original, staged[1:] if isinstance(staged[0], Input) else staged):
+            torch.manual_seed(0)
+            outputs.append(network(prepared.clone()))  # a clone: the first layer may work in place
+    return torch.equal(*outputs)
+
+
+def constant(module: nn.Module) -> nn.Module:
+    """Mark a parameter-free module as computing one function in train and eval mode; return the same module.
+
+    A frozen prefix then runs on through it; one that is neither known nor marked is taken to be random.
+    """
+    for part in module.modules():
+        vars(part)["is_constant"] = True
+    return module
 
 
 def original_state_dict(model: nn.Sequential) -> dict[str, Tensor]:
     """Return the weights under their original names, ready for the plain model's `load_state_dict`.
 
-    A head that `replace_head` made keeps the original head's name. Raises ValueError for stages that the original
-    does not have (a `hidden` stage, several heads).
+    A head that `replace_head` made keeps the original head's name. Raises ValueError for stages that the
+    original does not have (a `hidden` stage, several heads).
     """
     names: dict[str, str] = vars(model).get("card", {}).get("names", {})
     if not names:
@@ -129,7 +172,9 @@ def original_state_dict(model: nn.Sequential) -> dict[str, Tensor]:
     out = {}
     for key, value in model.state_dict().items():
         own = next((n for n in longest_first if key == n or key.startswith(n + ".")), None)
-        if own is None or key.startswith("head.") and key.count(".") > 1:
+        if own is None or (key.startswith("head.") and key.count(".") > 1):
             raise ValueError(f"{key} has no place in the original network; save() keeps it, export cannot")
-        out[names[own] + key.removeprefix(own)] = value
+        out[(names[own] + key.removeprefix(own)).removeprefix(".")] = (
+            value  # glue may hold the original itself, named ""
+        )
     return out

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from sftlab.backbones.meta import Source, read_weights
-from sftlab.backbones.staging import stages
+from sftlab.backbones.staging import Table, stages
 
 
 class Tiny(nn.Module):
@@ -31,12 +31,12 @@ class Tiny(nn.Module):
 def build(name: str, weights: str | Path | None, **options: Any) -> nn.Sequential:
     """Build the staged tiny network; "default" and None both mean a random start."""
     model = Tiny(**options)
-    facts = {"name": name, "weights": "random start", "size": 16, "options": options}
-    if weights not in (None, "default"):
-        model.load_state_dict(read_weights(weights))  # type: ignore[arg-type]
-        facts["weights"] = Path(weights).name  # type: ignore[arg-type]
+    facts: dict[str, Any] = {"name": name, "weights": "random start", "size": 16, "options": options}
+    if weights is not None and weights != "default":
+        model.load_state_dict(read_weights(weights))
+        facts["weights"] = Path(weights).name
     dropout = {"dropout": ["dropout"]} if options.get("drop_rate") else {}
-    table = {
+    table: Table = {
         "stem": ["conv", "norm", "act"], "layer1": ["layer1"], "layer2": ["layer2"],
         "pool": ["pool", nn.Flatten(1)], **dropout, "head": ["fc"],
     }  # fmt: skip

@@ -1,0 +1,270 @@
+"""Any timm name, without a table: its children in order, where that computes the same function."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from sftlab.backbones.meta import Source, load_weights, not_here, read_weights
+from sftlab.backbones.staging import Part, Table, constant, is_same_function, stages
+
+LISTS = ("blocks", "layers", "stages", "features")  # what timm calls a chain of block stages
+ONE_OF_MANY = re.compile(r"(layers?|stages?|blocks?|s)_?\d+$")  # … or it numbers them: layer1, s1, stages_0
+FILES = ("model.safetensors", "pytorch_model.bin")
+SECONDS_TO_ANSWER = 10
+
+
+class Features(nn.Module):
+    """All of a network before its last Linear, where `forward` does more than run its parts in order."""
+
+    original_names: ClassVar = {"net": ""}
+
+    def __init__(self, original: nn.Module, head: str) -> None:
+        super().__init__()
+        self.net = _without(original, head)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the features, N×D."""
+        net: Any = self.net
+        return net.forward_head(net.forward_features(x), pre_logits=True)
+
+
+class Embed(nn.Module):
+    """What a timm ViT does before its first block: patches, class and register tokens, positions."""
+
+    original_names: ClassVar = {"vit": ""}
+
+    def __init__(self, vit: nn.Module) -> None:
+        super().__init__()
+        others = [name for name, _ in vit.named_children() if name not in ("patch_embed", "pos_drop")]
+        self.vit = _without(vit, *others)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the tokens, N×T×D."""
+        vit: Any = self.vit
+        return vit._pos_embed(vit.patch_embed(x))
+
+
+class TokenPool(nn.Module):
+    """How a timm ViT makes one vector of its tokens: N×T×D → N×D."""
+
+    is_constant = True
+
+    def __init__(self, vit: Any) -> None:
+        super().__init__()
+        self.how, self.prefix, self.include = vit.global_pool, vit.num_prefix_tokens, vit.pool_include_prefix
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the pooled features."""
+        from timm.layers import global_pool_nlc
+
+        return global_pool_nlc(x, self.how, num_prefix_tokens=self.prefix, reduce_include_prefix=self.include)
+
+    def extra_repr(self) -> str:
+        """Show the kind of pooling in the printed network."""
+        return str(self.how)
+
+
+def build(name: str, weights: str | Path | None, **options: Any) -> nn.Sequential:
+    """Build a staged timm network.
+
+    The stages are its children in order, chains of blocks taken apart, accepted only if they give the
+    original's values in eval mode and, under one seed, in train mode. Otherwise there are two stages,
+    `features` and `head`, and a printed line says so. weights: "default" are timm's own, from the Hugging
+    Face hub; a path is read as a file for the plain network; None is a random start. options: as in timm
+    (drop_rate, drop_path_rate, …).
+    Raises ValueError for what is no image classifier with a Linear head, FileNotFoundError offline.
+    """
+    import timm
+
+    model: Any = timm.create_model(name, pretrained=False, **options)
+    head = _head(model, name)
+    config = model.pretrained_cfg
+    size = options.get("img_size") or config["input_size"][-1]
+    facts: dict[str, Any] = {"name": name, "weights": "random start", "size": size, "options": options}
+    if weights == "default":
+        state = read_weights(_fetch(name, config))
+        model = timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"state_dict": state}, **options)
+        del model.pretrained_cfg["state_dict"]
+        facts |= {"weights": config.get("tag") or "default", "source": "timm"}
+        if licence := config.get("license"):
+            facts["licence"] = licence
+    elif weights is not None:
+        load_weights(model, read_weights(weights), name)
+        facts |= {"weights": Path(weights).name, "source": "a local file"}
+    source = Source(tuple(config["mean"]), tuple(config["std"]), facts)
+    for module in model.modules():
+        if type(module).__module__ == "timm.layers.adaptive_avgmax_pool":
+            constant(module)
+    return _staged(model.eval(), head, source)
+
+
+def _head(model: Any, name: str) -> str:
+    """Return the path of the last Linear layer, or refuse the network."""
+    linear = model.get_classifier() if hasattr(model, "get_classifier") else None
+    if not isinstance(linear, nn.Linear):
+        raise ValueError(
+            f"{name} has no single Linear layer as its head (it has {type(linear).__name__}). "
+            "This lab fine-tunes image classifiers; take a network with one Linear head."
+        )
+    channels = model.pretrained_cfg["input_size"][0]
+    if channels != 3:
+        raise ValueError(f"{name} takes images of {channels} channel{'s'[: channels > 1]}; the lab's have 3")
+    return next(path for path, module in model.named_modules() if module is linear)
+
+
+def _staged(model: nn.Module, head: str, source: Source) -> nn.Sequential:
+    example = _example(model, source)
+    staged = _accepted(model, _table(model, head), source, example, modes=(False, True))
+    if staged is None:
+        table: Table = {"features": [partial(Features, head=head)], "head": [head]}
+        staged = _accepted(model, table, source, example, modes=(False,))
+        name = source.facts["name"]
+        if staged is None:
+            raise ValueError(
+                f"{name} cannot be divided into features and a Linear head: its forward does something after "
+                "the head, or has several; take another network"
+            )
+        print(f"{name} has two stages, features and head: its forward does more than run its parts in order")
+    return staged
+
+
+def _accepted(
+    model: nn.Module, table: Table, source: Source, example: Tensor, modes: tuple[bool, ...]
+) -> nn.Sequential | None:
+    """Return the staged network, or None where it is another function; a wrong guess may raise anything."""
+    try:
+        staged = stages(model, table, source=source)
+        same = all(is_same_function(model, staged, example, train=mode) for mode in modes)
+    except Exception:
+        return None
+    return staged if same else None
+
+
+def _example(model: nn.Module, source: Source) -> Tensor:
+    """Return two images of noise, small where the network takes them: equality does not depend on size."""
+    generator = torch.Generator().manual_seed(0)
+    for size in (96, source.facts["size"]):
+        example = torch.randint(0, 256, (2, 3, size, size), dtype=torch.uint8, generator=generator)
+        try:
+            with torch.no_grad():
+                model(example.float())
+            break
+        except (AssertionError, RuntimeError, ValueError):
+            continue
+    return example
+
+
+def _table(model: Any, head: str) -> Table:
+    """Guess the stages: stem, block stages, then neck and pool as they come, then dropout and head."""
+    parts = list(_parts(model, head))
+    is_block = [label.startswith("block") for label, _, _ in parts]
+    first = is_block.index(True) if any(is_block) else 1
+    last = len(parts) - is_block[::-1].index(True) if any(is_block) else 1
+    table: dict[str, list[Part]] = {"stem": [part for _, part, _ in parts[:first]]}
+    stage, dropout = "stem", list[Part]()
+    for _, part, module in parts[first:last]:
+        if stage == "stem" or next(module.parameters(), None) is not None:
+            stage = f"layer{len(table)}"
+        table.setdefault(stage, []).append(part)  # what has no parameters belongs to the layer before it
+    for label, part, module in parts[last:]:
+        if isinstance(module, nn.Identity):
+            continue
+        if isinstance(module, nn.Dropout):
+            dropout = [part] if module.p else []
+            continue
+        learns = next(module.parameters(), None) is not None
+        if part == head:
+            stage = "head"
+        elif "pool" in label.lower() and not learns:
+            stage = "pool"
+        elif learns and not stage.startswith("neck"):
+            stage = "neck" if "neck" not in table else "neck2"
+        rate = getattr(model, "drop_rate", 0.0)
+        if stage == "head" and (dropout or rate):
+            # some networks call the functional dropout in forward; the comparison in train mode will tell
+            table["dropout"] = dropout or [nn.Dropout(float(rate))]
+        table.setdefault(stage, []).append(part)
+    return dict(table)
+
+
+def _parts(model: nn.Module, head: str, prefix: str = "") -> Iterator[tuple[str, Part, nn.Module]]:
+    """Yield (label, part, module) in order: around the head one by one, chains of blocks block by block."""
+    glue = _vit_glue(model) if not prefix else {}
+    for name, child in model.named_children():
+        path = f"{prefix}{name}"
+        if name in glue:
+            yield from glue[name]
+        if glue and name in ("patch_embed", "pos_drop"):
+            continue  # the Embed glue holds them
+        if head.startswith(f"{path}."):
+            yield from _parts(child, head, f"{path}.")
+        elif not prefix and name in LISTS and isinstance(child, (nn.Sequential, nn.ModuleList)):
+            yield from ((f"block {key}", f"{path}.{key}", block) for key, block in child.named_children())
+        else:
+            yield f"block {name}" if not prefix and ONE_OF_MANY.match(name) else name, path, child
+
+
+def _vit_glue(model: nn.Module) -> dict[str, list[tuple[str, Callable[[nn.Module], nn.Module], nn.Module]]]:
+    """Return what a timm ViT does besides running its children, as {child: glue that goes before it}."""
+    from timm.models.vision_transformer import VisionTransformer
+
+    if not isinstance(model, VisionTransformer) or model.attn_pool is not None:
+        return {}
+    return {"patch_embed": [("embed", Embed, model)], "fc_norm": [("pool", TokenPool, nn.Flatten())]}
+
+
+def _without(module: nn.Module, *paths: str) -> nn.Module:
+    """Return a shallow copy that shares every parameter, with an Identity in place of what is at `paths`."""
+    new = copy.copy(module)
+    new._modules, new._parameters = dict(module._modules), dict(module._parameters)
+    for path in paths:
+        name, _, rest = path.partition(".")
+        new._modules[name] = _without(new.get_submodule(name), rest) if rest else nn.Identity()
+    return new
+
+
+def _fetch(name: str, config: dict[str, Any]) -> Path:
+    """Return the path of timm's weights in the Hugging Face cache, downloaded once.
+
+    One short question first: offline, the hub's own client asks twelve times and gives up after most of a
+    minute.
+    """
+    import huggingface_hub as hub
+    from huggingface_hub.constants import HF_HUB_CACHE, HF_HUB_OFFLINE
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    if not config.get("hf_hub_id"):
+        if url := config.get("url"):
+            raise not_here(name, "timm", "default", str(url), "anywhere", "they are not on the Hugging Face hub")
+        raise ValueError(f"timm has no weights for {name}; pass weights=PATH, or weights=None for a random start")
+    repo, _, tag = config["hf_hub_id"].partition("@")
+    revision = tag or None
+    names = (config["hf_hub_filename"],) if config.get("hf_hub_filename") else FILES
+    for file in names:
+        if isinstance(cached := hub.try_to_load_from_cache(repo, file, revision=revision), str):
+            return Path(cached)
+    try:
+        if HF_HUB_OFFLINE:
+            raise ConnectionError("HF_HUB_OFFLINE is set")
+        hub.get_session().head(hub.hf_hub_url(repo, names[0], revision=revision), timeout=SECONDS_TO_ANSWER)
+        print(f"downloading {repo} from the Hugging Face hub to {HF_HUB_CACHE}", flush=True)
+        for file in names:
+            try:
+                return Path(hub.hf_hub_download(repo, file, revision=revision))
+            except EntryNotFoundError as error:
+                if isinstance(error, LocalEntryNotFoundError):
+                    raise
+        raise FileNotFoundError(f"the hub's {repo} holds none of {', '.join(names)}")
+    except Exception as error:  # each version of the hub's client raises others
+        why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        what = f"{names[0]} of {repo} (hf download {repo})"
+        where = f"as the folder models--{repo.replace('/', '--')} into {HF_HUB_CACHE}"
+        raise not_here(name, "timm", str(config.get("tag") or "default"), what, where, why) from None
