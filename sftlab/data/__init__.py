@@ -1,13 +1,16 @@
 """Images in, uint8 batches out: named sets, your own folder, arrays, any map-style data set.
 
-A leaf room: it knows nothing of models. Train, valid and test always exist, are seeded, and never share an image.
+A leaf room: it knows nothing of models. Train, valid and test always exist, are seeded, and share no image.
 """
 
 from sftlab.data.augment import Augment, brightness, chain, flip, shift, turn
-from sftlab.data.core import Card, Data, Split, batch_positions, data_dir, from_arrays, from_dataset, resize
+from sftlab.data.core import Card, Data, Split, batch_positions, from_arrays, from_dataset, resize
+from sftlab.data.neighbours import near_duplicates
+from sftlab.data.photos import read_photo
 from sftlab.data.sources import datasets, load
+from sftlab.data.store import data_dir
 
 __all__ = [
-    "Augment", "Card", "Data", "Split", "batch_positions", "brightness", "chain", "data_dir", "datasets", "flip",
-    "from_arrays", "from_dataset", "load", "resize", "shift", "turn",
+    "Augment", "Card", "Data", "Split", "batch_positions", "brightness", "chain", "data_dir", "datasets",
+    "flip", "from_arrays", "from_dataset", "load", "near_duplicates", "read_photo", "resize", "shift", "turn",
 ]  # fmt: skip

@@ -1,7 +1,7 @@
 """Augmentation works on uint8 batches and changes only what keeps the label.
 
-An augmentation is a function (N×C×H×W uint8, generator) → the same shape and dtype. It reaches train alone: only
-`Split.batches(augment=…)` calls it, and `fit` passes it for the training split.
+An augmentation is a function (N×C×H×W uint8, generator) → the same shape and dtype. It reaches train alone:
+only `Split.batches(augment=…)` calls it, and `fit` passes it for the training split.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def flip(x: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def turn(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Mirror and turn each image into one of its eight symmetric views (square images; no up or down in them)."""
+    """Mirror and turn each image into one of its eight symmetric views (square images without up or down)."""
     x = flip(x, generator)
     quarter = torch.randint(4, (len(x),), generator=generator)
     return torch.stack([torch.rot90(image, int(k), (-2, -1)) for image, k in zip(x, quarter, strict=True)])
@@ -34,13 +34,14 @@ def shift(pixels: int) -> Augment:
         padded = torch.nn.functional.pad(x.float(), (pixels,) * 4, mode="replicate").to(x.dtype)
         h, w = x.shape[-2:]
         offsets = torch.randint(2 * pixels + 1, (len(x), 2), generator=generator).tolist()
-        return torch.stack([image[:, i : i + h, j : j + w] for image, (i, j) in zip(padded, offsets, strict=True)])
+        corners = zip(padded, offsets, strict=True)
+        return torch.stack([image[:, i : i + h, j : j + w] for image, (i, j) in corners])
 
     return moved
 
 
 def brightness(strength: float) -> Augment:
-    """Return an augmentation that scales each image's brightness by a factor in [1 − strength, 1 + strength]."""
+    """Return an augmentation that scales each image's brightness by 1 − strength to 1 + strength."""
 
     def scaled(x: Tensor, generator: torch.Generator) -> Tensor:
         factor = 1 + strength * (2 * torch.rand(len(x), 1, 1, 1, generator=generator) - 1)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sftlab.data.augment import Augment
+from sftlab.data.photos import to_rgb, to_square
 from sftlab.data.splits import grouped_split, random_split, thin
+from sftlab.data.store import allocate, image_hash
+from sftlab.data.store import data_dir as data_dir
 
 Targets = Tensor | dict[str, Tensor]
 Classes = list[str] | dict[str, list[str]]
@@ -23,7 +25,7 @@ Classes = list[str] | dict[str, list[str]]
 
 @dataclass(frozen=True)
 class Card:
-    """What a data set is: how labels were made, who is in which split, where it comes from, what one may do with it."""
+    """What a data set is: how labels were made, who is in which split, its source, what it may serve."""
 
     name: str
     rule: str
@@ -39,17 +41,21 @@ class Card:
     skipped: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        counts = "; ".join(f"{s} {sum(c.values())} ({', '.join(f'{k} {v}' for k, v in c.items())})" for s, c in self.counts.items())
+        def listed(counts: dict[str, int]) -> str:
+            some = [f"{name} {n}" for name, n in list(counts.items())[:12]]
+            return ", ".join(some + [f"… {len(counts)} classes"] * (len(counts) > 12))
+
+        counts = "; ".join(f"{split} {sum(c.values())} ({listed(c)})" for split, c in self.counts.items())
         rows = {
             "data": self.name, "rule": self.rule, "split": self.split, "images": counts, "size": self.size,
-            "majority": f"{self.majority:.1%} of the test images are of the most frequent class", "source": self.source,
-            "licence": self.licence, "citation": self.citation,
+            "majority": f"{self.majority:.1%} of the test images are of the most frequent class",
+            "source": self.source, "licence": self.licence, "citation": self.citation,
         }  # fmt: skip
         lines = [f"{k:<9} {v}" for k, v in rows.items() if v] + [f"{'note':<9} {note}" for note in self.notes]
-        if self.skipped:
-            some = [f"{'':<9}   {name}: {why}" for name, why in list(self.skipped.items())[:10]]
-            more = [f"{'':<9}   … and {len(self.skipped) - 10} more in card.skipped"] if len(self.skipped) > 10 else []
-            lines += [f"{'skipped':<9} {len(self.skipped)} file{'s' * (len(self.skipped) > 1)} could not be used:", *some, *more]
+        if n := len(self.skipped):
+            lines.append(f"{'skipped':<9} {n} file{'s' * (n > 1)} could not be used:")
+            lines += [f"{'':<9}   {name}: {why}" for name, why in list(self.skipped.items())[:10]]
+            lines += [f"{'':<9}   … and {n - 10} more in card.skipped"] * (n > 10)
         return "\n".join(lines)
 
     def __repr__(self) -> str:
@@ -60,9 +66,10 @@ class Card:
 class Split:
     """One of train, valid and test: a map-style data set that also hands out batches.
 
-    images: uint8 M×C×H×W at stored size, shared by all splits. targets: a row each (class numbers, probabilities
-    M×K, or a dict of either by task). index: the rows of this split. size: edge in pixels of what is delivered.
-    image_hashes: one a row of `images`, over its pixels.
+    images: uint8 M×C×H×W at stored size, shared by all splits. targets: a row each (class numbers, M×K
+    probabilities, or a dict of either by task). index: the rows of this split. size: edge in pixels of what
+    is delivered. image_hashes: one a row of `images`, over its pixels. files: one a row, where they came from
+    files.
     """
 
     name: str
@@ -104,7 +111,9 @@ class Split:
     def labels(self, positions: np.ndarray) -> Targets:
         """Return the targets at `positions` of this split."""
         rows = torch.from_numpy(self.index[positions])
-        return {k: v[rows] for k, v in self.targets.items()} if isinstance(self.targets, dict) else self.targets[rows]
+        if isinstance(self.targets, dict):
+            return {task: y[rows] for task, y in self.targets.items()}
+        return self.targets[rows]
 
     def pixels(self, positions: np.ndarray) -> Tensor:
         """Return uint8 N×C×size×size: shorter edge resized (antialiased), centre cropped."""
@@ -117,9 +126,9 @@ class Split:
     def batches(
         self, batch_size: int = 32, *, seed: int | None = None, epoch: int = 0, augment: Augment | None = None
     ) -> Iterator[tuple[Tensor, Targets]]:
-        """Iterate over (uint8 N×C×H×W, targets), in order without a seed, shuffled by (seed, epoch) with one.
+        """Iterate over (uint8 N×C×H×W, targets): in order without a seed, shuffled by (seed, epoch) with one.
 
-        Augmentation of step k depends on (seed, epoch, k) alone, so a resumed run sees what it would have seen.
+        Augmentation of step k depends on (seed, epoch, k) alone: a resumed run sees what it would have seen.
         """
         for k, positions in enumerate(batch_positions(len(self), batch_size, seed=seed, epoch=epoch)):
             x, y = self.take(positions)
@@ -129,8 +138,7 @@ class Split:
 
     def subset(self, positions: Sequence[int] | np.ndarray) -> Split:
         """Return the split of the images at `positions`, in that order."""
-        return Split(self.name, self.images, self.targets, self.index[np.asarray(positions, dtype=np.int64)],
-                     self.classes, self.size, self.image_hashes, self.files)  # fmt: skip
+        return replace(self, index=self.index[np.asarray(positions, dtype=np.int64)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +166,7 @@ def generator(*parts: int) -> torch.Generator:
 
 
 def batch_positions(n: int, batch_size: int, *, seed: int | None = None, epoch: int = 0) -> list[np.ndarray]:
-    """Return the positions of each batch of one epoch. A last batch of a single image joins the batch before it.
+    """Return the positions of each batch of one epoch; a last batch of one image joins the one before it.
 
     BatchNorm cannot normalise a single image, and one image would make a very noisy step.
     """
@@ -175,16 +183,12 @@ def resize(x: Tensor, size: int) -> Tensor:
     """Resize the shorter edge of uint8 N×C×H×W to `size` with antialiasing and crop the centre square."""
     h, w = x.shape[-2:]
     if h != size or w != size:
-        scale = size / min(h, w)
-        x = F.interpolate(x, (max(size, round(h * scale)), max(size, round(w * scale))), mode="bilinear", antialias=True)
-        top, left = (x.shape[-2] - size) // 2, (x.shape[-1] - size) // 2
+        short = min(h, w)
+        height, width = size * h // short, size * w // short
+        x = F.interpolate(x, (height, width), mode="bilinear", antialias=True)
+        top, left = round((height - size) / 2), round((width - size) / 2)
         x = x[..., top : top + size, left : left + size]
     return x.contiguous()
-
-
-def image_hash(image: np.ndarray) -> str:
-    """Return the hash of an image's pixels and shape."""
-    return hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()[:16]
 
 
 def first_task(targets: Targets) -> Tensor:
@@ -198,15 +202,16 @@ def assemble(
     per_class: int | None = None, seed: int = 0, valid: float = 0.15, test: float = 0.25,
     groups: Sequence[object] | None = None, strata: Sequence[object] | None = None,
     rows: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None, split: str = "", files: Sequence[str] = (),
-    hashes: Sequence[str] | None = None, **facts: Any,
+    hashes: Sequence[str] | None = None, notes: Sequence[str] = (), **facts: Any,
 ) -> Data:  # fmt: skip
-    """Build a Data from arrays: split (grouped if `groups`, as given if `rows`, else random), thin train, write the card.
+    """Build a Data from arrays: split them, thin train, write the card.
 
-    Raises ValueError if an image of one split is also in another (possible only with `rows`).
+    The split is as given if `rows`, grouped if `groups`, else random. Raises ValueError if an image of one
+    split is also in another (possible only with `rows`), or if nothing is left of one.
     """
     y = first_task(targets).numpy()
     hashes = hashes if hashes is not None else [image_hash(image) for image in images]
-    strata = strata if strata is not None else list(y)
+    strata = strata if strata is not None else _names(classes, y)
     if rows is None and groups is not None:
         rows = grouped_split(strata, groups, hashes, valid=valid, test=test, seed=seed)
         split = split or f"grouped, seed {seed}"
@@ -216,39 +221,64 @@ def assemble(
     check_disjoint(rows, hashes)
     train = thin(rows[0], list(y), per_class, seed) if per_class is not None else rows[0]
     h, w = images.shape[-2:]
-    size = size or min(h, w)
+    size = min(h, w) if size is None else size
     if size < 1:
         raise ValueError(f"size={size}: an edge length in pixels, such as 160")
     parts = [
-        Split(n, images, targets, np.asarray(r, dtype=np.int64), classes, size, hashes, files)
-        for n, r in zip(("train", "valid", "test"), (train, *rows[1:]), strict=True)
+        Split(part, images, targets, np.asarray(r, dtype=np.int64), classes, size, hashes, files)
+        for part, r in zip(("train", "valid", "test"), (train, *rows[1:]), strict=True)
     ]
+    card = Card(
+        name=name, rule=rule, classes=classes, counts={}, majority=0.0, split=split,
+        size=f"{w}×{h} pixels stored, {size}×{size} delivered", notes=list(notes), **facts,
+    )  # fmt: skip
+    return _counted(parts, card)
+
+
+def _names(classes: Classes, y: np.ndarray) -> list[str]:
     names = next(iter(classes.values())) if isinstance(classes, dict) else classes
-    counts = {p.name: {c: int((y[p.index] == k).sum()) for k, c in enumerate(names)} for p in parts}
-    of_test = Counter(y[parts[2].index].tolist())
-    card = Card(name=name, rule=rule, classes=classes, counts=counts, split=split,
-                majority=max(of_test.values()) / max(1, sum(of_test.values())),
-                size=f"{w}×{h} pixels stored, {size}×{size} delivered", **facts)  # fmt: skip
-    return Data(*parts, card)
+    return [names[k] for k in y]
+
+
+def _counted(parts: Sequence[Split], card: Card) -> Data:
+    """Return a Data whose card has the classes, counts and majority rate of these splits."""
+    classes = parts[0].classes
+    names = next(iter(classes.values())) if isinstance(classes, dict) else classes
+    notes, counts = list(card.notes), {}
+    for part in parts:
+        found = Counter(first_task(part.y).tolist())
+        counts[part.name] = {c: found[k] for k, c in enumerate(names)}
+        missing = [c for c, n in counts[part.name].items() if n == 0]
+        if missing and part.name != "train":
+            notes.append(f"{part.name} has no image of {', '.join(missing)}: nothing is measured there for it.")
+        elif missing:
+            notes.append(f"train has no image of {', '.join(missing)}: it cannot be learnt.")
+    of_test = counts["test"].values()
+    card = replace(card, classes=classes, counts=counts, majority=max(of_test) / max(1, sum(of_test)), notes=notes)
+    return Data(train=parts[0], valid=parts[1], test=parts[2], card=card)
 
 
 def check_disjoint(rows: Sequence[np.ndarray], hashes: Sequence[str]) -> None:
-    """Raise ValueError if the same image, by its pixels, is in two of the splits."""
+    """Raise ValueError if an image, by its pixels, is in two of the splits, or if a split is empty."""
     seen: dict[str, str] = {}
     for name, part in zip(("train", "valid", "test"), rows, strict=True):
+        if not len(part):
+            raise ValueError(f"the {name} split is empty; train, valid and test each need images")
         for i in part:
-            if seen.setdefault(hashes[i], name) != name:
-                raise ValueError(f"the same image is in {seen[hashes[i]]} and in {name} (row {i}); a test set must be new images")
+            other = seen.setdefault(hashes[i], name)
+            if other != name:
+                raise ValueError(f"the same image is in {other} and in {name} (row {i}); test images must be new")
 
 
 def from_arrays(
-    x: np.ndarray | Tensor, y: Any, *, classes: Sequence[str] | None = None, groups: Sequence[object] | None = None,
-    name: str = "arrays", size: int | None = None, **options: Any,
+    x: np.ndarray | Tensor, y: Any, *, classes: Sequence[str] | None = None,
+    groups: Sequence[object] | None = None, name: str = "arrays", size: int | None = None, **options: Any,
 ) -> Data:  # fmt: skip
     """Build a Data from images in memory.
 
     x: uint8, N×H×W (grey), N×H×W×C or N×C×H×W with 1 or 3 channels. y: N class numbers from 0, or N names.
-    groups: what must not be torn apart by the split. options: size, per_class, seed, valid, test.
+    groups: what must not be torn apart by the split, a value an image. options: per_class, seed, valid, test.
+    Raises TypeError for images that are not uint8, ValueError for labels or shapes that do not fit.
 
     >>> import numpy as np
     >>> x = np.random.default_rng(0).integers(0, 256, (60, 8, 8), dtype=np.uint8)
@@ -256,71 +286,129 @@ def from_arrays(
     Split('train', 36 images, 8×8)
     """
     images = as_images(x)
-    labels = np.asarray(y)
-    if len(labels) != len(images):
-        raise ValueError(f"{len(images)} images but {len(labels)} labels")
+    numbers, names = as_labels(y, classes)
+    if len(numbers) != len(images):
+        raise ValueError(f"{len(images)} images but {len(numbers)} labels")
+    if groups is not None and len(groups) != len(images):
+        raise ValueError(f"{len(images)} images but {len(groups)} groups; give one for each image")
+    return assemble(
+        images,
+        torch.from_numpy(numbers),
+        names,
+        name=name,
+        rule="labels as given",
+        groups=groups,
+        size=size,
+        **options,
+    )
+
+
+def as_labels(y: Any, classes: Sequence[str] | None = None) -> tuple[np.ndarray, list[str]]:
+    """Return (class numbers, class names) from N numbers or N names, or raise what was wrong."""
+    labels = y.detach().cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
+    if labels.ndim != 1 or not len(labels):
+        shape = "×".join(map(str, labels.shape)) or "a single value"
+        raise ValueError(f"labels of shape {shape}; expected one class number or name for each image")
+    if labels.dtype.kind == "f":
+        raise ValueError(
+            f"labels are {labels.dtype}, such as {labels[0]}; expected class numbers or names. "
+            "For whole numbers use y.astype(int); this lab classifies, it does no regression"
+        )
     if labels.dtype.kind in "iub":
         numbers = labels.astype(np.int64)
-        names = list(classes) if classes is not None else [str(i) for i in range(int(numbers.max()) + 1)]
+        names = list(classes) if classes is not None else [str(i) for i in range(max(0, int(numbers.max())) + 1)]
     else:
         names = list(classes) if classes is not None else sorted({str(v) for v in labels})
         unknown = sorted({str(v) for v in labels} - set(names))
         if unknown:
             raise ValueError(f"labels {', '.join(unknown[:5])} are not among the classes {', '.join(names)}")
         numbers = np.array([names.index(str(v)) for v in labels])
-    if len(names) < 2 or numbers.min() < 0 or numbers.max() >= len(names):
-        raise ValueError(f"labels run from {numbers.min()} to {numbers.max()} for {len(names)} classes; they must be 0…classes−1, at least two")
-    return assemble(images, torch.from_numpy(numbers), names, name=name, rule="labels as given", groups=groups, size=size, **options)
+    if numbers.min() < 0 or numbers.max() >= len(names):
+        raise ValueError(
+            f"labels run from {numbers.min()} to {numbers.max()} for {len(names)} classes; "
+            f"expected numbers from 0 to {len(names) - 1}"
+        )
+    if len(names) < 2:
+        raise ValueError(f"all images are of one class, {names[0]}; classifying needs at least two")
+    return numbers, names
 
 
-def from_dataset(dataset: Any, *, classes: Sequence[str] | None = None, size: int = 224, **options: Any) -> Data:
-    """Build a Data from any map-style data set of (image, class number); images are PIL images or uint8 arrays."""
+def from_dataset(
+    dataset: Any, *, classes: Sequence[str] | None = None, size: int | None = None, **options: Any
+) -> Data:
+    """Build a Data from any map-style data set of (image, class number or name).
+
+    Images are PIL images or uint8 arrays or tensors. Small ones of one shape (up to `size`, or 224) are kept
+    as they are, others as RGB squares of that edge. options: as for `from_arrays`. Raises TypeError for a
+    data set without a length, ValueError for an empty one.
+    """
+    if not hasattr(dataset, "__len__"):
+        raise TypeError(f"{type(dataset).__name__} has no length; expected a map-style data set: len(d) and d[i]")
+    if not len(dataset):
+        raise ValueError(f"{type(dataset).__name__} is empty")
     names = classes if classes is not None else getattr(dataset, "classes", None)
-    first, *_ = dataset[0]
-    shape = (len(dataset), 3, size, size)
-    images, labels = np.empty(shape, dtype=np.uint8), []
+    first = _stored(dataset[0][0], None)
+    edge = None if max(first.shape[1:]) <= (size or 224) else (size or 224)
+    try:
+        images, labels = _collected(dataset, first.shape, edge)
+    except _OtherShapeError:
+        images, labels = _collected(dataset, first.shape, size or 224)
+    options = {"name": type(dataset).__name__, **options}
+    return from_arrays(images, labels, classes=names, size=size, **options)
+
+
+class _OtherShapeError(Exception):
+    pass
+
+
+def _collected(dataset: Any, shape: tuple[int, ...], edge: int | None) -> tuple[np.ndarray, list[Any]]:
+    images = allocate((len(dataset), *(shape if edge is None else (3, edge, edge))))
+    labels = []
     for i in range(len(dataset)):
         image, label, *_ = dataset[i]
-        array = as_images(np.asarray(image)[None])
-        square = resize(torch.from_numpy(array), size)[0]
-        images[i] = square.expand(3, -1, -1).numpy()
-        labels.append(int(label))
-    return from_arrays(images, np.array(labels), classes=names, **{"name": type(dataset).__name__, **options})
+        x = _stored(image, edge)
+        if x.shape != images.shape[1:]:
+            raise _OtherShapeError
+        images[i] = x
+        labels.append(label if isinstance(label, str) else int(label))
+    return images, labels
+
+
+def _stored(image: Any, edge: int | None) -> np.ndarray:
+    """Return uint8 C×H×W of a PIL image, array or tensor; with `edge`, a square of three channels."""
+    if hasattr(image, "convert") and edge is not None:
+        return to_square(image, edge)
+    if hasattr(image, "convert"):
+        image = image if image.mode in ("L", "RGB") else to_rgb(image)
+    x = as_images((image if isinstance(image, Tensor) else np.asarray(image))[None])
+    if edge is None:
+        return x[0]
+    return resize(torch.from_numpy(np.array(x)), edge)[0].expand(3, -1, -1).numpy()
 
 
 def as_images(x: np.ndarray | Tensor) -> np.ndarray:
     """Return uint8 N×C×H×W with C 1 or 3, or raise a sentence that says what was wrong."""
-    array = x.numpy() if isinstance(x, Tensor) else np.asarray(x)
+    array = x.detach().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)
+    if not array.size:
+        raise ValueError(f"images of shape {'×'.join(map(str, array.shape))}: there is nothing in them")
     if array.dtype != np.uint8:
         raise TypeError(
-            f"images are {array.dtype}, from {array.min():.3g} to {array.max():.3g}; give uint8 from 0 to 255 "
-            "(for values in [0, 1]: (x * 255).round().astype('uint8')). The network's first stage does the scaling."
+            f"images are {array.dtype}, from {array.min():.3g} to {array.max():.3g}; "
+            "expected uint8 from 0 to 255. For values in [0, 1] give (x * 255).round().astype('uint8'): "
+            "the network's first stage does the scaling"
         )
     if array.ndim == 3:
         array = array[:, None]
     elif array.ndim == 4 and array.shape[1] not in (1, 3) and array.shape[3] in (1, 3):
         array = array.transpose(0, 3, 1, 2)
     if array.ndim != 4 or array.shape[1] not in (1, 3):
-        raise ValueError(f"images of shape {'×'.join(map(str, array.shape))}; expected N×H×W, N×H×W×C or N×C×H×W with C 1 or 3")
+        shape = "×".join(map(str, array.shape))
+        raise ValueError(f"images of shape {shape}; expected N×H×W, N×H×W×C or N×C×H×W with C 1 or 3")
     return array
 
 
-def data_dir() -> Path:
-    """Return the folder for downloaded and cached things: $SFTLAB_DATA, else the checkout's data/, else the user's cache."""
-    import os
-
-    if os.environ.get("SFTLAB_DATA"):
-        return Path(os.environ["SFTLAB_DATA"]).expanduser()
-    checkout = Path(__file__).resolve().parents[2]
-    if (checkout / "pyproject.toml").exists() and (checkout / "notebooks").is_dir():
-        return checkout / "data"
-    from platformdirs import user_cache_path
-
-    return user_cache_path("sftlab")
-
-
 def with_targets(data: Data, targets: Mapping[str, Tensor] | Tensor, classes: Classes) -> Data:
-    """Return the same images and splits with other targets (a row each) and classes."""
+    """Return the same images and splits with other targets (a row each) and classes; the card counts anew."""
     new = dict(targets) if isinstance(targets, Mapping) else targets
-    parts = [Split(s.name, s.images, new, s.index, classes, s.size, s.image_hashes, s.files) for s in (data.train, data.valid, data.test)]
-    return Data(*parts, data.card)
+    parts = [replace(part, targets=new, classes=classes) for part in (data.train, data.valid, data.test)]
+    return _counted(parts, data.card)

@@ -1,12 +1,196 @@
-"""Your own photographs."""
+"""Your own photographs: a folder for each class, or train, valid and test folders above them."""
+
 from __future__ import annotations
+
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
 import numpy as np
-from sftlab.data.core import Data
-def load_folder(path: str, **options: Any) -> Data:
-    """Load class folders."""
-    raise NotImplementedError
-def read_photo(path: Path, size: int) -> np.ndarray:
-    """Read one photograph as uint8 3×size×size."""
-    raise NotImplementedError
+import torch
+
+from sftlab.data.core import Data, assemble
+from sftlab.data.photos import read_photo
+from sftlab.data.splits import Rows, check_shares, draw, drop_copies
+from sftlab.data.store import allocate, image_hash
+
+SPLITS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
+MOST_NOTES = 5
+LITTER = ("thumbs.db", "desktop.ini", "__macosx")  # beside everything that begins with a dot
+
+
+@dataclass(frozen=True)
+class _Photo:
+    path: Path
+    name: str  # relative to the whole folder, with forward slashes
+    split: str  # "" where the folders name none
+    label: str
+
+
+def load_folder(
+    path: str | Path, *, size: int = 224, per_class: int | None = None, seed: int = 0, valid: float = 0.15,
+    test: float = 0.25, groups: Callable[[str], object] | None = None,
+) -> Data:  # fmt: skip
+    """Load photographs from class folders, or from train, valid (or val) and test folders above them.
+
+    Folders below a class folder belong to it. A split that has no folder is drawn from train at random
+    (`valid` and `test` are then shares of train). groups: a function from a file's name, such as
+    "cat/tom_03.jpg", to what the split must not tear apart (a person, a module, a day); only where the
+    folders name no splits. A file that cannot be read is left out and listed in `card.skipped`; so is a
+    picture of train or valid that is in test as well. A picture that lies in two classes is named in
+    `card.notes`.
+
+    Raises FileNotFoundError or NotADirectoryError for the path, ValueError for what cannot be a data set: no
+    class folders, one class, a class without a picture that can be read, or with fewer different ones than
+    splits.
+    """
+    check_shares(valid, test)
+    root = _checked(path)
+    folders = _class_folders(root)
+    given = {split for split, _ in folders} - {""}
+    if groups is not None and given:
+        raise ValueError(f"groups= has no use where folders name the splits ({', '.join(sorted(given))}); omit it")
+    found = [photo for split, folder in folders for photo in _below(root, folder, split, _normal(folder.name))]
+    images, photos, skipped = _read(found, size)
+    labels = [photo.label for photo in photos]
+    classes = sorted({_normal(folder.name) for _, folder in folders})
+    _check_classes(root, classes, labels, skipped)
+    skipped |= {_name(root, p): "in no class folder" for p in _strays(root, bool(given))}
+    hashes = [image_hash(image) for image in images]
+    rows, split = None, ""
+    if given:
+        rows, dropped = drop_copies(_rows(photos), hashes)
+        skipped |= {photos[i].name: f"the same picture is in {where}" for i, where in dropped.items()}
+        _check_classes(root / "train", classes, [labels[i] for i in rows[0]], skipped)
+        drawn = {name: share for name, share in (("valid", valid), ("test", test)) if name not in given}
+        if drawn:
+            train, *parts = draw(rows[0], labels, hashes, list(drawn.values()), seed)
+            new = dict(zip(drawn, parts, strict=True))
+            rows = (train, new.get("valid", rows[1]), new.get("test", rows[2]))
+        split = "as the folders are" + (f", {' and '.join(drawn)} drawn from train, seed {seed}" if drawn else "")
+    return assemble(
+        images, torch.tensor([classes.index(label) for label in labels]), classes, name=root.name,
+        rule="the name of the folder", rows=rows, split=split, size=size, per_class=per_class, seed=seed,
+        valid=valid, test=test, hashes=hashes,
+        groups=[groups(photo.name) for photo in photos] if groups is not None else None,
+        files=[str(photo.path) for photo in photos], source=f"your own folder {root}",
+        notes=_copies(photos, hashes), skipped=skipped,
+    )  # fmt: skip
+
+
+def _checked(path: str | Path) -> Path:
+    if not str(path):
+        raise ValueError("'folder:' needs a path, such as load('folder:photos')")
+    root = Path(path).expanduser()
+    if not root.exists():
+        raise FileNotFoundError(f"there is no folder {root}; expected one with a folder of photos for each class")
+    if not root.is_dir():
+        raise NotADirectoryError(f"{root} is a file; expected a folder with a folder of photos for each class")
+    return root.resolve()
+
+
+def _normal(name: str) -> str:
+    return unicodedata.normalize("NFC", name)  # macOS may store é as two characters, Linux as one
+
+
+def _name(root: Path, path: Path) -> str:
+    return _normal(path.relative_to(root).as_posix())
+
+
+def _visible(folder: Path) -> list[Path]:
+    """Return what is in a folder, in one order on every system, without hidden files and system litter."""
+    found = [p for p in folder.iterdir() if not p.name.startswith(".") and p.name.lower() not in LITTER]
+    return sorted(found, key=lambda p: _normal(p.name))
+
+
+def _class_folders(root: Path) -> list[tuple[str, Path]]:
+    """Return (split, folder) for each class folder, the split "" where the folders name none."""
+    folders = [p for p in _visible(root) if p.is_dir()]
+    roles = {folder: SPLITS[folder.name.lower()] for folder in folders if folder.name.lower() in SPLITS}
+    # A "train" beside "bus" and "tram" is a class; alone, or beside a "test", it is a split.
+    if "train" not in roles.values() or (len(roles) == 1 and len(folders) > 1):
+        found = [("", folder) for folder in folders]
+    else:
+        twice = [f.name for f, role in roles.items() if list(roles.values()).count(role) > 1]
+        if twice:
+            raise ValueError(f"{root} has {' and '.join(twice)}: two folders for one split; keep one of them")
+        if len(roles) < len(folders):
+            others = [f.name for f in folders if f not in roles]
+            raise ValueError(f"{root} has {', '.join(others)} beside its splits; expected train, valid and test only")
+        found = [(role, p) for folder, role in roles.items() for p in _visible(folder) if p.is_dir()]
+    if not found:
+        raise ValueError(f"{root} has no class folders; expected a folder for each class, such as cat and dog")
+    return found
+
+
+def _strays(root: Path, given: bool) -> list[Path]:
+    above = [root, *(p for p in _visible(root) if given and p.is_dir())]
+    return [p for folder in above for p in _visible(folder) if not p.is_dir()]
+
+
+def _below(root: Path, folder: Path, split: str, label: str) -> Iterator[_Photo]:
+    for path in _visible(folder):
+        if path.is_dir():
+            yield from _below(root, path, split, label)
+        else:
+            yield _Photo(path, _name(root, path), split, label)
+
+
+def _read(photos: list[_Photo], size: int) -> tuple[np.ndarray, list[_Photo], dict[str, str]]:
+    """Return (uint8 N×3×size×size, the photographs that could be read, why the others could not)."""
+
+    def attempt(photo: _Photo) -> np.ndarray | str:
+        try:
+            return read_photo(photo.path, size)
+        except (OSError, ValueError) as error:
+            return str(error)
+
+    images = allocate((len(photos), 3, size, size))
+    kept: list[_Photo] = []
+    skipped = {}
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:  # Pillow decodes outside Python's lock
+        for photo, found in zip(photos, pool.map(attempt, photos), strict=True):
+            if isinstance(found, str):
+                skipped[photo.name] = found
+            else:
+                images[len(kept)] = found
+                kept.append(photo)
+    return images[: len(kept)], kept, skipped
+
+
+def _check_classes(root: Path, classes: list[str], labels: list[str], skipped: dict[str, str]) -> None:
+    if len(classes) < 2:
+        raise ValueError(f"{root} has one class, {classes[0]}; classifying needs a folder for each of at least two")
+    count = Counter(labels)
+    for name in classes:
+        if not count[name]:
+            tried = [f"{file}: {why}" for file, why in skipped.items() if f"{name}/" in file]
+            because = f" ({len(tried)} skipped, such as {tried[0]})" if tried else ""
+            raise ValueError(f"{root} has no usable photograph of the class {name}{because}; add some or remove it")
+
+
+def _rows(photos: list[_Photo]) -> Rows:
+    of = np.array([photo.split for photo in photos])
+    return np.flatnonzero(of == "train"), np.flatnonzero(of == "valid"), np.flatnonzero(of == "test")
+
+
+def _copies(photos: list[_Photo], hashes: list[str]) -> list[str]:
+    """Say which pictures are there more than once, and which of them under two labels."""
+    same: dict[str, list[_Photo]] = {}
+    for photo, image in zip(photos, hashes, strict=True):
+        same.setdefault(image, []).append(photo)
+    several = [copies for copies in same.values() if len(copies) > 1]
+    torn = [copies for copies in several if len({photo.label for photo in copies}) > 1]
+    notes = []
+    if several:
+        notes.append(f"{sum(map(len, several))} files hold {len(several)} pictures; copies stay in one split.")
+    for copies in torn[:MOST_NOTES]:
+        names = ", ".join(photo.name for photo in copies[:4])
+        notes.append(f"conflicting labels: the same picture is {names}; at most one of them can be right.")
+    if len(torn) > MOST_NOTES:
+        notes.append(f"conflicting labels: {len(torn) - MOST_NOTES} more pictures are in two classes.")
+    return notes

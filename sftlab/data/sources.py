@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import csv
 import difflib
-import json
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from sftlab.data.core import Classes, Data, Targets, assemble, data_dir, image_hash
+from sftlab.data.core import Classes, Data, Targets, assemble
+from sftlab.data.store import decoded
 
 SOLAR_LICENCE = "CC BY-NC-SA 4.0 (the pictures; not for commercial use)"
 SOLAR_CITATION = (
@@ -30,14 +30,18 @@ def load(name: str, *, size: int | None = None, per_class: int | None = None, se
     """Load a data set by name: "solar", "digits", a torchvision name such as "cifar10", or "folder:PATH".
 
     size: edge in pixels of the delivered square. per_class: keep at most that many training images a class.
-    seed: of the split and of the thinning. options: of the set; solar takes `split` and `target`, all take
-    `valid` and `test` (shares). Raises ValueError for an unknown name, FileNotFoundError with what to fetch when a
-    set is not on this machine and cannot be downloaded.
+    seed: of the split and of the thinning. options: of the set; `valid` and `test` are shares where the set
+    has no such split of its own, solar takes `split` and `target`, a folder takes `groups`. Raises ValueError
+    for an unknown name, FileNotFoundError with what to fetch when a set is not on this machine and cannot be
+    downloaded.
     """
+    if size is not None and size < 1:
+        raise ValueError(f"size={size}: an edge length in pixels, such as 160")
     if name.startswith("folder:"):
         from sftlab.data.folder import load_folder
 
-        return load_folder(name.removeprefix("folder:"), size=size or 224, per_class=per_class, seed=seed, **options)
+        path = name.removeprefix("folder:")
+        return load_folder(path, size=size or 224, per_class=per_class, seed=seed, **options)
     from sftlab.data.downloads import TORCHVISION, load_torchvision
 
     if name in TORCHVISION:
@@ -46,7 +50,7 @@ def load(name: str, *, size: int | None = None, per_class: int | None = None, se
     if name not in known:
         close = difflib.get_close_matches(name, datasets(), 1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"no data set is named {name!r}; there are {', '.join(datasets())}, and 'folder:PATH' for your own.{hint}")
+        raise ValueError(f"no data set is named {name!r}; there are {', '.join(datasets())}, and 'folder:PATH'.{hint}")
     return known[name](size=size, per_class=per_class, seed=seed, **options)
 
 
@@ -71,9 +75,9 @@ def load_solar(
 ) -> Data:  # fmt: skip
     """Load 2,624 electroluminescence images of solar cells, 300×300, grey.
 
-    target: "defect" (defect ⇔ probability > 0.5), "probability" (the expert's four levels as soft targets), "type"
-    (mono, poly), or "both" (defect and type, two heads). split: "grouped" by blocks of consecutive files, or "random",
-    stratified by probability × type as in the published protocol.
+    target: "defect" (defect ⇔ probability > 0.5), "probability" (the expert's four levels as soft targets),
+    "type" (mono, poly), or "both" (defect and type, two heads). split: "grouped" by blocks of consecutive
+    files, or "random", stratified by probability × type as in the published protocol.
     """
     cells = _solar()
     defect = torch.from_numpy((cells.probability > 0.5).astype(np.int64))
@@ -81,9 +85,15 @@ def load_solar(
     p = torch.from_numpy(cells.probability.astype(np.float32))
     of: dict[str, tuple[Targets, Classes, str]] = {
         "defect": (defect, ["intact", "defect"], "defect ⇔ the expert's defect probability > 0.5"),
-        "probability": (torch.stack([1 - p, p], dim=1), ["intact", "defect"], "the expert's defect probability (0, ⅓, ⅔, 1) as soft target"),
+        "probability": (
+            torch.stack([1 - p, p], dim=1), ["intact", "defect"],
+            "the expert's defect probability (0, ⅓, ⅔, 1) as soft target",
+        ),
         "type": (kind, ["mono", "poly"], "monocrystalline or polycrystalline, from the set's own table"),
-        "both": ({"defect": defect, "type": kind}, {"defect": ["intact", "defect"], "type": ["mono", "poly"]}, "defect ⇔ probability > 0.5; and the cell type"),
+        "both": (
+            {"defect": defect, "type": kind}, {"defect": ["intact", "defect"], "type": ["mono", "poly"]},
+            "defect ⇔ probability > 0.5; and the cell type",
+        ),
     }  # fmt: skip
     if target not in of:
         raise ValueError(f"target={target!r}: one of {', '.join(of)}")
@@ -91,27 +101,28 @@ def load_solar(
         raise ValueError(f"split={split!r}: 'grouped' or 'random'")
     targets, classes, rule = of[target]
     strata = [f"{q:.2f} {t}" for q, t in zip(cells.probability, cells.kind, strict=True)]
-    groups = module_blocks(cells.kind) if split == "grouped" else None
+    groups = module_blocks(cells.kind).tolist() if split == "grouped" else None
+    how = "grouped by blocks of files" if split == "grouped" else "random, stratified by probability × type"
     notes = {
-        "grouped": f"{MODULES} blocks of consecutive files of one cell type stand for the {MODULES} modules, whose borders are not published: an approximation.",
+        "grouped": f"{MODULES} blocks of consecutive files of one cell type stand for the {MODULES} modules, "
+        "whose borders are not published: an approximation.",
         "random": "Cells of one module fall on both sides of a random split, which flatters the number.",
     }
     return assemble(
-        cells.images, targets, classes, name="solar", rule=rule, size=size, per_class=per_class, seed=seed, valid=valid,
-        test=test, groups=groups, strata=strata, hashes=cells.hashes,
-        split=f"grouped by blocks of files, seed {seed}" if groups is not None else f"random, stratified by probability × type, seed {seed}",
+        cells.images, targets, classes, name="solar", rule=rule, size=size, per_class=per_class, seed=seed,
+        valid=valid, test=test, groups=groups, strata=strata, hashes=cells.hashes,
+        split=f"{how}, seed {seed}",
         source="package elpv-dataset", licence=SOLAR_LICENCE, citation=SOLAR_CITATION, notes=[notes[split]],
     )  # fmt: skip
 
 
-def module_blocks(kind: Sequence[str]) -> np.ndarray:
-    """Return a block number a file: consecutive files of one cell type, cut into blocks of about one module."""
-    kind = np.asarray(kind)
+def module_blocks(kind: np.ndarray) -> np.ndarray:
+    """Return a block number a file: consecutive files of one cell type, cut into blocks of about a module."""
     cells = len(kind) / MODULES
     borders = [0, *(np.flatnonzero(kind[1:] != kind[:-1]) + 1), len(kind)]
     blocks = np.empty(len(kind), dtype=np.int64)
     count = 0
-    for start, stop in zip(borders, borders[1:], strict=False):
+    for start, stop in pairwise(borders):
         for part in np.array_split(np.arange(start, stop), max(1, round((stop - start) / cells))):
             blocks[part] = count
             count += 1
@@ -121,35 +132,25 @@ def module_blocks(kind: Sequence[str]) -> np.ndarray:
 def _solar() -> _Solar:
     found = find_spec("elpv_dataset")
     if found is None or not found.submodule_search_locations:
-        raise FileNotFoundError(
-            "the solar cells come with the package elpv-dataset, which is not installed; run: pip install elpv-dataset"
-        )
+        raise FileNotFoundError("the solar cells come with the package elpv-dataset; run: pip install elpv-dataset")
     folder = Path(found.submodule_search_locations[0]) / "data"
     with (folder / "labels.csv").open(encoding="utf-8") as table:
         rows = [line for line in csv.reader(table, delimiter=" ", skipinitialspace=True) if line]
-    files = [row[0] for row in rows]
-    images, hashes = _decoded("solar", folder, files)
+    from PIL import Image
+
+    pictures = (np.asarray(Image.open(folder / row[0]))[None] for row in rows)
+    images, hashes = decoded("solar", (len(rows), 1, 300, 300), pictures)
     return _Solar(images, hashes, np.array([float(row[1]) for row in rows]), np.array([row[2] for row in rows]))
 
 
-def _decoded(name: str, folder: Path, files: list[str]) -> tuple[np.ndarray, list[str]]:
-    """Decode a set once and keep it memory-mapped: opening 2,624 files takes seconds, mapping one takes none."""
-    kept = data_dir() / "decoded" / f"{name}.npy"
-    index = kept.with_suffix(".json")
-    if not index.exists() or len(json.loads(index.read_text())) != len(files):
-        from PIL import Image
-
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        images = np.stack([np.asarray(Image.open(folder / file)) for file in files])[:, None]
-        partial = kept.with_name(f"{kept.stem}.{os.getpid()}.partial.npy")
-        np.save(partial, images)
-        os.replace(partial, kept)
-        partial.write_text(json.dumps([image_hash(image) for image in images]))
-        os.replace(partial, index)  # written last: a half-made set is never read
-    return np.load(kept, mmap_mode="r"), json.loads(index.read_text())
-
-
-def load_digits(*, size: int | None = None, per_class: int | None = None, seed: int = 0, valid: float = 0.15, test: float = 0.25) -> Data:
+def load_digits(
+    *,
+    size: int | None = None,
+    per_class: int | None = None,
+    seed: int = 0,
+    valid: float = 0.15,
+    test: float = 0.25,
+) -> Data:
     """Load scikit-learn's 1,797 handwritten digits, 8×8, grey, ten classes."""
     from sklearn.datasets import load_digits as sklearn_digits
 
@@ -160,5 +161,5 @@ def load_digits(*, size: int | None = None, per_class: int | None = None, seed: 
         rule="the digit that was written", size=size, per_class=per_class, seed=seed, valid=valid, test=test,
         source="scikit-learn, from the UCI machine-learning repository", licence="CC BY 4.0",
         citation="Alpaydin and Kaynak 1998, Optical Recognition of Handwritten Digits, doi:10.24432/C50P49",
-        notes=["Writers are not named in this copy, so the split is by image: expect a slightly flattering number."],
+        notes=["Writers are not named in this copy, so the split is by image: the number flatters a little."],
     )  # fmt: skip

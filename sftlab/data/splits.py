@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,40 +13,62 @@ Rows = tuple[np.ndarray, np.ndarray, np.ndarray]
 def random_split(
     strata: Sequence[object], hashes: Sequence[str], *, valid: float = 0.15, test: float = 0.25, seed: int = 0
 ) -> Rows:
-    """Split rows at random, each stratum in proportion; copies of one image stay together.
+    """Split rows at random, each stratum in proportion and in every split; copies of one image stay together.
 
-    strata: what to keep in proportion, a value a row. hashes: identical images share one. valid, test: shares of all.
-    Raises ValueError when a stratum is too small to be in every split.
+    strata: what to keep in proportion, a value a row. hashes: identical images share one. valid, test: shares
+    of all. Raises ValueError when a stratum has fewer than three different images.
     """
-    from sklearn.model_selection import train_test_split
-
-    _check_shares(valid, test)
-    first: dict[str, int] = {}
-    owner = np.array([first.setdefault(h, i) for i, h in enumerate(hashes)])
-    rows = np.unique(owner)
-    labels = np.array([str(strata[i]) for i in rows])
-    smallest, count = min(Counter(labels).items(), key=lambda item: item[1])
-    need = max(3, _least(len(set(labels)), valid, test))
-    if count < 3:
-        raise ValueError(f"'{smallest}' has {count} different image{'s' * (count != 1)}; three splits need at least 3 of each")
-    if len(rows) < need:
-        raise ValueError(f"{len(rows)} different images are too few for three splits of {len(set(labels))} classes")
-    rest, tests = train_test_split(rows, test_size=_amount(test, len(rows), labels), stratify=labels, random_state=seed)
-    left = np.array([str(strata[i]) for i in rest])
-    share = _amount(valid, len(rows), labels)
-    train, valids = train_test_split(rest, test_size=share, stratify=left, random_state=seed)
-    return tuple(np.flatnonzero(np.isin(owner, part)) for part in (train, valids, tests))  # type: ignore[return-value]
+    check_shares(valid, test)
+    train, tests, valids = draw(np.arange(len(strata)), strata, hashes, (test, valid), seed)
+    return train, valids, tests
 
 
-def _amount(share: float, n: int, labels: np.ndarray) -> int:
-    return max(round(share * n), len(set(labels)))
+def draw(
+    rows: np.ndarray, strata: Sequence[object], hashes: Sequence[str], shares: Sequence[float], seed: int
+) -> tuple[np.ndarray, ...]:
+    """Draw parts of `rows` at random: (what is left, a part for each share), each stratum in proportion.
+
+    Every part gets at least one different image of each stratum. Raises ValueError for a stratum with too
+    few.
+    """
+    rng = np.random.default_rng(seed)
+    copies: dict[str, list[int]] = {}
+    for row in rows.tolist():
+        copies.setdefault(hashes[row], []).append(row)
+    members: dict[str, list[str]] = {}
+    for image, where in copies.items():
+        members.setdefault(str(strata[where[0]]), []).append(image)
+    parts: list[list[int]] = [[] for _ in range(len(shares) + 1)]
+    for stratum, images in sorted(members.items()):
+        n = len(images)
+        if n <= len(shares):
+            raise ValueError(
+                f"'{stratum}' has {n} different image{'s' * (n != 1)}; "
+                f"{len(parts)} splits need at least {len(parts)} of each, better 30"
+            )
+        amounts = [max(1, round(share * n)) for share in shares]
+        while sum(amounts) >= n:  # a few images and large shares: something must be left
+            amounts[amounts.index(max(amounts))] -= 1
+        cuts = np.cumsum([0, n - sum(amounts), *amounts])
+        order = rng.permutation(n)
+        for part, start, stop in zip(parts, cuts, cuts[1:], strict=False):
+            part += [row for k in order[start:stop] for row in copies[images[k]]]
+    return tuple(np.sort(np.array(part, dtype=np.int64)) for part in parts)
 
 
-def _least(classes: int, valid: float, test: float) -> int:
-    return 3 * classes
+def drop_copies(rows: Rows, hashes: Sequence[str]) -> tuple[Rows, dict[int, str]]:
+    """Drop from train what is in valid or test too, from valid what is in test; return rows, {row: where}."""
+    train, valid, test = rows
+    in_test = {hashes[i] for i in test}
+    in_valid = {hashes[i] for i in valid} - in_test
+    dropped = {int(i): "test" for part in (train, valid) for i in part if hashes[i] in in_test}
+    dropped |= {int(i): "valid" for i in train if hashes[i] in in_valid}
+    keep = [part[[int(i) not in dropped for i in part]] if len(part) else part for part in (train, valid)]
+    return (keep[0], keep[1], test), dropped
 
 
-def _check_shares(valid: float, test: float) -> None:
+def check_shares(valid: float, test: float) -> None:
+    """Raise ValueError unless both are shares in (0, 1) that leave something for train."""
     if not (0 < valid < 1 and 0 < test < 1 and valid + test < 1):
         raise ValueError(f"valid={valid}, test={test}: two shares in (0, 1) that leave something for train")
 
@@ -61,16 +83,25 @@ def grouped_split(
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    _check_shares(valid, test)
+    check_shares(valid, test)
     joined = join_groups(groups, hashes)
     labels = np.unique([str(s) for s in strata], return_inverse=True)[1]
     if len(set(joined)) < 3:
-        raise ValueError(f"{len(set(joined))} groups: a grouped split needs at least 3, one for each of train, valid and test")
+        raise ValueError(
+            f"{len(set(joined))} groups: a grouped split needs at least 3, one each for train, valid and test"
+        )
 
     def hold_out(rows: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
-        folds = min(max(2, round(1 / share)), len(set(joined[rows])))
-        splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-        keep, held = next(splitter.split(rows, labels[rows], joined[rows]))
+        groups_left = len(set(joined[rows]))
+        if groups_left < 2:
+            raise ValueError(f"valid={valid}, test={test} leave no group for train; take smaller shares or more groups")
+        # scikit-learn refuses more folds, and warns where a rare stratum misses one (our card says so).
+        most = min(groups_left, int(np.bincount(labels[rows]).max()))
+        splitter = StratifiedGroupKFold(min(max(2, round(1 / share)), most), shuffle=True, random_state=seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            folds = list(splitter.split(rows, labels[rows], joined[rows]))
+        keep, held = next(fold for fold in folds if len(fold[1]))
         return rows[keep], rows[held]
 
     rest, tests = hold_out(np.arange(len(labels)), test)

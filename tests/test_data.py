@@ -1,0 +1,564 @@
+"""Splits, batches, named sets, arrays and data sets: what the data room promises."""
+
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+from torchvision.transforms.v2 import functional as V
+
+import sftlab as sft
+from sftlab.data import (
+    batch_positions,
+    brightness,
+    chain,
+    core,
+    flip,
+    near_duplicates,
+    resize,
+    shift,
+    store,
+    turn,
+)
+from sftlab.data.core import assemble, check_disjoint, with_targets
+from sftlab.data.splits import draw, drop_copies, grouped_split, random_split
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.integers(0, 256, (120, 3, 12, 12), dtype=np.uint8)
+LABELS = np.arange(120) % 3
+PARTS = ("train", "valid", "test")
+
+
+@pytest.fixture
+def data():
+    return sft.from_arrays(IMAGES, LABELS)
+
+
+@pytest.fixture(scope="module")
+def solar():
+    return sft.load("solar", size=32)
+
+
+def parts(data):
+    return [getattr(data, name) for name in PARTS]
+
+
+# splits
+
+
+def test_every_image_is_in_exactly_one_split(data):
+    hashes = [set(part.hashes) for part in parts(data)]
+    assert sum(map(len, hashes)) == len(set.union(*hashes)) == 120
+
+
+def test_the_same_seed_splits_the_same_way_and_another_seed_does_not(data):
+    assert sft.from_arrays(IMAGES, LABELS).test.hashes == data.test.hashes
+    assert sft.from_arrays(IMAGES, LABELS, seed=1).test.hashes != data.test.hashes
+
+
+def test_each_class_keeps_its_share_in_every_split():
+    y = np.repeat([0, 1, 1, 1], 30)
+    data = sft.from_arrays(IMAGES, y, valid=0.2, test=0.3)
+    assert data.card.counts == {
+        "train": {"0": 15, "1": 45}, "valid": {"0": 6, "1": 18}, "test": {"0": 9, "1": 27},
+    }  # fmt: skip
+    assert data.card.majority == 0.75
+
+
+@pytest.mark.parametrize("n", [3, 4, 7])
+@pytest.mark.parametrize("shares", [(0.15, 0.25), (0.3, 0.6), (0.05, 0.05)])
+def test_a_rare_class_is_in_every_split(n, shares):
+    strata = ["rare"] * n + ["common"] * 200
+    for seed in range(5):
+        rows = random_split(strata, [str(i) for i in range(len(strata))], valid=shares[0], test=shares[1], seed=seed)
+        assert all((part < n).any() for part in rows)
+        assert sorted(np.concatenate(rows)) == list(range(len(strata)))
+
+
+def test_a_class_with_fewer_than_three_different_images_is_refused_with_its_count():
+    with pytest.raises(ValueError, match="'rare' has 2 different images; 3 splits need at least 3"):
+        random_split(["rare"] * 3 + ["common"] * 9, ["a", "a", "b", *map(str, range(9))])
+
+
+def test_copies_of_one_image_stay_together():
+    x = np.concatenate([IMAGES] * 3)
+    data = sft.from_arrays(x, np.concatenate([LABELS] * 3))
+    assert all(set(Counter(part.hashes).values()) == {3} for part in parts(data))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_group_is_torn_apart_and_no_split_is_empty(seed):
+    groups = np.arange(120) // 7
+    data = sft.from_arrays(IMAGES, LABELS, groups=groups.tolist(), seed=seed)
+    found = [set(groups[part.index]) for part in parts(data)]
+    assert sum(map(len, found)) == len(set.union(*found)) == 18
+    assert "grouped" in data.card.split
+
+
+def test_groups_that_share_an_image_count_as_one():
+    x = IMAGES.copy()
+    x[0] = x[119]  # a photograph of the first group is in the last group as well
+    groups = (np.arange(120) // 10).tolist()
+    for seed in range(6):
+        data = sft.from_arrays(x, LABELS, groups=groups, seed=seed)
+        home = [name for name, part in zip(PARTS, parts(data), strict=True) for i in (0, 119) if i in part.index]
+        assert len(home) == 2 and len(set(home)) == 1
+
+
+def test_too_few_groups_are_refused():
+    with pytest.raises(ValueError, match="2 groups: a grouped split needs at least 3"):
+        sft.from_arrays(IMAGES, LABELS, groups=[i % 2 for i in range(120)])
+    with pytest.raises(ValueError, match="120 images but 3 groups"):
+        sft.from_arrays(IMAGES, LABELS, groups=["a", "b", "c"])
+    rows = [str(i) for i in range(30)]
+    with pytest.raises(ValueError, match="leave no group for train"):
+        grouped_split([0] * 30, [i % 3 for i in range(30)], rows, valid=0.3, test=0.5)
+
+
+def test_a_class_that_groups_leave_out_of_a_split_is_noted_on_the_card():
+    data = sft.from_arrays(IMAGES, (LABELS == 0).astype(int), groups=LABELS.tolist())
+    assert any("has no image of" in note for note in data.card.notes)
+
+
+def test_a_rare_stratum_does_not_disturb_a_grouped_split():
+    rare = [*([1] * 2), *([0] * 118)]  # scikit-learn warns of it, and warnings are errors here
+    data = sft.from_arrays(IMAGES, rare, groups=(np.arange(120) // 5).tolist())
+    assert sum(len(part) for part in parts(data)) == 120
+
+
+@pytest.mark.parametrize("shares", [(0, 0.2), (0.5, 0.5), (0.2, 1), (-0.1, 0.2)])
+def test_shares_that_leave_nothing_are_refused(shares):
+    with pytest.raises(ValueError, match="leave something for train"):
+        sft.from_arrays(IMAGES, LABELS, valid=shares[0], test=shares[1])
+
+
+def test_given_rows_that_share_an_image_are_refused():
+    rows = (np.arange(0, 50), np.arange(50, 80), np.arange(80, 120))
+    x = IMAGES.copy()
+    x[90] = x[3]
+    with pytest.raises(ValueError, match=r"in train and in test \(row 90\)"):
+        assemble(x, torch.from_numpy(LABELS), ["a", "b", "c"], name="n", rule="r", rows=rows)
+    with pytest.raises(ValueError, match="the valid split is empty"):
+        check_disjoint((rows[0], rows[0][:0], rows[2]), [str(i) for i in range(120)])
+
+
+def test_copies_are_dropped_from_where_they_do_least_harm():
+    hashes = ["a", "b", "c", "b", "d", "c", "e"]
+    rows, dropped = drop_copies((np.array([0, 1, 2]), np.array([3, 4]), np.array([5, 6])), hashes)
+    assert [part.tolist() for part in rows] == [[0], [3, 4], [5, 6]]
+    assert dropped == {2: "test", 1: "valid"}
+    rows, dropped = drop_copies((np.array([0]), np.array([1]), np.array([2])), ["a", "a", "a"])
+    assert [len(part) for part in rows] == [0, 0, 1] and dropped == {0: "test", 1: "test"}
+
+
+def test_a_part_can_be_drawn_from_some_rows_only():
+    rest, part = draw(np.arange(60), list(LABELS), [str(i) for i in range(120)], [0.2], 0)
+    assert sorted([*rest, *part]) == list(range(60)) and Counter(LABELS[part]) == {0: 4, 1: 4, 2: 4}
+
+
+def test_per_class_thins_train_and_nothing_else(data):
+    thin = sft.from_arrays(IMAGES, LABELS, per_class=5)
+    assert set(thin.card.counts["train"].values()) == {5}
+    assert (thin.valid.hashes, thin.test.hashes) == (data.valid.hashes, data.test.hashes)
+    assert set(thin.train.hashes) < set(data.train.hashes)
+    with pytest.raises(ValueError, match="per_class=0"):
+        sft.from_arrays(IMAGES, LABELS, per_class=0)
+
+
+# batches and augmentation
+
+
+def test_batches_come_in_order_without_a_seed(data):
+    x = torch.cat([x for x, _ in data.train.batches(7)])
+    assert torch.equal(x, torch.from_numpy(IMAGES[data.train.index])) and x.dtype == torch.uint8
+
+
+def test_the_order_is_a_function_of_seed_and_epoch():
+    def order(**options):
+        return np.concatenate(batch_positions(50, 8, **options)).tolist()
+
+    assert order(seed=3, epoch=2) == order(seed=3, epoch=2)
+    assert len({tuple(order(seed=s, epoch=e)) for s in range(3) for e in range(3)}) == 9
+    assert sorted(order(seed=3, epoch=2)) == order() == list(range(50))
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    order(seed=1)
+    assert torch.equal(before, torch.get_rng_state())  # nobody else's random numbers are drawn
+
+
+@pytest.mark.parametrize(("n", "sizes"), [(8, [4, 4]), (9, [4, 5]), (10, [4, 4, 2]), (1, [1]), (0, []), (5, [5])])
+def test_a_last_batch_of_one_joins_the_batch_before_it(n, sizes):
+    assert [len(batch) for batch in batch_positions(n, 4)] == sizes
+
+
+def test_a_batch_size_of_zero_is_refused():
+    with pytest.raises(ValueError, match="batch_size=0"):
+        batch_positions(5, 0)
+
+
+def test_augmentation_is_a_function_of_seed_epoch_and_step(data):
+    augment = chain(turn, shift(2), brightness(0.3))
+
+    def run(seed, epoch):
+        torch.rand(seed + 1)  # what else is drawn meanwhile must not matter
+        return [x for x, _ in data.train.batches(10, seed=seed, epoch=epoch, augment=augment)]
+
+    first, again = run(0, 1), run(0, 1)
+    assert all(map(torch.equal, first, again))
+    assert not torch.equal(first[0], run(0, 2)[0]) and not torch.equal(first[0], run(1, 1)[0])
+    same = torch.zeros(4, 3, 12, 12, dtype=torch.uint8) + torch.arange(12, dtype=torch.uint8)
+    views = [flip(same, core.generator(0, 0, step)) for step in range(8)]
+    assert len({view.numpy().tobytes() for view in views}) > 1  # each step differs
+
+
+@pytest.mark.parametrize("augment", [flip, turn, shift(3), brightness(0.5), chain(flip, brightness(0.2))])
+def test_an_augmentation_keeps_shape_and_dtype_and_leaves_its_input_alone(augment):
+    x = torch.from_numpy(IMAGES[:16].copy())
+    new = augment(x, torch.Generator().manual_seed(0))
+    assert new.shape == x.shape and new.dtype == torch.uint8 and not torch.equal(new, x)
+    assert torch.equal(x, torch.from_numpy(IMAGES[:16]))
+
+
+def test_training_augments_train_and_never_valid_or_test(blobs):
+    seen = []
+
+    def spy(x, generator):
+        seen.append(x)
+        return flip(x, generator)
+
+    known = {name: {x.numpy().tobytes() for x, _ in getattr(blobs, name)} for name in PARTS}
+    model = sft.replace_head(sft.backbone("tiny"), blobs.classes)
+    sft.fit(model, blobs, sft.full(model, lr=1e-3), epochs=2, augment=spy)
+    got = {image.numpy().tobytes() for x in seen for image in x}
+    assert got == known["train"]
+    with pytest.raises(TypeError):
+        sft.evaluate(model, blobs.test, augment=spy)
+
+
+@pytest.mark.parametrize("shape", [(20, 20), (31, 20), (20, 33), (57, 23), (7, 5), (1, 1), (40, 29)])
+@pytest.mark.parametrize("size", [16, 15, 24])
+def test_resize_equals_torchvisions_antialiased_resize_and_centre_crop(shape, size):
+    x = torch.from_numpy(RNG.integers(0, 256, (2, 3, *shape), dtype=np.uint8))
+    expected = V.center_crop(V.resize(x, [size], antialias=True), [size])
+    got = resize(x, size)
+    assert got.shape == (2, 3, size, size) and got.is_contiguous()
+    assert torch.equal(got, expected)
+
+
+def test_a_split_is_a_map_style_data_set_for_torchs_loader(data):
+    batches = list(DataLoader(data.train, batch_size=8, shuffle=False))
+    assert torch.equal(torch.cat([x for x, _ in batches]), data.train.pixels(np.arange(len(data.train))))
+    assert torch.equal(torch.cat([y for _, y in batches]), data.train.y)
+    x, y = data.train[-1]
+    assert torch.equal(x, data.train[len(data.train) - 1][0]) and y in (0, 1, 2)
+    with pytest.raises(IndexError, match=f"image {len(data.train)} of a split of {len(data.train)}"):
+        data.train[len(data.train)]
+    two = with_targets(data, {"a": torch.zeros(120), "b": torch.ones(120)}, {"a": ["x"], "b": ["y"]})
+    _, y = next(iter(DataLoader(two.train, batch_size=4)))
+    assert y["b"].tolist() == [1, 1, 1, 1]
+
+
+def test_a_subset_keeps_the_given_order_and_has_its_own_digest(data):
+    some = data.train.subset([5, 2])
+    assert some.hashes == [data.train.hashes[5], data.train.hashes[2]]
+    assert some.digest != data.train.subset([2, 5]).digest
+
+
+def test_new_targets_are_counted_on_a_new_card(data):
+    new = with_targets(data, torch.from_numpy((LABELS > 0).astype(np.int64)), ["no", "yes"])
+    assert new.card.classes == ["no", "yes"] and new.card.counts["test"] == {"no": 10, "yes": 20}
+    assert data.card.classes == ["0", "1", "2"]
+
+
+# arrays and data sets
+
+
+@pytest.mark.parametrize("shape", [(120, 12, 12), (120, 12, 12, 1), (120, 12, 12, 3), (120, 1, 12, 12)])
+def test_arrays_of_every_common_layout_are_taken(shape):
+    x = RNG.integers(0, 256, shape, dtype=np.uint8)
+    channels = 3 if 3 in shape else 1
+    data = sft.from_arrays(x, LABELS)
+    assert data.train.images.shape == (120, channels, 12, 12)
+    pixel = data.train.images[7, 0, 3, 4]
+    assert pixel == (x[7, 3, 4, 0] if shape[-1] in (1, 3) else x[7].reshape(-1, 12, 12)[0, 3, 4])
+
+
+def test_names_are_taken_as_labels(data):
+    named = sft.from_arrays(torch.from_numpy(IMAGES), np.array(["b", "a", "c"])[LABELS])
+    assert named.classes == ["a", "b", "c"]
+    assert named.train.y.tolist() == [[1, 0, 2][LABELS[i]] for i in named.train.index]
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "options", "error", "says"),
+    [
+        (IMAGES / 255, LABELS, {}, TypeError, r"images are float64, from 0 to 1; expected uint8"),
+        (IMAGES[:5], LABELS, {}, ValueError, "5 images but 120 labels"),
+        (IMAGES[:, :2], LABELS, {}, ValueError, "images of shape 120×2×12×12"),
+        (IMAGES[:0], [], {}, ValueError, "there is nothing in them"),
+        (IMAGES, LABELS - 1, {}, ValueError, "labels run from -1 to 1"),
+        (IMAGES, LABELS, {"classes": ["a", "b"]}, ValueError, "labels run from 0 to 2 for 2 classes"),
+        (IMAGES, LABELS * 0, {}, ValueError, "all images are of one class"),
+        (IMAGES, LABELS + 0.5, {}, ValueError, "labels are float64, such as 0.5"),
+        (IMAGES, np.eye(3)[LABELS], {}, ValueError, "labels of shape 120×3"),
+        (
+            IMAGES,
+            ["cat"] * 119 + ["cow"],
+            {"classes": ["cat", "dog"]},
+            ValueError,
+            "labels cow are not among",
+        ),
+        (IMAGES, LABELS, {"size": -3}, ValueError, "size=-3"),
+        (IMAGES, LABELS, {"size": 0}, ValueError, "size=0"),
+    ],
+)
+def test_what_cannot_be_a_data_set_is_refused_with_a_sentence(x, y, options, error, says):
+    with pytest.raises(error, match=says):
+        sft.from_arrays(x, y, **options)
+
+
+class Pictures:
+    """A map-style data set of PIL images; `shapes` are (width, height), used in turn."""
+
+    def __init__(self, *shapes, mode="RGB", n=30):
+        self.shapes, self.mode, self.n = shapes, mode, n
+
+    def __len__(self):
+        return self.n
+
+    def __getitem__(self, i):
+        shape = self.shapes[i % len(self.shapes)]
+        pixels = np.random.default_rng(i).integers(0, 256, (shape[1], shape[0], 3), dtype=np.uint8)
+        return Image.fromarray(pixels).convert(self.mode), i % 2
+
+
+def test_a_data_set_of_small_equal_images_keeps_their_size_and_channels():
+    data = sft.from_dataset(Pictures((20, 24), mode="L"))
+    assert data.train.images.shape == (30, 1, 24, 20) and data.train.size == 20 and data.card.name == "Pictures"
+    assert np.array_equal(data.train.images[4, 0], np.asarray(Pictures((20, 24), mode="L")[4][0]))
+
+
+@pytest.mark.parametrize("shapes", [[(20, 24), (40, 20)], [(60, 50)]])
+def test_a_data_set_of_large_or_unequal_images_is_kept_as_squares(shapes):
+    data = sft.from_dataset(Pictures(*shapes), size=32, classes=["a", "b"])
+    assert data.train.images.shape == (30, 3, 32, 32) and data.classes == ["a", "b"]
+
+
+@pytest.mark.parametrize("mode", ["P", "CMYK", "RGBA", "1"])
+def test_a_data_set_in_any_colour_mode_becomes_rgb(mode):
+    assert sft.from_dataset(Pictures((20, 20), mode=mode)).train.images.shape == (30, 3, 20, 20)
+
+
+def test_a_data_set_of_tensors_is_taken():
+    pairs = [(torch.from_numpy(IMAGES[i]), torch.tensor(i % 2)) for i in range(20)]
+    data = sft.from_dataset(pairs)
+    assert np.array_equal(data.train.images, IMAGES[:20])
+    big = [(torch.from_numpy(np.repeat(IMAGES[i], 3, axis=1)), i % 2) for i in range(20)]
+    assert sft.from_dataset(big, size=16).train.images.shape == (20, 3, 16, 16)
+
+
+def test_a_data_set_without_length_or_images_is_refused():
+    with pytest.raises(TypeError, match="generator has no length"):
+        sft.from_dataset(x for x in [1])
+    with pytest.raises(ValueError, match="list is empty"):
+        sft.from_dataset([])
+
+
+# where images are kept
+
+
+def is_mapped(array):
+    while not isinstance(array, np.memmap) and isinstance(array.base, np.ndarray):
+        array = array.base
+    return isinstance(array, np.memmap)
+
+
+def test_many_images_live_in_a_scratch_file_that_leaves_nothing_behind(tmp_path, monkeypatch):
+    monkeypatch.setenv("SFTLAB_DATA", str(tmp_path))
+    in_memory = sft.from_dataset(Pictures((60, 50)), size=16)
+    assert not is_mapped(in_memory.train.images)
+    monkeypatch.setattr(store, "IN_MEMORY", 1000)
+    mapped = sft.from_dataset(Pictures((60, 50)), size=16)
+    assert is_mapped(mapped.train.images)
+    assert np.array_equal(mapped.train.images, in_memory.train.images) and mapped.card.counts == in_memory.card.counts
+    assert list((tmp_path / "decoded").iterdir()) == []
+
+
+def test_a_full_disk_is_a_sentence_and_not_a_crash(tmp_path, monkeypatch):
+    monkeypatch.setenv("SFTLAB_DATA", str(tmp_path))
+    with pytest.raises(OSError, match=r"the images need 1500000\.0 GB .* choose a smaller size"):
+        store.allocate((10**9, 3, 500, 1000))
+
+
+def test_a_decoded_set_is_made_once_and_a_half_written_one_is_not_read(tmp_path, monkeypatch):
+    monkeypatch.setenv("SFTLAB_DATA", str(tmp_path))
+    shape = (5, *IMAGES.shape[1:])
+
+    def cut_short():
+        yield IMAGES[0]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.decoded("set", shape, cut_short())
+    assert list((tmp_path / "decoded").iterdir()) == []
+    images, hashes = store.decoded("set", shape, iter(IMAGES[:5]))
+    assert np.array_equal(images, IMAGES[:5]) and hashes == [store.image_hash(image) for image in IMAGES[:5]]
+
+    def never():
+        raise AssertionError("decoded twice")
+        yield
+
+    assert np.array_equal(store.decoded("set", shape, never())[0], images)
+    index = tmp_path / "decoded" / "set.json"
+    index.write_text(json.dumps(hashes[:2]))  # of another version of the set
+    assert len(store.decoded("set", shape, iter(IMAGES[:5]))[1]) == 5
+    index.unlink()  # the process was killed after the pixels, before the index
+    (tmp_path / "decoded" / "set.npy").write_bytes(b"half")
+    assert np.array_equal(store.decoded("set", shape, iter(IMAGES[:5]))[0], IMAGES[:5])
+
+
+def test_data_dir_follows_the_environment_and_else_the_checkout(tmp_path, monkeypatch):
+    monkeypatch.setenv("SFTLAB_DATA", str(tmp_path))
+    assert sft.data.data_dir() == tmp_path
+    monkeypatch.delenv("SFTLAB_DATA")
+    assert sft.data.data_dir().name in ("data", "sftlab")
+
+
+# named sets
+
+
+def test_solar_is_what_was_published(solar):
+    assert sum(len(part) for part in parts(solar)) == 2624
+    assert solar.train.images.shape == (2624, 1, 300, 300)
+    counts = sum((Counter(solar.card.counts[name]) for name in PARTS), Counter())
+    assert counts == {"intact": 1803, "defect": 821}  # 31 % defect: probability > 0.5
+    hashes = [set(part.hashes) for part in parts(solar)]
+    assert sum(map(len, hashes)) == len(set.union(*hashes))
+
+
+def test_solars_grouped_split_shares_no_block(solar):
+    kinds = sft.load("solar", target="type").train.targets.numpy()
+    from sftlab.data.sources import MODULES, module_blocks
+
+    blocks = module_blocks(kinds)
+    assert len(set(blocks)) == MODULES and all(len(set(kinds[blocks == b])) == 1 for b in set(blocks))
+    found = [set(blocks[part.index]) for part in parts(solar)]
+    assert sum(map(len, found)) == len(set.union(*found)) == MODULES
+
+
+def test_solars_random_split_is_stratified_by_probability_and_type():
+    data = sft.load("solar", split="random", target="both", size=32)
+    p = sft.load("solar", target="probability").train.targets[:, 1].numpy()
+    kind = data.train.targets["type"].numpy()
+    strata = np.array([f"{a:.2f} {b}" for a, b in zip(p, kind, strict=True)])
+    for part, share in zip(parts(data), (0.60, 0.15, 0.25), strict=True):
+        for name in set(strata):
+            assert abs((strata[part.index] == name).sum() - share * (strata == name).sum()) <= 1
+
+
+def test_solars_targets(solar):
+    soft = sft.load("solar", target="probability", size=32)
+    assert soft.train.targets.shape == (2624, 2) and torch.allclose(soft.train.y.sum(1), torch.ones(len(soft.train)))
+    assert {round(float(p), 2) for p in soft.train.targets[:, 1]} == {0.0, 0.33, 0.67, 1.0}
+    assert torch.equal(soft.test.y.argmax(1), solar.test.y)  # the rule and the soft targets agree
+    both = sft.load("solar", target="both", size=32)
+    assert both.classes == {"defect": ["intact", "defect"], "type": ["mono", "poly"]}
+    assert torch.equal(both.test.y["defect"], solar.test.y)
+    x, y = both.train.take(np.arange(3))
+    assert x.shape == (3, 1, 32, 32) and set(y) == {"defect", "type"}
+    for options in ({"target": "colour"}, {"split": "mine"}):
+        with pytest.raises(ValueError, match=r"colour|mine"):
+            sft.load("solar", **options)
+
+
+def test_solars_card_says_rule_licence_split_and_majority(solar):
+    text = str(solar.card)
+    majority = max(solar.card.counts["test"].values()) / len(solar.test)
+    for part in (
+        "probability > 0.5",
+        "CC BY-NC-SA 4.0",
+        "approximation",
+        f"{majority:.1%}",
+        "doi:",
+        "300×300",
+    ):
+        assert part in text
+    assert "flatters" in str(sft.load("solar", split="random").card) and repr(solar) == text
+
+
+def test_a_card_lists_what_was_skipped_but_not_without_end(data):
+    card = core.replace(data.card, skipped={f"{i}.jpg": "damaged" for i in range(14)})
+    assert "14 files could not be used" in str(card) and "… and 4 more" in str(card)
+
+
+def test_digits_are_scikit_learns():
+    data = sft.load("digits", size=16)
+    assert sum(len(part) for part in parts(data)) == 1797 and len(data.classes) == 10
+    assert data.train.images.max() == 255 and data.train[0][0].shape == (1, 16, 16)
+
+
+def test_an_unknown_name_is_refused_with_a_suggestion():
+    with pytest.raises(ValueError, match=r"no data set is named 'soler'.*Did you mean 'solar'\?"):
+        sft.load("soler")
+    with pytest.raises(ValueError, match="size=0"):
+        sft.load("digits", size=0)
+    assert {"solar", "digits", "cifar10", "pets"} <= set(sft.data.datasets())
+
+
+# near-duplicates
+
+
+def jpeg(image, quality=60):
+    import io
+
+    buffer = io.BytesIO()
+    Image.fromarray(image.transpose(1, 2, 0)).save(buffer, "JPEG", quality=quality)
+    return np.asarray(Image.open(buffer)).transpose(2, 0, 1)
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    """Overlapping windows of two photographs: 90 images that look alike, at 96×96."""
+    from sklearn.datasets import load_sample_images
+
+    rng = np.random.default_rng(1)
+    china, flower = load_sample_images().images
+    corners = rng.integers(0, (330, 540), (45, 2))
+    return np.stack([p[y : y + 96, x : x + 96].transpose(2, 0, 1) for p in (china, flower) for y, x in corners])
+
+
+def test_recompressed_and_brightened_copies_across_splits_are_found(scenes):
+    n = len(scenes)
+    bright = (scenes[:20] * 0.8 + 10).round().astype(np.uint8)
+    x = np.concatenate([scenes, np.stack([jpeg(image) for image in scenes[:20]]), bright])
+    rows = (np.arange(n), np.arange(n, n + 20), np.arange(n + 20, n + 40))
+    y = torch.arange(len(x)) % 2
+    data = assemble(x, y, ["a", "b"], name="n", rule="r", rows=rows)
+    found = near_duplicates(data)
+    same = [(a, i, b, j) for a, i, b, j, _ in found if i == j]
+    assert len(same) >= 0.9 * 60  # each of the twenty: train–valid, train–test, valid–test
+    assert len(found) - len(same) <= 3
+    assert [pair[4] for pair in found] == sorted(pair[4] for pair in found) and found[0][4] < 1e-3
+
+
+def test_different_windows_of_one_photograph_are_not_near_duplicates(scenes):
+    assert near_duplicates(sft.from_arrays(scenes, np.arange(len(scenes)) % 2)) == []
+
+
+def test_flat_images_are_not_taken_for_copies():
+    x = np.zeros((30, 3, 40, 40), np.uint8) + np.arange(30, dtype=np.uint8)[:, None, None, None]
+    assert near_duplicates(sft.from_arrays(x, np.arange(30) % 2)) == []
+
+
+def test_solar_cells_look_alike_within_modules_and_hardly_across_groups(solar):
+    assert near_duplicates(solar) == []
+    across = near_duplicates(sft.load("solar", split="random", size=32), 0.005)
+    assert 50 <= len(across) <= 200
+
+
+def test_a_threshold_that_is_no_distance_is_refused(data):
+    with pytest.raises(ValueError, match="threshold=0"):
+        near_duplicates(data, 0)
