@@ -1,36 +1,40 @@
 """sftlab: a lab for supervised fine-tuning of pretrained networks.
 
-    import sftlab as sft
-    data = sft.load("solar", size=160)
-    model = sft.replace_head(sft.backbone("efficientnet_lite0"), data.classes)
-    sft.fit(model, data, sft.linear_probe(model))
-    sft.evaluate(model, data.test)
+import sftlab as sft
+data = sft.load("solar", size=160)
+model = sft.replace_head(sft.backbone("efficientnet_lite0"), data.classes)
+sft.fit(model, data, sft.linear_probe(model))
+sft.evaluate(model, data.test)
 """
 
 from importlib import import_module
 from typing import Any
 
-from sftlab import cache, losses, monitors, profiles, records, schedules, surgery
-from sftlab.backbones import Input, backbone, backbones, stages
+from sftlab import cache, data, losses, monitors, profiles, records, schedules, surgery
+from sftlab.backbones import Input, backbone, backbones, imagenet_classes, stages
 from sftlab.data import from_arrays, from_dataset, load
-from sftlab.evaluation import evaluate
+from sftlab.evaluation import evaluate, wilson
+from sftlab.loop import steps
 from sftlab.losses import cross_entropy
 from sftlab.lr_finder import LRFinder, find_lr
+from sftlab.parameters import check_parameters
 from sftlab.profiles import apply, full, last_k, layer_decay, linear_probe, param_groups, surgical
 from sftlab.records import Epoch, History, Interval, Result, Step
 from sftlab.saving import export, load_model, predict, save
 from sftlab.schedules import constant, cosine, linear, piecewise, warmup_cosine
-from sftlab.surgery import card, fingerprint, frozen_prefix, replace_head, summary, train_mode
-from sftlab.training import fit, steps, train
+from sftlab.summary import summary
+from sftlab.surgery import card, fingerprint, frozen_prefix, replace_head, train_mode
+from sftlab.training import fit, train
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "Epoch", "History", "Input", "Interval", "LRFinder", "Result", "Step", "apply", "backbone", "backbones", "cache",
-    "card", "constant", "cosine", "cross_entropy", "evaluate", "export", "find_lr", "fingerprint", "fit", "from_arrays",
-    "from_dataset", "frozen_prefix", "full", "last_k", "layer_decay", "linear", "linear_probe", "load", "load_model",
-    "losses", "monitors", "param_groups", "piecewise", "predict", "profiles", "records", "replace_head", "save",
-    "schedules", "stages", "steps", "summary", "surgery", "surgical", "train", "train_mode", "warmup_cosine",
+    "Epoch", "History", "Input", "Interval", "LRFinder", "Result", "Step", "apply", "backbone", "backbones",
+    "cache", "card", "check_parameters", "constant", "cosine", "cross_entropy", "data", "evaluate", "export",
+    "find_lr", "fingerprint", "fit", "from_arrays", "from_dataset", "frozen_prefix", "full", "imagenet_classes",
+    "last_k", "layer_decay", "linear", "linear_probe", "load", "load_model", "losses", "monitors", "param_groups",
+    "piecewise", "predict", "profiles", "records", "replace_head", "save", "schedules", "stages", "steps",
+    "summary", "surgery", "surgical", "train", "train_mode", "warmup_cosine", "wilson",
 ]  # fmt: skip
 
 

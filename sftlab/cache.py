@@ -56,7 +56,9 @@ class Features:
         x = tuple(_channels_first(torch.from_numpy(a[positions])) for a in self.arrays)
         return x[0] if len(x) == 1 else x, self.split.labels(positions)
 
-    def batches(self, batch_size: int = 32, *, seed: int | None = None, epoch: int = 0) -> Iterator[tuple[Any, Targets]]:
+    def batches(
+        self, batch_size: int = 32, *, seed: int | None = None, epoch: int = 0
+    ) -> Iterator[tuple[Any, Targets]]:
         """Iterate over (features, targets) in exactly the order in which the split would deliver its images."""
         for positions in batch_positions(len(self), batch_size, seed=seed, epoch=epoch):
             yield self.take(positions)
@@ -68,7 +70,9 @@ def worthwhile(model: nn.Sequential) -> int:
     return cut if has_parameters(model[:cut]) else 0
 
 
-def features(prefix: nn.Sequential, split: Split, *, device: torch.device | None = None, progress: Progress | None = None) -> Features:
+def features(
+    prefix: nn.Sequential, split: Split, *, device: torch.device | None = None, progress: Progress | None = None
+) -> Features:
     """Return the features of `split` behind a frozen `prefix`, from disk if any run ever made them.
 
     The prefix runs in eval mode without gradients, whatever its flags say. progress(done, total) is called between
@@ -97,7 +101,9 @@ def key(prefix: nn.Sequential, split: Split, device: torch.device) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 
-def _encode(prefix: nn.Sequential, split: Split, folder: Path, device: torch.device, progress: Progress | None) -> float:
+def _encode(
+    prefix: nn.Sequential, split: Split, folder: Path, device: torch.device, progress: Progress | None
+) -> float:
     """Encode batch by batch straight into memory-mapped files beside `folder`, then move them there at once."""
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed; the lock says nobody writes it now
@@ -120,9 +126,14 @@ def _encode(prefix: nn.Sequential, split: Split, folder: Path, device: torch.dev
         for array in arrays:
             array.flush()
         seconds = time.perf_counter() - start
-        facts = {"seconds": seconds, "images": len(split), "bytes": sum(a.nbytes for a in arrays), "arrays": len(arrays)}
+        facts = {
+            "seconds": seconds,
+            "images": len(split),
+            "bytes": sum(a.nbytes for a in arrays),
+            "arrays": len(arrays),
+        }
         (partial / "entry.json").write_text(json.dumps(facts))
-        os.replace(partial, folder)
+        partial.replace(folder)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -200,5 +211,3 @@ def _evict(keep: Path) -> None:
         if folder != keep:
             shutil.rmtree(folder, ignore_errors=True)
             total -= size
-
-

@@ -25,7 +25,9 @@ RESAMPLES = 1000
 _seen: Counter[str] = Counter()
 
 
-def evaluate(model: nn.Sequential, split: Split, *, device: str | torch.device | None = None, batch_size: int = 64) -> Any:
+def evaluate(
+    model: nn.Sequential, split: Split, *, device: str | torch.device | None = None, batch_size: int = 64
+) -> Any:
     """Evaluate in eval mode and return a Result; for several heads {task: Result}. The model is left as it was.
 
     Soft targets are compared by their most probable class. Images without a label (−100) have probabilities but
@@ -37,25 +39,45 @@ def evaluate(model: nn.Sequential, split: Split, *, device: str | torch.device |
     _seen[split.digest] += 1
     probabilities = predict_split(model, split, device=here, batch_size=batch_size)
     y = split.y
-    settings = {"model": card(model).get("name"), "weights": card(model).get("weights"), "torch": torch.__version__,
-                "threads": torch.get_num_threads(), "device": here.type, "split": split.digest, "size": split.size}  # fmt: skip
+    settings = {
+        "model": card(model).get("name"),
+        "weights": card(model).get("weights"),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "device": here.type,
+        "images": split.digest,
+        "size": split.size,
+    }
     if isinstance(probabilities, dict):
         if not isinstance(y, dict) or not isinstance(split.classes, dict):
             raise ValueError(f"the model answers {', '.join(probabilities)}, the data has one task only")
         return {
-            task: result(split.name, split.classes[task], split.hashes, first_task(y[task]).numpy(), p, _seen[split.digest], settings)
+            task: result(
+                split.name,
+                split.classes[task],
+                split.hashes,
+                first_task(y[task]).numpy(),
+                p,
+                _seen[split.digest],
+                settings,
+            )
             for task, p in probabilities.items()
         }
     if isinstance(y, dict) or isinstance(split.classes, dict):
         raise ValueError("the data has several tasks, the model one head: replace_head(model, data.classes)")
     if probabilities.shape[1] != len(split.classes):
         raise ValueError(
-            f"the head has {probabilities.shape[1]} classes, the data {len(split.classes)}: model = replace_head(model, data.classes)"
+            f"the head has {probabilities.shape[1]} classes, the data {len(split.classes)}: "
+            "model = replace_head(model, data.classes)"
         )
-    return result(split.name, split.classes, split.hashes, first_task(y).numpy(), probabilities, _seen[split.digest], settings)
+    return result(
+        split.name, split.classes, split.hashes, first_task(y).numpy(), probabilities, _seen[split.digest], settings
+    )
 
 
-def predict_split(model: nn.Sequential, split: Split, *, device: torch.device | None = None, batch_size: int = 64) -> Any:
+def predict_split(
+    model: nn.Sequential, split: Split, *, device: torch.device | None = None, batch_size: int = 64
+) -> Any:
     """Return probabilities, n × classes (or {task: …}), in the split's order. A frozen prefix comes from the store."""
     here = device or next(model.parameters()).device
     cut = cache.worthwhile(model)
@@ -68,7 +90,7 @@ def predict_split(model: nn.Sequential, split: Split, *, device: torch.device | 
             heads = logits if isinstance(logits, dict) else {"": logits}
             chunks.append({k: v.softmax(dim=1).cpu().numpy().astype(np.float64) for k, v in heads.items()})
     out = {k: np.concatenate([c[k] for c in chunks]) for k in chunks[0]}
-    return out[""] if "" in out else out
+    return out.get("", out)
 
 
 def result(
@@ -79,7 +101,9 @@ def result(
     from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score, roc_auc_score
 
     if not np.isfinite(probabilities).all():
-        raise ValueError("the model's probabilities are not finite: its weights have diverged; train again at a lower rate")
+        raise ValueError(
+            "the model's probabilities are not finite: its weights have diverged; train again at a lower rate"
+        )
     known = targets != NO_LABEL
     if not known.any():
         raise ValueError(f"no image of the {split} split has a label")
@@ -90,7 +114,9 @@ def result(
     draws = np.random.default_rng(0).multinomial(n, matrix.ravel() / n, RESAMPLES).reshape(-1, k, k)
     metrics = {
         "accuracy": wilson(int((y == called).sum()), n),
-        "balanced_accuracy": _bootstrapped(balanced_accuracy_score(y, called) if present.sum() > 1 else 1.0 * (y == called).mean(), _recall(draws)),
+        "balanced_accuracy": _bootstrapped(
+            balanced_accuracy_score(y, called) if present.sum() > 1 else 1.0 * (y == called).mean(), _recall(draws)
+        ),
     }
     times = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), RESAMPLES)  # how often each image is drawn
     if present.all():
@@ -108,7 +134,8 @@ def result(
     }
     return Result(
         split=split, classes=list(classes), hashes=list(hashes), targets=[int(t) for t in targets],
-        probabilities=np.round(probabilities, 7).tolist(), metrics=metrics, per_class=per_class, confusion=matrix.tolist(),
+        probabilities=np.round(probabilities, 7).tolist(), metrics=metrics, per_class=per_class,
+        confusion=matrix.tolist(),
         majority=float(matrix.sum(axis=1).max() / n), evaluations=evaluations, settings=settings or {},
     )  # fmt: skip
 

@@ -53,7 +53,9 @@ def target_distribution(targets: Tensor, classes: int) -> tuple[Tensor, Tensor]:
     labelled = targets != NO_LABEL
     if bool((targets[labelled] >= classes).any() or (targets[labelled] < 0).any()):
         bad = targets[labelled & ((targets >= classes) | (targets < 0))][0].item()
-        raise ValueError(f"label {bad} is outside 0…{classes - 1}: the head has {classes} classes. Replace the head first.")
+        raise ValueError(
+            f"label {bad} is outside 0…{classes - 1}: the head has {classes} classes. Replace the head first."
+        )
     p = F.one_hot(targets.clamp(min=0), classes).float()
     return p * labelled[:, None], labelled
 

@@ -38,15 +38,16 @@ class LRFinder:
 
     def __repr__(self) -> str:
         end = f", diverged at {self.diverged:.2g}" if self.diverged else ""
-        return f"LRFinder({len(self.rates)} steps from {self.rates[0]:.1g} to {self.rates[-1]:.2g}, try {self.steepest:.2g}{end})"
+        span = f"from {self.rates[0]:.1g} to {self.rates[-1]:.2g}"
+        return f"LRFinder({len(self.rates)} steps {span}, try {self.steepest:.2g}{end})"
 
 
 records.KINDS["LRFinder"] = LRFinder
 
 
 def find_lr(
-    model: nn.Sequential, data: Data, profile: Mapping[str, float], *, low: float = 1e-6, high: float = 1.0, steps: int = 100,
-    smoothing: float = 0.9, **settings: Any,
+    model: nn.Sequential, data: Data, profile: Mapping[str, float], *, low: float = 1e-6, high: float = 1.0,
+    steps: int = 100, smoothing: float = 0.9, **settings: Any,
 ) -> LRFinder:  # fmt: skip
     """Raise the rate from `low` to `high` over `steps` updates and record the loss.
 

@@ -8,23 +8,18 @@ Each closes the stream it wraps, so leaving the outermost one (`break`, an error
 from __future__ import annotations
 
 import math
-import os
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from sftlab.records import Epoch, Step, from_dict, to_dict
+from sftlab.records import Epoch, Step
 
 Record = Step | Epoch
 Stream = Iterator[Record]
-CHECKPOINT_SECONDS = 10.0
 
 
 @dataclass
@@ -43,28 +38,29 @@ def keep_best(stream: Stream, model: nn.Module, best: Best | None = None) -> Str
     have diverged, when the ones from the start come back.
     """
     best = best if best is not None else Best()
-    start = _copy(model)
+    start = copy_state(model)
     try:
         with closing(stream):  # type: ignore[type-var]
             for record in stream:
                 if isinstance(record, Epoch) and record.valid_loss < best.value:
-                    best.value, best.epoch, best.state = record.valid_loss, record.epoch, _copy(model)
+                    best.value, best.epoch, best.state = record.valid_loss, record.epoch, copy_state(model)
                 yield record
     finally:
         if best.state is not None:
-            _restore(model, best.state)
+            restore_state(model, best.state)
         elif not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
-            _restore(model, start)
+            restore_state(model, start)
 
 
-def _copy(model: nn.Module) -> dict[str, Tensor]:
+def copy_state(model: nn.Module) -> dict[str, Tensor]:
     """Copy what training can change: parameters that learn, and every buffer."""
     learns = {name for name, p in model.named_parameters() if p.requires_grad}
     buffers = {name for name, _ in model.named_buffers()}
     return {k: v.detach().clone() for k, v in model.state_dict().items() if k in learns or k in buffers}
 
 
-def _restore(model: nn.Module, state: dict[str, Tensor]) -> None:
+def restore_state(model: nn.Module, state: dict[str, Tensor]) -> None:
+    """Write a copied state back, in place; what it does not name stays as it is."""
     current = model.state_dict()
     with torch.no_grad():
         for name, value in state.items():
@@ -112,78 +108,8 @@ def watch_divergence(stream: Stream) -> Stream:
                 )
 
 
-@dataclass
-class Checkpoint:
-    """All that a killed run needs to go on as if nothing had happened."""
-
-    step: int
-    epoch: int
-    records: list[Record]
-    model: dict[str, Tensor]
-    optimizer: dict[str, Any]
-    rng: Tensor
-    best: Best
-    settings: dict[str, Any]
-
-
-def checkpoint(
-    stream: Stream, path: str | Path, model: nn.Module, optimizer: torch.optim.Optimizer, *, best: Best | None = None,
-    settings: dict[str, Any] | None = None, past: list[Record] | None = None,
-) -> Stream:  # fmt: skip
-    """Write a checkpoint after each epoch, and after a step when the last one is CHECKPOINT_SECONDS old, whole or not at all.
-
-    Wrap `keep_best` *around* it, so that the weights on disk are the ones being trained, and give both the same `best`.
-    """
-    path, records, last = Path(path), list(past or []), -math.inf
-    best = best if best is not None else Best()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with closing(stream):  # type: ignore[type-var]
-        for record in stream:
-            records.append(record)
-            yield record
-            if time.monotonic() - last >= CHECKPOINT_SECONDS or isinstance(record, Epoch):
-                last = time.monotonic()
-                _write(path, Checkpoint(records[-1].step, record.epoch, records, _copy(model), by_name(optimizer),
-                                        torch.get_rng_state(), best, dict(settings or {})))  # fmt: skip
-
-
-def _write(path: Path, c: Checkpoint) -> None:
-    data = {**vars(c), "records": to_dict(c.records), "best": vars(c.best)}
-    partial = path.with_name(path.name + ".partial")
-    torch.save(data, partial)
-    os.replace(partial, path)
-
-
-def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint (tensors and plain data only). Raises ValueError for a file that is none."""
-    try:
-        data = torch.load(path, map_location="cpu", weights_only=True)
-        return Checkpoint(**{**data, "records": from_dict(data["records"]), "best": Best(**data["best"])})
-    except FileNotFoundError:
-        raise
-    except Exception as error:
-        raise ValueError(f"{path} is not a checkpoint of this lab ({type(error).__name__}); delete it to start again") from None
-
-
-def by_name(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Return the optimizer's state keyed by group name, so that it survives another set of groups."""
-    state = optimizer.state_dict()
-    return {g["name"]: {i: state["state"][p] for i, p in enumerate(g["params"]) if p in state["state"]} for g in state["param_groups"]}
-
-
-def load_by_name(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
-    """Put back what `by_name` returned; groups are matched by name. Raises ValueError if they differ."""
-    names = [g["name"] for g in optimizer.param_groups]
-    if set(saved) != set(names):
-        raise ValueError(f"the checkpoint's optimizer knows {', '.join(saved)}; this run trains {', '.join(names)}")
-    state = optimizer.state_dict()
-    for group in state["param_groups"]:
-        state["state"] |= {group["params"][i]: value for i, value in saved[group["name"]].items()}
-    optimizer.load_state_dict(state)
-
-
 def replayed(past: list[Record], stream: Stream) -> Stream:
-    """Yield the records of a run before it was killed, then go on: the monitors outside rebuild their state from them."""
+    """Yield the records from before the run was killed, then go on: monitors outside rebuild their state from them."""
     with closing(stream):  # type: ignore[type-var]
         yield from past
         yield from stream
@@ -219,7 +145,9 @@ def one_at_a_time(stream: Stream) -> Stream:
     Two runs would share the cores and the random generator: both would be slower and neither would be reproducible.
     """
     if _running.locked() and _owner == [threading.get_ident()]:
-        raise RuntimeError("another training stream is still open in this thread; finish it, or call its close(), first")
+        raise RuntimeError(
+            "another training stream is still open in this thread; finish it, or call its close(), first"
+        )
     with _running:
         _owner[:] = [threading.get_ident()]
         try:

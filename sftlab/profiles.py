@@ -30,7 +30,9 @@ def last_k(model: nn.Sequential, k: int, lr: float = 1e-4) -> Profile:
     """Train the head and the k stages before it, all at one rate (Yosinski et al., 2014)."""
     names = stage_names(model)
     if not 0 <= k < len(names):
-        raise ValueError(f"k={k}: this model has {len(names) - 1} stages before its head, so k goes from 0 to {len(names) - 1}")
+        raise ValueError(
+            f"k={k}: this model has {len(names) - 1} stages before its head, so k goes from 0 to {len(names) - 1}"
+        )
     return surgical(model, names[len(names) - 1 - k :], lr=lr)
 
 
@@ -40,7 +42,7 @@ def full(model: nn.Sequential, lr: float = 1e-4) -> Profile:
 
 
 def layer_decay(model: nn.Sequential, lr: float = 3e-4, decay: float = 0.7, *, start: str | None = None) -> Profile:
-    """Train the head at `lr` and each stage before it at `decay` times the rate of the next one (Howard and Ruder, 2018).
+    """Train the head at `lr` and each stage before it at `decay` times the next one's rate (Howard and Ruder, 2018).
 
     start: name of the first stage that learns; stages before it are frozen. Default: all learn.
     """
@@ -97,7 +99,9 @@ def apply(model: nn.Sequential, profile: Mapping[str, float]) -> None:
                 p.grad = None
 
 
-def param_groups(model: nn.Sequential, profile: Mapping[str, float], weight_decay: float = 0.01) -> list[dict[str, Any]]:
+def param_groups(
+    model: nn.Sequential, profile: Mapping[str, float], weight_decay: float = 0.01
+) -> list[dict[str, Any]]:
     """Return optimizer groups: two a trainable stage at the stage's rate, weights decayed, biases and norms not.
 
     Each group carries its `stage` and its `name`, so that a checkpoint can be restored by name.
@@ -110,5 +114,7 @@ def param_groups(model: nn.Sequential, profile: Mapping[str, float], weight_deca
         others = [p for p in module.parameters() if p.requires_grad and p.ndim <= 1]
         for name, params, decay in ((stage, weights, weight_decay), (f"{stage} (biases, norms)", others, 0.0)):
             if params:
-                groups.append({"name": name, "stage": stage, "params": params, "lr": rates[stage], "weight_decay": decay})
+                groups.append(
+                    {"name": name, "stage": stage, "params": params, "lr": rates[stage], "weight_decay": decay}
+                )
     return groups

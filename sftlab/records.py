@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -70,8 +69,9 @@ class History:
             return "History(no epoch finished)"
         last = self.epochs[-1]
         kept = f", weights of epoch {self.best} kept" if self.best is not None else ""
+        ended = self.stopped[-1] if self.stopped else "open"
         return (
-            f"History({len(self.epochs)} epochs, {len(self.steps)} steps, {self.stopped[-1] if self.stopped else 'open'}{kept}; "
+            f"History({len(self.epochs)} epochs, {len(self.steps)} steps, {ended}{kept}; "
             f"valid loss {last.valid_loss:.3f}, valid accuracy {last.valid_accuracy:.3f})"
         )
 
@@ -195,7 +195,7 @@ def write(record: Any, path: str | Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     partial.write_text(json.dumps(to_dict(record), ensure_ascii=False, allow_nan=False), encoding="utf-8")
-    os.replace(partial, path)
+    partial.replace(path)
     return path
 
 

@@ -49,7 +49,9 @@ def load_model(path: str | Path, into: nn.Sequential | None = None) -> nn.Sequen
     except SafetensorError as error:
         raise ValueError(f"{path.name} is not a safetensors file, or is damaged: {error}") from None
     if meta.get("format") != FORMAT:
-        raise ValueError(f"{path.name} has weights but no sftlab card; load it with backbone(name, weights={str(path)!r})")
+        raise ValueError(
+            f"{path.name} has weights but no sftlab card; load it with backbone(name, weights={str(path)!r})"
+        )
     facts = json.loads(meta["card"])
     model = into if into is not None else _rebuild(facts)
     model = with_card(_copied(model, state), facts)
@@ -111,7 +113,9 @@ class Prediction:
         return max(self.probabilities.values(), default=0.0)
 
 
-def predict(model: nn.Sequential, photos: Sequence[str | Path] | str | Path, *, size: int | None = None) -> list[Prediction]:
+def predict(
+    model: nn.Sequential, photos: Sequence[str | Path] | str | Path, *, size: int | None = None
+) -> list[Prediction]:
     """Classify photographs, given as paths; an unreadable file gets its error, never stops the others.
 
     size: edge in pixels; by default the size that the model's card gives.
@@ -121,7 +125,9 @@ def predict(model: nn.Sequential, photos: Sequence[str | Path] | str | Path, *, 
     facts = card(model)
     classes = facts.get("classes")
     if not isinstance(classes, list):
-        raise ValueError("this model's card names no single list of classes; use replace_head(model, class names) before training")
+        raise ValueError(
+            "this model's card names no single list of classes; use replace_head(model, class names) before training"
+        )
     size = size or facts.get("trained_size") or facts.get("size", 224)
     out = []
     with evaluating(model), torch.no_grad():

@@ -10,7 +10,6 @@ import copy
 import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -60,7 +59,9 @@ class Heads(nn.Module):
 
     def __init__(self, features: int, classes: Mapping[str, int]) -> None:
         super().__init__()
-        self.tasks = list(classes)  # a list beside the modules, because a task may be called "type", like nn.Module.type
+        self.tasks = list(
+            classes
+        )  # a list beside the modules, because a task may be called "type", like nn.Module.type
         self.heads = nn.ModuleList(nn.Linear(features, n) for n in classes.values())
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
@@ -83,7 +84,9 @@ def replace_head(
     Linear(in_features=32, out_features=2, bias=True)
     """
     if "head" not in dict(model.named_children()):
-        raise ValueError(f"this model has no stage named 'head', only {', '.join(n for n, _ in model.named_children())}")
+        raise ValueError(
+            f"this model has no stage named 'head', only {', '.join(n for n, _ in model.named_children())}"
+        )
     features = in_features(model)
     names = _class_names(classes)
     if hidden is not None and hidden < 1:
@@ -105,9 +108,11 @@ def replace_head(
 
 def in_features(model: nn.Sequential) -> int:
     """Return the number of features that the head reads."""
-    linear = next((m for m in model.head.modules() if isinstance(m, nn.Linear)), None)
+    linear = next((m for m in model.get_submodule("head").modules() if isinstance(m, nn.Linear)), None)
     if linear is None:
-        raise ValueError(f"the head is {type(model.head).__name__}, not a Linear layer (or a dict of them)")
+        raise ValueError(
+            f"the head is {type(model.get_submodule('head')).__name__}, not a Linear layer (or a dict of them)"
+        )
     return linear.in_features
 
 
@@ -168,60 +173,8 @@ def _digest(stage: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, value in [*stage.named_parameters(), *stage.named_buffers()]:
         digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-@dataclass(frozen=True)
-class Summary:
-    """The network as a table: one row a stage with its output shape, parameters, share of them, and rate."""
-
-    rows: list[tuple[str, str, int, float, str]]
-
-    def __str__(self) -> str:
-        head = ("stage", "output", "parameters", "share", "rate")
-        body = [(n, o, f"{p:,}", f"{s:.1%}", r) for n, o, p, s, r in self.rows]
-        total = sum(p for _, _, p, _, _ in self.rows)
-        body.append(("total", "", f"{total:,}", "", ""))
-        width = [max(len(row[i]) for row in [head, *body]) for i in range(5)]
-
-        def line(row: tuple[str, ...]) -> str:
-            cells = (row[i].ljust(width[i]) if i < 2 else row[i].rjust(width[i]) for i in range(5))
-            return "  ".join(cells).rstrip()
-
-        return "\n".join(line(row) for row in [head, *body])
-
-    def __repr__(self) -> str:
-        return str(self)
-
-
-def summary(model: nn.Sequential, profile: Mapping[str, float] | None = None, *, size: int | None = None) -> Summary:
-    """Tabulate stage · output · parameters · share · rate, by running one black image of `size` pixels.
-
-    Without a profile the rate column says which stages take gradients.
-    """
-    size = size or card(model).get("size", 64)
-    device = next(model.parameters()).device
-    total = sum(p.numel() for p in model.parameters())
-    x: Any = torch.zeros(1, 3, size, size, dtype=torch.uint8, device=device)
-    rows = []
-    with evaluating(model), torch.no_grad():
-        for name, stage in model.named_children():
-            x = stage(x)
-            count = sum(p.numel() for p in stage.parameters())
-            rate = "" if not count else ("trainable" if is_trainable(stage) else "frozen")
-            if profile is not None and count:
-                rate = f"{profile[name]:.2g}" if profile.get(name, 0) > 0 else "frozen"
-            rows.append((name, _shape(x), count, count / total, rate))
-    return Summary(rows)
-
-
-def _shape(x: Any) -> str:
-    if isinstance(x, Mapping):
-        return ", ".join(f"{k} {_shape(v)}" for k, v in x.items())
-    if isinstance(x, tuple):
-        return ", ".join(map(_shape, x))
-    return "×".join(map(str, x.shape[1:]))
 
 
 class evaluating:  # noqa: N801 - used as a verb: `with evaluating(model):`

@@ -59,5 +59,3 @@ def own_random_state():
 def same(a, b):
     """Tell whether two networks store exactly the same numbers."""
     return sft.fingerprint(a) == sft.fingerprint(b)
-
-

@@ -44,7 +44,12 @@ def test_anything_that_changes_the_values_changes_the_address(tiny, blobs, store
 
     base = address(tiny[:-1], blobs.train)
     other = sft.backbone("tiny", seed=1)
-    addresses = {base, address(tiny[:-2], blobs.train), address(other[:-1], blobs.train), address(tiny[:-1], blobs.valid)}
+    addresses = {
+        base,
+        address(tiny[:-2], blobs.train),
+        address(other[:-1], blobs.train),
+        address(tiny[:-1], blobs.valid),
+    }
     tiny.stem[1].running_var += 1
     addresses.add(address(tiny[:-1], blobs.train))
     assert len(addresses) == 5

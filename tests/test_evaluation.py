@@ -26,7 +26,9 @@ def test_point_values_equal_scikit_learn():
     assert r.metrics["roc_auc"].value == pytest.approx(sk.roc_auc_score(Y, P, multi_class="ovr"))
     precision, recall, f1, _ = sk.precision_recall_fscore_support(Y, called)
     for i, row in enumerate(r.per_class.values()):
-        assert (row["precision"].value, row["recall"].value, row["f1"].value) == pytest.approx((precision[i], recall[i], f1[i]))
+        assert (row["precision"].value, row["recall"].value, row["f1"].value) == pytest.approx(
+            (precision[i], recall[i], f1[i])
+        )
     assert r.confusion == sk.confusion_matrix(Y, called).tolist()
 
 
@@ -51,7 +53,7 @@ def test_a_class_nobody_has_or_nobody_calls_gets_an_empty_interval_not_a_crash()
 
 
 def test_bootstrap_intervals_cover_the_truth_about_as_often_as_they_say():
-    """95 % intervals of balanced accuracy: over 200 samples of a known process, between 90 % and 99 % contain the truth."""
+    """Of 200 intervals made on samples of a known process, 90 % to 99 % contain the true balanced accuracy."""
     truth, hits = 0.5 * (0.9 + 0.7), 0
     source = np.random.default_rng(1)
     for _ in range(200):
@@ -65,7 +67,9 @@ def test_bootstrap_intervals_cover_the_truth_about_as_often_as_they_say():
 def test_bootstrap_of_the_confusion_matrix_equals_resampling_images():
     y, called = Y, P.argmax(axis=1)
     matrix = sk.confusion_matrix(y, called)
-    by_cell = evaluation._recall(np.random.default_rng(0).multinomial(300, matrix.ravel() / 300, 4000).reshape(-1, 3, 3))
+    by_cell = evaluation._recall(
+        np.random.default_rng(0).multinomial(300, matrix.ravel() / 300, 4000).reshape(-1, 3, 3)
+    )
     source = np.random.default_rng(1)
     rows = [source.integers(0, 300, 300) for _ in range(4000)]
     by_image = [sk.balanced_accuracy_score(y[i], called[i]) for i in rows[:1000]]
@@ -74,7 +78,10 @@ def test_bootstrap_of_the_confusion_matrix_equals_resampling_images():
 
 def test_bootstrapped_areas_equal_scikit_learn_on_the_same_resamples():
     times = np.random.default_rng(3).multinomial(300, np.full(300, 1 / 300), 20)
-    for p, y in ((P, Y), (P[:, :2].round(1) / P[:, :2].round(1).sum(axis=1, keepdims=True).clip(1e-9), (Y > 0).astype(int))):
+    for p, y in (
+        (P, Y),
+        (P[:, :2].round(1) / P[:, :2].round(1).sum(axis=1, keepdims=True).clip(1e-9), (Y > 0).astype(int)),
+    ):
         ours = evaluation._auc(y, p, times)
         score = p[:, 1] if p.shape[1] == 2 else p
         theirs = [sk.roc_auc_score(np.repeat(y, t), np.repeat(score, t, axis=0), multi_class="ovr") for t in times]

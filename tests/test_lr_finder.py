@@ -37,7 +37,9 @@ def test_a_run_after_the_finder_equals_a_run_without_it(blobs):
 
 
 def test_rates_rise_exponentially_and_keep_the_profiles_proportions(tiny, blobs):
-    found = sft.find_lr(tiny, blobs, sft.layer_decay(tiny, lr=1e-3, decay=0.5), low=1e-5, high=1e-1, steps=41, batch_size=16)
+    found = sft.find_lr(
+        tiny, blobs, sft.layer_decay(tiny, lr=1e-3, decay=0.5), low=1e-5, high=1e-1, steps=41, batch_size=16
+    )
     assert found.rates[0] == pytest.approx(1e-5) and found.rates[40] == pytest.approx(1e-1, rel=0.3)
     factors = [b / a for a, b in zip(found.rates, found.rates[1:], strict=False)]
     assert max(factors) == pytest.approx(min(factors))

@@ -10,7 +10,13 @@ from sftlab.records import Epoch, History, Interval, Step
 
 
 def test_a_history_round_trips_with_numbers_that_json_does_not_have(tmp_path):
-    history = History([Step(1, 1, math.inf, 3, {"head": 0.1})], [Epoch(1, 1, math.inf, math.nan, 0.5, 1.0)], [{"a": None}], ["diverged"], None)
+    history = History(
+        [Step(1, 1, math.inf, 3, {"head": 0.1})],
+        [Epoch(1, 1, math.inf, math.nan, 0.5, 1.0)],
+        [{"a": None}],
+        ["diverged"],
+        None,
+    )
     file = records.write(history, tmp_path / "deep" / "h.json")
     back = records.read(file, History)
     assert back.steps == history.steps and math.isnan(back.epochs[0].valid_loss) and back.stopped == ["diverged"]
@@ -46,5 +52,8 @@ def test_writing_is_whole_or_not_at_all(tmp_path):
 
 
 def test_an_interval_prints_as_a_value_with_its_range():
-    assert str(Interval(0.85, 0.8, 0.9)) == "0.850 (0.800–0.900)" and f"{Interval(0.85, 0.8, 0.9):.1%}" == "85.0% (80.0%–90.0%)"
+    assert (
+        str(Interval(0.85, 0.8, 0.9)) == "0.850 (0.800–0.900)"
+        and f"{Interval(0.85, 0.8, 0.9):.1%}" == "85.0% (80.0%–90.0%)"
+    )
     assert 0.82 in Interval(0.85, 0.8, 0.9) and 0.95 not in Interval(0.85, 0.8, 0.9)

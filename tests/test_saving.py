@@ -16,7 +16,9 @@ def test_a_saved_model_comes_back_with_weights_card_and_eval_mode(tiny, blobs, t
     assert sft.card(back)["classes"] == blobs.classes and sft.card(back)["licence"] == "CC0"
 
 
-@pytest.mark.parametrize("head", [{"classes": 3, "hidden": 7}, {"classes": {"a": 2, "b": 3}}], ids=["hidden", "two heads"])
+@pytest.mark.parametrize(
+    "head", [{"classes": 3, "hidden": 7}, {"classes": {"a": 2, "b": 3}}], ids=["hidden", "two heads"]
+)
 def test_every_kind_of_head_survives_saving(head, tmp_path):
     model = sft.replace_head(sft.backbone("tiny", drop_rate=0.1), head.pop("classes"), **head)
     assert same(model, sft.load_model(sft.save(model, tmp_path / "m.safetensors")))
@@ -67,7 +69,10 @@ def test_exported_weights_load_into_the_plain_model(tiny, tmp_path):
 
 
 def test_what_the_original_network_has_no_place_for_cannot_be_exported(tmp_path):
-    for model in (sft.replace_head(sft.backbone("tiny"), 2, hidden=5), sft.replace_head(sft.backbone("tiny"), {"a": 2})):
+    for model in (
+        sft.replace_head(sft.backbone("tiny"), 2, hidden=5),
+        sft.replace_head(sft.backbone("tiny"), {"a": 2}),
+    ):
         with pytest.raises(ValueError, match="no place in the original"):
             sft.export(model, tmp_path / "x.pth")
 
@@ -75,7 +80,9 @@ def test_what_the_original_network_has_no_place_for_cannot_be_exported(tmp_path)
 def test_predict_answers_for_each_photo_and_never_stops_at_a_bad_one(tiny, tmp_path):
     Image.fromarray(np.full((30, 40, 3), 200, np.uint8)).save(tmp_path / "bright.png")
     (tmp_path / "text.jpg").write_text("not a picture")
-    good, bad, missing = sft.predict(tiny, [tmp_path / "bright.png", tmp_path / "text.jpg", tmp_path / "gone.png"], size=16)
+    good, bad, missing = sft.predict(
+        tiny, [tmp_path / "bright.png", tmp_path / "text.jpg", tmp_path / "gone.png"], size=16
+    )
     assert good.label in ("0", "1") and sum(good.probabilities.values()) == pytest.approx(1) and good.confidence >= 0.5
     assert bad.error and missing.error and bad.label == ""
 

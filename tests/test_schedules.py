@@ -27,7 +27,9 @@ def test_the_simple_ones_do_what_their_names_say():
     assert [sft.piecewise([(0, 1.0), (0.6, 0.1)])(t) for t in (0, 0.59, 0.6, 1)] == [1, 1, 0.1, 0.1]
 
 
-@pytest.mark.parametrize("bad", [lambda: sft.warmup_cosine(1.0), lambda: sft.piecewise([(0.5, 1)]), lambda: sft.piecewise([])])
+@pytest.mark.parametrize(
+    "bad", [lambda: sft.warmup_cosine(1.0), lambda: sft.piecewise([(0.5, 1)]), lambda: sft.piecewise([])]
+)
 def test_impossible_schedules_are_refused(bad):
     with pytest.raises(ValueError):
         bad()

@@ -15,7 +15,9 @@ def test_replace_head_leaves_the_original_untouched_and_keeps_every_other_weight
     before = sft.fingerprint(model)
     new = sft.replace_head(model, ["a", "b", "c"])
     assert sft.fingerprint(model) == before
-    assert {k: v for k, v in sft.fingerprint(new).items() if k != "head"} == {k: v for k, v in before.items() if k != "head"}
+    assert {k: v for k, v in sft.fingerprint(new).items() if k != "head"} == {
+        k: v for k, v in before.items() if k != "head"
+    }
     assert new.head.out_features == 3 and sft.card(new)["classes"] == ["a", "b", "c"]
 
 
@@ -44,7 +46,9 @@ def test_two_heads_answer_as_a_dict_of_logits():
     assert {k: tuple(v.shape) for k, v in logits.items()} == {"defect": (5, 2), "type": (5, 3)}
 
 
-@pytest.mark.parametrize(("classes", "says"), [(1, "at least two"), ([], "at least two"), (["a", "a"], "share a name"), ({}, "empty dict")])
+@pytest.mark.parametrize(
+    ("classes", "says"), [(1, "at least two"), ([], "at least two"), (["a", "a"], "share a name"), ({}, "empty dict")]
+)
 def test_impossible_class_lists_are_refused_by_a_sentence(classes, says):
     with pytest.raises(ValueError, match=says):
         sft.replace_head(sft.backbone("tiny"), classes)

@@ -11,7 +11,7 @@ from conftest import same
 from torch import nn
 
 import sftlab as sft
-from sftlab import cache, monitors, training
+from sftlab import cache, checkpoints, loop, monitors
 from sftlab.monitors import Diverged
 from sftlab.records import Epoch, Step
 
@@ -63,7 +63,10 @@ def test_momentum_and_decay_of_an_earlier_run_never_move_a_stage_frozen_later(ti
 # --- cached ≡ uncached ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("strategy", [sft.linear_probe, lambda m, lr: sft.last_k(m, 1, lr), lambda m, lr: sft.surgical(m, ["layer1", "head"], lr)])
+@pytest.mark.parametrize(
+    "strategy",
+    [sft.linear_probe, lambda m, lr: sft.last_k(m, 1, lr), lambda m, lr: sft.surgical(m, ["layer1", "head"], lr)],
+)
 @pytest.mark.parametrize("kind", ["tiny", "dropping"])
 def test_cached_equals_uncached_to_the_bit(request, blobs, strategy, kind):
     runs = []
@@ -138,7 +141,11 @@ def test_clip_norm_bounds_the_gradient(tiny, blobs):
     class Spy(torch.optim.SGD):
         def step(self, closure=None):
             super().step(closure)
-            norms.append(torch.linalg.vector_norm(torch.cat([p.grad.flatten() for g in self.param_groups for p in g["params"]])).item())
+            norms.append(
+                torch.linalg.vector_norm(
+                    torch.cat([p.grad.flatten() for g in self.param_groups for p in g["params"]])
+                ).item()
+            )
 
     sft.fit(tiny, blobs, sft.full(tiny), epochs=1, optimizer=lambda g: Spy(g, lr=1e-3), clip_norm=0.01, **FAST)
     assert max(norms) <= 0.01 * 1.001
@@ -174,7 +181,7 @@ def test_histories_add_up(tiny, blobs):
 
 def best_is_back(model, data, history_epochs):
     best = min(history_epochs, key=lambda e: e.valid_loss)
-    loss, _ = training.validate(model, data.valid.batches(64), sft.cross_entropy)
+    loss, _ = loop.validate(model, data.valid.batches(64), sft.cross_entropy)
     assert loss == pytest.approx(best.valid_loss, abs=1e-6)
 
 
@@ -319,7 +326,7 @@ class Killed(Exception):
 @pytest.mark.parametrize("kill_at", [1, 4, 5, 9, 13])
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_a_run_killed_at_any_step_goes_on_to_the_same_weights(blobs, tmp_path, monkeypatch, kill_at, optimizer):
-    monkeypatch.setattr(monitors, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 0.0)
 
     def new():
         return sft.replace_head(sft.backbone("tiny", drop_rate=0.3), blobs.classes)
@@ -334,7 +341,9 @@ def test_a_run_killed_at_any_step_goes_on_to_the_same_weights(blobs, tmp_path, m
             if isinstance(record, Step) and record.step == kill_at + 1:
                 raise Killed
     resumed = new()  # another process would begin like this
-    history = sft.fit(resumed, blobs, sft.last_k(resumed, 1, lr=1e-2), epochs=3, checkpoint=file, verbose=False, **settings)
+    history = sft.fit(
+        resumed, blobs, sft.last_k(resumed, 1, lr=1e-2), epochs=3, checkpoint=file, verbose=False, **settings
+    )
     assert same(whole, resumed)
     assert [s.loss for s in history.steps] == [s.loss for s in reference.steps]
     assert [e.valid_loss for e in history.epochs] == [e.valid_loss for e in reference.epochs]
@@ -344,7 +353,9 @@ def test_early_stop_counts_epochs_from_before_the_kill(blobs, tmp_path):
     def run(checkpoint, kill=None):
         model = sft.replace_head(sft.backbone("tiny"), blobs.classes)
         epochs = []
-        for record in sft.train(model, blobs, sft.full(model, lr=0.3), 12, patience=2, optimizer="sgd", batch_size=16, checkpoint=checkpoint):
+        for record in sft.train(
+            model, blobs, sft.full(model, lr=0.3), 12, patience=2, optimizer="sgd", batch_size=16, checkpoint=checkpoint
+        ):
             epochs += [record.epoch] * isinstance(record, Epoch)
             if len(epochs) == kill:
                 break
@@ -358,7 +369,7 @@ def test_early_stop_counts_epochs_from_before_the_kill(blobs, tmp_path):
 def test_a_checkpoint_of_another_run_is_refused_and_a_damaged_one_named(tiny, blobs, tmp_path):
     file = tmp_path / "run.pt"
     sft.fit(tiny, blobs, sft.linear_probe(tiny), epochs=1, checkpoint=file, **FAST)
-    with pytest.raises(ValueError, match="another run .*epochs: 1 there, 2 here"):
+    with pytest.raises(ValueError, match=r"another run .*epochs: 1 there, 2 here"):
         sft.fit(tiny, blobs, sft.linear_probe(tiny), epochs=2, checkpoint=file, **FAST)
     file.write_bytes(b"not a checkpoint")
     with pytest.raises(ValueError, match="not a checkpoint"):
@@ -376,6 +387,7 @@ def test_a_checkpoint_of_another_run_is_refused_and_a_damaged_one_named(tiny, bl
         ({"weight_decay": -1}, "weight_decay=-1"),
         ({"optimizer": "adamm"}, "adamm.*adamw"),
         ({"patience": 0}, "patience=0"),
+        ({"batchnorm": "off"}, "batchnorm='off'"),
     ],
 )
 def test_impossible_settings_are_refused_before_anything_moves(tiny, blobs, settings, says):
@@ -383,6 +395,11 @@ def test_impossible_settings_are_refused_before_anything_moves(tiny, blobs, sett
     with pytest.raises(ValueError, match=says):
         sft.fit(tiny, blobs, sft.linear_probe(tiny), verbose=False, **settings)
     assert sft.fingerprint(tiny) == before
+
+
+def test_a_misspelt_setting_is_refused_with_the_right_name(tiny, blobs):
+    with pytest.raises(TypeError, match="no setting 'batchsize'; did you mean batch_size"):
+        sft.fit(tiny, blobs, sft.linear_probe(tiny), batchsize=8)
 
 
 def test_a_profile_with_nothing_to_train_and_a_head_of_the_wrong_size_are_refused(tiny, blobs, digits):
