@@ -21,7 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sftlab.data.core import Split, Targets, batch_positions, data_dir
+from sftlab.data import Split, batch_positions, data_dir
+from sftlab.data.core import Targets
 from sftlab.surgery import evaluating, fingerprint, frozen_prefix, has_parameters
 
 VERSION = 1  # raise it when the meaning of an entry changes; old entries are then never read again

@@ -15,8 +15,7 @@ import torch
 from torch import nn
 
 from sftlab import cache
-from sftlab.data import Split
-from sftlab.data.core import first_task
+from sftlab.data import Split, first_task
 from sftlab.losses import NO_LABEL
 from sftlab.records import Interval, Result
 from sftlab.surgery import card, evaluating

@@ -43,8 +43,9 @@ class Epoch:
 class History:
     """The curves of one or more runs: `a + b` is `a` continued by `b`, epochs and steps counted on.
 
-    `runs` holds the settings of each run; `stopped` says why each one ended
-    ("finished", "early stop" or "diverged"); `best` is the epoch whose weights the last run kept.
+    `runs` holds the settings of each run, the epochs it `ran` and the `majority` rate of its validation
+    images; `stopped` says why each one ended ("finished", "early stop" or "diverged"); `best` is the epoch whose
+    weights the last run kept.
     """
 
     steps: list[Step] = field(default_factory=list)

@@ -16,8 +16,9 @@ import torch
 from torch import nn
 
 from sftlab import cache, checkpoints, monitors
-from sftlab.data import Augment, Data, Split
+from sftlab.data import Augment, Data, Split, first_task
 from sftlab.loop import Batches, Source, train_epochs
+from sftlab.losses import NO_LABEL
 from sftlab.monitors import Record, Stream
 from sftlab.profiles import apply, check, param_groups
 from sftlab.records import History, Step
@@ -181,6 +182,7 @@ def fit(
         outcome = "diverged"
         print(error)  # also when not verbose: a result that looks like one must not pass in silence
     history.stopped = [outcome]
+    history.runs[0] |= {"ran": len(history.epochs), "majority": _majority(data.valid)}
     finite = [e for e in history.epochs if math.isfinite(e.valid_loss)]
     if settings.get("keep_best", True) and finite:
         history.best = min(finite, key=lambda e: e.valid_loss).epoch
@@ -190,6 +192,13 @@ def fit(
         took = f"{len(history.epochs)} epochs in {time.perf_counter() - clock:.1f} s"
         say(f"{took}, {outcome}: valid accuracy {shown.valid_accuracy:.3f}{kept}")
     return history
+
+
+def _majority(split: Split) -> float:
+    """Return what always giving the most frequent answer scores: the line that every curve is compared with."""
+    known = first_task(split.y)
+    known = known[known != NO_LABEL]
+    return float(known.bincount().max() / len(known)) if len(known) else float("nan")
 
 
 def _describe(profile: Mapping[str, float], epochs: int, settings: Mapping[str, Any]) -> dict[str, Any]:

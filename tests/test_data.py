@@ -23,7 +23,7 @@ from sftlab.data import (
     store,
     turn,
 )
-from sftlab.data.core import assemble, check_disjoint, with_targets
+from sftlab.data.assembly import assemble, check_disjoint, with_targets
 from sftlab.data.splits import draw, drop_copies, grouped_split, random_split
 
 RNG = np.random.default_rng(0)

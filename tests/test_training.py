@@ -416,7 +416,7 @@ def test_two_heads_train_on_two_kinds_of_labels_with_some_missing():
     labels = {k: v.clone() for k, v in data.train.targets.items()}
     labels["type"][::2] = -100
     model = sft.replace_head(sft.backbone("tiny"), data.classes)
-    from sftlab.data.core import with_targets
+    from sftlab.data import with_targets
 
     history = sft.fit(model, with_targets(data, labels, data.classes), sft.full(model, lr=1e-2), epochs=2, **FAST)
     assert len(history.epochs) == 2

@@ -3,8 +3,9 @@
 A leaf room: it knows nothing of models. Train, valid and test always exist, are seeded, and share no image.
 """
 
+from sftlab.data.assembly import from_arrays, from_dataset, with_targets
 from sftlab.data.augment import Augment, brightness, chain, flip, shift, turn
-from sftlab.data.core import Card, Data, Split, batch_positions, from_arrays, from_dataset, resize
+from sftlab.data.core import Card, Data, Split, batch_positions, first_task, resize
 from sftlab.data.neighbours import near_duplicates
 from sftlab.data.photos import read_photo
 from sftlab.data.sources import datasets, load
@@ -12,5 +13,6 @@ from sftlab.data.store import data_dir
 
 __all__ = [
     "Augment", "Card", "Data", "Split", "batch_positions", "brightness", "chain", "data_dir", "datasets",
-    "flip", "from_arrays", "from_dataset", "load", "near_duplicates", "read_photo", "resize", "shift", "turn",
+    "first_task", "flip", "from_arrays", "from_dataset", "load", "near_duplicates", "read_photo", "resize", "shift",
+    "turn", "with_targets",
 ]  # fmt: skip

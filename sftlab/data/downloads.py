@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from sftlab.data.core import Data, assemble
+from sftlab.data.assembly import assemble
+from sftlab.data.core import Data
 from sftlab.data.photos import to_square
 from sftlab.data.splits import Rows, check_shares, draw, drop_copies
 from sftlab.data.store import data_dir, decoded, image_hash

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sftlab.data.core import Data, assemble
+from sftlab.data.assembly import assemble
+from sftlab.data.core import Data
 from sftlab.data.photos import read_photo
 from sftlab.data.splits import Rows, check_shares, draw, drop_copies
 from sftlab.data.store import allocate, image_hash

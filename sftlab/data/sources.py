@@ -6,6 +6,7 @@ import csv
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from sftlab.data.core import Classes, Data, Targets, assemble
+from sftlab.data.assembly import assemble
+from sftlab.data.core import Classes, Data, Targets
 from sftlab.data.store import decoded
 
 SOLAR_LICENCE = "CC BY-NC-SA 4.0 (the pictures; not for commercial use)"
@@ -27,7 +29,7 @@ MODULES = 44  # the publication's number of solar modules; 2,624 cells are about
 
 
 def load(name: str, *, size: int | None = None, per_class: int | None = None, seed: int = 0, **options: Any) -> Data:
-    """Load a data set by name: "solar", "digits", a torchvision name such as "cifar10", or "folder:PATH".
+    """Load a data set by name: "solar", "solar-random", "digits", a torchvision name, or "folder:PATH".
 
     size: edge in pixels of the delivered square. per_class: keep at most that many training images a class.
     seed: of the split and of the thinning. options: of the set; `valid` and `test` are shares where the set
@@ -46,7 +48,9 @@ def load(name: str, *, size: int | None = None, per_class: int | None = None, se
 
     if name in TORCHVISION:
         return load_torchvision(name, size=size, per_class=per_class, seed=seed, **options)
-    known: dict[str, Callable[..., Data]] = {"solar": load_solar, "digits": load_digits}
+    known: dict[str, Callable[..., Data]] = {
+        "solar": load_solar, "solar-random": partial(load_solar, split="random"), "digits": load_digits,
+    }  # fmt: skip
     if name not in known:
         close = difflib.get_close_matches(name, datasets(), 1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
@@ -58,7 +62,7 @@ def datasets() -> list[str]:
     """Return the names that `load` knows (besides "folder:PATH")."""
     from sftlab.data.downloads import TORCHVISION
 
-    return ["solar", "digits", *TORCHVISION]
+    return ["solar", "solar-random", "digits", *TORCHVISION]
 
 
 @dataclass(frozen=True)
