@@ -17,7 +17,8 @@ import weakref
 from typing import Any
 
 STRATEGIES = {
-    "scratch": "#999999", "probe": "#56B4E9", "decay": "#E69F00", "last": "#009E73", "full": "#D55E00",
+    "scratch": "#999999", "probe": "#56B4E9", "decay": "#E69F00", "last": "#009E73", "partial": "#009E73",
+    "full": "#D55E00", "extraction": "#0072B2", "multi": "#CC79A7",
 }  # fmt: skip
 OTHERS = ("#0072B2", "#CC79A7", "#6B4C9A", "#8C6D31")
 INK, QUIET, LINE, VALID = "#222222", "#6B6B6B", "#8A8A8A", "#0072B2"

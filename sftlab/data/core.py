@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -51,7 +52,8 @@ class Card:
             lines.append(f"{'skipped':<9} {n} file{'s' * (n > 1)} could not be used:")
             lines += [f"{'':<9}   {name}: {why}" for name, why in list(self.skipped.items())[:10]]
             lines += [f"{'':<9}   … and {n - 10} more in card.skipped"] * (n > 10)
-        return "\n".join(lines)
+        wrap = textwrap.TextWrapper(width=100, subsequent_indent=" " * 10, break_on_hyphens=False)
+        return "\n".join(wrap.fill(line) for line in lines)
 
     def __repr__(self) -> str:
         return str(self)
@@ -130,6 +132,10 @@ class Split:
             if augment is not None:
                 x = augment(x, generator(seed or 0, epoch, k))
             yield x, y
+
+    def of_rows(self, rows: Sequence[int], *, size: int | None = None) -> Split:
+        """Return a split of the given rows of `images`, whichever split they are in: for looking, not for learning."""
+        return replace(self, index=np.asarray(rows, dtype=np.int64), size=size or self.size)
 
     def subset(self, positions: Sequence[int] | np.ndarray) -> Split:
         """Return the split of the images at `positions`, in that order."""

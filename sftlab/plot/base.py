@@ -36,10 +36,7 @@ def panels(ax: Any, rows: int, columns: int, gap: tuple[float, float] = (0.16, 0
 def title(ax: Any, finding: str, alt: str = "", **how: Any) -> None:
     """Write the finding above the Axes, wrapped, and keep it with `alt` as the text alternative."""
     figure = ax.get_figure(root=True)
-    room, letter = (
-        ax.get_position().width * figure.get_figwidth() * 72,
-        6.7,
-    )  # points; a bold letter is about so wide
+    room, letter = ax.get_position().width * figure.get_figwidth() * 72, 7.2  # points; a bold letter is about so wide
     if figure.axes == [ax] and letter * len(finding) > room:  # alone, a title may run on to the figure's edge
         ax.set_title("?", loc="left", **how)
         figure.draw_without_rendering()

@@ -1,0 +1,41 @@
+# Each target is one `sftlab` command in its own environment; without make, see "With pip alone" in the README.
+# Further words go along:  make run ARGS="14 -p EPOCHS 5"
+
+PYTHON ?= python3
+ARGS ?=
+VENV := .venv
+SFTLAB := $(VENV)/bin/sftlab
+READY := $(VENV)/.installed
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help lab run test notebooks clean
+
+help:  ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+lab: $(READY)  ## open JupyterLab at the first lesson
+	@$(SFTLAB) lab $(ARGS)
+
+run: $(READY)  ## fine-tune on real data and leave a report, the record and the model under runs/
+	@$(SFTLAB) run $(ARGS)
+
+test: $(READY)  ## lint, types, unit tests, doctests and every notebook
+	@$(SFTLAB) test $(ARGS)
+
+notebooks: $(READY)  ## build and execute notebooks/*.ipynb from notebooks/src/*.py
+	@$(SFTLAB) notebooks $(ARGS)
+
+clean:  ## remove the environment and the tools' caches; data/ and runs/ stay
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+
+# The stamp is written last: an installation that was cut off starts again instead of half working.
+$(READY): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON) here. Install Python 3.11 or newer, or name yours: make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "sftlab needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) -c 'import platform; print(platform.python_version())'). Name a newer one: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make environments: install its venv module (on Debian and Ubuntu: apt install python3-venv)"; exit 1; }
+	@echo "Installing into $(VENV): some minutes and about 5 GB, once."
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --quiet --constraint constraints.txt --editable ".[dev]"
+	@touch $@

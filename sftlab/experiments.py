@@ -1,0 +1,192 @@
+"""A notebook as an experiment: run it with other parameters, keep what it produced in one folder, report it.
+
+    from sftlab import experiments
+    run = experiments.run("14_your_own_images", {"DATA": "folder:photos", "EPOCHS": 5})
+    run.result.accuracy; run.report
+
+A folder under `runs/` holds the executed notebook, its report as one HTML file that needs no network, and
+what the notebook wrote into the folder that its parameter `OUT` names: `record.json` and `model.safetensors`.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbformat import NotebookNode
+
+from sftlab import notebooks, records
+from sftlab.parameters import Parameter, check_value, parse_value, unknown
+from sftlab.publishing import NotebookError
+from sftlab.reports import report
+
+RECORD, MODEL = "record.json", "model.safetensors"
+CELL_SECONDS = 3600  # somebody's own photographs may take a while; a hang must still end
+MAIN = "14_your_own_images"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run: folder, executed notebook, HTML report, seconds, and the record if it left one."""
+
+    folder: Path
+    notebook: Path
+    report: Path
+    seconds: float
+    result: records.Result | None = None
+
+    @property
+    def model(self) -> Path | None:
+        """The model file that the notebook left in the folder, or None."""
+        return self.folder / MODEL if (self.folder / MODEL).is_file() else None
+
+    def __str__(self) -> str:
+        lines = []
+        if self.result is not None:
+            accuracy = self.result.accuracy
+            lines.append(
+                f"{self.result.split} accuracy {accuracy} on {self.result.n} images; "
+                f"always answering '{majority_class(self.result)}' would give {self.result.majority:.3f}"
+            )
+        lines.append(f"finished in {self.seconds:.0f} s; everything is in {_shown(self.folder)}/")
+        files = (self.report, self.notebook, self.folder / RECORD, self.folder / MODEL)
+        kinds = zip(("report", "notebook", "record", "model"), files, strict=True)
+        lines += [f"  {kind:<9} {path.name}" for kind, path in kinds if path.is_file()]
+        return "\n".join(lines)
+
+
+def run(
+    notebook: str | Path = MAIN,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    out: str | Path | None = None,
+    seconds: int = CELL_SECONDS,
+    say: Callable[[str], None] | None = None,
+) -> Run:
+    """Execute a notebook with papermill and return the Run: a dated folder with notebook, report and record.
+
+    notebook: a path, or the start of a lesson's name (`14`).
+    parameters: values by name. Text is read as the type that the parameter has, and `folder:PATH` as seen
+    from here, although the notebook runs in its own folder.
+    out: where the dated folder is made; `runs` by default. seconds: limit for one cell.
+    say: told in a line what starts and where; with it a terminal shows progress.
+    Raises NotebookError: before anything starts for an unknown name, a wrong type or value; afterwards if a
+    cell fails (the folder then keeps the notebook and the report with the error).
+    """
+    source = notebooks.find(notebook)
+    book = notebooks.read(source)
+    values = checked(notebooks.parameters(book), parameters or {})
+    folder = _new_folder(_runs() if out is None else Path(out), source.stem)
+    if any(p.name == "OUT" for p in notebooks.parameters(book)):
+        values["OUT"] = str(folder)
+    executed = folder / f"{source.stem}.ipynb"
+    if say:
+        say(f"running {source.name} in {_shown(folder)}/ …")
+    began = time.perf_counter()
+    progress = say is not None and sys.stderr.isatty()
+    error = _execute(book, source, executed, values, seconds, progress=progress)
+    page = report(executed, source.parent)
+    if error:
+        raise NotebookError(f"{error}\nAs far as it came, it is in {_shown(page)}")
+    return Run(folder, executed, page, time.perf_counter() - began, _result(folder))
+
+
+def checked(known: list[Parameter], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the given values in the types of their parameters; raise NotebookError for what does not fit."""
+    by_name = {p.name: p for p in known}
+    values: dict[str, Any] = {}
+    for name, value in given.items():
+        if name not in by_name:
+            raise NotebookError(unknown(name, list(by_name)))
+        if name == "OUT":
+            raise NotebookError("OUT is the folder of this run and is set for you; choose where it is made with --out")
+        try:
+            if isinstance(value, str):
+                value = parse_value(by_name[name], value)
+            check_value(name, value, by_name[name].rule)
+        except (TypeError, ValueError) as error:
+            raise NotebookError(str(error)) from None
+        if isinstance(value, str) and value.startswith("folder:"):
+            value = f"folder:{Path(value.removeprefix('folder:')).expanduser().resolve()}"
+        values[name] = value
+    return values
+
+
+def majority_class(result: records.Result) -> str:
+    """Return the class that most of the evaluated images have."""
+    rows = [sum(row) for row in result.confusion]
+    return result.classes[rows.index(max(rows))]
+
+
+def _execute(
+    book: NotebookNode, source: Path, executed: Path, values: dict[str, Any], seconds: int, *, progress: bool
+) -> str:
+    """Run the notebook into `executed`; return a sentence about what went wrong, or ''."""
+    import papermill
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it would log is said once, as a sentence
+    nbformat.write(book, executed)  # what goes in is the notebook as read, so that a source runs as well
+    bar = {
+        "desc": source.stem,
+        "leave": False,
+        "bar_format": "{desc}: cell {n_fmt} of {total_fmt}, {elapsed}",
+    }
+    try:
+        papermill.execute_notebook(
+            executed, executed, values, cwd=source.parent,
+            kernel_name="python3", language="python", kernel_manager_class=notebooks.Kernel,
+            progress_bar=bar if progress else False,
+            start_timeout=notebooks.START_SECONDS, execution_timeout=seconds,
+        )  # fmt: skip
+    except PapermillExecutionError as error:
+        return notebooks.failure(source.stem, error.exec_count, error.source, error.ename, error.evalue)
+    except (CellTimeoutError, DeadKernelError) as error:
+        return notebooks.interruption(source.stem, error, seconds)
+    return ""
+
+
+def _result(folder: Path) -> records.Result | None:
+    """Return the Result that the notebook left in its folder; None if there is none, or another record."""
+    if not (folder / RECORD).is_file():
+        return None
+    try:
+        record: Any = records.read(folder / RECORD)
+    except ValueError as error:
+        raise NotebookError(f"the notebook ran, but its record cannot be read: {error}") from error
+    return record if isinstance(record, records.Result) else None
+
+
+def _runs() -> Path:
+    """Return `runs` in the clone one works in, or in the working directory if that is no clone."""
+    root = notebooks.checkout()
+    return (root if Path.cwd().is_relative_to(root) else Path.cwd()) / "runs"
+
+
+def _new_folder(parent: Path, name: str) -> Path:
+    """Make and return `parent/YYYY-MM-DD_HHMMSS_name`; two runs in one second get two folders."""
+    stem = f"{datetime.now():%Y-%m-%d_%H%M%S}_{name}"
+    for number in range(1, 1000):
+        folder = parent.resolve() / (stem if number == 1 else f"{stem}_{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise NotebookError(f"too many runs in one second under {parent}")
+
+
+def _shown(path: Path) -> str:
+    """Return a path the way a person would type it here."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,112 @@
+"""An executed notebook as one HTML page that opens anywhere, without a network and without Jupyter."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from html import escape
+from io import BytesIO
+from pathlib import Path
+
+from nbformat import NotebookNode
+
+from sftlab import notebooks
+from sftlab.publishing import without_overwritten, without_widget
+
+# nbconvert's page without the three scripts it fetches (require.js, MathJax, Mermaid), code folded away.
+PAGE = """
+{%- extends 'lab/index.html.j2' -%}
+{%- block html_head_js -%}{%- endblock -%}
+{%- block html_head_js_mathjax -%}{%- endblock -%}
+{%- block html_head_js_mermaidjs -%}{%- endblock -%}
+{%- block jupyter_widgets -%}{%- endblock -%}
+{%- block extra_css -%}
+<style>
+  main { max-width: 60rem; margin: 0 auto; padding: 0 1rem }
+  .code > summary { cursor: pointer; color: #696969; font: 12px sans-serif }
+  img { max-width: 100% }
+  .formula { text-align: center; margin: 1em 0 }
+</style>
+{%- endblock -%}
+{%- block input -%}
+{%- set tags = cell.metadata.get('tags', []) -%}
+<details class="code" {{ 'open' if 'injected-parameters' in tags }}>
+<summary>{{ 'parameters' if 'parameters' in tags | join(' ') else 'code' }}</summary>
+{{ super() }}</details>
+{%- endblock -%}
+"""
+# What makes a browser fetch something by itself: what stands before the address, and the address.
+FETCHED = re.compile(
+    r"""(<(?:script|img|iframe|source|video|audio|embed|link)\b[^>]*?\s(?:src|href)\s*=\s*["']?"""
+    r"""|(?:@import\s+|url\()\s*["']?)((?:https?:)?//[^"'\s>)]+)"""
+)
+# Code, which is left alone; $$ a formula $$; $a formula$, whose dollars touch it: 5$ and 6$ are prices.
+FORMULA = re.compile(r"(```.*?```|`[^`\n]*`)|\$\$(.+?)\$\$|(?<![\\$\w])\$(?=\S)([^$\n]+?)(?<=\S)\$(?!\w)", re.DOTALL)
+
+
+def report(executed: str | Path, pictures: Path | None = None) -> Path:
+    """Write an executed notebook as one HTML file beside it, code folded away, and return the file's path.
+
+    pictures: the folder that the notebook's own picture links start from; its own by default.
+    Nothing on the page is fetched. A picture that the notebook names by its address shows its alt text.
+    """
+    from nbconvert import HTMLExporter
+
+    executed = Path(executed)
+    book = notebooks.read(executed)
+    book.metadata.pop("widgets", None)
+    book.metadata["title"] = title(book) or executed.stem
+    for cell in book.cells:
+        if cell.cell_type == "markdown":
+            cell.source = draw_formulas(cell.source)
+        elif cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if without_widget(output)]
+            for output in cell.outputs:
+                if output.output_type == "stream":
+                    output.text = without_overwritten(output.text)
+    exporter = HTMLExporter(raw_template=PAGE, embed_images=True, exclude_input_prompt=True, exclude_output_prompt=True)
+    resources = {"metadata": {"name": executed.stem, "path": str(pictures or executed.parent)}}
+    html, _ = exporter.from_notebook_node(book, resources)
+    page = executed.with_suffix(".html")
+    page.write_text(FETCHED.sub(r"\1data:,", html), encoding="utf-8")
+    return page
+
+
+def title(book: NotebookNode) -> str:
+    """Return the first heading of a notebook, as plain text; '' if it has none."""
+    prose = "\n".join(cell.source for cell in book.cells if cell.cell_type == "markdown")
+    found = re.search(r"^#+\s+(.+)$", prose, re.MULTILINE)
+    return re.sub(r"[*`$]", "", found[1]).strip() if found else ""
+
+
+def external_references(html: str) -> list[str]:
+    """Return the addresses that a browser would fetch to show a page; links to click do not count."""
+    return [found[2] for found in FETCHED.finditer(html)]
+
+
+def draw_formulas(markdown: str) -> str:
+    """Replace TeX formulas by pictures of them, drawn by matplotlib: MathJax would come from the network.
+
+    A formula that matplotlib cannot set stays as it was written; so does whatever stands in code.
+
+    >>> draw_formulas("costs 5$ or 6$, see `$x$`")
+    'costs 5$ or 6$, see `$x$`'
+    """
+    return FORMULA.sub(lambda m: m[0] if m[1] else _drawn(m[2] or m[3], display=bool(m[2])) or m[0], markdown)
+
+
+def _drawn(formula: str, *, display: bool) -> str:
+    """Return a formula as an HTML picture with the TeX as its alt text; '' if matplotlib cannot set it."""
+    from matplotlib import rc_context
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.mathtext import math_to_image
+
+    text, picture, size = " ".join(formula.split()), BytesIO(), FontProperties(size=12 if display else 11)
+    try:
+        with rc_context({"mathtext.fontset": "cm"}):
+            depth = math_to_image(f"${text}$", picture, prop=size, dpi=72, format="svg")
+    except (ValueError, RuntimeError):
+        return ""
+    source = f"data:image/svg+xml;base64,{b64encode(picture.getvalue()).decode()}"
+    image = f'<img alt="{escape(text)}" src="{source}" style="vertical-align:-{depth:.1f}pt">'
+    return f'<div class="formula">{image}</div>' if display else image

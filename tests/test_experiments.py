@@ -1,0 +1,252 @@
+import json
+
+import jupytext
+import nbformat
+import pytest
+
+from sftlab import experiments, notebooks, records, reports
+from sftlab.cli import app
+from sftlab.parameters import Parameter, check_parameters, check_value, parse_value, read_parameters
+from sftlab.publishing import NotebookError
+
+LESSON = """\
+# %% [markdown]
+# # What does *one* run leave, at $p_i = 1/2$?
+#
+# ![far away](https://example.org/far.png) $$\\sum_i p_i = 1$$ and a [link](https://example.org)
+
+# %% tags=["parameters"]
+LABELS: int = 100  # training images per class
+NAME: str = "Ä"
+OUT: str = ""  # folder for the results
+
+# %%
+from sftlab.parameters import check_parameters
+
+check_parameters(globals(), LABELS=(int, 1, 1000), NAME=str, OUT=str)
+
+# %%
+from pathlib import Path
+
+from sftlab import records
+from sftlab.records import Interval, Result
+
+accuracy = {"accuracy": Interval(0.5, 0.1, 0.9)}
+settings = {"labels": LABELS, "name": NAME}
+shares = [[0.9, 0.1], [0.8, 0.2]]
+names, counts = ["a", "b"], [[1, 0], [1, 0]]
+result = Result("test", names, ["1", "2"], [0, 1], shares, accuracy, {}, counts, 0.5, 1, settings)
+records.write(result, Path(OUT) / "record.json")
+for i in range(3):
+    print(f"\\r{i} of 3", end="")
+print("\\rdone")
+
+# %%
+import ipywidgets
+
+ipywidgets.IntSlider()
+"""
+
+FAILING = """\
+# %% tags=["parameters"]
+N: int = 1
+
+# %%
+# a comment
+x = {}
+x["photos"]
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lesson.py").write_text(LESSON, encoding="utf-8")
+    (tmp_path / "failing.py").write_text(FAILING, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def no_kernel(monkeypatch):
+    """Make the start of a kernel an error."""
+
+    def refuse(*args, **options):
+        raise AssertionError("a kernel was started")
+
+    monkeypatch.setattr(notebooks.Kernel, "__init__", refuse)
+
+
+def command(*words):
+    from typer.testing import CliRunner
+
+    return CliRunner().invoke(app, list(words))
+
+
+def test_run_leaves_notebook_report_and_record_in_a_dated_folder(folder):
+    jupytext.write(jupytext.read(folder / "lesson.py"), folder / "lesson.ipynb")
+    before = (folder / "lesson.ipynb").read_bytes()
+    done = command("run", "lesson.ipynb", "-p", "LABELS", "7", "-p", "NAME", "-x=1", "--out", "kept")
+    assert done.exit_code == 0, done.output
+    (made,) = (folder / "kept").iterdir()
+    assert {p.name for p in made.iterdir()} == {"lesson.ipynb", "lesson.html", "record.json"}
+    assert (folder / "lesson.ipynb").read_bytes() == before, "the notebook itself was changed"
+    result = records.read(made / "record.json", records.Result)
+    assert result.settings == {"labels": 7, "name": "-x=1"}
+    assert "test accuracy 0.500 (0.100–0.900) on 2 images" in done.output
+    assert "always answering 'a' would give 0.500" in done.output
+    assert "report    lesson.html" in done.output and "model" not in done.output
+
+    html = (made / "lesson.html").read_text(encoding="utf-8")
+    assert reports.external_references(html) == []
+    assert "<title>What does one run leave, at p_i = 1/2?</title>" in html
+    assert 'href="https://example.org"' in html, "a link to click is not a reference to fetch"
+    assert html.count("vertical-align:-") == 2, "formulas are drawn"
+    assert "IntSlider(" not in html and "0 of 3" not in html
+    assert "LABELS" in html and "<details" in html
+    book = nbformat.read(made / "lesson.ipynb", as_version=4)
+    tags = [tag for cell in book.cells for tag in cell.metadata.get("tags", [])]
+    assert tags == ["parameters", "injected-parameters"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["LABLES", "3"], "LABLES is not a parameter of this notebook; did you mean LABELS?"),
+        (["labels", "3"], "did you mean LABELS?"),
+        (["LABELS", "many"], "LABELS must be int from 1 to 1000, not 'many'"),
+        (["LABELS", "2.5"], "LABELS must be int from 1 to 1000, not 2.5"),
+        (["LABELS", "0"], "LABELS must be int from 1 to 1000, not 0"),
+        (["OUT", "here"], "--out"),
+        (["LABELS"], "LABELS came without a value"),
+    ],
+)
+def test_a_wrong_parameter_is_refused_before_a_kernel_starts(folder, no_kernel, words, says):
+    done = command("run", "lesson.py", "-p", *words)
+    assert done.exit_code == 1
+    assert says in done.output
+    assert not (folder / "runs").exists(), "no folder for a run that never began"
+
+
+def test_a_failing_notebook_keeps_its_error(folder):
+    with pytest.raises(NotebookError) as refused:
+        experiments.run("failing.py", {"N": 2}, out="runs")
+    assert "failing stopped at cell [3], which begins '# a comment':\nKeyError: 'photos'" in str(refused.value)
+    (made,) = (folder / "runs").iterdir()
+    assert "KeyError" in (made / "failing.ipynb").read_text(encoding="utf-8")
+    assert "KeyError" in (made / "failing.html").read_text(encoding="utf-8")
+    assert (made / "failing.html").name in str(refused.value)
+
+
+def test_a_cell_that_hangs_is_stopped(folder):
+    (folder / "hanging.py").write_text("# %%\nimport time\ntime.sleep(60)\n", encoding="utf-8")
+    with pytest.raises(NotebookError, match="a cell took longer than 1 seconds"):
+        experiments.run("hanging.py", out="runs", seconds=1)
+
+
+def test_a_missing_notebook_is_named(folder):
+    done = command("run", "nothing")
+    assert done.exit_code == 1 and "no notebook begins with 'nothing'" in done.output
+
+
+def test_a_record_that_is_none_is_said(tmp_path):
+    (tmp_path / "record.json").write_text("{", encoding="utf-8")
+    with pytest.raises(NotebookError, match="its record cannot be read"):
+        experiments._result(tmp_path)
+    (tmp_path / "record.json").write_text(json.dumps({"accuracy": 1}), encoding="utf-8")
+    assert experiments._result(tmp_path) is None
+
+
+def test_two_runs_in_one_second_get_two_folders(tmp_path):
+    assert len({experiments._new_folder(tmp_path, "x") for _ in range(3)}) == 3
+
+
+def test_a_folder_of_photos_is_meant_as_seen_from_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    values = experiments.checked([Parameter("DATA", "str", "solar", rule=str)], {"DATA": "folder:photos"})
+    assert values == {"DATA": f"folder:{tmp_path / 'photos'}"}
+
+
+def test_params_lists_what_can_be_set(folder):
+    done = command("params", "lesson.py")
+    assert done.exit_code == 0
+    assert "int from 1 to 1000" in done.output and "training images per class" in done.output
+
+
+def test_parameters_are_read_without_running_anything():
+    source = 'A: int = 1  # images\nB = "x"\nc = 2\nRATE: float = 1e-3\nD: str | None = None\nE: list[int] = [1]\n'
+    found = {
+        p.name: p for p in read_parameters(source, "sft.check_parameters(globals(), A=(int, 1), B=f(), D=str | None)")
+    }
+    assert list(found) == ["A", "B", "RATE", "D", "E"]
+    assert found["A"] == Parameter("A", "int", 1, "images", (int, 1))
+    assert found["B"].rule is str and found["RATE"].default == 0.001 and found["E"].rule is list
+
+
+@pytest.mark.parametrize(
+    ("rule", "text", "value"),
+    [
+        (int, "3", 3), (float, "3", 3.0), (float, "1e-3", 0.001), (str, "3", "3"), (bool, "yes", True),
+        (bool, "0", False), (str | None, "None", None), (str | None, "x", "x"), (list, "[1, 2]", [1, 2]),
+        (("a", "b"), "b", "b"), ((1, 2), "2", 2),
+    ],
+)  # fmt: skip
+def test_text_becomes_the_type_of_the_parameter(rule, text, value):
+    read = parse_value(Parameter("P", "", None, rule=rule), text)
+    assert read == value and type(read) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("rule", "value", "kind", "says"),
+    [
+        (int, "3", TypeError, "P must be int, not '3' (a str)"),
+        (int, True, TypeError, "P must be int, not True (a bool)"),
+        (bool, 1, TypeError, "must be bool"),
+        (int, 2.0, TypeError, "must be int"),
+        ((int, 1), 0, ValueError, "P must be int, at least 1, not 0"),
+        ((float, 0, 1), float("nan"), ValueError, "finite"),
+        ((float, 0, 1), 2, ValueError, "P must be float from 0 to 1, not 2"),
+        (
+            ("probe", "full"),
+            "prob",
+            ValueError,
+            "P must be 'probe' or 'full', not 'prob'; did you mean 'probe'?",
+        ),
+        (str, None, TypeError, "must be str"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_a_sentence(rule, value, kind, says):
+    with pytest.raises(kind) as refused:
+        check_value("P", value, rule)
+    assert says in str(refused.value)
+
+
+def test_the_check_cell_refuses_what_papermill_injected_under_a_wrong_name():
+    space = {
+        "LABELS": 1,
+        "LABLES": 5,
+        "In": ["", "LABELS: int = 1", "# Parameters\nLABLES = 5\n", "check_parameters(…)"],
+    }
+    with pytest.raises(NameError, match="did you mean LABELS"):
+        check_parameters(space, LABELS=int)
+    check_parameters({**space, "In": [*space["In"], "LABLES = 3", "check_parameters(…)"]}, LABELS=int)
+    with pytest.raises(NameError, match="EPOCHS has no value"):
+        check_parameters({}, EPOCHS=int)
+
+
+def test_formulas_that_cannot_be_drawn_stay_as_they_are():
+    text = "$\\begin{cases}a\\end{cases}$ and ```\n$x$\n``` and \\$5"
+    assert reports.draw_formulas(text) == text
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        '<script src="https://cdn.example/x.js">',
+        "<img alt='a' src='//host/a.png'>",
+        "<link rel=stylesheet href=http://h/a.css>",
+        "<style>@import 'https://h/a.css'</style>",
+        "<p style='background: url(https://h/a.png)'>",
+    ],
+)
+def test_external_references_are_found(html):
+    assert len(reports.external_references(html)) == 1

@@ -1,0 +1,392 @@
+"""What a clone brings along: its files agree with each other; notebooks are built, checked, cleaned."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from importlib.metadata import requires, version
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from sftlab import checks, notebooks
+from sftlab.cli import app
+from sftlab.publishing import NotebookError, publish, without_machine_paths
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+LESSON = """\
+# %% [markdown]
+# # A lesson
+
+# %% tags=["parameters"]
+N: int = 3  # how many
+
+# %%
+import sys
+from pathlib import Path
+
+print(Path.cwd().parent.name == "clone", Path.cwd())
+print("careful", file=sys.stderr)
+
+# %%
+await_is_allowed = __import__("asyncio").sleep(0)
+await await_is_allowed
+N + 1
+"""
+
+
+@pytest.fixture
+def clone(tmp_path, monkeypatch):
+    """A clone with one lesson, and the working directory in it."""
+    root = tmp_path / "clone"
+    (root / "notebooks" / "src").mkdir(parents=True)
+    (root / "notebooks" / "src" / "00_lesson.py").write_text(LESSON, encoding="utf-8")
+    monkeypatch.chdir(root)
+    return root
+
+
+@pytest.fixture
+def instant(monkeypatch):
+    """Executing takes no kernel: every code cell gets its count and one line of output."""
+
+    def execute(book, folder, **options):
+        code = [cell for cell in book.cells if cell.cell_type == "code"]
+        for count, cell in enumerate(code, 1):
+            cell.execution_count, cell.outputs = count, [new_output("stream", name="stdout", text="done\n")]
+
+    monkeypatch.setattr(notebooks, "execute", execute)
+
+
+def command(*words):
+    from typer.testing import CliRunner
+
+    return CliRunner().invoke(app, list(words))
+
+
+def names(requirements):
+    return {re.match(r"[\w.-]+", line)[0].lower() for line in requirements}
+
+
+def pins():
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    return dict(line.split("==") for line in lines if line and not line.startswith("#"))
+
+
+# --- the files of the clone
+
+
+def test_constraints_pin_every_direct_dependency_and_nothing_else():
+    direct = names(PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"])
+    assert direct == set(pins())
+    assert all(re.fullmatch(r"\d[\w.]*", pin) for pin in pins().values())
+
+
+def test_torch_and_torchvision_are_pinned_as_a_pair_that_belongs_together():
+    from packaging.requirements import Requirement
+
+    if version("torchvision") != pins()["torchvision"]:
+        pytest.skip("another torchvision than the pinned one is installed here")
+    asked = [Requirement(line) for line in requires("torchvision") or []]
+    (torch,) = [requirement for requirement in asked if requirement.name == "torch"]
+    assert torch.specifier.contains(pins()["torch"]), f"torchvision asks for {torch}"
+
+
+def test_every_pin_satisfies_the_bound_in_pyproject():
+    from packaging.requirements import Requirement
+
+    for line in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]:
+        requirement = Requirement(line)
+        assert requirement.specifier.contains(pins()[requirement.name.lower()]), line
+
+
+def test_environment_yml_is_pyproject_for_conda():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    assert environment["name"] == PROJECT["name"]
+    *conda, pip = environment["dependencies"]
+    assert conda == [f"python{PROJECT['requires-python']}", "pip"]
+    assert pip == {"pip": ["--constraint constraints.txt", "--editable .[dev]"]}
+
+
+def test_make_alone_lists_every_target():
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    said = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert {"lab", "run", "test", "notebooks", "clean", "help"} <= set(targets)
+    assert re.findall(r"^  make (\S+) +\S", said, re.MULTILINE) == targets
+
+
+@pytest.mark.parametrize(
+    ("python", "says"), [("no-such-python", "There is no no-such-python here"), ("old", "needs Python 3.11")]
+)
+def test_make_names_a_python_that_cannot_be_used(tmp_path, python, says):
+    if shutil.which("make") is None or sys.platform == "win32":
+        pytest.skip("make is not installed")
+    old = tmp_path / "old"
+    old.write_text('#!/bin/sh\ncase "$2" in *version_info*) exit 1;; *) echo 3.9.2;; esac\n')
+    old.chmod(0o755)
+    python = str(old) if python == "old" else python
+    done = subprocess.run(
+        ["make", "run", f"PYTHON={python}", f"VENV={tmp_path / 'venv'}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 0 and says in done.stdout
+    assert not (tmp_path / "venv").exists()
+
+
+def tracked():
+    """Return the files that git keeps or would keep."""
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    done = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip("this is not a git clone")
+    return [path for name in done.stdout.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def test_no_file_names_a_package_index_or_a_folder_of_this_machine():
+    # put together here, so that this file does not contain what it looks for
+    hosts = [
+        "py" + "pi.org",
+        "python" + "hosted",
+        "download.py" + "torch",
+        "index-" + "url",
+        "find-" + "links",
+    ]
+    folders = [re.escape(str(folder)) for folder in (ROOT, Path.home()) if len(str(folder)) > 4]
+    pattern = re.compile("|".join(hosts + [rf"(?<![\w.]){folder}\b" for folder in folders]))
+    for path in tracked():
+        try:
+            found = pattern.search(path.read_text(encoding="utf-8"))
+        except UnicodeDecodeError:
+            continue
+        assert not found, f"{path.relative_to(ROOT)} contains {found[0]!r}"
+
+
+def test_ci_calls_the_make_test_of_a_developer():
+    script = ROOT / ".ci" / "run"
+    assert script.stat().st_mode & 0o111, "it can be executed"
+    text = script.read_text(encoding="utf-8")
+    assert "make test" in text and "pytest " not in text.replace("pytest's", "")
+
+
+def test_pre_commit_hooks_are_local_and_fetch_nothing():
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    assert [repo["repo"] for repo in config["repos"]] == ["local"]
+    assert all(hook["language"] == "system" for repo in config["repos"] for hook in repo["hooks"])
+
+
+def test_every_command_explains_itself():
+    for name in ("lab", "run", "params", "notebooks", "test"):
+        done = command(name, "--help")
+        assert done.exit_code == 0 and len(done.output.splitlines()) > 5
+    assert "run" in command("--help").output
+
+
+# --- building notebooks
+
+
+def test_build_executes_from_top_to_bottom_and_cleans(clone):
+    done = command("notebooks")
+    assert done.exit_code == 0, done.output
+    assert "cell 3 wrote to stderr, which is not published: careful" in done.output
+    book = nbformat.read(clone / "notebooks" / "00_lesson.ipynb", as_version=4)
+    code = [cell for cell in book.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == [1, 2, 3]
+    assert [output.text for output in code[1].outputs] == ["True notebooks\n"]
+    assert code[2].outputs[0].data["text/plain"] == "4"
+    assert command("notebooks", "--check").exit_code == 0
+    first = (clone / "notebooks" / "00_lesson.ipynb").read_bytes()
+    assert "unchanged" in command("notebooks").output
+    notebooks.build(clone / "notebooks" / "src" / "00_lesson.py", force=True)
+    assert (clone / "notebooks" / "00_lesson.ipynb").read_bytes() == first, "building twice gives the same bytes"
+
+
+def test_a_lesson_that_fails_leaves_the_built_one_alone(clone):
+    source, target = clone / "notebooks" / "src" / "00_lesson.py", clone / "notebooks" / "00_lesson.ipynb"
+    target.write_text(nbformat.writes(new_notebook()), encoding="utf-8")
+    source.write_text("# %%\n1 / 0\n", encoding="utf-8")
+    before = target.read_bytes()
+    done = command("notebooks", "--force")
+    assert done.exit_code == 1
+    assert "00_lesson stopped at cell [1], which begins '1 / 0':\nZeroDivisionError: division by zero" in done.output
+    assert target.read_bytes() == before
+
+
+def test_a_changed_source_is_built_again_and_an_unchanged_one_is_not(clone, instant):
+    source = clone / "notebooks" / "src" / "00_lesson.py"
+    assert notebooks.build(source).outcome == "built"
+    assert notebooks.build(source).outcome == "unchanged"
+    source.write_text(LESSON.replace("N + 1", "N + 2"), encoding="utf-8")
+    assert notebooks.build(source).outcome == "built"
+    hidden = '# %% jupyter={"source_hidden": true}\nawait_is'
+    source.write_text(LESSON.replace("# %%\nawait_is", hidden), encoding="utf-8")
+    assert notebooks.check(clone) != []
+    assert notebooks.build(source).outcome == "built"
+
+
+def test_a_learners_change_is_never_overwritten(clone, instant):
+    source, target = clone / "notebooks" / "src" / "00_lesson.py", clone / "notebooks" / "00_lesson.ipynb"
+    notebooks.build(source)
+    book = nbformat.read(target, as_version=4)
+    book.cells[-1].source = "N + 100"
+    nbformat.write(book, target)
+    mine = target.read_bytes()
+    for force in (False, True):
+        done = notebooks.build(source, force=force)
+        assert done.outcome == "kept" and done.path.name == "00_lesson.new.ipynb" and done.path.is_file()
+        assert target.read_bytes() == mine
+    assert "holds changes of yours and was left alone" in str(done)
+    assert notebooks.built(clone) == [target], "the new one is no lesson of its own"
+
+
+def test_outputs_and_runs_of_a_learner_are_no_change(clone, instant):
+    source, target = clone / "notebooks" / "src" / "00_lesson.py", clone / "notebooks" / "00_lesson.ipynb"
+    notebooks.build(source)
+    book = nbformat.read(target, as_version=4)
+    book.cells[-1].outputs, book.cells[-1].execution_count = [], 17
+    nbformat.write(book, target)
+    assert notebooks.check(clone) == []
+    assert notebooks.build(source, force=True).outcome == "built"
+
+
+def test_a_notebook_that_build_did_not_write_is_not_overwritten(clone, instant):
+    target = clone / "notebooks" / "00_lesson.ipynb"
+    target.write_text(nbformat.writes(new_notebook(cells=[new_code_cell("mine")])), encoding="utf-8")
+    assert notebooks.build(clone / "notebooks" / "src" / "00_lesson.py").outcome == "kept"
+
+
+def test_check_names_the_cell_that_differs(clone, instant):
+    source = clone / "notebooks" / "src" / "00_lesson.py"
+    assert "00_lesson.ipynb has not been built" in command("notebooks", "--check").output
+    notebooks.build(source)
+    source.write_text(LESSON.replace("N + 1", "N + 2"), encoding="utf-8")
+    done = command("notebooks", "--check")
+    assert done.exit_code == 1
+    assert "00_lesson.ipynb, cell 4: the source says 'N + 2', the notebook 'N + 1'" in done.output
+    source.write_text(LESSON.replace('tags=["parameters"]', ""), encoding="utf-8")
+    assert "cell 2: a code cell in the source, a code cell tagged parameters" in notebooks.check(clone)[0]
+    source.write_text(LESSON + "\n# %%\n1\n", encoding="utf-8")
+    assert notebooks.check(clone) == ["00_lesson.ipynb, the source has 5 cells, the notebook 4"]
+    source.rename(source.with_name("01_other.py"))
+    assert "00_lesson.ipynb has no source" in notebooks.check(clone)
+
+
+def test_cell_ids_are_the_same_every_time_and_unique(clone):
+    source = clone / "notebooks" / "src" / "00_lesson.py"
+    source.write_text("# %%\n1\n\n# %%\n1\n\n# %%\n2\n", encoding="utf-8")
+    ids = [[cell.id for cell in notebooks.read(source).cells] for _ in range(2)]
+    assert ids[0] == ids[1] and len(set(ids[0])) == 3
+
+
+# --- the publish form
+
+
+def executed(*outputs, source="x"):
+    cell = new_code_cell(source, execution_count=1, outputs=list(outputs))
+    cell.metadata = {
+        "execution": {"shell.execute_reply": "now"},
+        "papermill": {"duration": 1},
+        "tags": ["kept"],
+    }
+    book = new_notebook(cells=[new_markdown_cell("# A"), cell])
+    book.metadata = {
+        "widgets": {"application/vnd.jupyter.widget-state+json": {"state": {}}},
+        "papermill": {"duration": 1},
+        "kernelspec": {"name": "other", "display_name": "Other"},
+        "language_info": {"name": "python", "version": "3.11.7"},
+    }
+    return book
+
+
+VIEW = {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}}
+
+
+def published(*outputs, **options):
+    return nbformat.reads(publish(executed(*outputs, **options), {"cells": "1"}, root=ROOT), as_version=4)
+
+
+def test_publish_drops_what_belongs_to_one_run_on_one_machine():
+    panel = new_output("display_data", {**VIEW, "text/html": "<figure>", "text/plain": "Panel()"})
+    slider = new_output("display_data", {**VIEW, "text/plain": "IntSlider(value=3)"})
+    spoken = new_output("display_data", {**VIEW, "text/plain": "a curve that falls"})
+    book = published(panel, slider, spoken, new_output("stream", name="stderr", text="oh"))
+    assert set(book.metadata) == {"kernelspec", "language_info", "sftlab"}
+    assert book.metadata.kernelspec.name == "python3" and "version" not in book.metadata.language_info
+    cell = book.cells[1]
+    assert cell.metadata == {"tags": ["kept"]} and cell.execution_count == 1
+    assert [dict(o.data) for o in cell.outputs] == [
+        {"text/html": "<figure>", "text/plain": "Panel()"},
+        {"text/plain": "a curve that falls"},
+    ]
+
+
+def test_publish_joins_printed_text_and_drops_what_was_overwritten():
+    pieces = ["10 %", "\r 50 %", "\r100 %\n", "done\r\n"]
+    book = published(*(new_output("stream", name="stdout", text=piece) for piece in pieces))
+    assert [o.text for o in book.cells[1].outputs] == ["100 %\ndone\n"]
+
+
+def test_publish_keeps_no_path_of_this_machine():
+    packages = next(p for p in sys.path if p.endswith("-packages"))
+    temporary = tempfile.gettempdir()
+    said = f"{ROOT}/runs/a {ROOT}: {packages}/x {Path.home()}/b '{temporary}/c' {temporary}x <A at 0x7f001122>"
+    expected = f"runs/a .: site-packages/x ~/b 'temporary/c' {temporary}x <A>"
+    if str(Path.home()) in (str(ROOT), temporary):
+        pytest.skip("the home folder is one of the others here")
+    assert without_machine_paths(said, ROOT) == expected
+    warned = f"{temporary}/ipykernel_123/456.py:1: UserWarning"
+    assert without_machine_paths(warned, ROOT) == "cell:1: UserWarning"
+    book = published(
+        new_output("execute_result", {"text/html": f"<p>{ROOT}/x"}, execution_count=1),
+        new_output("error", ename="E", evalue=f"{ROOT}/x", traceback=[f"{packages}/torch"]),
+    )
+    assert str(ROOT) not in json.dumps(book) and packages not in json.dumps(book)
+
+
+def test_publish_refuses_what_was_not_run_and_what_is_too_large():
+    book = executed()
+    book.cells[1].execution_count = 3
+    with pytest.raises(NotebookError, match="not executed once from top to bottom"):
+        publish(book, {}, root=ROOT)
+    with pytest.raises(NotebookError, match=r"1\.1 MB, more than 1 MB; most of it is the output of cell 2"):
+        published(new_output("display_data", {"image/png": "A" * 1_100_000}))
+
+
+# --- the checks
+
+
+def test_every_check_runs_and_one_failure_fails_them_all(clone, capfdbinary, monkeypatch):
+    (clone / "tests").mkdir()
+    (clone / "sftlab").mkdir()
+    (clone / "tests" / "test_one.py").write_text("def test_one():\n    pass\n")
+    (clone / "sftlab" / "one.py").write_text('"""One."""\n')
+    (clone / "pyproject.toml").write_text('[tool.mypy]\npackages = ["sftlab"]\n')
+    assert checks.run(clone) == 1, "the lesson has not been built"
+    said = capfdbinary.readouterr().out.decode()
+    assert re.search(r"notebooks +FAILED", said) and re.search(r"tests +passed", said)
+    assert re.search(r"1 passed in [\d.]+s", said.splitlines()[-1])
+    shutil.rmtree(clone / "notebooks" / "src")
+    (clone / "notebooks" / "src").mkdir()
+    assert checks.run(clone, ["-q"]) == 0
+
+
+def test_taking_paths_out_of_a_large_picture_is_quick_work():
+    """A quadratic search once spent three minutes on the figures of one lesson."""
+    import time
+
+    def seconds(n):
+        start = time.perf_counter()
+        without_machine_paths("x" * n, Path("/clone"))
+        return time.perf_counter() - start
+
+    small, large = min(seconds(20_000) for _ in range(5)), min(seconds(200_000) for _ in range(5))
+    assert large < 40 * small  # ten times the text: ten times the work, not a hundred
