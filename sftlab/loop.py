@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
@@ -45,17 +46,22 @@ def steps(
 def train_epochs(
     model: nn.Sequential, train: Source, valid: Source, optimizer: torch.optim.Optimizer, profile: Mapping[str, float],
     *, epochs: int, schedule: Schedule, loss: Loss, batch_size: int, seed: int, batchnorm: str = "train",
-    cut: int = 0, past: list[Record] | None = None,
+    cut: int = 0, past: list[Record] | None = None, untouched: bool = False,
 ) -> Stream:  # fmt: skip
     """Yield a `Step` after each update and an `Epoch` after each pass, with validation in between.
 
+    untouched: begin with an `Epoch` of number 0, the validation of the weights as they came.
     cut: `train` and `valid` deliver what the first `cut` stages made of the images; only the rest runs here.
     past: the records of the same run before it was killed; they are skipped, and counted in their epoch's loss.
     """
     tail, past = model[cut:], past or []
     sizes = [len(positions) for positions in batch_positions(len(train), batch_size)]
     total, step = epochs * len(sizes), past[-1].step if past else 0
-    finished = sum(isinstance(record, Epoch) for record in past)
+    finished = max((record.epoch for record in past if isinstance(record, Epoch)), default=0)
+    if untouched and not past:
+        clock = time.perf_counter()
+        found = validate(tail, on_device(model, valid.batches(4 * batch_size)), loss)
+        yield Epoch(0, 0, math.nan, *found, time.perf_counter() - clock)
     for epoch in range(finished, epochs):
         clock = time.perf_counter()
         apply(model, profile)  # once an epoch: code in between may have switched gradients back on

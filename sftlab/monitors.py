@@ -34,11 +34,9 @@ class Best:
 def keep_best(stream: Stream, model: nn.Module, best: Best | None = None) -> Stream:
     """Remember the weights at the lowest validation loss and put them back when the stream ends, however it ends.
 
-    Before the first epoch is over there is nothing to choose between: weights then stay as they are, unless they
-    have diverged, when the ones from the start come back.
+    An `Epoch` of number 0 puts the weights that came in among them. Without any epoch, weights stay as they are.
     """
     best = best if best is not None else Best()
-    start = copy_state(model)
     try:
         with closing(stream):  # type: ignore[type-var]
             for record in stream:
@@ -48,8 +46,6 @@ def keep_best(stream: Stream, model: nn.Module, best: Best | None = None) -> Str
     finally:
         if best.state is not None:
             restore_state(model, best.state)
-        elif not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
-            restore_state(model, start)
 
 
 def copy_state(model: nn.Module) -> dict[str, Tensor]:

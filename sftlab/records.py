@@ -29,7 +29,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Epoch:
-    """One pass over the training images. Losses are means per image; accuracy is correct / n."""
+    """One pass over the training images. Losses are means per image; accuracy is correct / n.
+
+    Number 0 is the network before the first step; its train_loss is nan.
+    """
 
     epoch: int
     step: int
@@ -45,7 +48,7 @@ class History:
 
     `runs` holds the settings of each run, the epochs it `ran` and the `majority` rate of its validation
     images; `stopped` says why each one ended ("finished", "early stop" or "diverged"); `best` is the epoch whose
-    weights the last run kept.
+    weights the last run kept (0: those it came with).
     """
 
     steps: list[Step] = field(default_factory=list)
@@ -55,14 +58,17 @@ class History:
     best: int | None = None
 
     def __add__(self, other: History) -> History:
+        if not self.epochs:
+            return dataclasses.replace(other)
         step = self.steps[-1].step if self.steps else 0
         epoch = self.epochs[-1].epoch if self.epochs else 0
         return History(
             self.steps + [dataclasses.replace(s, step=s.step + step, epoch=s.epoch + epoch) for s in other.steps],
-            self.epochs + [dataclasses.replace(e, step=e.step + step, epoch=e.epoch + epoch) for e in other.epochs],
+            self.epochs
+            + [dataclasses.replace(e, step=e.step + step, epoch=e.epoch + epoch) for e in other.epochs if e.epoch],
             self.runs + other.runs,
             self.stopped + other.stopped,
-            None if other.best is None else other.best + epoch,
+            None if other.best is None else (other.best + epoch if other.best else self.best),
         )
 
     def __repr__(self) -> str:
@@ -72,7 +78,7 @@ class History:
         kept = f", weights of epoch {self.best} kept" if self.best is not None else ""
         ended = self.stopped[-1] if self.stopped else "open"
         return (
-            f"History({len(self.epochs)} epochs, {len(self.steps)} steps, {ended}{kept}; "
+            f"History({last.epoch} epochs, {len(self.steps)} steps, {ended}{kept}; "
             f"valid loss {last.valid_loss:.3f}, valid accuracy {last.valid_accuracy:.3f})"
         )
 

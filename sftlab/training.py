@@ -78,7 +78,7 @@ def _stream(
         return
     run = train_epochs(
         model, source, valid, optimizer, rates, epochs=epochs, schedule=s.schedule, loss=s.loss,
-        batch_size=s.batch_size, seed=s.seed, batchnorm=s.batchnorm, cut=cut, past=past,
+        batch_size=s.batch_size, seed=s.seed, batchnorm=s.batchnorm, cut=cut, past=past, untouched=s.keep_best,
     )  # fmt: skip
     run = monitors.watch_divergence(run)
     if s.checkpoint is not None:
@@ -160,6 +160,7 @@ def fit(
 ) -> History:  # fmt: skip
     """Train `model` in place on `data.train` and return the run's History; the best epoch's weights are kept.
 
+    Best is the lowest validation loss, the weights that came in included (epoch 0): no run leaves a worse model.
     profile: {stage: rate}, 0 freezes. epochs: passes over the training images. verbose: print a line or two.
     settings: schedule, optimizer, weight_decay, batch_size, clip_norm, loss, patience, augment, batchnorm, seed,
     device, keep_best, checkpoint, cached; `sftlab.settings.Settings` says what each means and what it is by default.
@@ -176,20 +177,23 @@ def fit(
                     history.steps.append(record)
                 else:
                     history.epochs.append(record)
-        if len(history.epochs) < epochs:
+        if history.steps and history.epochs[-1].epoch < epochs:
             outcome = "early stop"
     except monitors.Diverged as error:
         outcome = "diverged"
         print(error)  # also when not verbose: a result that looks like one must not pass in silence
     history.stopped = [outcome]
-    history.runs[0] |= {"ran": len(history.epochs), "majority": _majority(data.valid)}
+    ran = history.epochs[-1].epoch if history.epochs else 0
+    history.runs[0] |= {"ran": ran, "majority": _majority(data.valid)}
     finite = [e for e in history.epochs if math.isfinite(e.valid_loss)]
     if settings.get("keep_best", True) and finite:
         history.best = min(finite, key=lambda e: e.valid_loss).epoch
     if history.epochs:
-        shown = history.epochs[(history.best or len(history.epochs)) - 1]
-        kept = f", weights of epoch {shown.epoch} kept" if history.best is not None else ""
-        took = f"{len(history.epochs)} epochs in {time.perf_counter() - clock:.1f} s"
+        shown = next((e for e in history.epochs if e.epoch == history.best), history.epochs[-1])
+        kept = f", weights of epoch {shown.epoch} kept" if history.best else ""
+        if history.best == 0:
+            kept = ": no epoch was better than the weights it came with, which are back"
+        took = f"{ran} epoch{'s' * (ran != 1)} in {time.perf_counter() - clock:.1f} s"
         say(f"{took}, {outcome}: valid accuracy {shown.valid_accuracy:.3f}{kept}")
     return history
 

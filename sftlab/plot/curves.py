@@ -28,11 +28,13 @@ def curves(history: History, *, majority: float | None = None, ax: Any = None) -
     accuracy(history, majority=majority, ax=right)
     kept = _kept(history)
     finding = (
-        f"Kept: epoch {kept.epoch} of {len(epochs)}, with valid loss {kept.valid_loss:.3f}, "
+        f"Kept: epoch {kept.epoch} of {epochs[-1].epoch}, with valid loss {kept.valid_loss:.3f}, "
         f"valid accuracy {base.percent(kept.valid_accuracy)}"
     )
+    if history.best == 0:
+        finding = f"No epoch was better than the weights it came with (valid loss {kept.valid_loss:.3f})"
     if "diverged" in history.stopped:
-        finding = f"Diverged after {_count(len(epochs), 'epoch')}: the loss was no longer finite"
+        finding = f"Diverged after {_count(epochs[-1].epoch, 'epoch')}: the loss was no longer finite"
     for panel in (left, right):
         panel.set_title("")
     words = f"{_loss_words(epochs)} {_accuracy_words(epochs, majority)} {_run_words(history)}".strip()
@@ -86,7 +88,7 @@ def accuracy(history: History, *, majority: float | None = None, ax: Any = None)
 def run_borders(history: History) -> list[int]:
     """Return the epochs after which a next run began."""
     ran = [run.get("ran", run.get("epochs", 0)) for run in history.runs]
-    return [epoch for epoch in accumulate(ran[:-1]) if epoch < len(history.epochs)]
+    return [epoch for epoch in accumulate(ran[:-1]) if epoch < history.epochs[-1].epoch]
 
 
 def lr_finder(found: LRFinder, *, ax: Any = None) -> Any:
