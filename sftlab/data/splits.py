@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
 
 Rows = tuple[np.ndarray, np.ndarray, np.ndarray]
+DRAWS = 2000  # of groups, of which the best balanced one is taken
 
 
 def random_split(
@@ -79,34 +79,46 @@ def grouped_split(
 ) -> Rows:  # fmt: skip
     """Split whole groups (a module, a patient, a camera), strata in proportion as far as the groups allow.
 
-    Two groups that share an image count as one. Raises ValueError for fewer than three groups.
+    Of many random draws the one whose strata come closest to proportion is taken, so that another seed gives
+    another split. (scikit-learn's StratifiedGroupKFold gives nearly the same one for every seed: it shuffles only
+    among groups of equal composition.) Two groups that share an image count as one. Raises ValueError for fewer
+    than three groups.
     """
-    from sklearn.model_selection import StratifiedGroupKFold
-
     check_shares(valid, test)
-    joined = join_groups(groups, hashes)
-    labels = np.unique([str(s) for s in strata], return_inverse=True)[1]
-    if len(set(joined)) < 3:
+    joined = np.unique(join_groups(groups, hashes), return_inverse=True)[1]
+    count = int(joined.max()) + 1
+    if count < 3:
         raise ValueError(
-            f"{len(set(joined))} groups: a grouped split needs at least 3, one each for train, valid and test"
+            f"{count} group{'s' * (count != 1)}: a grouped split needs at least 3, one each for train, valid and test"
         )
-
-    def hold_out(rows: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
-        groups_left = len(set(joined[rows]))
-        if groups_left < 2:
-            raise ValueError(f"valid={valid}, test={test} leave no group for train; take smaller shares or more groups")
-        # scikit-learn refuses more folds, and warns where a rare stratum misses one (our card says so).
-        most = min(groups_left, int(np.bincount(labels[rows]).max()))
-        splitter = StratifiedGroupKFold(min(max(2, round(1 / share)), most), shuffle=True, random_state=seed)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            folds = list(splitter.split(rows, labels[rows], joined[rows]))
-        keep, held = next(fold for fold in folds if len(fold[1]))
-        return rows[keep], rows[held]
-
-    rest, tests = hold_out(np.arange(len(labels)), test)
-    train, valids = hold_out(rest, valid / (1 - test))
+    labels = np.unique([str(s) for s in strata], return_inverse=True)[1]
+    table = np.zeros((count, labels.max() + 1))  # images of each stratum in each group
+    np.add.at(table, (joined, labels), 1)
+    wanted = np.array([1 - valid - test, valid, test])[:, None] * table.sum(axis=0)
+    rng = np.random.default_rng(seed)
+    best, part_of = np.inf, np.zeros(count, dtype=np.int64)
+    for _ in range(DRAWS):
+        drawn = _deal(table.sum(axis=1), wanted.sum(axis=1), rng)
+        found = np.stack([table[drawn == part].sum(axis=0) for part in range(3)])
+        far = float(((found - wanted) ** 2 / wanted).sum())
+        if far < best:
+            best, part_of = far, drawn
+    train, valids, tests = (np.flatnonzero(part_of[joined] == part) for part in range(3))
     return train, valids, tests
+
+
+def _deal(sizes: np.ndarray, wanted: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Deal groups in random order to test, then valid, until each has its share; the rest is train. None is empty."""
+    order = rng.permutation(len(sizes))
+    part_of = np.zeros(len(sizes), dtype=np.int64)
+    start = 0
+    for part, left in ((2, 2), (1, 1)):
+        reached = np.cumsum(sizes[order[start:]])
+        take = int(np.argmin(np.abs(reached - wanted[part]))) + 1
+        take = min(take, len(order) - start - left)  # something must be left for each part still to come
+        part_of[order[start : start + take]] = part
+        start += take
+    return part_of
 
 
 def join_groups(groups: Sequence[object], hashes: Sequence[str]) -> np.ndarray:

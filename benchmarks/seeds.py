@@ -1,0 +1,45 @@
+"""How good is `make run`, over seeds? Runs the main notebook for 5 seeds on both splits and prints the table.
+
+    python benchmarks/seeds.py
+
+Resumable: a run whose record is there already is read, not repeated. About a minute a run on two cores.
+"""
+
+import statistics
+from pathlib import Path
+
+from scipy.stats import t
+
+from sftlab import experiments, records
+
+HERE = Path(__file__).parent
+RUNS = HERE.parent / "runs" / "seeds"
+SEEDS = range(5)
+
+
+def accuracy(data: str, seed: int) -> records.Result:
+    """Return the result of one run of the main notebook, from disk if it was made before."""
+    folder = RUNS / f"{data}_{seed}"
+    done = sorted(folder.glob("*/record.json"))
+    if done:
+        return records.read(done[-1], records.Result)
+    run = experiments.run("14_your_own_images", {"DATA": data, "SEED": seed}, out=folder, say=print)
+    assert run.result is not None
+    return run.result
+
+
+def main() -> None:
+    kept = {}
+    for data in ("solar-random", "solar"):
+        results = [accuracy(data, seed) for seed in SEEDS]
+        values = [r.accuracy.value for r in results]
+        mean, spread = statistics.mean(values), statistics.stdev(values)
+        half = t.ppf(0.975, len(values) - 1) * spread / len(values) ** 0.5
+        each = ", ".join(f"{value:.3f}" for value in values)
+        print(f"{data:13s} mean {mean:.3f} ± {half:.3f} (t-interval over {len(values)} seeds); each {each}")
+        kept[data] = [{"accuracy": r.accuracy, "majority": r.majority} for r in results]
+    records.write(kept, HERE / "seeds.json")
+
+
+if __name__ == "__main__":
+    main()
