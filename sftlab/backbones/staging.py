@@ -122,10 +122,7 @@ def _check_complete(original: nn.Module, staged: nn.Sequential) -> None:
 def _check_equal(original: nn.Module, staged: nn.Sequential, example: Tensor) -> None:
     try:
         same, why = is_same_function(original, staged, example), ""
-    except (
-        RuntimeError,
-        ValueError,
-    ) as error:  # without its flatten, a Linear meets a shape that it cannot take
+    except (RuntimeError, ValueError) as error:  # without its flatten, a Linear meets a shape that it cannot take
         same, why = False, f" ({str(error).splitlines()[0]})"
     if not same:
         raise ValueError(
@@ -174,7 +171,6 @@ def original_state_dict(model: nn.Sequential) -> dict[str, Tensor]:
         own = next((n for n in longest_first if key == n or key.startswith(n + ".")), None)
         if own is None or (key.startswith("head.") and key.count(".") > 1):
             raise ValueError(f"{key} has no place in the original network; save() keeps it, export cannot")
-        out[(names[own] + key.removeprefix(own)).removeprefix(".")] = (
-            value  # glue may hold the original itself, named ""
-        )
+        name = names[own] + key.removeprefix(own)
+        out[name.removeprefix(".")] = value  # glue may hold the original itself, named ""
     return out
