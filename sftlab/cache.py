@@ -1,8 +1,9 @@
 """Frozen work is done once: the features of a frozen prefix live on disk, addressed by content.
 
-An entry's key is the hash of everything its values depend on: the prefix (structure, parameters, buffers), the images,
-their size, and how they were encoded. Every run, notebook and process that asks for the same thing shares the entry;
-nothing is ever invalidated, because other content has another key.
+An entry's key is the hash of everything its values depend on: the prefix (structure, parameters, buffers), the size of
+the images, and how they were encoded; in it, each image has a row by the hash of its pixels. So every run, split,
+seed, notebook and process that asks for the same image behind the same prefix shares the row, and nothing is ever
+invalidated, because other content has another key.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -25,8 +27,9 @@ from sftlab.data import Split, batch_positions, data_dir
 from sftlab.data.core import Targets
 from sftlab.surgery import evaluating, fingerprint, frozen_prefix, has_parameters
 
-VERSION = 1  # raise it when the meaning of an entry changes; old entries are then never read again
+VERSION = 2  # raise it when the meaning of an entry changes; old entries are then never read again
 ENCODE_BATCH = 32
+SAVE_SECONDS = 5.0  # how much work a kill may lose
 Progress = Callable[[int, int], None]
 
 
@@ -34,12 +37,13 @@ Progress = Callable[[int, int], None]
 class Features:
     """What a frozen prefix makes of a split, with the same `batches` as the split itself.
 
-    arrays: one memory-mapped array for each tensor that flows between the stages, images first; channels last where
-    the loop has them last, so that a batch needs no reordering.
-    seconds: what encoding cost when it was done; reused: whether it was already on disk.
+    arrays: one memory-mapped array for each tensor that flows between the stages, an image a row; channels last where
+    the loop has them last, so that a batch needs no reordering. rows: the row of each image of the split.
+    seconds: what encoding cost, now or when it was done; reused: whether all of it was on disk already.
     """
 
     arrays: list[np.ndarray]
+    rows: np.ndarray
     split: Split
     seconds: float
     reused: bool
@@ -49,12 +53,13 @@ class Features:
 
     @property
     def bytes(self) -> int:
-        """Size on disk."""
-        return sum(a.nbytes for a in self.arrays)
+        """Size on disk of the features of this split."""
+        return sum(len(self) * a[:1].nbytes for a in self.arrays)
 
     def take(self, positions: np.ndarray) -> tuple[Any, Targets]:
         """Return (features, targets) at `positions`; features are one tensor or a tuple of tensors."""
-        x = tuple(_channels_first(torch.from_numpy(a[positions])) for a in self.arrays)
+        rows = self.rows[positions]
+        x = tuple(_channels_first(torch.from_numpy(np.asarray(a[rows]))) for a in self.arrays)
         return x[0] if len(x) == 1 else x, self.split.labels(positions)
 
     def batches(
@@ -65,86 +70,130 @@ class Features:
             yield self.take(positions)
 
 
+@dataclass
+class _Entry:
+    """The index of one entry: whose features its rows are, their form, and what they cost to make."""
+
+    rows: dict[str, int]
+    forms: list[tuple[tuple[int, ...], str]]
+    seconds: float
+
+    @classmethod
+    def read(cls, folder: Path) -> _Entry:
+        try:
+            facts = json.loads((folder / "index.json").read_text())
+        except FileNotFoundError:
+            return cls({}, [], 0.0)
+        forms = [(tuple(shape), dtype) for shape, dtype in facts["forms"]]
+        return cls({h: i for i, h in enumerate(facts["images"])}, forms, facts["seconds"])
+
+    def write(self, folder: Path) -> None:
+        partial = folder / "index.partial"
+        partial.write_text(json.dumps({"images": list(self.rows), "forms": self.forms, "seconds": self.seconds}))
+        partial.replace(folder / "index.json")
+
+    def missing(self, split: Split) -> np.ndarray:
+        """Return the positions of images that have no row yet, each image once."""
+        first: dict[str, int] = {}
+        for position, image in enumerate(split.hashes):
+            if image not in self.rows:
+                first.setdefault(image, position)
+        return np.array(list(first.values()), dtype=np.int64)
+
+    def arrays(self, folder: Path) -> list[np.ndarray]:
+        """Map the rows copy-on-write: who changes a feature in place changes his own copy, never the store."""
+        shapes = [((len(self.rows), *shape), dtype) for shape, dtype in self.forms]
+        return [np.memmap(folder / f"{i}.bin", dtype, "c", shape=shape) for i, (shape, dtype) in enumerate(shapes)]
+
+
 def worthwhile(model: nn.Sequential) -> int:
     """Return how many leading stages to run once: the frozen prefix, or 0 if it computes nothing worth keeping."""
     cut = frozen_prefix(model)
     return cut if has_parameters(model[:cut]) else 0
 
 
+def missing(prefix: nn.Sequential, split: Split) -> int:
+    """Return how many images of `split` would have to be encoded: the price of a cut, before it is paid."""
+    device = next(prefix.parameters()).device
+    return len(_Entry.read(cache_dir() / key(prefix, split.size, device)).missing(split))
+
+
 def features(
     prefix: nn.Sequential, split: Split, *, device: torch.device | None = None, progress: Progress | None = None
 ) -> Features:
-    """Return the features of `split` behind a frozen `prefix`, from disk if any run ever made them.
+    """Return the features of `split` behind a frozen `prefix`; images that any run ever encoded come from disk.
 
     The prefix runs in eval mode without gradients, whatever its flags say. progress(done, total) is called between
-    batches while encoding; what it raises ends the encoding and leaves nothing half-written.
+    batches while encoding; what it raises ends the encoding, and finished batches are kept.
     """
     from filelock import FileLock
 
     device = device or torch.device("cpu")
-    folder = cache_dir() / key(prefix, split, device)
-    if not (folder / "entry.json").exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_suffix(".lock")):  # two processes that ask at once compute it once
-            if not (folder / "entry.json").exists():
-                seconds = _encode(prefix, split, folder, device, progress)
-                folder.with_suffix(".lock").unlink(missing_ok=True)
-                _evict(keep=folder)
-                return Features(_open(folder), split, seconds, reused=False)
+    folder = cache_dir() / key(prefix, split.size, device)
+    entry, seconds, made = _Entry.read(folder), 0.0, 0
+    if len(entry.missing(split)):
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / "lock"):  # two processes that ask at once compute it once
+            entry = _Entry.read(folder)
+            positions, before = entry.missing(split), entry.seconds
+            made = len(positions)
+            if made:
+                _encode(prefix, split, positions, folder, entry, device, progress)
+            seconds = entry.seconds - before
+        _evict(keep=folder)
     os.utime(folder)  # least recently used goes first
-    facts = json.loads((folder / "entry.json").read_text())
-    return Features(_open(folder), split, facts["seconds"], reused=True)
+    if not made:
+        seconds = entry.seconds * len(split) / max(1, len(entry.rows))
+    rows = np.array([entry.rows[image] for image in split.hashes], dtype=np.int64)
+    return Features(entry.arrays(folder), rows, split, seconds, reused=not made)
 
 
-def key(prefix: nn.Sequential, split: Split, device: torch.device) -> str:
-    """Return the address of an entry: a hash of all that its values depend on."""
-    parts = [VERSION, torch.__version__, device.type, repr(prefix), fingerprint(prefix), split.digest]
+def key(prefix: nn.Sequential, size: int, device: torch.device) -> str:
+    """Return the address of an entry: a hash of all that its values depend on besides the images themselves."""
+    parts = [VERSION, torch.__version__, device.type, repr(prefix), fingerprint(prefix), size]
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 
 def _encode(
-    prefix: nn.Sequential, split: Split, folder: Path, device: torch.device, progress: Progress | None
-) -> float:
-    """Encode batch by batch straight into memory-mapped files beside `folder`, then move them there at once."""
-    partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed; the lock says nobody writes it now
-    partial.mkdir()
-    arrays: list[np.memmap] = []
-    start, done = time.perf_counter(), 0
-    try:
-        with evaluating(prefix), torch.no_grad():
-            for positions in batch_positions(len(split), ENCODE_BATCH):
-                out = prefix(split.pixels(positions).to(device))
-                for i, tensor in enumerate(out if isinstance(out, tuple) else (out,)):
-                    values = _channels_last(tensor.cpu()).numpy()
-                    if i == len(arrays):
-                        shape = (len(split), *values.shape[1:])
-                        arrays.append(np.lib.format.open_memmap(partial / f"{i}.npy", "w+", values.dtype, shape))
-                    arrays[i][positions] = values
-                done += len(positions)
+    prefix: nn.Sequential, split: Split, positions: np.ndarray, folder: Path, entry: _Entry, device: torch.device,
+    progress: Progress | None,
+) -> None:  # fmt: skip
+    """Append the images at `positions`, batch by batch. The index names a row only once its bytes are written.
+
+    What a killed process wrote beyond its index is cut off first, so it is never read.
+    """
+    hashes, files = split.hashes, list[IO[bytes]]()
+    saved = clock = time.perf_counter()
+    with ExitStack() as stack, evaluating(prefix), torch.no_grad():
+
+        def save() -> None:
+            nonlocal clock, saved
+            now = time.perf_counter()
+            entry.seconds, clock, saved = entry.seconds + now - clock, now, now
+            for file in files:
+                file.flush()
+            entry.write(folder)
+
+        try:
+            for batch in batch_positions(len(positions), ENCODE_BATCH):
+                chosen = positions[batch]
+                out = prefix(split.pixels(chosen).to(device))
+                tensors = out if isinstance(out, tuple) else (out,)
+                values = [_channels_last(t.cpu()).contiguous().numpy() for t in tensors]
+                entry.forms = entry.forms or [(v.shape[1:], str(v.dtype)) for v in values]
+                for i, value in enumerate(values):
+                    if i == len(files):
+                        files.append(stack.enter_context((folder / f"{i}.bin").open("ab")))
+                        files[i].truncate(len(entry.rows) * value[:1].nbytes)
+                    files[i].write(value.tobytes())
+                entry.rows |= {hashes[p]: len(entry.rows) + k for k, p in enumerate(chosen)}
+                if time.perf_counter() - saved > SAVE_SECONDS:
+                    save()
                 if progress is not None:
-                    progress(done, len(split))
-        for array in arrays:
-            array.flush()
-        seconds = time.perf_counter() - start
-        facts = {
-            "seconds": seconds,
-            "images": len(split),
-            "bytes": sum(a.nbytes for a in arrays),
-            "arrays": len(arrays),
-        }
-        (partial / "entry.json").write_text(json.dumps(facts))
-        partial.replace(folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    return seconds
-
-
-def _open(folder: Path) -> list[np.ndarray]:
-    count = json.loads((folder / "entry.json").read_text())["arrays"]
-    # copy-on-write: a caller who changes a feature in place changes his own copy, never the store
-    return [np.load(folder / f"{i}.npy", mmap_mode="c") for i in range(count)]
+                    progress(int(batch[-1]) + 1, len(positions))
+        finally:
+            if files:
+                save()
 
 
 def _channels_last(x: Tensor) -> Tensor:
@@ -199,16 +248,22 @@ def clear() -> int:
 def _entries() -> list[tuple[float, int, Path]]:
     if not cache_dir().is_dir():
         return []
-    folders = [f for f in cache_dir().iterdir() if (f / "entry.json").exists()]
+    folders = [f for f in cache_dir().iterdir() if (f / "index.json").exists()]
     return sorted((f.stat().st_mtime, sum(p.stat().st_size for p in f.iterdir()), f) for f in folders)
 
 
 def _evict(keep: Path) -> None:
+    from filelock import FileLock, Timeout
+
     entries = _entries()
     total = sum(size for _, size, _ in entries)
     for _, size, folder in entries:
         if total <= limit():
             return
         if folder != keep:
-            shutil.rmtree(folder, ignore_errors=True)
+            try:
+                with FileLock(folder / "lock", timeout=0):  # somebody may be writing it
+                    shutil.rmtree(folder, ignore_errors=True)
+            except Timeout:
+                continue
             total -= size

@@ -119,23 +119,22 @@ def _sources(
     """Return what delivers training and validation batches: images, or what the frozen part makes of them."""
     if not cut:
         return (Augmented(data.train, augment) if augment else data.train), data.valid
-    images, clock = len(data.train) + len(data.valid), time.perf_counter()
-    announced = False
+    prefix, names = model[:cut], [name for name, _ in model.named_children()]
+    todo, done, clock = sum(cache.missing(prefix, part) for part in (data.train, data.valid)), 0, time.perf_counter()
 
-    def progress(done: int, total: int) -> None:
-        nonlocal announced
+    def progress(now: int, total: int) -> None:
+        nonlocal done
         if stop is not None and stop.is_set():
             raise Stopped
-        left = (time.perf_counter() - clock) / done * (images - done)
-        if not announced and left > 2:
-            say(f"running the frozen part once on {images} images, about {left:.0f} s …")
-        announced = True
+        left = (time.perf_counter() - clock) / now * (todo - now)
+        if not done and left > 2:
+            say(f"running the frozen part once on {todo} images, about {left:.0f} s …")
+        done = now
 
-    made = [cache.features(model[:cut], split, progress=progress) for split in (data.train, data.valid)]
-    names = [name for name, _ in model.named_children()]
+    made = [cache.features(prefix, part, progress=progress) for part in (data.train, data.valid)]
     new, saved = sum(f.seconds for f in made if not f.reused), sum(f.seconds for f in made)
-    how = f"encoded once in {new:.1f} s" if new else f"found on disk, {saved:.1f} s of work saved"
-    say(f"frozen {names[0]} … {names[cut - 1]}: {how} ({images} images, {sum(f.bytes for f in made) / 1e6:.1f} MB)")
+    how = f"{todo} images encoded once in {new:.1f} s" if todo else f"found on disk, {saved:.1f} s of work saved"
+    say(f"frozen {names[0]} … {names[cut - 1]}: {how} ({sum(f.bytes for f in made) / 1e6:.1f} MB)")
     return made[0], made[1]
 
 

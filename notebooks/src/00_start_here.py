@@ -6,7 +6,7 @@
 # - put an interval and a majority rate beside any accuracy, so that a number means something;
 # - tell *linear probe*, *partial* and *full fine-tuning* and *training from scratch* apart, because you have run each.
 #
-# 25 minutes to read, about a minute and a half to run. You need Python and a first idea of what a neural network is; nothing else.
+# 25 minutes to read, about a minute to run. You need Python and a first idea of what a neural network is; nothing else.
 # Images: solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018.
 
 # %%
@@ -302,7 +302,7 @@ from IPython.display import Markdown
 
 MEANING = {
     "from scratch": "random | all | the yardstick: what pretrained weights are worth",
-    "feature extraction": "ImageNet | a classifier on top | a classical method on features",
+    "feature extraction": "ImageNet | a classifier on top | a classical method",
     "linear probe": "ImageNet | head | the same, with a head inside the network",
     "partial fine-tuning": "ImageNet | layer7, neck, head | the last stages move as well",
     "full fine-tuning": "ImageNet | all | every pretrained weight may move",
