@@ -9,9 +9,7 @@ invalidated, because other content has another key.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -23,9 +21,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sftlab.data import Split, batch_positions, data_dir
+from sftlab.data import Split, batch_positions
 from sftlab.data.core import Targets
+from sftlab.store import Entry, cache_dir, clear, evict, info, limit
 from sftlab.surgery import evaluating, fingerprint, frozen_prefix, has_parameters
+
+__all__ = ["Features", "cache_dir", "clear", "features", "info", "key", "limit", "missing", "worthwhile"]
 
 VERSION = 2  # raise it when the meaning of an entry changes; old entries are then never read again
 ENCODE_BATCH = 32
@@ -70,42 +71,6 @@ class Features:
             yield self.take(positions)
 
 
-@dataclass
-class _Entry:
-    """The index of one entry: whose features its rows are, their form, and what they cost to make."""
-
-    rows: dict[str, int]
-    forms: list[tuple[tuple[int, ...], str]]
-    seconds: float
-
-    @classmethod
-    def read(cls, folder: Path) -> _Entry:
-        try:
-            facts = json.loads((folder / "index.json").read_text())
-        except FileNotFoundError:
-            return cls({}, [], 0.0)
-        forms = [(tuple(shape), dtype) for shape, dtype in facts["forms"]]
-        return cls({h: i for i, h in enumerate(facts["images"])}, forms, facts["seconds"])
-
-    def write(self, folder: Path) -> None:
-        partial = folder / "index.partial"
-        partial.write_text(json.dumps({"images": list(self.rows), "forms": self.forms, "seconds": self.seconds}))
-        partial.replace(folder / "index.json")
-
-    def missing(self, split: Split) -> np.ndarray:
-        """Return the positions of images that have no row yet, each image once."""
-        first: dict[str, int] = {}
-        for position, image in enumerate(split.hashes):
-            if image not in self.rows:
-                first.setdefault(image, position)
-        return np.array(list(first.values()), dtype=np.int64)
-
-    def arrays(self, folder: Path) -> list[np.ndarray]:
-        """Map the rows copy-on-write: who changes a feature in place changes his own copy, never the store."""
-        shapes = [((len(self.rows), *shape), dtype) for shape, dtype in self.forms]
-        return [np.memmap(folder / f"{i}.bin", dtype, "c", shape=shape) for i, (shape, dtype) in enumerate(shapes)]
-
-
 def worthwhile(model: nn.Sequential) -> int:
     """Return how many leading stages to run once: the frozen prefix, or 0 if it computes nothing worth keeping."""
     cut = frozen_prefix(model)
@@ -115,7 +80,7 @@ def worthwhile(model: nn.Sequential) -> int:
 def missing(prefix: nn.Sequential, split: Split) -> int:
     """Return how many images of `split` would have to be encoded: the price of a cut, before it is paid."""
     device = next(prefix.parameters()).device
-    return len(_Entry.read(cache_dir() / key(prefix, split.size, device)).missing(split))
+    return len(Entry.read(cache_dir() / key(prefix, split.size, device)).missing(split.hashes))
 
 
 def features(
@@ -130,17 +95,17 @@ def features(
 
     device = device or torch.device("cpu")
     folder = cache_dir() / key(prefix, split.size, device)
-    entry, seconds, made = _Entry.read(folder), 0.0, 0
-    if len(entry.missing(split)):
+    entry, seconds, made = Entry.read(folder), 0.0, 0
+    if len(entry.missing(split.hashes)):
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "lock"):  # two processes that ask at once compute it once
-            entry = _Entry.read(folder)
-            positions, before = entry.missing(split), entry.seconds
+            entry = Entry.read(folder)
+            positions, before = entry.missing(split.hashes), entry.seconds
             made = len(positions)
             if made:
                 _encode(prefix, split, positions, folder, entry, device, progress)
             seconds = entry.seconds - before
-        _evict(keep=folder)
+        evict(keep=folder)
     os.utime(folder)  # least recently used goes first
     if not made:
         seconds = entry.seconds * len(split) / max(1, len(entry.rows))
@@ -155,7 +120,7 @@ def key(prefix: nn.Sequential, size: int, device: torch.device) -> str:
 
 
 def _encode(
-    prefix: nn.Sequential, split: Split, positions: np.ndarray, folder: Path, entry: _Entry, device: torch.device,
+    prefix: nn.Sequential, split: Split, positions: np.ndarray, folder: Path, entry: Entry, device: torch.device,
     progress: Progress | None,
 ) -> None:  # fmt: skip
     """Append the images at `positions`, batch by batch. The index names a row only once its bytes are written.
@@ -203,67 +168,3 @@ def _channels_last(x: Tensor) -> Tensor:
 
 def _channels_first(x: Tensor) -> Tensor:
     return x.movedim(-1, 1) if x.ndim == 4 else x
-
-
-def cache_dir() -> Path:
-    """Return the folder of the feature store."""
-    return data_dir() / "features"
-
-
-def limit() -> int:
-    """Return the size limit in bytes: $SFTLAB_CACHE_GB (default 10) gigabytes."""
-    text = os.environ.get("SFTLAB_CACHE_GB", "10")
-    try:
-        return int(float(text) * 1e9)
-    except ValueError:
-        raise ValueError(f"SFTLAB_CACHE_GB={text!r}: a number of gigabytes, such as 10") from None
-
-
-@dataclass(frozen=True)
-class Info:
-    """What the store holds."""
-
-    entries: int
-    bytes: int
-    limit: int
-    folder: str
-
-    def __str__(self) -> str:
-        return f"{self.entries} entries, {self.bytes / 1e6:,.0f} MB of {self.limit / 1e9:g} GB"
-
-
-def info() -> Info:
-    """Return how many entries the store holds and how large it is."""
-    found = _entries()
-    return Info(len(found), sum(size for _, size, _ in found), limit(), str(cache_dir()))
-
-
-def clear() -> int:
-    """Delete every entry; return the bytes set free. Features are made again when asked for."""
-    freed = info().bytes
-    shutil.rmtree(cache_dir(), ignore_errors=True)
-    return freed
-
-
-def _entries() -> list[tuple[float, int, Path]]:
-    if not cache_dir().is_dir():
-        return []
-    folders = [f for f in cache_dir().iterdir() if (f / "index.json").exists()]
-    return sorted((f.stat().st_mtime, sum(p.stat().st_size for p in f.iterdir()), f) for f in folders)
-
-
-def _evict(keep: Path) -> None:
-    from filelock import FileLock, Timeout
-
-    entries = _entries()
-    total = sum(size for _, size, _ in entries)
-    for _, size, folder in entries:
-        if total <= limit():
-            return
-        if folder != keep:
-            try:
-                with FileLock(folder / "lock", timeout=0):  # somebody may be writing it
-                    shutil.rmtree(folder, ignore_errors=True)
-            except Timeout:
-                continue
-            total -= size

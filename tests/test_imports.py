@@ -25,7 +25,8 @@ CORE = {
     "profiles": {"surgery"},
     "summary": {"surgery"},
     "settings": {"data", "losses", "schedules"},
-    "cache": {"surgery", "data"},
+    "store": {"data"},
+    "cache": {"data", "store", "surgery"},
     "evaluation": {"cache", "data", "losses", "records", "surgery"},
     "loop": {"data", "losses", "monitors", "profiles", "records", "schedules", "surgery"},
     "training": {

@@ -1,0 +1,117 @@
+"""Where features lie on disk: a folder an entry, a row an image, a size limit for all of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sftlab.data import data_dir
+
+
+@dataclass
+class Entry:
+    """The index of one entry: whose features its rows are, their form, and what they cost to make."""
+
+    rows: dict[str, int]
+    forms: list[tuple[tuple[int, ...], str]]
+    seconds: float
+
+    @classmethod
+    def read(cls, folder: Path) -> Entry:
+        """Read the index of an entry; an empty one if there is none yet."""
+        try:
+            facts = json.loads((folder / "index.json").read_text())
+        except FileNotFoundError:
+            return cls({}, [], 0.0)
+        forms = [(tuple(shape), dtype) for shape, dtype in facts["forms"]]
+        return cls({h: i for i, h in enumerate(facts["images"])}, forms, facts["seconds"])
+
+    def write(self, folder: Path) -> None:
+        """Write the index, whole or not at all: it names a row only once its bytes are written."""
+        partial = folder / "index.partial"
+        partial.write_text(json.dumps({"images": list(self.rows), "forms": self.forms, "seconds": self.seconds}))
+        partial.replace(folder / "index.json")
+
+    def missing(self, images: Sequence[str]) -> np.ndarray:
+        """Return the positions of images (by hash) that have no row yet, each image once."""
+        first: dict[str, int] = {}
+        for position, image in enumerate(images):
+            if image not in self.rows:
+                first.setdefault(image, position)
+        return np.array(list(first.values()), dtype=np.int64)
+
+    def arrays(self, folder: Path) -> list[np.ndarray]:
+        """Map the rows copy-on-write: who changes a feature in place changes his own copy, never the store."""
+        shapes = [((len(self.rows), *shape), dtype) for shape, dtype in self.forms]
+        return [np.memmap(folder / f"{i}.bin", dtype, "c", shape=shape) for i, (shape, dtype) in enumerate(shapes)]
+
+
+def cache_dir() -> Path:
+    """Return the folder of the feature store."""
+    return data_dir() / "features"
+
+
+def limit() -> int:
+    """Return the size limit in bytes: $SFTLAB_CACHE_GB (default 10) gigabytes."""
+    text = os.environ.get("SFTLAB_CACHE_GB", "10")
+    try:
+        return int(float(text) * 1e9)
+    except ValueError:
+        raise ValueError(f"SFTLAB_CACHE_GB={text!r}: a number of gigabytes, such as 10") from None
+
+
+@dataclass(frozen=True)
+class Info:
+    """What the store holds."""
+
+    entries: int
+    bytes: int
+    limit: int
+    folder: str
+
+    def __str__(self) -> str:
+        return f"{self.entries} entries, {self.bytes / 1e6:,.0f} MB of {self.limit / 1e9:g} GB"
+
+
+def info() -> Info:
+    """Return how many entries the store holds and how large it is."""
+    found = _entries()
+    return Info(len(found), sum(size for _, size, _ in found), limit(), str(cache_dir()))
+
+
+def clear() -> int:
+    """Delete every entry; return the bytes set free. Features are made again when asked for."""
+    freed = info().bytes
+    shutil.rmtree(cache_dir(), ignore_errors=True)
+    return freed
+
+
+def _entries() -> list[tuple[float, int, Path]]:
+    if not cache_dir().is_dir():
+        return []
+    folders = [f for f in cache_dir().iterdir() if (f / "index.json").exists()]
+    return sorted((f.stat().st_mtime, sum(p.stat().st_size for p in f.iterdir()), f) for f in folders)
+
+
+def evict(keep: Path) -> None:
+    """Delete the entries used longest ago until the store is within its limit; `keep` stays."""
+    from filelock import FileLock, Timeout
+
+    entries = _entries()
+    total = sum(size for _, size, _ in entries)
+    for _, size, folder in entries:
+        if total <= limit():
+            return
+        if folder != keep:
+            try:
+                with FileLock(folder / "lock", timeout=0):  # somebody may be writing it
+                    shutil.rmtree(folder, ignore_errors=True)
+            except Timeout:
+                continue
+            total -= size
