@@ -248,7 +248,10 @@ partly = sft.evaluate(model, data.test)
 print(f"partial fine-tuning: {partly.accuracy:.3f}")
 
 # %% [markdown]
-# Notice that we went on from the trained head. A fresh head sends large random gradients into the layers below it and damages what they know; so the head first, then
+# If the line above says that no epoch was better than the weights it came with, then moving more stages did not help on the validation cells, which come
+# from other modules than the training cells, and the lab has put the probe's weights back. No run here leaves a worse model than it was given.
+#
+# Notice also that we went on from the trained head. A fresh head sends large random gradients into the layers below it and damages what they know; so the head first, then
 # the rest. The field calls this **LP-FT** (Kumar et al., 2022).
 #
 # ## Everything moves, and nothing known
@@ -293,7 +296,8 @@ plot.scores(rows, majority=result.majority)
 
 # %% [markdown]
 # Read the intervals, not the dots. From scratch, 400 images and three epochs teach this network nothing that helps on new modules: its interval does
-# not reach the majority rate from above. All that start from ImageNet clear it. Among *those*, the intervals overlap: this test set does not say which is best.
+# not lie above the majority rate. All that start from ImageNet clear it. Among *those*, the intervals overlap: this test set does not say which is best.
+# Equal numbers have a reason: two heads on one *frozen* backbone cannot help each other, so multi-task scores what the probe scores.
 #
 # And in one table, which doubles as the dictionary of this lab:
 
