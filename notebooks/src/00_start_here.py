@@ -82,7 +82,7 @@ ax
 #
 # ## Your turn, against the clock
 #
-# Twelve cells, twenty-four seconds. Keys work as well as clicks. Your score appears in the table at the end, beside the networks'.
+# Twelve cells, twenty-four seconds. Keys work as well as clicks. Your score appears in the picture at the end, beside the networks'.
 
 # %%
 twelve = np.random.default_rng(SEED).permutation(len(data.valid))[:12]
@@ -308,15 +308,16 @@ MEANING = {
     "from scratch": "random | all | the yardstick: what pretrained weights are worth",
     "feature extraction": "ImageNet | a classifier on top | a classical method",
     "linear probe": "ImageNet | head | the same, with a head inside the network",
-    "partial fine-tuning": "ImageNet | layer7, neck, head | the last stages move as well",
+    "partial fine-tuning": "ImageNet | layer7, neck, head | last stages move as well",
     "full fine-tuning": "ImageNet | all | every pretrained weight may move",
     "multi-task": "ImageNet | two heads | two questions share one backbone",
 }
 score = {name: getattr(row, "accuracy", row) for name, row in rows.items()}
-table = "| strategy | starts from | learns | in words | test accuracy |\n|---|---|---|---|---|\n"
+table = "| strategy | starts from | learns | in words | test accuracy |\n"
+table += "|---|---|---|---|---|\n"
 for name, words in MEANING.items():
     table += f"| **{name}** | {words} | {score[name]:.3f} |\n"
-below = f"Majority rate {result.majority:.3f}; {result.n} test cells, {LABELS} labels a class"
+below = f"Majority rate {result.majority:.3f}; {result.n} cells, {LABELS} labels a class"
 Markdown(f"{table}\n{below}, seed {SEED}.")
 
 # %% [markdown]
