@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from sftlab.data import batch_positions
-from sftlab.losses import correct
+from sftlab.losses import Loss, correct
 from sftlab.monitors import Record, Stream
 from sftlab.profiles import apply
 from sftlab.records import Epoch, Step
 from sftlab.schedules import Schedule
 from sftlab.surgery import evaluating, train_mode
 
-Loss = Callable[[Any, Any], Tensor]
 Batches = Iterator[tuple[Any, Any]]
 
 

@@ -6,13 +6,14 @@ A class number is the special case of a p with a single 1; so there is one loss,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+Loss = Callable[[Any, Any], Tensor]
 NO_LABEL = -100
 
 

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from sftlab.data import Augment
-from sftlab.losses import cross_entropy
+from sftlab.losses import Loss, cross_entropy
 from sftlab.schedules import Schedule, constant
+from sftlab.surgery import BATCHNORM
 
 Groups = list[dict[str, Any]]
-Loss = Callable[[Any, Any], Tensor]
 OPTIMIZERS: dict[str, Callable[[Groups], torch.optim.Optimizer]] = {
     "adamw": lambda groups: torch.optim.AdamW(groups),
     "sgd": lambda groups: torch.optim.SGD(groups, momentum=0.9),
@@ -58,6 +57,8 @@ class Settings:
             raise ValueError(f"weight_decay={self.weight_decay}: a number ≥ 0")
         if self.patience is not None and self.patience < 1:
             raise ValueError(f"patience={self.patience}: at least one epoch")
+        if self.batchnorm not in BATCHNORM:
+            raise ValueError(f"batchnorm={self.batchnorm!r}: {' or '.join(map(repr, BATCHNORM))}")
         if isinstance(self.optimizer, str) and self.optimizer not in OPTIMIZERS:
             known = " or ".join(map(repr, OPTIMIZERS))
             raise ValueError(f"optimizer={self.optimizer!r}: {known}, or a function of parameter groups")

@@ -22,6 +22,8 @@ CONSTANT = (
     nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Hardswish, nn.Sequential,
 )  # fmt: skip
 
+BATCHNORM = ("train", "frozen")  # what the statistics do in stages that learn
+
 
 def card(model: nn.Module) -> dict[str, Any]:
     """Return the model's card: name, weights, licence, classes, size. Empty for a slice or a stranger."""
@@ -151,8 +153,8 @@ def train_mode(model: nn.Sequential, profile: Mapping[str, float], *, batchnorm:
     batchnorm: "frozen" keeps the pretrained statistics in the stages that learn as well (scale and shift still
     learn): safer when the training images are few or differ from those to come.
     """
-    if batchnorm not in ("train", "frozen"):
-        raise ValueError(f"batchnorm={batchnorm!r}: 'train' or 'frozen'")
+    if batchnorm not in BATCHNORM:
+        raise ValueError(f"batchnorm={batchnorm!r}: {' or '.join(map(repr, BATCHNORM))}")
     learns = False
     for name, stage in reversed(list(model.named_children())):
         learns = profile[name] > 0 if name in profile else learns

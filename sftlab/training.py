@@ -23,7 +23,7 @@ from sftlab.monitors import Record, Stream
 from sftlab.profiles import apply, check, param_groups
 from sftlab.records import History, Step
 from sftlab.settings import OPTIMIZERS, Settings
-from sftlab.surgery import card, train_mode
+from sftlab.surgery import card
 
 Say = Callable[[str], None]
 
@@ -40,7 +40,6 @@ def train(
     """
     s, rates = Settings.of(settings), check(model, profile)
     _check(model, data, rates, epochs)
-    train_mode(model, rates, batchnorm=s.batchnorm)  # refuses a wrong word before anything moves
     run = _stream(model, data, rates, epochs, s, stop, say or (lambda line: None))
     if s.patience is not None:
         run = monitors.early_stop(run, s.patience)

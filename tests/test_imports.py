@@ -24,7 +24,7 @@ CORE = {
     "checkpoints": {"monitors", "records"},
     "profiles": {"surgery"},
     "summary": {"surgery"},
-    "settings": {"data", "losses", "schedules"},
+    "settings": {"data", "losses", "schedules", "surgery"},
     "store": {"data"},
     "cache": {"data", "store", "surgery"},
     "evaluation": {"cache", "data", "losses", "records", "surgery"},
