@@ -14,10 +14,12 @@ from sftlab import cache, data, losses, monitors, profiles, records, schedules, 
 from sftlab.backbones import Input, backbone, backbones, imagenet_classes, stages
 from sftlab.data import from_arrays, from_dataset, load
 from sftlab.evaluation import evaluate, wilson
+from sftlab.heads import Sweep, every_rate
 from sftlab.loop import steps
 from sftlab.losses import cross_entropy
 from sftlab.lr_finder import LRFinder, find_lr
 from sftlab.parameters import check_parameters
+from sftlab.prices import cuts
 from sftlab.profiles import apply, full, last_k, layer_decay, linear_probe, param_groups, surgical
 from sftlab.records import Epoch, History, Interval, Result, Step
 from sftlab.saving import export, load_model, predict, save
@@ -29,12 +31,12 @@ from sftlab.training import fit, train
 __version__ = "0.1.0"
 
 __all__ = [
-    "Epoch", "History", "Input", "Interval", "LRFinder", "Result", "Step", "apply", "backbone", "backbones",
-    "cache", "card", "check_parameters", "constant", "cosine", "cross_entropy", "data", "evaluate", "export",
-    "find_lr", "fingerprint", "fit", "from_arrays", "from_dataset", "frozen_prefix", "full", "imagenet_classes",
-    "last_k", "layer_decay", "linear", "linear_probe", "load", "load_model", "losses", "monitors", "param_groups",
-    "piecewise", "predict", "profiles", "records", "replace_head", "save", "schedules", "stages", "steps",
-    "summary", "surgery", "surgical", "train", "train_mode", "warmup_cosine", "wilson",
+    "Epoch", "History", "Input", "Interval", "LRFinder", "Result", "Step", "Sweep", "apply", "backbone", "backbones",
+    "cache", "card", "check_parameters", "constant", "cosine", "cross_entropy", "cuts", "data", "evaluate",
+    "every_rate", "export", "find_lr", "fingerprint", "fit", "from_arrays", "from_dataset", "frozen_prefix", "full",
+    "imagenet_classes", "last_k", "layer_decay", "linear", "linear_probe", "load", "load_model", "losses", "monitors",
+    "param_groups", "piecewise", "predict", "profiles", "records", "replace_head", "save", "schedules", "stages",
+    "steps", "summary", "surgery", "surgical", "train", "train_mode", "warmup_cosine", "wilson",
 ]  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Frozen work is done once: the features of a frozen prefix live on disk, addressed by content.
 
 An entry's key is the hash of everything its values depend on: the prefix (structure, parameters, buffers), the size of
-the images, and how they were encoded; in it, each image has a row by the hash of its pixels. So every run, split,
+the images, and the encoder; in it, each image (or augmented view of one) has a row by its hash. So every run, split,
 seed, notebook and process that asks for the same image behind the same prefix shares the row, and nothing is ever
 invalidated, because other content has another key.
 """
@@ -21,15 +21,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sftlab.data import Split, batch_positions
+from sftlab import encoders, memory
+from sftlab.data import Split, View, batch_positions
 from sftlab.data.core import Targets
 from sftlab.store import Entry, cache_dir, clear, evict, info, limit
 from sftlab.surgery import evaluating, fingerprint, frozen_prefix, has_parameters
 
-__all__ = ["Features", "cache_dir", "clear", "features", "info", "key", "limit", "missing", "worthwhile"]
+__all__ = ["Features", "Prefix", "cache_dir", "clear", "features", "info", "key", "limit", "missing", "worthwhile"]
 
 VERSION = 2  # raise it when the meaning of an entry changes; old entries are then never read again
-ENCODE_BATCH = 32
 SAVE_SECONDS = 5.0  # how much work a kill may lose
 Progress = Callable[[int, int], None]
 
@@ -45,7 +45,7 @@ class Features:
 
     arrays: list[np.ndarray]
     rows: np.ndarray
-    split: Split
+    split: Split | View
     seconds: float
     reused: bool
 
@@ -77,50 +77,88 @@ def worthwhile(model: nn.Sequential) -> int:
     return cut if has_parameters(model[:cut]) else 0
 
 
-def missing(prefix: nn.Sequential, split: Split) -> int:
-    """Return how many images of `split` would have to be encoded: the price of a cut, before it is paid."""
-    device = next(prefix.parameters()).device
-    return len(Entry.read(cache_dir() / key(prefix, split.size, device)).missing(split.hashes))
+class Prefix:
+    """A frozen prefix at one image size, and its place in the store; its address is computed once.
+
+    encoder: "torch" gives the loop's own numbers; "fast" those of a compiled copy, within `encoders.TOLERANCE`, on a
+    CPU and where it pays. Exact features that are there already serve who asks for fast ones, never the reverse.
+    """
+
+    def __init__(
+        self, prefix: nn.Sequential, size: int, *, device: torch.device | None = None, encoder: str = "torch"
+    ) -> None:
+        encoders.check(encoder)
+        device = device or encoders.device_of(prefix)
+        self.encoder = encoders.Encoder(prefix, encoder)
+        self.exact = cache_dir() / key(prefix, size, device)
+        fast = encoder == "fast" and device.type == "cpu"
+        self.folder = cache_dir() / key(prefix, size, device, encoder) if fast else self.exact
+
+    def missing(self, split: Split | View) -> int:
+        """Return how many images of `split` would have to be encoded: the price of a cut, before it is paid."""
+        return len(self._entry(split)[1].missing(split.hashes))
+
+    def weight(self, split: Split | View) -> int:
+        """Return how many bytes the features of one image take, by running a few."""
+        few = np.arange(min(encoders.FIRST, len(split)))  # as many as encoding starts with: nothing is prepared twice
+        with evaluating(self.encoder.prefix):
+            out = self.encoder.eager(split.pixels(few))
+        return sum(t[:1].numpy().nbytes for t in out)
+
+    def features(self, split: Split | View, progress: Progress | None = None) -> Features:
+        """Return the features of `split`; see the function of that name."""
+        from filelock import FileLock
+
+        folder, entry = self._entry(split)
+        seconds, made = 0.0, 0
+        if len(entry.missing(split.hashes)):
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder / "lock"):  # two processes that ask at once compute it once
+                entry = Entry.read(folder)
+                positions, before = entry.missing(split.hashes), entry.seconds
+                made = len(positions)
+                if made:
+                    _encode(self.encoder, split, positions, folder, entry, progress)
+                seconds = entry.seconds - before
+            evict(keep=folder)
+        os.utime(folder)  # least recently used goes first
+        if not made:
+            seconds = entry.seconds * len(split) / max(1, len(entry.rows))
+        rows = np.array([entry.rows[image] for image in split.hashes], dtype=np.int64)
+        return Features(entry.arrays(folder), rows, split, seconds, reused=not made)
+
+    def _entry(self, split: Split | View) -> tuple[Path, Entry]:
+        entry = Entry.read(self.exact)
+        if self.folder == self.exact or not len(entry.missing(split.hashes)):
+            return self.exact, entry
+        return self.folder, Entry.read(self.folder)
 
 
 def features(
-    prefix: nn.Sequential, split: Split, *, device: torch.device | None = None, progress: Progress | None = None
-) -> Features:
+    prefix: nn.Sequential, split: Split | View, *, device: torch.device | None = None,
+    progress: Progress | None = None, encoder: str = "torch",
+) -> Features:  # fmt: skip
     """Return the features of `split` behind a frozen `prefix`; images that any run ever encoded come from disk.
 
     The prefix runs in eval mode without gradients, whatever its flags say. progress(done, total) is called between
-    batches while encoding; what it raises ends the encoding, and finished batches are kept.
+    batches while encoding; what it raises ends the encoding, and finished batches are kept. encoder: see `Prefix`.
     """
-    from filelock import FileLock
-
-    device = device or torch.device("cpu")
-    folder = cache_dir() / key(prefix, split.size, device)
-    entry, seconds, made = Entry.read(folder), 0.0, 0
-    if len(entry.missing(split.hashes)):
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / "lock"):  # two processes that ask at once compute it once
-            entry = Entry.read(folder)
-            positions, before = entry.missing(split.hashes), entry.seconds
-            made = len(positions)
-            if made:
-                _encode(prefix, split, positions, folder, entry, device, progress)
-            seconds = entry.seconds - before
-        evict(keep=folder)
-    os.utime(folder)  # least recently used goes first
-    if not made:
-        seconds = entry.seconds * len(split) / max(1, len(entry.rows))
-    rows = np.array([entry.rows[image] for image in split.hashes], dtype=np.int64)
-    return Features(entry.arrays(folder), rows, split, seconds, reused=not made)
+    return Prefix(prefix, split.size, device=device, encoder=encoder).features(split, progress)
 
 
-def key(prefix: nn.Sequential, size: int, device: torch.device) -> str:
+def missing(prefix: nn.Sequential, split: Split | View) -> int:
+    """Return how many images of `split` have no features behind `prefix` yet."""
+    return Prefix(prefix, split.size).missing(split)
+
+
+def key(prefix: nn.Sequential, size: int, device: torch.device, encoder: str = "torch") -> str:
     """Return the address of an entry: a hash of all that its values depend on besides the images themselves."""
-    parts = [VERSION, torch.__version__, device.type, repr(prefix), fingerprint(prefix), size]
+    parts = [VERSION, encoders.identity(encoder), device.type, repr(prefix), fingerprint(prefix), size]
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 
 def _encode(
-    prefix: nn.Sequential, split: Split, positions: np.ndarray, folder: Path, entry: Entry, device: torch.device,
+    encoder: encoders.Encoder, split: Split | View, positions: np.ndarray, folder: Path, entry: Entry,
     progress: Progress | None,
 ) -> None:  # fmt: skip
     """Append the images at `positions`, batch by batch. The index names a row only once its bytes are written.
@@ -129,7 +167,10 @@ def _encode(
     """
     hashes, files = split.hashes, list[IO[bytes]]()
     saved = clock = time.perf_counter()
-    with ExitStack() as stack, evaluating(prefix), torch.no_grad():
+    chunks = [positions[batch] for batch in encoders.batches(len(positions))]
+    encoded = encoder.encode(map(split.pixels, chunks), len(positions))
+    done = 0
+    with ExitStack() as stack, evaluating(encoder.prefix), memory.kept():
 
         def save() -> None:
             nonlocal clock, saved
@@ -140,11 +181,8 @@ def _encode(
             entry.write(folder)
 
         try:
-            for batch in batch_positions(len(positions), ENCODE_BATCH):
-                chosen = positions[batch]
-                out = prefix(split.pixels(chosen).to(device))
-                tensors = out if isinstance(out, tuple) else (out,)
-                values = [_channels_last(t.cpu()).contiguous().numpy() for t in tensors]
+            for chosen, tensors in zip(chunks, encoded, strict=True):
+                values = [_channels_last(t).contiguous().numpy() for t in tensors]
                 entry.forms = entry.forms or [(v.shape[1:], str(v.dtype)) for v in values]
                 for i, value in enumerate(values):
                     if i == len(files):
@@ -154,8 +192,9 @@ def _encode(
                 entry.rows |= {hashes[p]: len(entry.rows) + k for k, p in enumerate(chosen)}
                 if time.perf_counter() - saved > SAVE_SECONDS:
                     save()
+                done += len(chosen)
                 if progress is not None:
-                    progress(int(batch[-1]) + 1, len(positions))
+                    progress(done, len(positions))
         finally:
             if files:
                 save()

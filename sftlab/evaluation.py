@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from sftlab import cache
+from sftlab import cache, memory
 from sftlab.data import Split, first_task
 from sftlab.losses import NO_LABEL
 from sftlab.records import Interval, Result
@@ -25,18 +25,19 @@ _seen: Counter[str] = Counter()
 
 
 def evaluate(
-    model: nn.Sequential, split: Split, *, device: str | torch.device | None = None, batch_size: int = 64
-) -> Any:
+    model: nn.Sequential, split: Split, *, device: str | torch.device | None = None, batch_size: int = 64,
+    encoder: str = "torch",
+) -> Any:  # fmt: skip
     """Evaluate in eval mode and return a Result; for several heads {task: Result}. The model is left as it was.
 
     Soft targets are compared by their most probable class. Images without a label (−100) have probabilities but
-    count in no metric. Raises ValueError if there is nothing to count.
+    count in no metric. encoder: what runs a frozen prefix, as in `fit`. Raises ValueError if there is nothing to count.
     """
     if not len(split):
         raise ValueError(f"the {split.name} split is empty")
     here = torch.device(device) if device is not None else next(model.parameters()).device
     _seen[split.digest] += 1
-    probabilities = predict_split(model, split, device=here, batch_size=batch_size)
+    probabilities = predict_split(model, split, device=here, batch_size=batch_size, encoder=encoder)
     y = split.y
     settings = {
         "model": card(model).get("name"),
@@ -44,6 +45,7 @@ def evaluate(
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "device": here.type,
+        "encoder": encoder,
         "images": split.digest,
         "size": split.size,
     }
@@ -75,14 +77,15 @@ def evaluate(
 
 
 def predict_split(
-    model: nn.Sequential, split: Split, *, device: torch.device | None = None, batch_size: int = 64
-) -> Any:
+    model: nn.Sequential, split: Split, *, device: torch.device | None = None, batch_size: int = 64,
+    encoder: str = "torch",
+) -> Any:  # fmt: skip
     """Return probabilities, n × classes (or {task: …}), in the split's order. A frozen prefix comes from the store."""
     here = device or next(model.parameters()).device
     cut = cache.worthwhile(model)
-    source = cache.features(model[:cut], split, device=here) if cut else split
+    source = cache.features(model[:cut], split, device=here, encoder=encoder) if cut else split
     chunks = []
-    with evaluating(model), torch.no_grad():
+    with evaluating(model), torch.no_grad(), memory.kept():
         for x, _ in source.batches(batch_size):
             x = tuple(t.to(here) for t in x) if isinstance(x, tuple) else x.to(here)
             logits = model[cut:](x)

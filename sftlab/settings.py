@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from sftlab import encoders
 from sftlab.data import Augment
 from sftlab.losses import Loss, cross_entropy
 from sftlab.schedules import Schedule, constant
@@ -30,9 +31,12 @@ class Settings:
     schedule: t in [0, 1] → factor on every rate. optimizer: "adamw", "sgd" (momentum 0.9), or a function of parameter
     groups. weight_decay: on weights, never on biases and norms. clip_norm: largest gradient norm. loss: (logits,
     targets) → scalar. patience: epochs without a lower validation loss before an early stop. augment: a function of
-    uint8 batches; it needs every image anew, so frozen stages then run in every epoch. batchnorm: "frozen" keeps the
-    pretrained statistics in stages that learn as well. keep_best: weights of the best epoch come back at the end.
-    checkpoint: a file; a killed run called again goes on from it. cached: False runs frozen stages in every epoch.
+    uint8 batches; it needs every image anew, so frozen stages then run in every epoch. views: with augment, draw that
+    many views of each image once and take them in turn, an epoch each: their features can be kept. batchnorm: "frozen"
+    keeps the pretrained statistics in stages that learn as well. keep_best: weights of the best epoch come back at the
+    end. checkpoint: a file; a killed run called again goes on from it. cached: False runs frozen stages in every epoch.
+    encoder: what runs the frozen stages; "torch" gives the loop's own numbers, "fast" (an extra, on a CPU) a compiled
+    copy's, within 1e-3 of the largest feature.
     """
 
     schedule: Schedule = dataclasses.field(default_factory=constant)
@@ -43,12 +47,14 @@ class Settings:
     loss: Loss = cross_entropy
     patience: int | None = None
     augment: Augment | None = None
+    views: int | None = None
     batchnorm: str = "train"
     seed: int = 0
     device: str | torch.device | None = None
     keep_best: bool = True
     checkpoint: str | Path | None = None
     cached: bool = True
+    encoder: str = "torch"
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -57,6 +63,9 @@ class Settings:
             raise ValueError(f"weight_decay={self.weight_decay}: a number ≥ 0")
         if self.patience is not None and self.patience < 1:
             raise ValueError(f"patience={self.patience}: at least one epoch")
+        if self.views is not None and (self.views < 1 or self.augment is None):
+            raise ValueError(f"views={self.views}: a number ≥ 1, together with augment=…, whose views are kept")
+        encoders.check(self.encoder)
         if self.batchnorm not in BATCHNORM:
             raise ValueError(f"batchnorm={self.batchnorm!r}: {' or '.join(map(repr, BATCHNORM))}")
         if isinstance(self.optimizer, str) and self.optimizer not in OPTIMIZERS:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -15,17 +14,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from sftlab import cache, checkpoints, monitors
-from sftlab.data import Augment, Data, Split, first_task
-from sftlab.loop import Batches, Source, train_epochs
+from sftlab import checkpoints, memory, monitors
+from sftlab.data import Data, Split, first_task
+from sftlab.loop import train_epochs
 from sftlab.losses import NO_LABEL
 from sftlab.monitors import Record, Stream
 from sftlab.profiles import apply, check, param_groups
 from sftlab.records import History, Step
 from sftlab.settings import OPTIMIZERS, Settings
+from sftlab.sources import Say, Stopped, sources
 from sftlab.surgery import card
-
-Say = Callable[[str], None]
 
 
 def train(
@@ -45,7 +43,7 @@ def train(
         run = monitors.early_stop(run, s.patience)
     if stop is not None:
         run = monitors.stop_on(run, stop)
-    return monitors.one_at_a_time(run)
+    return memory.keeping(monitors.one_at_a_time(run))
 
 
 def _stream(
@@ -70,9 +68,8 @@ def _stream(
     if s.checkpoint is not None and Path(s.checkpoint).exists():
         saved = checkpoints.resume(s.checkpoint, model, optimizer, facts)
         best, past, rng = saved.best, saved.records, saved.rng
-    cut = cache.worthwhile(model) if s.cached and s.augment is None else 0
     try:
-        source, valid = _sources(model, data, cut, s.augment, stop, say)
+        source, valid, cut = sources(model, data, s, stop, say)
     except Stopped:
         return
     run = train_epochs(
@@ -108,50 +105,6 @@ def _clip(optimizer: torch.optim.Optimizer, norm: float) -> None:
     optimizer.register_step_pre_hook(clip)
 
 
-class Stopped(Exception):
-    """Stop was pressed while the frozen part was being encoded."""
-
-
-def _sources(
-    model: nn.Sequential, data: Data, cut: int, augment: Augment | None, stop: Event | None, say: Say
-) -> tuple[Source, Source]:
-    """Return what delivers training and validation batches: images, or what the frozen part makes of them."""
-    if not cut:
-        return (Augmented(data.train, augment) if augment else data.train), data.valid
-    prefix, names = model[:cut], [name for name, _ in model.named_children()]
-    todo, done, clock = sum(cache.missing(prefix, part) for part in (data.train, data.valid)), 0, time.perf_counter()
-
-    def progress(now: int, total: int) -> None:
-        nonlocal done
-        if stop is not None and stop.is_set():
-            raise Stopped
-        left = (time.perf_counter() - clock) / now * (todo - now)
-        if not done and left > 2:
-            say(f"running the frozen part once on {todo} images, about {left:.0f} s …")
-        done = now
-
-    made = [cache.features(prefix, part, progress=progress) for part in (data.train, data.valid)]
-    new, saved = sum(f.seconds for f in made if not f.reused), sum(f.seconds for f in made)
-    how = f"{todo} images encoded once in {new:.1f} s" if todo else f"found on disk, {saved:.1f} s of work saved"
-    say(f"frozen {names[0]} … {names[cut - 1]}: {how} ({sum(f.bytes for f in made) / 1e6:.1f} MB)")
-    return made[0], made[1]
-
-
-@dataclass(frozen=True)
-class Augmented:
-    """The training split with its augmentation; valid and test never get one."""
-
-    split: Split
-    augment: Augment
-
-    def __len__(self) -> int:
-        return len(self.split)
-
-    def batches(self, batch_size: int = 32, *, seed: int | None = None, epoch: int = 0) -> Batches:
-        """Iterate over (augmented uint8 images, targets)."""
-        return self.split.batches(batch_size, seed=seed, epoch=epoch, augment=self.augment)
-
-
 def fit(
     model: nn.Sequential, data: Data, profile: Mapping[str, float], epochs: int = 10, *, verbose: bool = True,
     **settings: Any,
@@ -160,8 +113,8 @@ def fit(
 
     Best is the lowest validation loss, the weights that came in included (epoch 0): no run leaves a worse model.
     profile: {stage: rate}, 0 freezes. epochs: passes over the training images. verbose: print a line or two.
-    settings: schedule, optimizer, weight_decay, batch_size, clip_norm, loss, patience, augment, batchnorm, seed,
-    device, keep_best, checkpoint, cached; `sftlab.settings.Settings` says what each means and what it is by default.
+    settings: schedule, optimizer, weight_decay, batch_size, clip_norm, loss, patience, augment, views, batchnorm, seed,
+    device, keep_best, checkpoint, cached, encoder; `sftlab.settings.Settings` says what each means and its default.
     Frozen leading stages run once and are kept on disk. A run whose loss is no longer finite stops, says so, and
     leaves the last good weights. Raises ValueError or TypeError for settings that cannot be, before anything moves.
     """
@@ -206,6 +159,5 @@ def _majority(split: Split) -> float:
 def _describe(profile: Mapping[str, float], epochs: int, settings: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "profile": dict(profile), "epochs": epochs, **Settings.of(settings).facts(), "torch": torch.__version__,
-        "threads": torch.get_num_threads(), "python": sys.version.split()[0], "encoder": "torch fp32",
-        "layout": "channels last",
+        "threads": torch.get_num_threads(), "python": sys.version.split()[0], "layout": "channels last",
     }  # fmt: skip

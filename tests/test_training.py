@@ -11,7 +11,7 @@ from conftest import same
 from torch import nn
 
 import sftlab as sft
-from sftlab import cache, checkpoints, loop, monitors
+from sftlab import cache, checkpoints, encoders, loop, monitors
 from sftlab.monitors import Diverged
 from sftlab.records import Epoch, Step
 
@@ -87,7 +87,8 @@ def test_the_frozen_part_runs_once_however_many_epochs(tiny, blobs, monkeypatch)
     sft.fit(tiny, blobs, sft.linear_probe(tiny), epochs=5, **FAST)
     once = len(calls)
     sft.fit(tiny, blobs, sft.linear_probe(tiny), epochs=5, **FAST)
-    assert once == sum(-(-len(s) // cache.ENCODE_BATCH) for s in (blobs.train, blobs.valid)) and len(calls) == once
+    batches = sum(len(encoders.batches(len(s))) for s in (blobs.train, blobs.valid))
+    assert once == batches + 1 and len(calls) == once  # one more to weigh the features before they are made
 
 
 def test_augmentation_runs_the_whole_network_on_train_only(tiny, blobs):
@@ -268,7 +269,7 @@ def test_stop_while_encoding_ends_the_run_and_keeps_the_finished_batches(tiny, b
     stop = threading.Event()
     stop.set()
     assert list(sft.train(tiny, blobs, sft.linear_probe(tiny), 3, stop=stop)) == []
-    assert cache.missing(tiny[:-1], blobs.train) == len(blobs.train) - cache.ENCODE_BATCH
+    assert cache.missing(tiny[:-1], blobs.train) == len(blobs.train) - encoders.FIRST
 
 
 # --- seeds and random state -----------------------------------------------------------------------------------

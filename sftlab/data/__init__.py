@@ -10,9 +10,10 @@ from sftlab.data.neighbours import near_duplicates
 from sftlab.data.photos import read_photo
 from sftlab.data.sources import datasets, load
 from sftlab.data.store import data_dir
+from sftlab.data.views import View
 
 __all__ = [
-    "Augment", "Card", "Data", "Split", "batch_positions", "brightness", "chain", "data_dir", "datasets",
+    "Augment", "Card", "Data", "Split", "View", "batch_positions", "brightness", "chain", "data_dir", "datasets",
     "first_task", "flip", "from_arrays", "from_dataset", "load", "near_duplicates", "read_photo", "resize", "shift",
     "turn", "with_targets",
 ]  # fmt: skip

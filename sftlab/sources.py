@@ -1,0 +1,108 @@
+"""What a run reads: images, augmented views of them, or what the frozen part makes of either."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from threading import Event
+
+from torch import nn
+
+from sftlab import cache
+from sftlab.data import Augment, Data, Split, View
+from sftlab.loop import Batches, Source
+from sftlab.settings import Settings
+
+Say = Callable[[str], None]
+
+
+class Stopped(Exception):
+    """Stop was pressed while the frozen part was being encoded."""
+
+
+def sources(
+    model: nn.Sequential, data: Data, s: Settings, stop: Event | None, say: Say
+) -> tuple[Source, Source, int]:
+    """Return what delivers training and validation batches, and how many leading stages they have behind them."""
+    cut = cache.worthwhile(model) if s.cached and (s.augment is None or s.views) else 0
+    parts: list[Split | View] = [data.train]
+    if s.augment is not None and s.views:
+        parts = [View(data.train, s.augment, s.seed, number) for number in range(s.views)]
+    parts.append(data.valid)
+    if cut:
+        names = [name for name, _ in model.named_children()]
+        prefix = cache.Prefix(model[:cut], data.train.size, encoder=s.encoder)
+        todo = sum(prefix.missing(part) for part in parts)
+        price = todo * prefix.weight(data.train) if todo else 0
+        if _fits(price, todo, say):
+            *train, valid = _encoded(prefix, f"{names[0]} … {names[cut - 1]}", parts, todo, price, stop, say)
+            return InTurn(train), valid, cut
+    if s.augment is not None and not s.views:
+        return Augmented(data.train, s.augment), data.valid, 0
+    return InTurn(parts[:-1]), data.valid, 0
+
+
+def _fits(price: int, images: int, say: Say) -> bool:
+    """Tell whether the features have room in the store; it is better to compute them again than to fill the disk."""
+    folder = cache.cache_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    room = min(cache.limit(), shutil.disk_usage(folder).free)
+    if price > room:
+        say(
+            f"the features of {images} images would take {price / 1e9:.1f} GB and the store has room for "
+            f"{room / 1e9:.1f} GB, so the frozen part runs in every epoch; freeze more stages, or raise SFTLAB_CACHE_GB"
+        )
+    return price <= room
+
+
+def _encoded(
+    prefix: cache.Prefix, span: str, parts: Sequence[Split | View], todo: int, price: int, stop: Event | None, say: Say
+) -> list[cache.Features]:
+    """Run the frozen part once over what the store does not have, and say what it costs before and after."""
+    begun, clock = False, time.perf_counter()
+
+    def progress(now: int, total: int) -> None:
+        nonlocal begun
+        if stop is not None and stop.is_set():
+            raise Stopped
+        left = (time.perf_counter() - clock) / now * (todo - now)
+        if not begun and left > 2:
+            say(f"running the frozen part once on {todo} images, about {left:.0f} s and {price / 1e6:.1f} MB …")
+        begun = True
+
+    made = [prefix.features(part, progress) for part in parts]
+    new, saved = sum(f.seconds for f in made if not f.reused), sum(f.seconds for f in made)
+    how = f"{todo} images encoded once in {new:.1f} s" if todo else f"found on disk, {saved:.1f} s of work saved"
+    say(f"frozen {span}: {how} ({sum(f.bytes for f in made) / 1e6:.1f} MB)")
+    return made
+
+
+@dataclass(frozen=True)
+class InTurn:
+    """Views of the training images, an epoch each, then from the first again."""
+
+    views: Sequence[Source]
+
+    def __len__(self) -> int:
+        return len(self.views[0])
+
+    def batches(self, batch_size: int = 32, *, seed: int | None = None, epoch: int = 0) -> Batches:
+        """Iterate over (images or features, targets) of the view whose turn it is."""
+        return self.views[epoch % len(self.views)].batches(batch_size, seed=seed, epoch=epoch)
+
+
+@dataclass(frozen=True)
+class Augmented:
+    """The training split with an augmentation drawn anew at each step; valid and test never get one."""
+
+    split: Split
+    augment: Augment
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def batches(self, batch_size: int = 32, *, seed: int | None = None, epoch: int = 0) -> Batches:
+        """Iterate over (augmented uint8 images, targets)."""
+        return self.split.batches(batch_size, seed=seed, epoch=epoch, augment=self.augment)

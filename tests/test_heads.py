@@ -1,0 +1,116 @@
+"""Every learning rate at once: the runs are those that `fit` would make one by one."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import sftlab as sft
+from sftlab import heads, plot, records
+
+RATES = [1e-4, 3e-3, 0.1]
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("hidden", [None, 12])
+def test_every_run_is_the_run_that_fit_makes_alone(blobs, optimizer, hidden):
+    model = sft.replace_head(sft.backbone("tiny"), blobs.classes, hidden=hidden)
+    settings = {"optimizer": optimizer, "schedule": sft.warmup_cosine(0.2), "weight_decay": 0.1, "batch_size": 16}
+    sweep = sft.every_rate(model, blobs, RATES, 4, seeds=(0, 5), **settings)
+    for s, seed in enumerate(sweep.seeds):
+        for r, rate in enumerate(RATES):
+            alone = sft.replace_head(model, blobs.classes, seed=seed)
+            history = sft.fit(
+                alone, blobs, sft.linear_probe(alone, lr=rate), 4, seed=seed, keep_best=True, verbose=False, **settings
+            )
+            assert np.allclose([e.valid_loss for e in history.epochs], sweep.valid_loss[s][r], atol=1e-5)
+            assert np.allclose([e.train_loss for e in history.epochs[1:]], sweep.train_loss[s][r][1:], atol=1e-5)
+            assert np.allclose([e.valid_accuracy for e in history.epochs], sweep.valid_accuracy[s][r])
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_the_optimizers_by_hand_are_those_of_torch(name):
+    torch.manual_seed(0)
+    ours = [torch.randn(1, 1, 3, 5), torch.randn(1, 1, 1, 3)]
+    theirs = [torch.nn.Parameter(w.clone()) for w in ours]
+    groups = [{"params": theirs[:1], "weight_decay": 0.3}, {"params": theirs[1:], "weight_decay": 0.0}]
+    if name == "adamw":
+        torchs, update = torch.optim.AdamW(groups, lr=0.02), heads.AdamW(ours, torch.full((1, 1, 1, 1), 0.02), 0.3)
+    else:
+        torchs = torch.optim.SGD(groups, lr=0.02, momentum=0.9)
+        update = heads.SGD(ours, torch.full((1, 1, 1, 1), 0.02), 0.3)
+    for _ in range(6):
+        gradients = [torch.randn_like(w) for w in ours]
+        for w, g in zip(theirs, gradients, strict=True):
+            w.grad = g.clone()
+        torchs.step()
+        update(gradients, 1.0)
+    for mine, other in zip(ours, theirs, strict=True):
+        assert torch.allclose(mine, other, atol=1e-6)
+
+
+def test_a_run_that_diverges_does_not_touch_its_neighbours(blobs, tiny):
+    both = sft.every_rate(tiny, blobs, [1e-3, 1e38], 3, optimizer="sgd")
+    alone = sft.every_rate(tiny, blobs, [1e-3], 3, optimizer="sgd")
+    assert math.isnan(both.valid_accuracy[0][1][-1]) and both.best == 1e-3
+    assert np.allclose(both.valid_loss[0][0], alone.valid_loss[0][0])
+
+
+def test_the_model_is_left_as_it_was(blobs, tiny):
+    before, flags = sft.fingerprint(tiny), [p.requires_grad for p in tiny.parameters()]
+    sft.every_rate(tiny, blobs, RATES, 2)
+    assert sft.fingerprint(tiny) == before and [p.requires_grad for p in tiny.parameters()] == flags
+
+
+def test_images_without_a_label_count_in_no_loss(tiny):
+    x = np.random.default_rng(0).integers(0, 256, (60, 3, 8, 8), dtype=np.uint8)
+    y = np.arange(60) % 2
+    data = sft.from_arrays(x, y)
+    hidden = sft.data.with_targets(data, torch.where(torch.arange(60) % 5 == 0, -100, torch.as_tensor(y)), data.classes)
+    sweep = sft.every_rate(tiny, hidden, [1e-3], 2)
+    alone = sft.replace_head(tiny, hidden.classes, seed=0)
+    history = sft.fit(alone, hidden, sft.linear_probe(alone, lr=1e-3), 2, verbose=False)
+    assert np.allclose([e.valid_loss for e in history.epochs], sweep.valid_loss[0][0], atol=1e-5)
+
+
+def test_a_sweep_is_a_record(blobs, tiny, tmp_path):
+    sweep = sft.every_rate(tiny, blobs, RATES, 2)
+    again = records.read(records.write(sweep, tmp_path / "sweep.json"))
+    assert again.rates == sweep.rates and again.valid_loss == sweep.valid_loss and again.best == sweep.best
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"rates": []}, "at least one learning rate"),
+        ({"rates": [0.0]}, "finite number > 0"),
+        ({"rates": [math.nan]}, "finite number > 0"),
+        ({"rates": RATES, "seeds": (1, 1)}, "each once"),
+        ({"rates": RATES, "epochs": 0}, "at least one pass"),
+        ({"rates": RATES, "optimizer": "adam"}, "'adamw' or 'sgd'"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_a_sentence(blobs, tiny, wrong, says):
+    with pytest.raises(ValueError, match=says):
+        sft.every_rate(tiny, blobs, **wrong)
+
+
+def test_dropout_before_the_head_is_refused_because_features_are_no_constant_then(blobs, dropping):
+    with pytest.raises(ValueError, match="rolls dice"):
+        sft.every_rate(dropping, blobs, RATES)
+
+
+def test_a_head_of_another_size_is_refused(blobs):
+    with pytest.raises(ValueError, match="replace_head"):
+        sft.every_rate(sft.backbone("tiny"), blobs, RATES)
+
+
+def test_the_curve_marks_the_best_rate_the_majority_and_what_diverged(blobs, tiny):
+    sweep = sft.every_rate(tiny, blobs, [1e-3, 1e-2, 1e38], 3, optimizer="sgd", seeds=range(3))
+    ax = plot.every_rate(sweep)
+    drawn = {line.get_gid(): line.get_xdata()[0] for line in ax.lines if line.get_gid()}
+    assert drawn["diverged"] == 1e38 and drawn["best"] in (1e-3, 1e-2) and "majority" in drawn
+    assert "best rate" in ax.get_title(loc="left")
+    with pytest.raises(ValueError, match="epochs 0 to 3"):
+        plot.every_rate(sweep, epoch=4)
