@@ -10,7 +10,7 @@ READY := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help lab run test notebooks clean
+.PHONY: help lab run test notebooks bench clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ test: $(READY)  ## lint, types, unit tests, doctests and every notebook
 notebooks: $(READY)  ## build and execute notebooks/*.ipynb from notebooks/src/*.py
 	@$(SFTLAB) notebooks $(ARGS)
 
+bench: $(VENV)/.bench  ## time the same work here, in a textbook loop, in fastai and in Lightning (an hour)
+	@$(VENV)/bin/python benchmarks/speed.py $(ARGS)
+
 clean:  ## remove the environment and the tools' caches; data/ and runs/ stay
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
@@ -38,4 +41,9 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Installing into $(VENV): some minutes and about 6.5 GB, once."
 	@$(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/python -m pip install --quiet --quiet --constraint constraints.txt --editable ".[dev]"
+	@touch $@
+
+# Those we compare with are never needed otherwise.
+$(VENV)/.bench: $(READY)
+	@$(VENV)/bin/python -m pip install --quiet --quiet --constraint constraints.txt --editable ".[dev,bench]"
 	@touch $@

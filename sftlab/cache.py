@@ -24,10 +24,12 @@ from torch import Tensor, nn
 from sftlab import encoders, memory
 from sftlab.data import Split, View, batch_positions
 from sftlab.data.core import Targets
-from sftlab.store import Entry, cache_dir, clear, evict, info, limit
+from sftlab.store import Entry, NoRoom, cache_dir, check_room, clear, evict, info, limit
 from sftlab.surgery import evaluating, fingerprint, frozen_prefix, has_parameters
 
-__all__ = ["Features", "Prefix", "cache_dir", "clear", "features", "info", "key", "limit", "missing", "worthwhile"]
+__all__ = [
+    "Features", "NoRoom", "Prefix", "cache_dir", "clear", "features", "info", "key", "limit", "missing", "worthwhile",
+]  # fmt: skip
 
 VERSION = 2  # raise it when the meaning of an entry changes; old entries are then never read again
 SAVE_SECONDS = 5.0  # how much work a kill may lose
@@ -84,6 +86,8 @@ class Prefix:
     CPU and where it pays. Exact features that are there already serve who asks for fast ones, never the reverse.
     """
 
+    weight = 0  # bytes of the features of one image, known from the first batch on
+
     def __init__(
         self, prefix: nn.Sequential, size: int, *, device: torch.device | None = None, encoder: str = "torch"
     ) -> None:
@@ -98,15 +102,11 @@ class Prefix:
         """Return how many images of `split` would have to be encoded: the price of a cut, before it is paid."""
         return len(self._entry(split)[1].missing(split.hashes))
 
-    def weight(self, split: Split | View) -> int:
-        """Return how many bytes the features of one image take, by running a few."""
-        few = np.arange(min(encoders.FIRST, len(split)))  # as many as encoding starts with: nothing is prepared twice
-        with evaluating(self.encoder.prefix):
-            out = self.encoder.eager(split.pixels(few))
-        return sum(t[:1].numpy().nbytes for t in out)
+    def features(self, split: Split | View, progress: Progress | None = None, *, images: int = 0) -> Features:
+        """Return the features of `split`; see the function of that name.
 
-    def features(self, split: Split | View, progress: Progress | None = None) -> Features:
-        """Return the features of `split`; see the function of that name."""
+        images: how many the caller will ask for in all, if more than this split; NoRoom is raised for all of them.
+        """
         from filelock import FileLock
 
         folder, entry = self._entry(split)
@@ -118,7 +118,7 @@ class Prefix:
                 positions, before = entry.missing(split.hashes), entry.seconds
                 made = len(positions)
                 if made:
-                    _encode(self.encoder, split, positions, folder, entry, progress)
+                    self._encode(split, positions, folder, entry, max(images, made), progress)
                 seconds = entry.seconds - before
             evict(keep=folder)
         os.utime(folder)  # least recently used goes first
@@ -126,6 +126,51 @@ class Prefix:
             seconds = entry.seconds * len(split) / max(1, len(entry.rows))
         rows = np.array([entry.rows[image] for image in split.hashes], dtype=np.int64)
         return Features(entry.arrays(folder), rows, split, seconds, reused=not made)
+
+    def _encode(
+        self, split: Split | View, positions: np.ndarray, folder: Path, entry: Entry, images: int,
+        progress: Progress | None,
+    ) -> None:  # fmt: skip
+        """Append the images at `positions`, batch by batch. The index names a row only once its bytes are written.
+
+        What a killed process wrote beyond its index is cut off first, so it is never read.
+        """
+        hashes, files = split.hashes, list[IO[bytes]]()
+        saved = clock = time.perf_counter()
+        chunks = [positions[batch] for batch in encoders.batches(len(positions))]
+        encoded = self.encoder.encode(map(split.pixels, chunks), len(positions))
+        done = 0
+        with ExitStack() as stack, evaluating(self.encoder.prefix), memory.kept():
+
+            def save() -> None:
+                nonlocal clock, saved
+                now = time.perf_counter()
+                entry.seconds, clock, saved = entry.seconds + now - clock, now, now
+                for file in files:
+                    file.flush()
+                entry.write(folder)
+
+            try:
+                for chosen, tensors in zip(chunks, encoded, strict=True):
+                    values = [_channels_last(t).contiguous().numpy() for t in tensors]
+                    self.weight = sum(v[:1].nbytes for v in values)
+                    if not done:
+                        check_room(images * self.weight, images)
+                    entry.forms = entry.forms or [(v.shape[1:], str(v.dtype)) for v in values]
+                    for i, value in enumerate(values):
+                        if i == len(files):
+                            files.append(stack.enter_context((folder / f"{i}.bin").open("ab")))
+                            files[i].truncate(len(entry.rows) * value[:1].nbytes)
+                        files[i].write(value.tobytes())
+                    entry.rows |= {hashes[p]: len(entry.rows) + k for k, p in enumerate(chosen)}
+                    if time.perf_counter() - saved > SAVE_SECONDS:
+                        save()
+                    done += len(chosen)
+                    if progress is not None:
+                        progress(done, len(positions))
+            finally:
+                if files:
+                    save()
 
     def _entry(self, split: Split | View) -> tuple[Path, Entry]:
         entry = Entry.read(self.exact)
@@ -155,49 +200,6 @@ def key(prefix: nn.Sequential, size: int, device: torch.device, encoder: str = "
     """Return the address of an entry: a hash of all that its values depend on besides the images themselves."""
     parts = [VERSION, encoders.identity(encoder), device.type, repr(prefix), fingerprint(prefix), size]
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
-
-
-def _encode(
-    encoder: encoders.Encoder, split: Split | View, positions: np.ndarray, folder: Path, entry: Entry,
-    progress: Progress | None,
-) -> None:  # fmt: skip
-    """Append the images at `positions`, batch by batch. The index names a row only once its bytes are written.
-
-    What a killed process wrote beyond its index is cut off first, so it is never read.
-    """
-    hashes, files = split.hashes, list[IO[bytes]]()
-    saved = clock = time.perf_counter()
-    chunks = [positions[batch] for batch in encoders.batches(len(positions))]
-    encoded = encoder.encode(map(split.pixels, chunks), len(positions))
-    done = 0
-    with ExitStack() as stack, evaluating(encoder.prefix), memory.kept():
-
-        def save() -> None:
-            nonlocal clock, saved
-            now = time.perf_counter()
-            entry.seconds, clock, saved = entry.seconds + now - clock, now, now
-            for file in files:
-                file.flush()
-            entry.write(folder)
-
-        try:
-            for chosen, tensors in zip(chunks, encoded, strict=True):
-                values = [_channels_last(t).contiguous().numpy() for t in tensors]
-                entry.forms = entry.forms or [(v.shape[1:], str(v.dtype)) for v in values]
-                for i, value in enumerate(values):
-                    if i == len(files):
-                        files.append(stack.enter_context((folder / f"{i}.bin").open("ab")))
-                        files[i].truncate(len(entry.rows) * value[:1].nbytes)
-                    files[i].write(value.tobytes())
-                entry.rows |= {hashes[p]: len(entry.rows) + k for k, p in enumerate(chosen)}
-                if time.perf_counter() - saved > SAVE_SECONDS:
-                    save()
-                done += len(chosen)
-                if progress is not None:
-                    progress(done, len(positions))
-        finally:
-            if files:
-                save()
 
 
 def _channels_last(x: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -32,50 +31,37 @@ def sources(
         parts = [View(data.train, s.augment, s.seed, number) for number in range(s.views)]
     parts.append(data.valid)
     if cut:
-        names = [name for name, _ in model.named_children()]
-        prefix = cache.Prefix(model[:cut], data.train.size, encoder=s.encoder)
-        todo = sum(prefix.missing(part) for part in parts)
-        price = todo * prefix.weight(data.train) if todo else 0
-        if _fits(price, todo, say):
-            *train, valid = _encoded(prefix, f"{names[0]} … {names[cut - 1]}", parts, todo, price, stop, say)
+        try:
+            *train, valid = _encoded(model, cut, parts, s.encoder, stop, say)
             return InTurn(train), valid, cut
+        except cache.NoRoom as error:
+            say(f"{error}. Until then the frozen part runs in every epoch.")
     if s.augment is not None and not s.views:
         return Augmented(data.train, s.augment), data.valid, 0
     return InTurn(parts[:-1]), data.valid, 0
 
 
-def _fits(price: int, images: int, say: Say) -> bool:
-    """Tell whether the features have room in the store; it is better to compute them again than to fill the disk."""
-    folder = cache.cache_dir()
-    folder.mkdir(parents=True, exist_ok=True)
-    room = min(cache.limit(), shutil.disk_usage(folder).free)
-    if price > room:
-        say(
-            f"the features of {images} images would take {price / 1e9:.1f} GB and the store has room for "
-            f"{room / 1e9:.1f} GB, so the frozen part runs in every epoch; freeze more stages, or raise SFTLAB_CACHE_GB"
-        )
-    return price <= room
-
-
 def _encoded(
-    prefix: cache.Prefix, span: str, parts: Sequence[Split | View], todo: int, price: int, stop: Event | None, say: Say
+    model: nn.Sequential, cut: int, parts: Sequence[Split | View], encoder: str, stop: Event | None, say: Say
 ) -> list[cache.Features]:
     """Run the frozen part once over what the store does not have, and say what it costs before and after."""
-    begun, clock = False, time.perf_counter()
+    prefix = cache.Prefix(model[:cut], parts[0].size, encoder=encoder)
+    names = [name for name, _ in model.named_children()]
+    todo, begun, clock = sum(prefix.missing(part) for part in parts), False, time.perf_counter()
 
     def progress(now: int, total: int) -> None:
         nonlocal begun
         if stop is not None and stop.is_set():
             raise Stopped
-        left = (time.perf_counter() - clock) / now * (todo - now)
+        left, price = (time.perf_counter() - clock) / now * (todo - now), todo * prefix.weight / 1e6
         if not begun and left > 2:
-            say(f"running the frozen part once on {todo} images, about {left:.0f} s and {price / 1e6:.1f} MB …")
+            say(f"running the frozen part once on {todo} images, about {left:.0f} s and {price:.1f} MB …")
         begun = True
 
-    made = [prefix.features(part, progress) for part in parts]
+    made = [prefix.features(part, progress, images=todo) for part in parts]
     new, saved = sum(f.seconds for f in made if not f.reused), sum(f.seconds for f in made)
     how = f"{todo} images encoded once in {new:.1f} s" if todo else f"found on disk, {saved:.1f} s of work saved"
-    say(f"frozen {span}: {how} ({sum(f.bytes for f in made) / 1e6:.1f} MB)")
+    say(f"frozen {names[0]} … {names[cut - 1]}: {how} ({sum(f.bytes for f in made) / 1e6:.1f} MB)")
     return made
 
 

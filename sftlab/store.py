@@ -99,6 +99,21 @@ def _entries() -> list[tuple[float, int, Path]]:
     return sorted((f.stat().st_mtime, sum(p.stat().st_size for p in f.iterdir()), f) for f in folders)
 
 
+class NoRoom(OSError):
+    """The features are larger than what the store may hold, or than the disk."""
+
+
+def check_room(price: int, images: int) -> None:
+    """Raise NoRoom if `price` bytes for the features of that many images are too many."""
+    cache_dir().mkdir(parents=True, exist_ok=True)
+    room = min(limit(), shutil.disk_usage(cache_dir()).free)
+    if price > room:
+        raise NoRoom(
+            f"the features of {images} images would take {price / 1e9:.2g} GB, and the store has room for "
+            f"{room / 1e9:.2g} GB: freeze more stages, or raise SFTLAB_CACHE_GB"
+        )
+
+
 def evict(keep: Path) -> None:
     """Delete the entries used longest ago until the store is within its limit; `keep` stays."""
     from filelock import FileLock, Timeout

@@ -30,7 +30,7 @@ def every_rate(sweep: Sweep, *, epoch: int | None = None, ax: Any = None) -> Any
     if len(sweep.seeds) > 1:
         low, high, spread = found.min(axis=0), found.max(axis=0), f"lowest to highest of {len(sweep.seeds)} seeds"
     else:
-        ends = [wilson(round(share * sweep.n), sweep.n) if known else None for share, known in zip(mean, whole, strict=True)]
+        ends = [wilson(round(share * sweep.n), sweep.n) if share == share else None for share in mean]
         low, high = (np.array([getattr(end, side, np.nan) for end in ends]) for side in ("low", "high"))
         spread = f"95 % interval for {sweep.n} images"
     ax.fill_between(rates, low, high, where=whole, color=VALID, alpha=0.15, linewidth=0)

@@ -1,0 +1,59 @@
+"""What kept views cost in accuracy and save in time, against augmentation drawn anew at each step.
+
+`python benchmarks/views.py` (about ten minutes on two cores) writes views.json and prints the table.
+"""
+
+import json
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import t
+
+import sftlab as sft
+from sftlab.data import brightness, chain, turn
+
+OUT = Path(__file__).with_suffix(".json")
+AUGMENT = chain(turn, brightness(0.15))
+VARIANTS = {"none": {}, "fresh": {"augment": AUGMENT}} | {
+    f"{v} views": {"augment": AUGMENT, "views": v} for v in (1, 2, 4, 10)
+}
+SEEDS, EPOCHS = range(5), 10
+
+
+def run(seed: int, settings: dict) -> dict:
+    """Fine-tune the last two stages and the head on one split; time it from images to weights."""
+    data = sft.load("solar", size=128, per_class=300, seed=seed)
+    model = sft.replace_head(sft.backbone("efficientnet_lite0"), data.classes, seed=seed)
+    sft.cache.clear()
+    clock = time.perf_counter()
+    sft.fit(
+        model, data, sft.last_k(model, 2, lr=3e-4), EPOCHS, seed=seed, batchnorm="frozen", keep_best=False,
+        schedule=sft.warmup_cosine(0.1), verbose=False, **settings,
+    )  # fmt: skip
+    seconds = time.perf_counter() - clock
+    return {"seconds": seconds, "accuracy": sft.evaluate(model, data.test).accuracy.value}
+
+
+def main() -> None:
+    runs = json.loads(OUT.read_text()) if OUT.exists() else {}
+    for seed in SEEDS:
+        for name, settings in VARIANTS.items():
+            if f"{name} {seed}" not in runs:
+                runs[f"{name} {seed}"] = run(seed, settings)
+                OUT.write_text(json.dumps(runs, indent=1) + "\n")
+                print(name, seed, runs[f"{name} {seed}"], flush=True)
+    fresh = np.array([runs[f"fresh {s}"]["accuracy"] for s in SEEDS])
+    print("\n| augmentation | seconds | mean test accuracy | minus fresh, paired (95 %) |\n|---|---|---|---|")
+    for name in VARIANTS:
+        mine = [runs[f"{name} {s}"] for s in SEEDS]
+        accuracy = np.array([r["accuracy"] for r in mine])
+        gap = accuracy - fresh
+        half = t.ppf(0.975, len(gap) - 1) * gap.std(ddof=1) / math.sqrt(len(gap))
+        beside = "" if name == "fresh" else f"{gap.mean():+.3f} ± {half:.3f}"
+        print(f"| {name} | {np.median([r['seconds'] for r in mine]):.1f} | {accuracy.mean():.3f} | {beside} |")
+
+
+if __name__ == "__main__":
+    main()
