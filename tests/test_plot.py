@@ -1,10 +1,12 @@
 """Figures: what they say is computed from the data, and everybody can read it."""
 
 import dataclasses
+import inspect
 import io
 import itertools
 import re
 import warnings
+from pathlib import Path
 
 import matplotlib
 
@@ -165,12 +167,19 @@ def test_every_figure_draws_where_it_is_told_and_leaves_pyplot_alone(blobs, of_b
         lambda ax: plot.guessed(3, 4, ax=ax), lambda ax: plot.images(blobs, ax=ax),
         lambda ax: plot.mistakes(of_blobs, blobs, ax=ax),
     ]  # fmt: skip
-    assert len(calls) >= len(plot.__all__) - 1  # all but `show`
     for call in calls:
         fig.clear()
         first = fig.add_subplot()
         assert call(first) is first
         fig.savefig(io.BytesIO())
+
+
+def test_every_figure_takes_an_axes_and_only_one_place_knows_pyplot():
+    for name in set(plot.__all__) - {"show"}:
+        parameter = inspect.signature(getattr(plot, name)).parameters["ax"]
+        assert parameter.kind is parameter.KEYWORD_ONLY and parameter.default is None, name
+    files = Path(plot.__file__).parent.glob("*.py")
+    assert [f.name for f in files if "matplotlib.pyplot" in f.read_text(encoding="utf-8")] == ["base.py"]
 
 
 def test_curves_mark_the_kept_epoch_and_where_a_next_run_began():

@@ -5,8 +5,15 @@ line of text for everybody else. Native inputs with real labels, so the keyboard
 everything a control needs comes with the package. Unattended runs change nothing and keep the defaults.
 """
 
+from sftlab.widgets.cockpit import Cockpit, cockpit
+from sftlab.widgets.controls import button, choice, slider, strip, toggle
+from sftlab.widgets.explorer import Explorer, explore
 from sftlab.widgets.guess import Prediction, predict
 from sftlab.widgets.labelling import Labelling, label_cells
 from sftlab.widgets.panel import Panel
+from sftlab.widgets.tunnel import Tunnel, wind_tunnel
 
-__all__ = ["Labelling", "Panel", "Prediction", "label_cells", "predict"]
+__all__ = [
+    "Cockpit", "Explorer", "Labelling", "Panel", "Prediction", "Tunnel", "button", "choice", "cockpit", "explore",
+    "label_cells", "predict", "slider", "strip", "toggle", "wind_tunnel",
+]  # fmt: skip

@@ -1,0 +1,685 @@
+# %% [markdown]
+# # Which pretrained network should I start from?
+#
+# You will be able to
+# - read a network's price tag: parameters, work per image, licence, and its speed on *your* machine;
+# - feed it pictures the way it was trained, and know what each wrong way costs;
+# - rank starting points by measurement, say which of them are really different, and guess the ranking without training.
+#
+# 25 minutes. Comes after *[Start here](00_start_here.ipynb)*. Images: solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018; two photographs
+# that come with scikit-learn, CC BY 2.0, and one that comes with matplotlib, public domain.
+
+# %%
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from sklearn.datasets import load_sample_image
+from torch import nn
+from torch.nn import functional as F
+
+import sftlab as sft
+from sftlab import explain, plot, records, style
+from sftlab.widgets import choice, explore, slider
+
+style.use()
+
+# %% tags=["parameters"]
+BACKBONE: str = "efficientnet_lite0"  # efficientnet_lite0, 1 or 2
+SIZE: int = 160                       # edge of the cells in pixels, 64 to 300
+SEED: int = 0                         # split; the stored records are of split 0
+
+# %% [markdown]
+# ## The question
+#
+# A pretrained network is a starting point, and there are hundreds on the shelf. They differ in size, in speed, in what one may do with them, and in how
+# much of what they know is of use *here*. We go the way a careful buyer goes: price tags first, then a look inside, then measurements.
+
+# %%
+sft.check_parameters(globals(), SIZE=(int, 64, 300), SEED=(int, 0),
+                     BACKBONE=tuple(f"efficientnet_lite{i}" for i in range(3)))
+data = sft.load("solar", size=SIZE, seed=SEED)
+original = sft.backbone(BACKBONE)
+print(data.card)
+
+# %% [markdown]
+# ## Price tags
+#
+# Work is counted in **MACs**: one multiplication and one addition. By hand, that is one formula. A convolution computes each number of its output from
+# (input channels ÷ groups) × kernel height × kernel width numbers, so its MACs are the size of its output times that. A Linear layer is a 1×1 convolution of
+# a single pixel. Hooks, functions that PyTorch calls whenever a layer has run, do the adding.
+
+# %%
+work: dict[str, int] = {}
+
+
+def count(layer, inputs, output):
+    """Add the MACs of one layer, for one image."""
+    kind = type(layer).__name__
+    work[kind] = work.get(kind, 0) + output.numel() * layer.weight[0].numel()
+
+
+# %%
+layers = [m for m in original.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+hooks = [layer.register_forward_hook(count) for layer in layers]
+with torch.no_grad():
+    original(torch.zeros(1, 3, 224, 224, dtype=torch.uint8))
+for hook in hooks:
+    hook.remove()
+
+for kind, macs in work.items():
+    print(f"{kind:<12} {macs / 1e6:6.1f} million MACs")
+assert sum(work.values()) == explain.macs(BACKBONE, size=224)
+
+# %% [markdown]
+# (`Conv2dSame` is the strided convolution of these networks, with TensorFlow's way of padding.) A warning about words: PyTorch reports FLOPs, *two* a
+# MAC, while many papers print MACs and call them FLOPs. A factor of two between tables is usually this.
+#
+# Now the whole shelf. Parameters, MACs and speed do not depend on what the weights are, so nothing needs to be downloaded for this table. The last
+# column says whose weights are on this machine.
+
+# %%
+shelf = explain.gallery(size=224)
+shelf
+
+# %% [markdown]
+# - **top-1** is the share of ImageNet's 50,000 validation photographs that get the right one of 1000 names, as published by the authors of the weights.
+# - **images/s** was measured just now, on grey pictures of 224 pixels, all stages before the head.
+# - **licence**: the Lite networks' authors published theirs under Apache-2.0. torchvision's *code* is BSD-3-Clause, but it states no licence for these
+#   *weights* and warns that terms of the training data may apply. ImageNet's pictures are for research. If you sell something, ask before, not after.
+# - `tiny` is a toy for tests: it has never seen a photograph.
+
+# %%
+plot.candidates(shelf)
+
+# %% [markdown]
+# Work and speed are not the same: `resnet50` does ten times the work of `efficientnet_lite0` but does not take ten times as long. Large dense convolutions keep a
+# processor busy, thin ones keep it waiting for memory. So: read MACs in papers, measure speed at home.
+#
+# ## What does it see?
+#
+# Two ordinary photographs, asked of the untouched network. Below each picture the names it gives and how probable it finds them.
+
+# %%
+names = sft.imagenet_classes()
+
+
+def ask(picture):
+    """Return the original network's probabilities for one H×W×3 picture."""
+    x = torch.tensor(picture).permute(2, 0, 1)[None]
+    with torch.no_grad():
+        return original(sft.data.resize(x, 224)).softmax(dim=1)[0].tolist()
+
+# %%
+photos = [load_sample_image("china.jpg"), load_sample_image("flower.jpg")]
+plot.seen(photos, ["a palace", "a dahlia"], names, [ask(p) for p in photos])
+
+# %% [markdown]
+# The palace has a name among the thousand. The dahlia has none, and the network answers with its nearest relatives. And two of our cells:
+
+# %%
+cells = [np.repeat(data.train.images[row].transpose(1, 2, 0), 3, axis=2)
+         for row in (1130, 458)]
+plot.seen(cells, ["an intact cell", "a cracked cell"], names, [ask(c) for c in cells],
+          licence=data.card.licence)
+
+# %% [markdown]
+# It hesitates between household things with a grid or a screen: it has met nothing like this.
+#
+# ## Are my classes in the source already?
+#
+# Always ask this first. If they are, no training is needed at all: read the right logits. Search the thousand names for words of your own.
+
+# %%
+for word in ("solar", "cell", "crack", "panel", "silicon", "palace"):
+    print(f"{word:<8}", [name for name in names if word in name] or "no such class")
+
+# %% [markdown]
+# A *solar dish* is a power station with mirrors, a *cello* is a cello. Nothing for us. And what does the network call our cells, if it must?
+# We ask it about every training cell and count its first words, apart for intact and defective ones.
+
+# %%
+everyone = np.arange(len(data.train))
+logits, y_train = sft.cache.features(original, data.train).take(everyone)
+for k, kind in enumerate(data.classes):
+    said = logits[y_train == k].argmax(dim=1).bincount(minlength=1000)
+    share = said / said.sum()
+    words = [f"{names[i]} {share[i]:.0%}" for i in share.argsort(descending=True)[:5]]
+    print(f"{kind:<7}", ", ".join(words))
+
+# %% [markdown]
+# Window shades and light switches: things with parallel lines. The two lists are nearly the same list, so the *names* are useless here. But they are only
+# the last step. Before them the network has 1,280 numbers an image, its **features**, and names are merely one thing that can be read from them.
+#
+# ## A map of the features
+#
+# 1,280 numbers cannot be drawn, two can. **Principal component analysis** turns the cloud of points so that the first axis shows the direction in which
+# images differ most, the second the next. Colour and shape show a class; the axes know nothing about it.
+
+# %%
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
+
+kinds = sft.load("solar", size=SIZE, seed=SEED, target="type").train
+some = np.random.default_rng(SEED).permutation(len(data.train))[:600]
+x_some, _ = sft.cache.features(original[:-1], data.train).take(some)
+cloud = StandardScaler().fit_transform(x_some)
+flat = PCA(2, random_state=SEED).fit_transform(cloud)
+
+# %%
+labels = {"by defect": (data.train.y[some], data.classes),
+          "by cell type": (kinds.y[some], kinds.classes)}
+plot.projections({"by defect": flat, "by cell type": flat}, labels)
+
+# %% [markdown]
+# The same 600 points twice. The direction in which these pictures differ most is not our question. It is the *make* of the cell: mono- or polycrystalline, two
+# clean islands. Defects are spread over both. A map shows what varies, not what matters to you, and a map without islands would not prove that a task is hard.
+#
+# Maps that bend space, like t-SNE, draw prettier islands. They have the same blind spot, and one more: distances between islands mean nothing.
+
+# %% [markdown]
+# ## Measuring what features know
+#
+# Looking is not measuring. The measurement is a **linear probe**: the best linear classifier on these features, judged on cells it has not seen. To compare
+# many starting points we want more than the 400 cells of the validation split, so all cells *outside the test split* take turns: five folds, whole blocks of
+# neighbouring files together, each judged by a probe that learned from the other four. That is **grouped cross-validation**.
+
+# %%
+from sftlab.data.sources import module_blocks
+
+rows = np.sort(np.concatenate([data.train.index, data.valid.index]))
+pool = data.train.of_rows(rows)
+y = pool.y.numpy()
+blocks = module_blocks(np.array(kinds.classes)[kinds.targets])[rows]
+majority = np.bincount(y).max() / len(y)
+print(f"{len(pool)} cells in {len(set(blocks))} blocks; "
+      f"always 'intact' scores {majority:.3f}")
+
+# %% [markdown]
+# Before any network is allowed to shine: how far does one come without? Each cell as two numbers, the mean and the spread of its grey values.
+#
+# > **Predict.** A linear probe on *brightness and contrast*: how many percent of the cells will it judge correctly?
+#
+# Below it is written out by hand: learn from four folds, judge the fifth, five times.
+
+# %%
+guess = sft.widgets.predict("probe on two numbers, accuracy in percent", 50, 100, 69)
+guess
+
+# %%
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GroupKFold
+from sklearn.pipeline import make_pipeline
+
+grey = pool.pixels(np.arange(len(pool))).float().flatten(1)
+two = torch.stack([grey.mean(dim=1), grey.std(dim=1)], dim=1).numpy()
+right = np.zeros(len(y), dtype=bool)
+for learn, judge in GroupKFold(5).split(two, y, blocks):
+    probe = make_pipeline(StandardScaler(), LogisticRegression(C=3 / two.shape[1]))
+    right[judge] = probe.fit(two[learn], y[learn]).predict(two[judge]) == y[judge]
+yardstick = sft.wilson(int(right.sum()), len(right))
+assert (right != explain.probed(two, y, blocks)).mean() < 0.002
+plot.guessed(100 * yardstick.value, float(guess), low=50, high=100)
+
+# %% [markdown]
+# Dark or patchy cells are often broken, and two numbers see that. *This* is what a network with millions of parameters has to beat; the majority rate alone
+# would flatter it. From here on `explain.probed` does those four lines for us; the assertion above says that it does the same.
+#
+# One detail for later. `C` is the brake on large weights: they are pulled towards zero as if drawn from a normal distribution of variance `C`.
+# With D standardised features the answer then has the variance C·D. `C = 3 / D` brakes a probe on 16 features as hard as one on 1,280.
+
+# %%
+def features(prefix, split=pool):
+    """Return what a frozen list of stages makes of a split, from the store: n × D."""
+    x, _ = sft.cache.features(prefix, split).take(np.arange(len(split)))
+    return x.numpy()
+
+
+def score(x, **how):
+    """Return the accuracy of a held-out probe on features x, with its interval."""
+    right = explain.probed(x, y, blocks, **how)
+    return sft.wilson(int(right.sum()), len(right))
+
+
+x = features(original[:-1])
+good = score(x)
+print(f"two numbers     {yardstick:.3f}\n{x.shape[1]} features  {good:.3f}")
+
+# %% [markdown]
+# The network is ahead, by less than one might think after all those parameters, and the intervals overlap. Both judged the same cells, though, so there is a sharper
+# comparison; it comes further down. First, what the probe *is*.
+#
+# ## Feature extraction and the linear probe are one thing
+#
+# Older texts extract features and hand them to scikit-learn; newer ones put a Linear layer on top and train it. Both minimise the same
+# function. One trap: for two classes scikit-learn has *one* weight vector w, the Linear layer has two, and the best pair is w/2 and −w/2. The brake on the
+# pair is then half as strong, so its factor must be twice as large. Train both until nothing moves:
+
+# %%
+train, new = np.isin(rows, data.train.index), np.isin(rows, data.valid.index)
+scaler = StandardScaler().fit(x[train])
+z, z_new, C = scaler.transform(x[train]), scaler.transform(x[new]), 3 / x.shape[1]
+classical = LogisticRegression(C=C, tol=1e-6, max_iter=5000).fit(z, y[train])
+
+# %%
+head, inputs, labels = nn.Linear(x.shape[1], 2), torch.tensor(z), torch.tensor(y[train])
+optimizer = torch.optim.LBFGS(head.parameters(), max_iter=500,
+                              line_search_fn="strong_wolfe")
+
+
+def objective():
+    """Mean cross-entropy plus the brake, with its gradient."""
+    optimizer.zero_grad()
+    brake = head.weight.square().sum() / (C * len(labels))
+    loss = F.cross_entropy(head(inputs), labels) + brake
+    loss.backward()
+    return loss
+
+# %% [markdown]
+# L-BFGS is a method for smooth functions of few data: it looks at all images at once and calls `objective` until the gradient is nearly zero.
+
+# %%
+optimizer.step(objective)
+with torch.no_grad():
+    p = head(torch.tensor(z_new)).softmax(dim=1)[:, 1].numpy()
+q = classical.predict_proba(z_new)[:, 1]
+print(f"largest difference between two probabilities: {abs(p - q).max():.1e}")
+assert abs(p - q).max() < 1e-3 and np.array_equal(p > 0.5, q > 0.5)
+
+# %% [markdown]
+# The same probabilities, image by image. A probe trained the lab's way, some epochs of AdamW at a small rate, stops before that optimum. Stopping early is a
+# brake too, only another one:
+
+# %%
+model = sft.replace_head(original, data.classes, seed=SEED)
+sft.fit(model, data, sft.linear_probe(model, lr=1e-3), epochs=20, seed=SEED)
+with torch.no_grad():
+    ours = model.head(torch.tensor(x[new])).argmax(dim=1).numpy()
+for name, called in {"scikit-learn": q > 0.5, "the lab's probe": ours}.items():
+    score_new = sft.wilson(int((called == y[new]).sum()), int(new.sum()))
+    print(f"{name:<16} {score_new:.3f}")
+print(f"they agree on {(ours == (q > 0.5)).mean():.1%} of the {new.sum()} cells")
+
+# %% [markdown]
+# ## Four wrong ways to prepare a picture
+#
+# A network expects pictures exactly as they were prepared when it was trained. Nothing complains if they are not: any array of the right shape gives
+# numbers. Here are the four mistakes seen most often. The first stage of our list, `input`, does the preparing, so a mistake is another first stage.
+
+# %%
+class Before(nn.Module):
+    """A stage without parameters that does `change` to a batch of pictures."""
+
+    is_constant = True  # so that what comes after it may be stored
+
+    def __init__(self, change, name):
+        super().__init__()
+        self.change, self.name = change, name
+
+    def forward(self, x):
+        return self.change(x)
+
+    def extra_repr(self):
+        return self.name
+
+
+# %% [markdown]
+# Each network below has the same weights; only what happens before the first convolution differs. These weights want values from −1 to 1. The second line has
+# the mean and standard deviation that most other ImageNet networks want, and that people write by habit.
+
+# %%
+prepare = original.input
+ways = {
+    "as trained": [prepare],
+    "another mean and std": [sft.Input((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))],
+    "blue and red swapped": [prepare, Before(lambda x: x.flip(1), "flip")],
+    "squashed to half": [Before(lambda x: F.interpolate(
+        x, scale_factor=(1, 0.5), mode="bilinear", antialias=True), "squash"), prepare],
+    "0–255, not scaled": [sft.Input((0, 0, 0), (1 / 255,) * 3)],
+}
+networks = {way: nn.Sequential(*first, *original[1:]) for way, first in ways.items()}
+
+# %% [markdown]
+# First with the original head, on photographs whose right name we know: the palace, and the portrait of Admiral Grace Hopper that comes with matplotlib,
+# whose name among the thousand is *military uniform*. Four square windows of each. The number is the **cross-entropy**: minus the logarithm of the
+# probability that the right name got.
+
+# %%
+from matplotlib.cbook import get_sample_data
+from PIL import Image
+
+with get_sample_data("grace_hopper.jpg") as file:
+    admiral = np.array(Image.open(file).convert("RGB")).transpose(1, 0, 2)
+windows = [p[:, i : i + p.shape[0]] for p in (load_sample_image("china.jpg"), admiral)
+           for i in (0, 20, 40, 60)]
+windows[4:] = [w.transpose(1, 0, 2) for w in windows[4:]]  # the portrait stands upright
+photos = torch.cat([sft.data.resize(torch.tensor(w.copy()).permute(2, 0, 1)[None], 224)
+                    for w in windows])
+truth = torch.tensor([names.index("palace")] * 4
+                     + [names.index("military uniform")] * 4)
+
+# %%
+with torch.no_grad():
+    surprise = {way: F.cross_entropy(network(photos), truth).item()
+                for way, network in networks.items()}
+for way, loss in surprise.items():
+    print(f"{way:<22} cross-entropy {loss:.2f}")
+print(f"{'knowing nothing':<22} cross-entropy {np.log(1000):.2f}")
+
+# %% [markdown]
+# Now the cells. A mistake can be made in two places, and that is the point of this section. **In both**: the probe learns from wrongly prepared pictures
+# and is asked with such pictures. **Only when asked**: it learned from proper ones, and later somebody else's code prepares the pictures.
+#
+# > **Predict.** Which does more harm?
+
+# %%
+wrong = {way: features(network[:-1]) for way, network in networks.items()}
+both = {way: good if np.array_equal(f, x) else score(f) for way, f in wrong.items()}
+later = explain.probed(x, y, blocks, asked=list(wrong.values()))
+asked = {way: sft.wilson(int(row.sum()), len(row))
+         for way, row in zip(wrong, later, strict=True)}
+assert np.array_equal(wrong["blue and red swapped"], x)
+
+# %% [markdown]
+# The assertion says that swapped channels give the same features bit for bit: a grey picture has three equal ones. A mistake that cannot be made here.
+
+# %%
+from IPython.display import Markdown
+
+table = "| prepared | photographs | cells: in both | cells: only when asked |\n"
+table += "|---|---|---|---|\n"
+for way, loss in surprise.items():
+    table += f"| {way} | {loss:.2f} | {both[way]:.3f} | {asked[way]:.3f} |\n"
+Markdown(f"{table}\nPhotographs: cross-entropy. Cells: accuracy of held-out probes; "
+         f"majority rate {majority:.3f}, two numbers {yardstick.value:.3f}.")
+
+# %% [markdown]
+# Read it column by column. On photographs, values from 0 to 255 are a catastrophe and a squashed picture is a bad one, while the other two hardly show: a palace
+# is a palace in other colours. On cells, a probe that *learns* from wrong pictures absorbs the damage, wholly or in part, so a decent number is no proof that you
+# prepared them well. But a probe that meets them unprepared falls: with another mean and std, the mistake that hid on photographs, below two plain numbers;
+# with squashed pictures far below the majority rate. That is why, in this lab, preparing is part of the network: data is plain bytes, and `input` cannot be forgotten.
+#
+# ## Which stage should we read?
+#
+# The last features were made for naming photographs. Earlier stages know edges and textures, which may be nearer to our cracks. One pass delivers all: run
+# stage after stage and average each output over the picture.
+
+# %%
+averages, z = {}, pool.pixels(np.arange(8))
+with torch.no_grad():
+    for name, stage in list(original.named_children())[:-1]:
+        z = stage(z)
+        averages[name] = z.mean(dim=(2, 3)) if z.ndim == 4 else z
+
+# %%
+tapped = explain.tapped(original, pool)
+print(", ".join(f"{name} {values.shape[1]}" for name, values in tapped.items()))
+for name, values in tapped.items():
+    assert np.allclose(values[:8], averages[name].numpy(), atol=1e-4)
+
+# %% [markdown]
+# A probe on each stage, of each network, at each of up to eight image sizes, from ImageNet weights and from random ones: 243 **starting points**. That takes some minutes,
+# so it was done before, by `python benchmarks/selection.py`, and kept. Hollow points are from that record. Two of them we compute again, now: solid. (The
+# numbers above say how wide each stage is: that many features for the probe.)
+
+# %%
+record = records.read("../benchmarks/selection.json")
+stored = [s for s in record["starts"]
+          if s["size"] == SIZE and s["network"] != "tiny"]
+now = [{"stage": stage, "accuracy": score(tapped[stage])}
+       for stage in ("layer4", "neck")]
+plot.taps(stored, now=now, majority=majority, yardstick=yardstick.value)
+
+# %% [markdown]
+# Three things to see.
+#
+# - With ImageNet weights accuracy climbs with depth; the best stage is often one *before* the last. The final stages specialise in photographs.
+# - With random weights it falls with depth. The first stages pass brightness on, and each further random stage blurs it.
+# - So two numbers do as well as any random network. What pretraining is worth lies *above* the dotted line, not above the dashed one.
+# %% [markdown]
+# ## The ranking, and how much of it is luck
+#
+# All 243 from best to worst. The intervals overlap, but overlapping intervals are a poor test: all starting points were judged on the *same* cells, and what
+# one finds hard the others find hard too. Compare them in **pairs**: draw the blocks of files again and again, and see how often the best stays ahead.
+
+# %%
+starts, n = record["starts"], record["images"]
+packed = [np.frombuffer(bytes.fromhex(s["right"]), dtype=np.uint8) for s in starts]
+hits = np.array([np.unpackbits(bits, count=n) for bits in packed])  # starts × cells
+of_block = np.array(record["blocks"])
+kept = np.unique(of_block)
+correct = np.stack([hits[:, of_block == b].sum(axis=1) for b in kept], axis=1)
+sizes = np.array([(of_block == b).sum() for b in kept])
+
+# %% [markdown]
+# `correct` counts the right answers, starting point by block. Drawing blocks is then one matrix product: how often each block was drawn, times its counts.
+
+# %%
+rng = np.random.default_rng(0)
+drawn = rng.multinomial(len(kept), np.full(len(kept), 1 / len(kept)), size=2000)
+accuracy = (drawn @ correct.T) / (drawn @ sizes)[:, None]  # draws × starts
+best = int(hits.mean(axis=1).argmax())
+ahead = accuracy[:, [best]] - accuracy
+tied = np.percentile(ahead, 2.5, axis=0) <= 0
+plot.ranked(starts, tied, majority=record["majority"], yardstick=yardstick.value)
+
+# %% [markdown]
+# A few cannot be told from the winner, and all of them start from ImageNet; *no* random start is better than two numbers (both asserted below). But do not fall in love with the winner either. In the same draws, how often
+# would another one have won?
+
+# %%
+winners = accuracy.argmax(axis=1)
+luck = accuracy.max(axis=1) - hits.mean(axis=1)[winners]
+print(f"the same winner in {(winners == best).mean():.0%} of the draws; "
+      f"{len(set(winners))} different winners in all")
+print(f"in the draw that it wins, a winner scores {100 * luck.mean():.1f} points "
+      "more than it does on all cells")
+assert all(s["weights"] == "ImageNet" for s, t in zip(starts, tied, strict=True) if t)
+assert all(s["accuracy"].value < yardstick.value for s in starts
+           if s["weights"] == "random")
+
+# %% [markdown]
+# That last number is the **winner's curse**. Whoever picks the highest of many noisy numbers picks luck along with merit, and the number will fall when it is
+# measured again. So when several are tied, let the price decide. The cheapest of the tied, by work per image:
+
+# %%
+def price(start):
+    """MACs of the whole network at that image size."""
+    return explain.macs(start["network"], start["size"])
+
+
+for s in sorted((s for s, t in zip(starts, tied, strict=True) if t), key=price)[:4]:
+    print(f"{price(s) / 1e6:4.0f} million MACs  {s['network']} {s['size']} px "
+          f"{s['stage']:<7} {s['accuracy']:.3f}")
+
+# %% [markdown]
+# ## Guessing without training
+#
+# Probing 243 starting points is cheap here. With large networks it is not, and people have looked for numbers that foretell a probe's accuracy.
+# **LogME** (You et al., 2021) asks: how probable are the labels y, if they were made by *some* linear map w of the features F plus noise?
+#
+# $$p(y \mid F, \alpha, \beta) = \int p(y \mid F w, \beta)\, p(w \mid \alpha)\, dw$$
+#
+# Here w ~ N(0, 1/α), the noise ~ N(0, 1/β), and y is 1 for one class and 0 for the other. LogME is the logarithm of that **evidence** at the best α and
+# β, divided by the number of images, averaged over the classes. Nothing is trained or held out: a map that could explain *anything* spends its
+# probability on labels that did not happen.
+#
+# First by brute force, with no algebra of the paper: integrate w out, try values of α and β until nothing gets better.
+
+# %%
+from scipy.optimize import minimize
+from scipy.stats import multivariate_normal
+
+few = rng.permutation(len(y))[:120]
+f, targets = tapped["layer1"][few].astype(float), y[few]
+
+
+def unlikely(logs, t):
+    """Minus log evidence: with w integrated out, y is Gaussian with this covariance."""
+    alpha, beta = np.exp(logs)
+    covariance = np.eye(len(f)) / beta + f @ f.T / alpha
+    return -multivariate_normal(np.zeros(len(f)), covariance).logpdf(t)
+
+# %%
+found = [minimize(unlikely, (0, 2), args=(1.0 * (targets == k),), method="Nelder-Mead")
+         for k in (0, 1)]
+by_search = -np.mean([search.fun for search in found]) / len(few)
+by_formulas = explain.logme(f, targets)
+print(f"by search {by_search:.5f}   by the paper's formulas {by_formulas:.5f}")
+assert abs(by_search - by_formulas) < 1e-4
+
+# %% [markdown]
+# The search tries hundreds of pairs; the paper's two formulas, used in turn, walk to the same place in a moment. Now LogME of every starting point, beside the accuracy its
+# probe really has. We want the ranking, so we compare ranks (Spearman's ρ), and draw starting points again and again for the interval.
+
+# %%
+from scipy.stats import spearmanr
+
+
+def ranks_agree(chosen):
+    """Spearman's ρ of LogME and accuracy; bootstrap interval over starting points."""
+    m = np.array([[s["logme"], s["accuracy"].value] for s in chosen])
+    again = [spearmanr(*m[rng.integers(0, len(m), len(m))].T)[0] for _ in range(500)]
+    low, high = np.percentile(again, [2.5, 97.5])
+    return records.Interval(float(spearmanr(*m.T)[0]), low, high, "bootstrap")
+
+
+plot.estimates(starts, ranks_agree(starts))
+
+# %% [markdown]
+# Two clouds. Is the order right *inside* each of them, too?
+
+# %%
+groups = {
+    "all": starts,
+    "ImageNet weights, any stage": [s for s in starts if s["weights"] == "ImageNet"],
+    "ImageNet weights, last stage": [s for s in starts if s["weights"] == "ImageNet"
+                                     and s["stage"] == "neck"],
+    "random weights": [s for s in starts if s["weights"] == "random"],
+}
+for name, chosen in groups.items():
+    print(f"{name:<29} {len(chosen):3d} points   ρ = {ranks_agree(chosen):.2f}")
+
+# %% [markdown]
+# LogME knows good features from poor ones, and ranks pretrained networks well. Among random starts its ranking is worth nothing: their accuracies differ
+# by little, and LogME likes deep random stages that the probe does not. Use it to shorten a list, not to pick the winner. And mind the
+# interval: these points share networks and images, so they are fewer opinions than they are points, and the true uncertainty is larger.
+#
+# ## Drag the image size
+#
+# One choice is left that costs more than any other: how large the pictures are. Work grows with the *square* of the edge. We follow one cell, number 438,
+# chosen because a faint dotted crack is all that is wrong with it. From the record: did the probe of the last stage call it a defect, at each size?
+
+# %%
+mine = {(s["weights"], s["size"]): (s["accuracy"], bits) for s, bits
+        in zip(starts, hits, strict=True)
+        if (s["network"], s["stage"]) == (BACKBONE, "neck")}
+ladder = sorted({size for _, size in mine})
+at = int(np.searchsorted(rows, 438)) if SEED == 0 else None  # its place in the pool
+for weights in ("ImageNet", "random"):
+    told = {size: "✓✗"[1 - mine[weights, size][1][at]] for size in ladder
+            if at is not None and (weights, size) in mine}
+    print(f"{weights:<9}", "  ".join(f"{n} px {mark}" for n, mark in told.items()))
+
+# %%
+speeds = {size: explain.images_per_second(original, size) for size in ladder}
+crack = {size: pool.of_rows([438], size=size).pixels(np.array([0]))[0, 0].numpy()
+         for size in ladder}
+
+# %% [markdown]
+# And now under your hand: the crack as the network gets it, accuracy with its interval, images a second on this machine just now. Drag.
+
+# %%
+def draw(size, weights):
+    """The crack at one size, accuracy at every size, images a second at every size."""
+    ax = Figure(figsize=(9.2, 3.9), layout="constrained").add_subplot()
+    known = {s: score for (w, s), (score, _) in mine.items() if w == weights}
+    near = min(known, key=lambda s: abs(s - size))
+    called = ""
+    if at is not None:
+        called = ("✗ called intact", "✓ called defect")[mine[weights, near][1][at]]
+    return plot.image_size(crack[near], near, known, speeds, majority=majority,
+                           yardstick=yardstick.value, weights=weights, called=called,
+                           zoom=(150, 130, 150), licence=data.card.licence, ax=ax)
+
+# %%
+explore(draw, size=slider("image size", ladder, value=ladder[-1], unit="px"),
+        weights=choice("weights", ["ImageNet", "random"]), name="size")
+
+# %% [markdown]
+# At 64 pixels the crack dissolves into a few grey squares, and this cell is missed. Yet the accuracy over *all* cells falls by a few points only: the average
+# hardly notices, it hides *which* cells are lost. If faint cracks are what you are paid to find, look at them and not at the average. With random weights the
+# size hardly matters, and this cell is missed at any.
+
+# %% [markdown]
+# ## The choice
+#
+# For this lab we take a small fast network at a middling size: it is on this machine, its licence is stated, and features for a thousand cells take seconds. That
+# has a price, and we can name it, in pairs with the winner of the ranking:
+
+# %%
+wanted = (BACKBONE, "ImageNet", SIZE, "neck")
+for i, s in enumerate(starts):
+    if (s["network"], s["weights"], s["size"], s["stage"]) == wanted:
+        behind = 100 * (hits[best].mean() - hits[i].mean())
+        low, high = np.percentile(100 * ahead[:, i], [2.5, 97.5])
+        print(f"{behind:.1f} points behind the winner ({low:.1f} to {high:.1f}); "
+              f"{price(starts[best]) / price(s):.1f} times less work per image")
+
+# %% [markdown]
+# Part of that distance is the winner's luck, as we saw. Where every image counts and time does not, take one of the tied ones instead. Only now does the test
+# split speak, once, about the one we chose:
+
+# %%
+result = sft.evaluate(model, data.test)
+print(f"{BACKBONE}, {SIZE} px, test accuracy {result.accuracy:.3f}; "
+      f"majority {result.majority:.3f}")
+
+# %% [markdown]
+# Better than every number on this page? Then remember what moved: other cells, from other modules, and one split of many. How far a single split can lead one
+# astray is the question of lesson 07. A choice is made before this number, and not changed after it.
+#
+# ## What you have seen
+#
+# - Price tags first: work per image, licence, and speed measured at home. MACs and speed are different things, and FLOPs are sometimes two MACs.
+# - Measured against two numbers, not against nothing: random networks add nothing to brightness and contrast, pretrained ones do, and the best stage to read is often not
+#   the last.
+# - The top of a ranking is crowded, and its first place is part luck. Compare in pairs on the same images; where several are tied, take the cheapest.
+#
+# **So which? The cheapest one that a paired comparison cannot tell from the best:** on these cells a small ImageNet network, read at its last stage, at 128 pixels.
+#
+# *Where this lives in the library:* `sft.backbones`, `explain.gallery`, `explain.tapped`, `explain.probed`, `explain.logme`; the records in `benchmarks/`.
+#
+# ## The same in plain PyTorch
+#
+# What each stage knows, without this lab: hooks on the parts you are curious about, a mean over the picture, and a classifier.
+
+# %%
+from torchvision.models import resnet18
+
+network = resnet18(weights=None).eval()  # weights="IMAGENET1K_V1" downloads 45 MB
+found = {}
+for name in ("layer1", "layer2", "layer3", "layer4"):
+    network.get_submodule(name).register_forward_hook(
+        lambda _, __, out, name=name: found.update({name: out.mean(dim=(2, 3))}))
+with torch.no_grad():
+    network(torch.rand(4, 3, 160, 160))
+print({name: tuple(values.shape) for name, values in found.items()})
+
+# %% [markdown]
+# ## Try it
+#
+# - **Tweak.** Set `SIZE` to 96 and `BACKBONE` to `efficientnet_lite1` and run all cells. Which solid points move, and by more than their intervals?
+# - **Build.** Put the features of two stages side by side, `np.hstack([tapped["layer5"], tapped["neck"]])`, and `score` them. Does the probe gain what two probes know?
+# - **Break.** Give `explain.probed` groups of one image each, `np.arange(len(y))`. The number rises. Why is it wrong to be glad?
+#
+# ## Sources
+#
+# - Kornblith, Shlens and Le, 2019, *Do Better ImageNet Models Transfer Better?* Top-1 as a guide, and its limits.
+# - You, Liu, Wang and Long, 2021, *LogME: Practical Assessment of Pre-trained Models for Transfer Learning*.
+# - MacKay, 1992, *Bayesian Interpolation*. The fixed point for α and β.
+# - Tan and Le, 2019, *EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks*. Size and work together.
+# - van der Maaten and Hinton, 2008, *Visualizing Data using t-SNE*.
+# - Yosinski et al., 2014, *How transferable are features in deep neural networks?* Which stages travel.
+# - Efron, 1979, *Bootstrap Methods: Another Look at the Jackknife*. Drawing again.
+#
+# Previous: [00 Start here](00_start_here.ipynb). Next: [02 Head](02_head.ipynb).

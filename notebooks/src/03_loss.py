@@ -1,0 +1,417 @@
+# %% [markdown]
+# # What exactly is being minimised?
+#
+# You will be able to
+# - compute the loss of one image by hand, and say what number to expect before the first step;
+# - split any cross-entropy into a floor and a part that training can remove, and never again compare two losses with different floors;
+# - write the training loop in five lines, and see what one confidently wrong label does to it.
+#
+# 25 minutes. Comes after *[How does a 1000-class network answer my question?](02_head.ipynb)*
+# Images: solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018.
+
+# %%
+import math
+from functools import partial
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch.nn import functional as F
+
+import sftlab as sft
+from sftlab import plot, style
+from sftlab.widgets import choice, explore, slider
+
+style.use()
+
+# %% tags=["parameters"]
+BACKBONE: str = "efficientnet_lite0"  # any name from sft.backbones()
+SIZE: int = 160                       # edge of the cells in pixels, 64 to 300
+LABELS: int = 300                     # training images per class
+SEED: int = 0                         # split, order of batches, start of the new head
+
+# %% [markdown]
+# Training turns thousands of weights a little, again and again, so that *one number* falls. Accuracy is not that number: it does not change when a weight
+# moves by a hair, so it gives no direction. What is the number, and what does it want?
+
+# %%
+sft.check_parameters(globals(), BACKBONE=str, SIZE=(int, 64, 300),
+                     LABELS=(int, 10, 800), SEED=(int, 0))
+data = sft.load("solar", size=SIZE, per_class=LABELS, seed=SEED)
+original = sft.backbone(BACKBONE)
+model = sft.replace_head(original, data.classes, seed=SEED)
+print(data.card)
+
+# %% [markdown]
+# ## One image, by hand
+#
+# For one image the label says $p$ and the network answers $q$: two distributions over the **classes**. The loss compares them,
+#
+# $$H(p, q) = -\sum_x p(x)\,\log q(x),$$
+#
+# the **cross-entropy**. The sum runs over the classes $x$, not over the images; $\log$ is the natural logarithm, and the unit is called nat.
+
+# %%
+image, label = data.train.take(np.array([0]))
+with torch.no_grad():
+    z = model(image)[0]               # logits: two numbers of any size
+q = z.exp() / z.exp().sum()           # softmax: positive, and they sum to 1
+p = torch.tensor([0.0, 0.0])
+p[label] = 1                          # the label is certain
+for x, name in enumerate(data.classes):
+    term = -p[x] * q[x].log()
+    print(f"{name:7s} p = {p[x]:.0f}   q = {q[x]:.3f}   -p log q = {term:.3f}")
+
+# %% [markdown]
+# A certain label leaves one term of the sum: the loss is $-\log q$ of the right class, nothing else. PyTorch has a function for it, and so has this lab.
+# They take logits, because a logarithm of a softmax can be computed without overflow.
+
+# %%
+by_hand = -sum(p[x] * q[x].log() for x in range(2))
+assert torch.isclose(by_hand, F.cross_entropy(z[None], label))
+assert torch.isclose(by_hand, sft.cross_entropy(z[None], label))
+print(f"H(p, q) = {by_hand:.4f} nats, three times")
+
+# %% [markdown]
+# > **Predict.** The loss of a set is the mean over its images. This head is new: random weights, no training. What is its mean loss over all training cells?
+
+# %%
+guess = sft.widgets.predict("loss before the first step, in nats", 0, 3, 2, step=0.01,
+                            name="start")
+
+# %%
+train = sft.cache.features(model[:-1], data.train)       # from the store
+f, y = train.take(np.arange(len(train)))
+with torch.no_grad():
+    start = sft.cross_entropy(model.head(f), y).item()
+plot.guessed(start, float(guess), low=0, high=3, unit="nats")
+
+# %% [markdown]
+# Close to $\log 2 = 0.693$. Who knows nothing about two classes says ½ to both, and $-\log ½ = \log 2$. With $C$ classes it is $\log C$. That is worth remembering: **if the first
+# loss of a run is far above $\log C$, something is wrong** before training has begun: labels, scaling, or a head of the wrong size.
+#
+# ## It is the loss of pretraining
+#
+# The backbone was trained on photographs with a thousand classes. By which loss? The same. Ask the untouched network about a photograph of the Summer Palace, with its
+# ImageNet label:
+
+# %%
+from sklearn.datasets import load_sample_image
+
+photo = torch.tensor(load_sample_image("china.jpg")).permute(2, 0, 1)[None]
+palace = sft.imagenet_classes().index("palace")
+with torch.no_grad():
+    z = original(sft.data.resize(photo, 224))
+every = -z.log_softmax(dim=1)[0]      # the loss for each label one could give it
+assert torch.isclose(sft.cross_entropy(z, torch.tensor([palace])), every[palace])
+assert every.argmin() == palace
+print(f"label 'palace' {every[palace]:.2f}, the median label {every.median():.2f}; "
+      f"knowing nothing, log 1000 = {math.log(1000):.2f}")
+
+# %% [markdown]
+# Of a thousand labels, the true one has the lowest loss: that is what pretraining minimised, image by image. Fine-tuning goes on with the same formula, on other pictures and with
+# fewer classes. Nothing about the loss is special to fine-tuning.
+#
+# ## The expert was not sure
+#
+# So far $p$ was a one and zeros. But our expert gave each cell a *probability* of being defective, in thirds. Rounding that to 0 or 1 was our doing.
+
+# %%
+soft = sft.load("solar", size=SIZE, per_class=LABELS, seed=SEED, target="probability")
+levels, counts = soft.train.y[:, 1].unique(return_counts=True)
+for level, count in zip(levels, counts, strict=True):
+    print(f"defect with probability {level:.2f}: {count} training cells")
+
+# %% [markdown]
+# > **Predict.** A cell is labelled ⅔ defect, ⅓ intact. The network answers *exactly* ⅔ and ⅓: a perfect answer. What is its loss?
+
+# %%
+guess = sft.widgets.predict("loss of a perfect answer, in nats", 0, 1, 0, step=0.01,
+                            name="perfect")
+
+# %%
+p = torch.tensor([1 / 3, 2 / 3])
+perfect = -(p * p.log()).sum().item()
+plot.guessed(perfect, float(guess), low=0, high=1, unit="nats")
+
+# %% [markdown]
+# Not zero. An unsure label has a **floor**: the entropy $H(p) = -\sum_x p(x) \log p(x)$ of the label itself. Answering 0 or 1 instead is worse, as the curves show. The loss pulls $q$
+# towards $p$, wherever that is.
+
+# %%
+plot.floors([0, 1 / 3, 2 / 3, 1], name="defect")
+
+# %% [markdown]
+# What lies above the floor is the Kullback–Leibler divergence, $KL(p \| q) = \sum_x p(x) \log \frac{p(x)}{q(x)}$: never negative, and zero only for $q = p$. So every cross-entropy splits in two,
+#
+# $$H(p, q) = H(p) + KL(p \| q),$$
+#
+# a part that belongs to the labels and a part that training can remove. We check it on a thousand random pairs with five classes:
+
+# %%
+generator = torch.Generator().manual_seed(SEED)
+p, q = torch.rand(2, 1000, 5, generator=generator).softmax(dim=2)
+cross = -(p * q.log()).sum(dim=1)
+floor = -(p * p.log()).sum(dim=1)
+kl = (p * (p / q).log()).sum(dim=1)
+assert torch.allclose(cross, floor + kl, atol=1e-5) and kl.min() >= 0
+assert torch.allclose(cross, F.cross_entropy(q.log(), p, reduction="none"), atol=1e-5)
+
+# %% [markdown]
+# ## Wrong way: compare the losses
+#
+# Two runs on the same cells: one learns from the rounded labels, one from the expert's probabilities. Which one learned its training cells better?
+
+# %%
+def run(train_on, **settings):
+    """Train a new head for 20 epochs; return it and its last training loss."""
+    network = sft.replace_head(original, data.classes, seed=SEED)
+    history = sft.fit(network, train_on, sft.linear_probe(network), epochs=20,
+                      seed=SEED, verbose=False, keep_best=False, **settings)
+    return network, history.epochs[-1].train_loss
+
+hard_head, hard_loss = run(data)
+soft_head, soft_loss = run(soft)
+print(f"train loss on rounded labels {hard_loss:.3f}, on probabilities {soft_loss:.3f}")
+
+# %% [markdown]
+# The rounded labels seem to win. Now take the floors away:
+
+# %%
+def floor_of(p):
+    """Return the mean entropy of soft labels, the lowest possible loss."""
+    return -torch.where(p > 0, p * p.log(), 0).sum(dim=1).mean().item()
+
+below = floor_of(soft.train.y)
+for name, loss, low in (("rounded", hard_loss, 0), ("expert's", soft_loss, below)):
+    print(f"{name:9s} loss {loss:.3f} = floor {low:.3f} + removable {loss - low:.3f}")
+
+# %% [markdown]
+# The order turns round. **Losses can be compared only over the same labels**: same images, same classes, same smoothing, same weights of classes. Otherwise compare what you
+# really want: here, answers on validation cells. We come to that after one more kind of soft label.
+#
+# ## Label smoothing: a floor on purpose
+#
+# Szegedy et al. (2016) take a share ε of every certain label and spread it evenly over the $C$ classes: $p' = (1 - ε)\,p + ε / C$. By hand, and against both libraries:
+
+# %%
+epsilon, z = 0.1, model.head(f[:8]).detach()
+p = F.one_hot(y[:8], 2).float()
+smooth = (1 - epsilon) * p + epsilon / 2
+by_hand = -(smooth * z.log_softmax(dim=1)).sum(dim=1).mean()
+assert torch.isclose(by_hand, F.cross_entropy(z, y[:8], label_smoothing=epsilon))
+assert torch.isclose(by_hand, sft.cross_entropy(z, y[:8], smoothing=epsilon))
+print("p = (0, 1) becomes (0.05, 0.95), with a floor of", round(floor_of(smooth), 3))
+
+# %% [markdown]
+# Without smoothing, the perfect answer to a certain label is $q = 1$, which needs an infinite logit: the network is pulled on for ever, even where it is right. With ε = 0.1 the best answer is
+# 0.95, and the pull ends there. What does that change?
+
+# %%
+smooth_head, _ = run(data, loss=partial(sft.cross_entropy, smoothing=epsilon))
+heads = {"rounded labels": hard_head, "expert's probabilities": soft_head,
+         "rounded and smoothed": smooth_head}
+results = {name: sft.evaluate(head, data.valid) for name, head in heads.items()}
+for name, result in results.items():
+    confidence = np.max(result.probabilities, axis=1).mean()
+    print(f"{name:23s} mean confidence {confidence:.3f}")
+plot.scores(results, label="valid accuracy")
+
+# %% [markdown]
+# Accuracy: no difference that these cells could show. Confidence: the smoothed head is a little less sure of itself, as it was told to be, and the gap grows with more epochs. A loss does not only say which class should win,
+# it says *how sure* the answer should be. Whether that is good is a question of lesson 08.
+#
+# ## The gradient is q − p
+#
+# The loss moves the weights through its gradient, and for softmax with cross-entropy that is as simple as could be: for each logit $z_x$,
+#
+# $$\frac{\partial H(p, q)}{\partial z_x} = q(x) - p(x).$$
+#
+# Answer minus target. Where $q$ is too high the logit is pushed down, where it is too low, up; the pushes sum to zero. Against autograd:
+
+# %%
+p = torch.tensor([0.1, 0.7, 0.2])
+z = torch.tensor([2.0, 0.5, -1.0], requires_grad=True)
+q = z.softmax(dim=0)
+F.cross_entropy(z[None], p[None]).backward()
+assert torch.allclose(z.grad, (q - p).detach(), atol=1e-6)
+plot.cross_entropy(p, q.detach(), ["intact", "cracked", "dead"])
+
+# %% [markdown]
+# ## Drag the bars
+#
+# Three classes. Move the target $p$ and the answer $q$; the third class gets what the first two leave, and two that ask for more than 1 both shrink. Try three things: bring $q$ onto $p$ (what is left of the loss?);
+# make $p$ certain (where is the floor?); let $q$ be confident and wrong.
+
+# %%
+def rest(first, second, least=0.0):
+    """Return three probabilities: the third gets what is left."""
+    scale = min(1.0, (1 - least) / max(first + second, 1e-9))
+    return [scale * first, scale * second, max(0.0, 1 - scale * (first + second))]
+
+def draw(p1, p2, q1, q2):
+    ax = Figure(figsize=(9.2, 3.3), layout="constrained").add_subplot()
+    p, q = rest(p1, p2), rest(q1, q2, least=0.01)
+    return plot.cross_entropy(p, q, ["intact", "cracked", "dead"], ax=ax)
+
+# %%
+def bar(label, value, low=0.0):
+    return slider(label, low=low, high=1.0 - low, step=0.01, value=value)
+
+explore(draw, p1=bar("p(intact)", 0.1), p2=bar("p(cracked)", 0.7),
+        q1=bar("q(intact)", 0.6, low=0.01), q2=bar("q(cracked)", 0.3, low=0.01),
+        name="bars")
+
+# %% [markdown]
+# However wrong the answer, no push is larger than 1. But the *loss* has no upper end: the less is left for the right class, the higher it climbs, by log 10 = 2.3 nats for each
+# further zero.
+#
+# ## The loop, in five lines
+#
+# Everything above was one step's worth of theory. Here is the loop that uses it, written on the features from the store; the line in the middle is the loss of this page.
+
+# %%
+by_hand = sft.replace_head(original, data.classes, seed=SEED)
+head = by_hand.head
+optimizer = torch.optim.AdamW(head.parameters(), lr=1e-3, weight_decay=0)
+for epoch in range(10):
+    for x, t in train.batches(32, seed=SEED, epoch=epoch):
+        loss = F.cross_entropy(head(x), t)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+# %% [markdown]
+# And the library's `fit`, told to do exactly that: same start, same order of batches, no weight decay, and no return to the best epoch.
+
+# %%
+fitted = sft.replace_head(original, data.classes, seed=SEED)
+history = sft.fit(fitted, data, sft.linear_probe(fitted, lr=1e-3), epochs=10, seed=SEED,
+                  weight_decay=0, keep_best=False)
+assert torch.allclose(head.weight, fitted.head.weight, atol=1e-6)
+difference = (head.weight - fitted.head.weight).abs().max().item()
+print("largest difference of a weight:", difference)
+
+# %% [markdown]
+# What moved those weights? The chain rule takes the push on the logits one step further: the gradient of the head's weights is $(q - p)\,f^\top$, averaged over the batch, with the features $f$ of each
+# image. A wrong answer pushes the weights along *that image's* features.
+
+# %%
+p, q = F.one_hot(y[:32], 2).float(), head(f[:32]).softmax(dim=1).detach()
+head.zero_grad()
+F.cross_entropy(head(f[:32]), y[:32]).backward()
+assert torch.allclose(head.weight.grad, (q - p).T @ f[:32] / 32, atol=1e-6)
+
+# %% [markdown]
+# ## One confident wrong label
+#
+# Labels are made by people, late at night. Take a batch of 32 training cells, and among those that the trained head gets right the one of which it is most sure. Somebody
+# turns its label round.
+#
+# > **Predict.** An even share would be 3 %. What share of the batch's loss does this one image have now?
+
+# %%
+guess = sft.widgets.predict("share of the batch's loss, in percent", 0, 100, 10,
+                            name="wrong-guess")
+
+# %%
+x, t = next(train.batches(32, seed=SEED))
+with torch.no_grad():
+    q = head(x).softmax(dim=1)
+sure = int(q[range(32), t].argmax())
+t[sure] = 1 - t[sure]
+right = q[range(32), t]                   # q of the class that the label names
+plot.shares(-right.log(), 1 - right, at=sure, guess=float(guess))
+
+# %% [markdown]
+# One image in 32, and a large part of the loss is its. The gradient (here the size of $q - p$) is kinder, since no push is larger than 1: the image's share of it is much smaller,
+# and still several times an even one. How sure must the network be for that? Drag:
+
+# %%
+others = right[torch.arange(32) != sure]
+
+def draw_wrong(confidence, smoothing):
+    q_right = torch.cat([torch.tensor([1 - confidence]), others])
+    q = torch.stack([q_right, 1 - q_right], dim=1)
+    p = torch.tensor([1 - smoothing / 2, smoothing / 2])
+    ax = Figure(figsize=(8.2, 2.1), layout="constrained").add_subplot()
+    return plot.shares(-(p * q.log()).sum(dim=1), (q - p).abs()[:, 0], at=0, ax=ax)
+
+# %%
+steps = [0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9995, 0.9999]
+explore(draw_wrong, confidence=slider("how sure of the wrong class", steps, value=0.99,
+                                      text=lambda c: f"{100 * c:g} %"),
+        smoothing=choice("label smoothing", [0, 0.1, 0.2]), name="wrong")
+
+# %% [markdown]
+# From 99 % to 99.99 % the share of the loss climbs on, the share of the gradient stands still. Smoothing lowers the share, because all other images then have a floor to add.
+#
+# ## Who makes our loss?
+#
+# That mistake was made up. Which cells make the loss of the head that we trained? The validation cells, sorted:
+
+# %%
+p_valid = np.array(results["rounded labels"].probabilities)
+y_valid = np.array(results["rounded labels"].targets)
+losses = -np.log(p_valid[np.arange(len(y_valid)), y_valid])
+worst = np.argsort(-losses)[: len(losses) // 20]
+share = losses[worst].sum() / losses.sum()
+print(f"{len(worst)} of {len(losses)} cells make {share:.0%} of the loss; "
+      f"the median cell has {np.median(losses):.2f} nats")
+
+# %%
+said = soft.valid.y[:, 1].numpy()
+titles = [f"expert {said[i]:.2f}\nnetwork {p_valid[i, 1]:.2f}\nloss {losses[i]:.1f}"
+          for i in worst[:8]]
+plot.images(data.valid, worst[:8], titles, columns=4, licence=data.card.licence,
+            title="The eight cells with the highest loss (probability of a defect)")
+
+# %% [markdown]
+# Before you blame the network, look: which of these would *you* have labelled so? A high loss finds the network's blind spots, and the labels worth a second look. Sorting by loss
+# is the cheapest label check there is.
+#
+# ## What you have seen
+#
+# - The loss of an image is $H(p, q) = -\sum_x p(x) \log q(x)$ over the classes, the same as in pretraining; a new head starts near $\log C$.
+# - It is a floor $H(p)$ and a removable part $KL(p \| q)$. Soft and smoothed labels have a floor above zero, so losses over different labels do not compare.
+# - Its gradient by the logits is $q - p$: bounded, while the loss is not. A few confident mistakes can make a good part of a loss.
+#
+# **So what is being minimised?** The mean over the images of the cross-entropy between what the label says and what the network answers; and of that, only the divergence of
+# the two can go away.
+#
+# *Where this lives in the library:* `sft.cross_entropy` in `sftlab/losses.py`, `sft.steps` in `sftlab/loop.py`, `sft.cache.features(…).batches`.
+#
+# ## The same in plain PyTorch
+#
+# `F.cross_entropy` takes class numbers or, as a float matrix, the whole distribution. So soft labels need no other loss:
+
+# %%
+torch.manual_seed(SEED)
+head, p = torch.nn.Linear(f.shape[1], 2), soft.train.y
+optimizer = torch.optim.AdamW(head.parameters(), lr=1e-3)
+for _ in range(20):
+    for batch in torch.randperm(len(f)).split(32):
+        loss = F.cross_entropy(head(f[batch]), p[batch])      # p: N×2 probabilities
+        optimizer.zero_grad(); loss.backward(); optimizer.step()
+final = F.cross_entropy(head(f), p).item()
+print(f"loss {final:.3f}, of it floor {below:.3f}")
+assert final > below
+
+# %% [markdown]
+# ## Try it
+#
+# - **Tweak.** Train with `smoothing=0.5`. What is the floor, what is the mean confidence, and does accuracy suffer?
+# - **Build.** Write a loss that ignores images whose loss is above 3 nats, and pass it to `fit(…, loss=…)`. Turn 30 labels round before you compare.
+# - **Break.** Call `F.cross_entropy` with probabilities in place of logits (a softmax too many). The loop still runs. What is the lowest loss it can reach now, and why?
+
+# %% [markdown]
+# ## Sources
+#
+# - Shannon, 1948, *A Mathematical Theory of Communication*. Entropy.
+# - Kullback and Leibler, 1951, *On Information and Sufficiency*. The divergence.
+# - Szegedy et al., 2016, *Rethinking the Inception Architecture for Computer Vision*. Label smoothing.
+# - Müller, Kornblith and Hinton, 2019, *When Does Label Smoothing Help?* What it does to confidence.
+# - Deitsch et al., 2019, *Automatic classification of defective photovoltaic module cells in electroluminescence images*. Where the thirds come from.
+# - Northcutt, Jiang and Chuang, 2021, *Confident Learning: Estimating Uncertainty in Dataset Labels*. Finding wrong labels by what a model is sure of.
+#
+# Previous: [02 Head](02_head.ipynb). Next: [04 Freeze](04_freeze.ipynb).

@@ -1,0 +1,384 @@
+# %% [markdown]
+# # Should all layers take the same step?
+#
+# You will be able to
+# - write last-k, full, layer-wise decay, LP-FT and gradual unfreezing as a dict and a call of `fit`;
+# - measure how far each stage has moved, and what the network has forgotten on the way;
+# - compare strategies in pairs over the same seeds, on what they learn *and* on what they keep.
+#
+# 25 minutes to read, under a minute to run. Comes after [05 Rate](05_rate.ipynb).
+# Images: digits, CC BY 4.0, Alpaydin and Kaynak 1998; two photographs and solar cells (CC BY-NC-SA 4.0) behind stored numbers.
+
+# %%
+import numpy as np
+import torch
+
+import sftlab as sft
+from sftlab import plot, style
+
+style.use()
+
+# %% tags=["parameters"]
+LABELS: int = 10       # training images for each new digit, 2 to 50
+EPOCHS: int = 20       # of every strategy, a multiple of 4
+SEEDS: int = 3         # repetitions with other splits and starts, 1 to 10
+
+# %% [markdown]
+# ## An old task and a new one
+#
+# A network is worth fine-tuning because it knows something. What happens to that while it learns? With ImageNet behind it that is hard to see. So we make a small world in which both sides
+# can be measured: the **old** task is to tell the digits 0 to 4 apart, the **new** one 5 to 9, with ten labels each.
+
+# %%
+sft.check_parameters(globals(), LABELS=(int, 2, 50), EPOCHS=(int, 4, 100),
+                     SEEDS=(int, 1, 10))
+from sklearn.datasets import load_digits
+
+every = load_digits()
+x, y = (every.images * (255 / 16)).round().astype(np.uint8), every.target
+
+
+def tasks(seed: int):
+    """Return the old task and the new one: 0 to 4, and 5 to 9 with few labels."""
+    how = dict(valid=0.3, test=0.3, seed=seed)
+    old = sft.from_arrays(x[y < 5], y[y < 5], name="0 to 4", **how)
+    names = [str(digit) for digit in y[y >= 5]]
+    new = sft.from_arrays(x[y >= 5], names, name="5 to 9", per_class=LABELS, **how)
+    return old, new
+
+
+# %%
+old, new = tasks(seed=0)
+print(f"old: {len(old.train)} to learn from, {len(old.valid)} to measure")
+print(f"new: {len(new.train)} to learn from, {len(new.valid)} to measure")
+plot.images(new.train, range(0, 50, 5), columns=10, title="Ten of the new digits")
+
+# %% [markdown]
+# The pretrained network: four stages, 6,000 parameters, trained on the old digits. It takes a second, so it can be made afresh for every seed.
+
+# %%
+def pretrain(old, seed: int):
+    """Return a network that knows the old task."""
+    net = sft.replace_head(sft.backbone("tiny", seed=seed), old.classes, seed=seed)
+    sft.fit(net, old, sft.full(net, 1e-2), epochs=40, schedule=sft.cosine(),
+            augment=sft.data.shift(1), seed=seed, verbose=False)
+    return net
+
+
+source = pretrain(old, seed=0)
+sft.summary(source, size=8)
+
+# %% [markdown]
+# ## Full fine-tuning, and the bill
+#
+# The usual recipe: a new head, and every stage at the same rate. Batch statistics stay frozen, as the lesson on freezing recommends for few images, and no epoch is chosen: we look at what the last one left.
+
+# %%
+HOW = dict(batch_size=16, batchnorm="frozen", schedule=sft.cosine(), keep_best=False,
+           cached=False, verbose=False)
+full = sft.replace_head(source, new.classes, seed=0)
+history = sft.fit(full, new, sft.full(full, lr=1e-2), epochs=EPOCHS, seed=0, **HOW)
+
+# %% [markdown]
+# What does the network still know of the old digits? Its old head was taken off, but nothing forbids us to put it back: old head on new backbone, and ask.
+#
+# > **Predict.** Before, the old task was solved almost without a mistake. The new digits look much like the old ones, and 0.01 is an ordinary rate for a network this small. What percentage of the old task is still solved?
+
+# %%
+guess = sft.widgets.predict("old task still solved, in percent", 0, 100, default=90)
+
+# %%
+def right(net, split) -> sft.Interval:
+    """Return the accuracy of a network on a split, with its interval."""
+    images, targets = split.take(np.arange(len(split)))
+    hits = (sft.explain.answers(net, images) == targets).sum().item()
+    return sft.wilson(hits, len(split))
+
+
+def with_old_head(net):
+    """Return the fine-tuned backbone under the head of the old task."""
+    return torch.nn.Sequential(*net[:-1], source.head)
+
+
+kept = right(with_old_head(full), old.valid)
+plot.guessed(100 * kept.value, float(guess))
+
+# %% [markdown]
+# And beside it, what the usual report would have shown:
+
+# %%
+majority = new.valid.y.bincount().max().item() / len(new.valid)
+ax = plot.scores({"old task, before": right(source, old.valid), "old task, after": kept,
+                  "new task, after": right(full, new.valid)}, majority=majority)
+left = f"{100 * kept.value:.0f} % of the old is left"
+plot.base.title(ax, f"The new is learned, {left}", pad=24)
+
+# %% [markdown]
+# The new task is learned, and much of the old one is gone. The field calls this **catastrophic forgetting**. Nothing in the usual report would have shown it: the curve of the new task looks fine.
+#
+# Does it matter if only the new task counts? On a thousand target images, perhaps not. But what is forgotten is what we chose a pretrained network *for*: it might have helped with rare cases, with
+# next year's camera, with the second head that somebody else put on it.
+#
+# ## How far did each stage move?
+#
+# All stages had the same rate. Did they take the same step? Let $w$ be the vector of all parameters of a stage before and $w'$ after. Its relative change is $\|w' - w\| / \|w\|$. By hand:
+
+# %%
+def length(tensors) -> float:
+    return torch.cat([t.detach().flatten() for t in tensors]).norm().item()
+
+
+change = {}
+for name in ("stem", "layer1", "layer2"):
+    before = list(source.get_submodule(name).parameters())
+    after = list(full.get_submodule(name).parameters())
+    moves = [b - a for a, b in zip(before, after, strict=True)]
+    change[name] = length(moves) / length(before)
+    size = length(before) / sum(w.numel() for w in before) ** 0.5
+    print(f"{name}: typical weight {size:.2f}, typical move {change[name] * size:.2f}")
+
+library = sft.explain.moved(source, full)
+assert all(abs(library[name] - share) < 1e-5 for name, share in change.items())
+
+# %% [markdown]
+# As a picture, in the heat of the rate:
+
+# %%
+plot.moved({"full": change}, {"full": sft.full(full, lr=1e-2)})
+
+# %% [markdown]
+# The same rate, but not the same step relative to what was there. Adam's steps are about as long as the rate, whatever the gradient. How far that is depends on how large the weights of a stage
+# are, and on whether its steps agree in their direction. A stage that moves by a third of its length is another stage.
+#
+# ## One profile, many rates
+#
+# The rate is a knob with two ends: at a small one the old task stays and the new one is not learned, at a large one the reverse. Five rates, and each strategy as a list of (profile, epochs): a plan.
+
+# %%
+RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+
+
+def run(source, new, plan, seed: int):
+    """Give the source a new head, then train by the plan: [(profile, epochs), …]."""
+    net = sft.replace_head(source, new.classes, seed=seed)
+    for profile, epochs in plan:
+        sft.fit(net, new, profile, epochs, seed=seed, **HOW)
+    return net
+
+
+def score(net, old, new, head) -> tuple[float, float]:
+    """Return two accuracies: the old head on the new backbone, and the new head."""
+    before = torch.nn.Sequential(*net[:-1], head)
+    return right(before, old.valid).value, right(net, new.valid).value
+
+
+# %% [markdown]
+# One run for each rate:
+
+# %%
+found = {f"full, {rate:g}": score(run(source, new, [(sft.full(full, rate), EPOCHS)], 0),
+                                  old, new, source.head) for rate in RATES}
+for name, (kept, learned) in found.items():
+    print(f"{name:14} old {kept:.3f}   new {learned:.3f}")
+
+# %% [markdown]
+# Two accuracies are a point in a plane: what is kept across, what is learned upwards. One seed is an anecdote, though, so the hollow circles are 20 seeds of each rate, made beforehand by
+# `benchmarks/layers.py` with the parameters above as they stand; bars are 95 % intervals of the mean. The star is where one would like to be.
+
+# %%
+stored = sft.records.read("../benchmarks/layers.json")
+digits = {name: [seed[name] for seed in stored["digits"].values()]
+          for name in stored["digits"]["0"]}
+curve = [f"full, {rate:g}" for rate in RATES]
+ax = plot.trade_off({name: [pair] for name, pair in found.items()}, line=curve,
+                    stored={name: digits[name] for name in curve}, majority=(0.2, 0.2))
+plot.base.title(ax, "One rate for all stages: the more is learned, the less is kept")
+ax
+
+# %% [markdown]
+# This line is what one number can buy, and the star is not on it. A *profile* has one number a stage. Can it leave the line?
+#
+# ## Five strategies, each a dict
+#
+# **Linear probe** and **last-k** freeze the front. **Layer-wise decay** gives each stage a fraction $d$ of the rate of the one behind it: $\eta_i = \eta_{\text{head}}\, d^{\,n - i}$ for stage $i$ of $n$. By hand:
+
+# %%
+stages = ["stem", "layer1", "layer2", "head"]
+by_hand = {name: 3e-2 * 0.2 ** (len(stages) - 1 - i) for i, name in enumerate(stages)}
+decay = sft.layer_decay(full, lr=3e-2, decay=0.2)
+assert all(abs(decay[name] - rate) < 1e-12 for name, rate in by_hand.items())
+plot.profile(sft.linear_probe(full, 1e-2), sft.last_k(full, 1, 1e-2), decay,
+             names=["linear probe", "last stage", "layer decay"])
+
+# %% [markdown]
+# The idea behind the slope: early stages see edges that every image has, late ones see what the old task needed, and the head knows nothing yet. So the head may run, and the stem shall hardly move.
+#
+# The other axis is **time**: the same stages may learn later. **LP-FT** trains the new head first and then everything; **gradual unfreezing** wakes up one stage after the other, from the back.
+
+# %%
+def plans(net) -> dict:
+    """Return {strategy: [(profile, epochs), …]}, with EPOCHS epochs each."""
+    decay = sft.layer_decay(net, 3e-2, 0.2)
+    awake = [{name: decay[name] if name in stages[-k:] else 0.0 for name in stages}
+             for k in (1, 2, 3, 4)]
+    half = EPOCHS // 2
+    return {
+        "full, 0.01": [(sft.full(net, 1e-2), EPOCHS)],
+        "linear probe": [(sft.linear_probe(net, 1e-2), EPOCHS)],
+        "last stage": [(sft.last_k(net, 1, 1e-2), EPOCHS)],
+        "layer decay": [(decay, EPOCHS)],
+        "LP-FT": [(sft.linear_probe(net, 3e-2), half), (sft.full(net, 1e-2), half)],
+        "gradual unfreezing": [(profile, EPOCHS // 4) for profile in awake],
+    }
+
+
+# %% [markdown]
+# > **Predict.** Layer decay has the *highest* rate of all in its head, 0.03. How many percent of the old task will it keep, where one rate of 0.01 kept about half?
+
+# %%
+guess = sft.widgets.predict("old task kept by layer decay, in percent", 0, 100, 50,
+                            name="decay")
+
+# %% [markdown]
+# All of them for each seed: another split, another pretrained network, another new head.
+
+# %%
+live: dict[str, list] = {name: [] for name in plans(full)}
+moved = {}
+for seed in range(SEEDS):
+    old_s, new_s = tasks(seed)
+    source_s = pretrain(old_s, seed)
+    for name, plan in plans(full).items():
+        net = run(source_s, new_s, plan, seed)
+        live[name].append(score(net, old_s, new_s, source_s.head))
+        moved[name] = sft.explain.moved(source_s, net)
+
+# %%
+plot.trade_off(live, stored=digits, line=curve, majority=(0.2, 0.2))
+
+# %% [markdown]
+# Your guess was about layer decay, here the mean of the small dots:
+
+# %%
+plot.guessed(100 * np.mean(live["layer decay"], axis=0)[0], float(guess))
+
+# %% [markdown]
+# Small dots: just now, one a seed. Hollow: 20 seeds. The strategies that treat stages differently lie *off* the line of the single rate, on the side of the star. The network trained from scratch learns the new digits as
+# well as the best of them: 361 old digits are no ImageNet, and there was little to gain here. There was a lot to lose.
+#
+# ## In pairs
+#
+# A seed with a hard split is hard for every strategy. All of them met the *same* splits and networks, so we may subtract, seed by seed, and ask whether the difference is above zero.
+
+# %%
+named = ["full, 0.01", "last stage", "layer decay", "LP-FT", "gradual unfreezing"]
+plot.differences({name: digits[name] for name in named}, to="full, 0.01")
+
+# %% [markdown]
+# Left: what they keep more of, in points, each dot a seed. Right: what they learn less or more. An interval that contains 0 has not decided. The gain in old knowledge is many times the loss in the new task.
+#
+# ## Where the steps went
+#
+# Why is that so? Compare how far the pretrained stages moved. LP-FT has only half of its epochs for them, so a run of full fine-tuning with as few epochs stands beside it.
+
+# %%
+alike = sft.full(full, lr=1e-2)
+halved = run(source_s, new_s, [(alike, EPOCHS // 2)], seed)
+moved["full, half the epochs"] = sft.explain.moved(source_s, halved)
+rates = {"full, 0.01": alike, "full, half the epochs": alike, "LP-FT": alike,
+         "layer decay": decay}
+plot.moved({name: {stage: moved[name][stage] for stage in change}
+            for name in rates}, rates)
+
+# %% [markdown]
+# Layer decay hardly moves the stem, although its head runs. LP-FT moves the stages at the *same* rate and for as many epochs as the run above it. If it moves them less, the trained head is the reason: the
+# loss is smaller, and gradients of a random head no longer push the backbone about. That is the argument of Kumar et al. (2022).
+#
+# **A small rate protects what is known**, and a stage needs that protection the more, the more others depend on it.
+#
+# ## The wind tunnel
+#
+# Now you. Paint a profile: one slider a stage, frozen at the bottom. Let go, and the network is trained anew; its path through the plane begins where the old head knows everything and the new one
+# nothing. Pale circles are the strategies above. Can you beat them?
+
+# %%
+tunnel = sft.widgets.wind_tunnel(source, old, new, profile=sft.full(full, 1e-3),
+                                 epochs=EPOCHS, beside=digits, line=curve, **HOW)
+await tunnel.run()
+
+# %% [markdown]
+# Whatever you found there, you found by looking at validation images again and again; the more often, the more it flatters. One final look at the test images, for the strategy that was best in
+# the plane:
+
+# %%
+best = run(source, new, plans(full)["gradual unfreezing"], seed=0)
+again = sft.evaluate(torch.nn.Sequential(*best[:-1], source.head), old.test)
+result = sft.evaluate(best, new.test)
+ax = plot.scores({"old task": again, "new task": result})
+both = f"old {again.accuracy:.2f}, new {result.accuracy:.2f}"
+plot.base.title(ax, f"On test images, gradual unfreezing: {both}", pad=24)
+
+# %% [markdown]
+# ## Is it the same with ImageNet?
+#
+# The old task of EfficientNet-Lite0 is to name photographs; what it keeps is the share of 128 squares of two photographs to which it still gives its old answer. The new task is solar cells, 100 labels a
+# class. These runs take minutes, so they are stored: three splits, four epochs each.
+
+# %%
+cells = {name: [seed[name] for seed in stored["solar"].values()]
+         for name in stored["solar"]["0"] if name != "majority"}
+most = float(np.mean([seed["majority"] for seed in stored["solar"].values()]))
+plot.trade_off(stored=cells, majority=(None, most), old="old answers that are the same",
+               new="solar cells, valid accuracy")
+
+# %% [markdown]
+# A circle is a split, and three splits differ by more than most strategies. What they do tell apart is one rate of 1e-3 for all: nothing is left of the old answers in any of them, and the new task suffers *as well*. That is
+# what forgetting costs when the target images are few. Who learns most among the others, three splits do not decide; how much each keeps, they show: the probe all of it, the last two stages most, the rest about half.
+
+# %% [markdown]
+# ## What you have seen
+#
+# - The same rate is not the same step: relative to its weights, one stage moves nearly twice as far as another.
+# - What is learned has a price in what was known. It can be measured with the old head, or without any label, by counting changed answers.
+# - A profile buys a better bargain than a rate: a slope over the stages, a trained head first, or late stages earlier than early ones.
+#
+# **Should all layers take the same step? No:** the head may run, late stages walk, and early ones hardly move; then much of the new is learned and most of the old is kept.
+#
+# *Where this lives in the library:* `sft.last_k`, `sft.layer_decay`, `sft.surgical`, `sft.fit`, `sft.explain.moved`, `sft.explain.answers`, `sft.widgets.wind_tunnel`; type `sft.layer_decay??` to read it.
+#
+# ## The same in plain PyTorch
+
+# %%
+net = run(source, new, [], seed=0)  # only the head is new
+groups = [{"params": stage.parameters(), "lr": 3e-2 * 0.2 ** depth}
+          for depth, stage in enumerate([net.head, net.layer2, net.layer1, net.stem])]
+optimizer = torch.optim.AdamW(groups)
+for epoch in range(EPOCHS):
+    net.train()
+    for module in net.modules():  # batch statistics stay as they are
+        module.train(not isinstance(module, torch.nn.BatchNorm2d))
+    for images, targets in new.train.batches(16, seed=0, epoch=epoch):
+        loss = torch.nn.functional.cross_entropy(net(images), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+print(f"plain PyTorch: old {right(with_old_head(net), old.valid):.3f}, "
+      f"new {right(net, new.valid):.3f}; majority {majority:.3f}")
+
+# %% [markdown]
+# ## Try it
+#
+# - **Tweak.** Set `LABELS` to 2, then to 50. Where does the line of the single rate go, and who gains most?
+# - **Build.** Layer decay has both a slope and a fast head. Which of the two helps? Write the profile that has one and not the other, and place it in the plane.
+# - **Break.** Turn the slope round: `{"stem": 3e-2, "layer1": 6e-3, "layer2": 1.2e-3, "head": 1e-2}`. Predict both numbers first.
+
+# %% [markdown]
+# ## Sources
+#
+# - Yosinski et al., 2014, *How transferable are features in deep neural networks?* What early and late layers know.
+# - Howard and Ruder, 2018, *Universal Language Model Fine-tuning for Text Classification*. Layer-wise rates and gradual unfreezing.
+# - Kumar et al., 2022, *Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution*. LP-FT.
+# - Lee et al., 2023, *Surgical Fine-Tuning Improves Adaptation to Distribution Shifts*. Which block to tune depends on what has shifted.
+# - McCloskey and Cohen, 1989, *Catastrophic Interference in Connectionist Networks*. Forgetting, named.
+#
+# Previous: [05 Rate](05_rate.ipynb). Next: [07 Trust](07_trust.ipynb).

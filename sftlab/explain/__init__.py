@@ -1,0 +1,10 @@
+"""Look into a network: which features suit a task."""
+
+from sftlab.explain.drift import Drift, answers, drift, moved, photo_crops
+from sftlab.explain.gallery import Gallery, gallery, images_per_second, macs
+from sftlab.explain.transferability import logme, probed, tapped
+
+__all__ = [
+    "Drift", "Gallery", "answers", "drift", "gallery", "images_per_second", "logme", "macs", "moved", "photo_crops",
+    "probed", "tapped",
+]  # fmt: skip

@@ -1,0 +1,155 @@
+"""The controls on the page: native inputs with labels, a status line and a picture, in one widget."""
+
+from __future__ import annotations
+
+import anywidget
+import traitlets
+
+from sftlab.widgets.panel import CSS
+
+
+class Controls(anywidget.AnyWidget):
+    """Several controls, a status line and a picture; positions go to the kernel, pictures come back.
+
+    live: positions are sent while a slider is dragged as well, at most every 40 ms; else on release only. drawn: the
+    kernel's answer to a `state`: a picture (`src`, `alt`, `width`), or words (`said`, `error`). disabled: buttons
+    that do nothing at present.
+    """
+
+    _esm = """
+    const LATE = 300, LOST = 8000;  // ms until a sign of life, and until we doubt that anybody listens
+    function render({ model, el }) {
+      const name = model.get("name"), uid = `sft-${Math.random().toString(36).slice(2)}`;
+      const make = (tag, parent, props = {}, text = "") => {
+        const node = Object.assign(document.createElement(tag), props);
+        if (text) node.textContent = text;
+        parent.append(node);
+        return node;
+      };
+      const native = (node) => { node.dataset.lmSuppressShortcuts = "true"; return node; };
+      el.classList.add("sft-panel");
+      const root = make("div", el, { className: `sft-explore sft-${name}` });
+      root.setAttribute("role", "group");
+      root.setAttribute("aria-label", model.get("title"));
+      const row = make("div", root, { className: "sft-controls" });
+      const shows = {}, inputs = {};
+      let timer = null, late = null, lost = null;
+
+      function choose(key, position, final) {
+        model.set("state", { ...model.get("state"), [key]: position });
+        if (final) { clearTimeout(timer); timer = null; send(); }
+        else if (model.get("live") && timer === null) timer = setTimeout(() => { timer = null; send(); }, 40);
+      }
+      function send() {
+        model.save_changes();
+        clearTimeout(lost);
+        if (late === null) late = setTimeout(() => say("the kernel is asked …"), LATE);
+        lost = setTimeout(() => say("No answer yet. If the kernel was restarted, run this cell again."), LOST);
+      }
+      function slider(spec, box, css) {
+        const id = `${uid}-${spec.key}`;
+        make("label", box, { htmlFor: id }, spec.label);
+        const input = native(make("input", box, { type: "range", id, className: `${css}-input` }));
+        const output = make("output", box, { className: `${css}-value` });
+        Object.assign(input, { min: 0, max: spec.texts.length - 1, step: 1 });
+        input.style.width = `${Math.min(15, Math.max(8, spec.texts.length * .7))}em`;
+        output.style.minWidth = `${Math.max(...spec.texts.map(t => t.length)) + 1}ch`;
+        const write = position => {
+          output.textContent = spec.texts[position];
+          input.setAttribute("aria-valuetext", spec.texts[position]);
+          input.style.setProperty("--sft-at", `${100 * position / Math.max(1, spec.texts.length - 1)}%`);
+        };
+        input.addEventListener("input", () => {
+          write(Number(input.value));
+          choose(spec.key, Number(input.value), false);
+        });
+        input.addEventListener("change", () => choose(spec.key, Number(input.value), true));
+        inputs[spec.key] = [input];
+        return position => { input.value = position; write(position); };
+      }
+      function choice(spec, box, css) {
+        make("span", box, { className: "sft-label", id: `${uid}-${spec.key}` }, spec.label);
+        const group = make("span", box, { className: spec.kind === "strip" ? "sft-strip" : "sft-choice" });
+        group.setAttribute("role", "radiogroup");
+        group.setAttribute("aria-labelledby", `${uid}-${spec.key}`);
+        const radios = spec.texts.map((text, k) => {
+          const label = make("label", group, { className: `${css}-${k}` });
+          const input = native(make("input", label, { type: "radio", name: `${uid}-${spec.key}`, value: k }));
+          make("span", label, {}, text);
+          input.addEventListener("change", () => choose(spec.key, k, true));
+          return input;
+        });
+        inputs[spec.key] = radios;
+        return (position, state) => {
+          radios[position].checked = true;
+          if (!spec.heat) return;  // stages from the chosen one on learn: as hot as their rate, the others cold
+          const [colour, ink] = spec.heat.colours[state[spec.heat.by]];
+          radios.forEach((radio, k) => {
+            const box = radio.nextSibling;
+            box.classList.toggle("sft-cold", k < position);
+            Object.assign(box.style, k < position ? { background: "", color: "" } : { background: colour, color: ink });
+          });
+        };
+      }
+      function toggle(spec, box, css) {
+        const label = make("label", box);
+        const input = native(make("input", label, { type: "checkbox", className: `${css}-input` }));
+        label.append(` ${spec.label}`);
+        input.addEventListener("change", () => choose(spec.key, Number(input.checked), true));
+        inputs[spec.key] = [input];
+        return position => { input.checked = Boolean(position); };
+      }
+      function button(spec, box, css) {
+        const input = native(make("button", box, { type: "button", className: `${css}-input` }, spec.label));
+        input.addEventListener("click", () => {  // aria-disabled keeps the focus where it is; disabled would lose it
+          const off = input.getAttribute("aria-disabled") === "true";
+          if (!off) choose(spec.key, model.get("state")[spec.key] + 1, true);
+        });
+        inputs[spec.key] = [input];
+        return () => {};
+      }
+      const kinds = { slider, choice, strip: choice, toggle, button };
+      for (const spec of model.get("specs")) {
+        const css = `sft-${name}-${spec.key}`;
+        const box = make("div", row, { className: `sft-control sft-kind-${spec.kind} ${css}` });
+        shows[spec.key] = kinds[spec.kind](spec, box, css);
+      }
+      const status = make("p", root, { className: `sft-status sft-${name}-status` });
+      status.setAttribute("role", "status");
+      const image = make("img", root, { className: `sft-picture sft-${name}-picture`, hidden: true });
+
+      function say(text) { status.textContent = text; status.classList.remove("sft-unseen"); }
+      function sync() {
+        const state = model.get("state"), off = model.get("disabled");
+        for (const key in shows) {
+          shows[key](state[key], state);
+          for (const input of inputs[key]) input.setAttribute("aria-disabled", off.includes(key));
+        }
+      }
+      function picture() {
+        const drawn = model.get("drawn"), state = model.get("state");
+        if (drawn.src) {
+          image.src = drawn.src; image.alt = drawn.alt; image.style.width = `${drawn.width}px`; image.hidden = false;
+        }
+        if (drawn.state && Object.keys(state).every(key => state[key] === drawn.state[key])) {
+          clearTimeout(late); clearTimeout(lost); late = null;
+          status.textContent = drawn.error || drawn.said || drawn.alt || "";
+          status.classList.toggle("sft-unseen", !drawn.error && !drawn.said);  // alt is for those who hear the page
+          status.classList.toggle("sft-error", Boolean(drawn.error));
+        }
+      }
+      model.on("change:state", sync); model.on("change:disabled", sync); model.on("change:drawn", picture);
+      sync();
+      picture();
+      return () => { clearTimeout(timer); clearTimeout(late); clearTimeout(lost); };
+    }
+    export default { render };
+    """
+    _css = CSS
+    name = traitlets.Unicode("explore").tag(sync=True)
+    title = traitlets.Unicode("").tag(sync=True)
+    specs = traitlets.List(traitlets.Dict()).tag(sync=True)
+    state = traitlets.Dict().tag(sync=True)
+    live = traitlets.Bool(True).tag(sync=True)
+    disabled = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    drawn = traitlets.Dict().tag(sync=True)

@@ -1,0 +1,47 @@
+"""Grad-CAM against the closed form that it has for a linear head on averaged maps, and the test of random weights."""
+
+import pytest
+import torch
+
+import sftlab as sft
+from sftlab.explain.heat import grad_cam, randomised
+
+
+def network(seed=0):
+    return sft.replace_head(sft.backbone("tiny", weights=None, seed=seed), ["a", "b", "c"], seed=seed)
+
+
+def images():
+    return torch.randint(0, 256, (4, 1, 16, 16), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+
+
+def test_behind_the_last_maps_it_is_the_class_activation_map_of_zhou_et_al():
+    model, x = network(), images()
+    maps = model[:4](x).detach()  # input, stem, layer1, layer2
+    closed = torch.einsum("c,nchw->nhw", model.head.weight[2], maps).relu() / maps[0, 0].numel()
+    assert torch.allclose(grad_cam(model, x, 2, "layer2"), closed, atol=1e-6)
+
+
+def test_it_leaves_the_model_as_it_was():
+    model = network().train()
+    before = sft.fingerprint(model)
+    assert grad_cam(model, images(), 0, "layer1").shape == (4, 8, 8)
+    assert sft.fingerprint(model) == before
+    assert model.training
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_a_stage_without_maps_is_refused():
+    with pytest.raises(ValueError, match="makes no maps"):
+        grad_cam(network(), images(), 0, "pool")
+
+
+def test_randomised_replaces_the_last_stages_only_and_copies():
+    model, blank = network(0), network(1)
+    before, other = sft.fingerprint(model), sft.fingerprint(blank)
+    mixed = sft.fingerprint(randomised(model, blank, 2))
+    assert [mixed[n] == before[n] for n in ("stem", "layer1", "layer2", "head")] == [True, False, False, True]
+    assert mixed["layer2"] == other["layer2"]
+    assert sft.fingerprint(model) == before
+    with pytest.raises(ValueError, match="from 0 to the 3"):
+        randomised(model, blank, 4)

@@ -1,0 +1,115 @@
+"""LogME against a brute-force search for the largest evidence; the held-out probe against a loop by hand."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize
+from scipy.stats import multivariate_normal
+
+import sftlab as sft
+from sftlab.explain import logme, probed, tapped
+
+
+def task(n=40, d=6, signal=1.0, seed=0, classes=2):
+    """Features n×d, of which the first carries the class."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % classes
+    x = rng.normal(size=(n, d))
+    x[:, 0] += signal * y
+    return x, y
+
+
+def largest_evidence(x, y):
+    """log p(y | F, α, β), maximised over α and β without any of the paper's algebra: y is Gaussian."""
+
+    def negative(logs, target):
+        alpha, beta = np.exp(logs)
+        covariance = np.eye(len(x)) / beta + x @ x.T / alpha
+        return -multivariate_normal(np.zeros(len(x)), covariance).logpdf(target)
+
+    scores = []
+    for k in np.unique(y):
+        target = (y == k).astype(float)
+        tries = [minimize(negative, start, args=(target,), method="Nelder-Mead") for start in ((0, 0), (3, 1), (-2, 3))]
+        scores.append(-min(t.fun for t in tries) / len(y))
+    return np.mean(scores)
+
+
+@pytest.mark.parametrize(("n", "d", "signal", "classes"), [(40, 6, 2.0, 2), (45, 5, 1.0, 3), (30, 50, 3.0, 2)])
+def test_logme_is_the_largest_evidence(n, d, signal, classes):
+    x, y = task(n, d, signal, classes=classes)
+    assert logme(x, y) == pytest.approx(largest_evidence(x, y), abs=1e-5)
+
+
+def test_features_that_say_nothing_have_the_evidence_of_noise_alone():
+    y = np.arange(40) % 2
+    x = np.zeros((40, 3))
+    x[:, 0] = np.where(np.arange(40) % 4 < 2, 1.0, -1.0)  # orthogonal to both classes
+    noise_alone = 0.5 * (np.log(40 / (2 * np.pi * 20)) - 1)
+    assert logme(x, y) == pytest.approx(noise_alone, abs=1e-6)
+
+
+def test_logme_rises_with_what_the_features_know():
+    scores = [logme(*task(signal=signal)) for signal in (0.0, 1.0, 2.0, 4.0)]
+    assert scores == sorted(scores) and scores[-1] > scores[0] + 0.1
+
+
+def test_logme_does_not_depend_on_the_unit_of_the_features():
+    x, y = task()
+    assert logme(1000 * x, y) == pytest.approx(logme(x, y), abs=1e-6)
+
+
+def test_logme_does_not_depend_on_the_order_of_images_or_on_a_rotation():
+    x, y = task()
+    order = np.random.default_rng(1).permutation(len(y))
+    turn, _ = np.linalg.qr(np.random.default_rng(2).normal(size=(6, 6)))
+    assert logme(x[order], y[order]) == pytest.approx(logme(x, y))
+    assert logme(x @ turn, y) == pytest.approx(logme(x, y))
+
+
+def test_one_class_is_refused():
+    with pytest.raises(ValueError, match="all these images are of one"):
+        logme(np.eye(4), np.zeros(4))
+
+
+def test_a_group_is_judged_only_by_probes_that_never_saw_it():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(20), 6)
+    y = rng.integers(0, 2, 20)[groups]  # all images of a group are of one class …
+    x = np.eye(20)[groups] + 0.01 * rng.normal(size=(120, 20))  # … and the features tell the group, nothing else
+    assert probed(x, y, np.arange(120)).mean() > 0.95, "with images of its own group an image is easy"
+    assert probed(x, y, groups).mean() < 0.7, "without them there is nothing to know"
+
+
+def test_a_wide_signal_is_found_and_every_image_is_judged_once():
+    x, y = task(200, 50, signal=4.0)
+    right = probed(x, y, np.arange(200) // 10)
+    assert right.shape == (200,) and right.dtype == bool
+    assert right.mean() > 0.9
+
+
+def test_taps_are_what_the_list_cut_after_each_stage_gives_pooled(blobs):
+    model = sft.backbone("tiny")
+    found = tapped(model, blobs.valid)
+    assert list(found) == ["stem", "layer1", "layer2"]
+    x = blobs.valid.pixels(np.arange(len(blobs.valid)))
+    with torch.no_grad():
+        for k, values in enumerate(found.values(), start=2):
+            assert np.allclose(values, model[:k](x).mean(dim=(2, 3)).numpy(), atol=1e-6)
+        assert np.allclose(found["layer2"], model[:-1](x).numpy(), atol=1e-6)
+
+
+def test_tapping_leaves_the_network_as_it_was(blobs):
+    model = sft.backbone("tiny")
+    before = sft.fingerprint(model)
+    model.train()
+    tapped(model, blobs.train)
+    assert model.training and sft.fingerprint(model) == before
+
+
+def test_a_probe_can_be_asked_with_other_features_than_it_learned_from():
+    x, y = task(200, 50, signal=4.0)
+    groups = np.arange(200) // 10
+    same, shuffled = probed(x, y, groups, asked=[x, np.random.default_rng(3).permutation(x)])
+    assert np.array_equal(same, probed(x, y, groups))
+    assert shuffled.mean() < 0.65

@@ -1,0 +1,255 @@
+"""Explorers and the cockpit without a browser: what controls can say, which figure is drawn, how runs end."""
+
+import asyncio
+import threading
+import time
+
+import matplotlib
+
+matplotlib.use("agg")
+
+import pytest
+from matplotlib.figure import Figure
+
+import sftlab as sft
+from sftlab import monitors, plot, widgets
+from sftlab.plot import rates
+from sftlab.records import Epoch, History, Step
+from sftlab.widgets import button, choice, explore, panel, slider, strip, toggle
+
+
+@pytest.fixture(autouse=True)
+def forget():
+    panel.remembered.clear()
+    yield
+    panel.remembered.clear()
+
+
+def titled(**values):
+    """Draw a figure whose title says what was drawn."""
+    ax = Figure(figsize=(3, 2)).add_subplot()
+    ax.set_title(" ".join(f"{k}={v}" for k, v in values.items()))
+    return ax
+
+
+def move(control, **positions):
+    """Do what the browser does: send new positions."""
+    control.view.state = {**control.view.state, **positions}
+
+
+def until(condition, seconds=20.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.005)
+
+
+# ---------------------------------------------------------------------------------------------------- controls
+
+
+def test_a_slider_knows_its_values_and_writes_them_with_their_unit():
+    assert slider("size", [64, 160, 300], value=160, unit="px").texts == ("64 px", "160 px", "300 px")
+    assert slider("n", low=0, high=5).values == (0, 1, 2, 3, 4, 5)
+    assert slider("t", low=0, high=1, step=0.25).values == (0.0, 0.25, 0.5, 0.75, 1.0)
+    log = slider("rate", low=1e-3, high=1, log=True, value=0.011)
+    assert len(log.values) == 31 and log.value(log.start) == pytest.approx(0.01)
+    assert slider("share", [0.1, 0.25], text=lambda v: f"{v:.0%}").texts == ("10%", "25%")
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: slider("n"), "list of values"),
+        (lambda: slider("n", low=2, high=1), "must rise"),
+        (lambda: slider("n", low=0, high=1, log=True), "above 0"),
+        (lambda: slider("n", low=0, high=1, step=1e-9), "larger step"),
+        (lambda: slider("n", [1, 2], value=7), "7 is not among 1, 2"),
+        (lambda: choice("w", ["a"], value="b"), "'b' is not among a"),
+        (lambda: strip("w", []), "nothing to choose"),
+        (lambda: explore(titled), "no control"),
+        (lambda: explore(titled, size=3), "size=3 is no control"),
+        (lambda: explore(lambda size: None, rate=toggle("r")), "do not fit"),
+    ],
+)
+def test_a_control_that_cannot_be_is_refused_by_a_sentence(make, words):
+    with pytest.raises(ValueError, match=words):
+        make()
+
+
+# --------------------------------------------------------------------------------------------------- explorers
+
+
+def test_an_explorer_draws_at_once_and_says_what_it_shows(capsys):
+    shown = explore(titled, size=slider("image size", [64, 160], unit="px"), deep=toggle("deep", True), name="e")
+    assert shown.values == {"size": 64, "deep": True}
+    assert capsys.readouterr().out == "image size: 64 px · deep: on. size=64 deep=True\n"
+    bundle = shown.bundle()
+    assert list(bundle) == ["application/vnd.jupyter.widget-view+json", "text/html", "text/plain"]
+    assert 'alt="size=64 deep=True"' in bundle["text/html"] and "image size: 64 px" in bundle["text/plain"]
+    assert shown.view.drawn["src"].startswith("data:image/png;base64,") and shown.view.drawn["width"] == 288
+
+
+def test_a_moved_control_redraws_and_the_choice_survives_running_the_cell_again():
+    def cell():
+        return explore(titled, w=choice("weights", ["ImageNet", "random"]), n=button("peek"), name="e")
+
+    shown = cell()
+    move(shown, w=1, n=3)
+    shown.wait()
+    assert shown.view.drawn["alt"] == "w=random n=3" and shown.values == {"w": "random", "n": 3}
+    again = cell()
+    assert again.values == {"w": "random", "n": 0}, "clicks are counted from 0 again"
+    assert again.view.drawn["alt"] == "w=random n=0"
+
+
+def test_the_newest_wish_wins_and_one_figure_is_drawn_at_a_time():
+    drawn, inside, gate = [], [], threading.Event()
+
+    def draw(k):
+        inside.append(k)
+        if k:
+            gate.wait(10)
+        drawn.append((k, len(inside)))
+        inside.pop()
+        return titled(k=k)
+
+    shown = explore(draw, k=slider("k", low=0, high=9))
+    for k in range(1, 10):
+        move(shown, k=k)
+        if k == 1:
+            until(lambda: inside)
+    gate.set()
+    until(lambda: shown.view.drawn["alt"] == "k=9")
+    assert drawn == [(0, 1), (1, 1), (9, 1)], "2 to 8 were overtaken, and no two were drawn at once"
+
+
+def test_an_error_in_the_first_figure_ends_the_cell_and_a_later_one_is_a_sentence():
+    def draw(k):
+        if k == 1:
+            raise RuntimeError("no such picture")
+        return titled(k=k)
+
+    with pytest.raises(RuntimeError, match="no such picture"):
+        explore(draw, k=slider("k", [1, 2]))
+    shown = explore(draw, k=slider("k", [2, 1]))
+    move(shown, k=1)
+    until(lambda: shown.view.drawn["error"])
+    assert shown.view.drawn["error"] == "This cannot be drawn: RuntimeError: no such picture"
+    move(shown, k=0)
+    until(lambda: not shown.view.drawn["error"])
+    assert shown.view.drawn["alt"] == "k=2"
+    with pytest.raises(TypeError, match="returned nothing"):
+        explore(lambda k: None, k=slider("k", [1, 2]))
+
+
+# ------------------------------------------------------------------------------------------------ the picture
+
+
+def history(losses, start=0.7, stopped="finished", trained=None):
+    """Make the record of a run from its valid losses."""
+    epochs = [Epoch(0, 0, float("nan"), start, 0.5, 0.1)]
+    epochs += [Epoch(e, 4 * e, trained or v, v, 1 - min(1, v) / 2, 0.1) for e, v in enumerate(losses, 1)]
+    steps = [Step(s, 1 + (s - 1) // 4, losses[(s - 1) // 4], 8, {"head": 0.1}) for s in range(1, 4 * len(losses) + 1)]
+    return History(steps, epochs, [{"majority": 0.6}], [stopped])
+
+
+def test_a_rate_that_is_too_high_is_named_and_drawn_out_of_the_roof():
+    runs = {"small": history([0.6, 0.5]), "large": history([9.0, 14.0])}
+    assert rates.trouble(runs["small"]) == "" and rates.trouble(runs["large"]) == "diverges, loss 0.7 → 14"
+    assert rates.trouble(history([0.6], stopped="diverged")) == "diverged at step 4"
+    overfit = history([0.9, 1.2], trained=0.1)
+    assert rates.trouble(overfit) == "", "a valid loss that rises while the train loss falls is no matter of the rate"
+    ax = plot.runs(runs)
+    words = [t.get_text() for child in ax.child_axes for t in child.texts]
+    assert "✗ large: diverges, loss 0.7 → 14" in words and "majority" in words
+    assert ax.child_axes[0].get_ylim() == (0, pytest.approx(1.05))
+    assert "Small gets furthest" in ax.get_title(loc="left")
+    with pytest.raises(ValueError, match="no curve to draw"):
+        plot.runs({"nothing": History()})
+
+
+# ------------------------------------------------------------------------------------------------- the cockpit
+
+
+def test_a_cockpit_trains_a_copy_and_keeps_the_record(blobs, tiny):
+    before = sft.fingerprint(tiny)
+    cockpit = widgets.cockpit(tiny, blobs, rate=0.05, epochs=3, batch_size=16)
+    assert cockpit.runs == [] and cockpit.history is None
+    asyncio.run(cockpit.run())
+    (run,) = cockpit.runs
+    assert [e.epoch for e in cockpit.history.epochs] == [0, 1, 2, 3] and run.outcome == "finished"
+    assert sft.fingerprint(tiny) == before, "the network that came in is untouched"
+    same = sft.replace_head(sft.backbone("tiny"), blobs.classes)
+    fitted = sft.fit(same, blobs, sft.linear_probe(same, lr=0.05), epochs=3, batch_size=16, verbose=False)
+    assert [e.valid_loss for e in cockpit.history.epochs] == [e.valid_loss for e in fitted.epochs]
+    assert sft.fingerprint(cockpit.model) == sft.fingerprint(same)
+    assert "<table>" in cockpit.html() and "linear probe · AdamW · 0.05 · 3 · " in cockpit.text()
+    assert cockpit.chart.chart["runs"][0]["accuracy"][0][0] == 0 and cockpit.chart.busy == ""
+
+
+def test_letting_go_of_the_rate_trains_a_cached_probe_and_anything_slower_waits_for_train(blobs, tiny):
+    cockpit = widgets.cockpit(tiny, blobs, epochs=2)
+    asyncio.run(cockpit.run())
+    for position in (3, 9):
+        cockpit.inputs.state = {**cockpit.inputs.state, "rate": position}
+        until(lambda: not cockpit.is_training)
+    assert [run.settings["rate"] for run in cockpit.runs] == [1e-3, 1e-4, 1e-2]
+    cockpit.inputs.state = {**cockpit.inputs.state, "layers": 0}
+    assert not cockpit.is_training and "Press Train for full fine-tuning" in cockpit.inputs.drawn["said"]
+    cockpit.inputs.state = {**cockpit.inputs.state, "train": 1}
+    until(lambda: not cockpit.is_training)
+    assert cockpit.runs[-1].settings["learns"] == "full fine-tuning"
+    asyncio.run(cockpit.run(rate=1e-4, layers="head"))
+    assert [run.number for run in cockpit.runs] == [1, 3, 4, 5], "the same settings take the place of the old run"
+    again = widgets.cockpit(tiny, blobs, epochs=2)
+    assert len(again.runs) == 4 and again.values["rate"] == 1e-2, "running the cell again forgets nothing"
+    again.inputs.state = {**again.inputs.state, "forget": 1}
+    assert again.runs == [] and again.chart.chart["title"] == "No run yet"
+
+
+def test_stop_ends_a_run_and_a_second_click_is_ignored(blobs, tiny):
+    cockpit = widgets.cockpit(tiny, blobs, layers="stem", epochs=40)
+
+    async def click():
+        task = asyncio.create_task(cockpit.run())
+        while not cockpit.runs or len(cockpit.runs[-1].history.steps) < 3:
+            await asyncio.sleep(0.005)
+        assert cockpit.inputs.disabled == ["train"]
+        cockpit.inputs.state = {**cockpit.inputs.state, "train": 1}
+        cockpit.inputs.state = {**cockpit.inputs.state, "stop": 1}
+        await task
+
+    asyncio.run(click())
+    (run,) = cockpit.runs
+    assert run.outcome == "stopped" and run.history.epochs[-1].epoch < 40
+    assert "Stopped after step" in cockpit.inputs.drawn["said"] and cockpit.inputs.disabled == ["stop"]
+
+
+def test_a_run_that_fails_says_so_on_the_page_and_in_the_cell(blobs, tiny):
+    def broken(logits, y):
+        raise ZeroDivisionError("a loss of my own")
+
+    cockpit = widgets.cockpit(tiny, blobs, loss=broken)
+    with pytest.raises(ZeroDivisionError, match="a loss of my own"):
+        asyncio.run(cockpit.run())
+    assert cockpit.inputs.drawn["error"] == "This run failed: ZeroDivisionError: a loss of my own"
+    assert cockpit.runs == [] and not monitors.is_running()
+    twins = {"a": ["x", "y"], "b": ["x", "y"]}
+    with pytest.raises(ValueError, match="one head"):
+        widgets.cockpit(tiny, type("Data", (), {"classes": twins})())
+
+
+def test_a_diverging_rate_is_named(blobs, tiny):
+    cockpit = widgets.cockpit(tiny, blobs, rate=10.0, optimizer="SGD", epochs=2)
+    asyncio.run(cockpit.run())
+    assert cockpit.runs[-1].ended == "✗ diverges" and "this rate is too high" in cockpit.chart.chart["title"]
+    assert "✗" in cockpit.html()
+
+
+def test_a_second_panel_says_that_it_waits(blobs, tiny):
+    cockpit = widgets.cockpit(tiny, blobs, epochs=1)
+    with monitors._running:
+        cockpit.inputs.state = {**cockpit.inputs.state, "train": 1}
+        until(lambda: "another panel" in cockpit.chart.busy)
+    until(lambda: not cockpit.is_training)
+    assert cockpit.runs[-1].outcome == "finished"

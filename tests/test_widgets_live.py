@@ -1,0 +1,193 @@
+"""Explorers and the cockpit under a learner's hands: dragged, chosen, trained and stopped in a real JupyterLab."""
+
+from __future__ import annotations
+
+import re
+import statistics
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import browser
+import pytest
+
+pytestmark = pytest.mark.skipif(browser.CHROMIUM is None, reason=browser.WHY_NOT)
+
+LIMIT = 250  # ms from letting go of the rate to the new curve: 10 epochs, 600 images, features on disk
+CELLS = [
+    "import numpy as np\nfrom sklearn.datasets import load_digits\nfrom matplotlib.figure import Figure\n"
+    "import sftlab as sft\nfrom sftlab.widgets import choice, cockpit, explore, slider, strip, toggle, button\n"
+    "def draw(rate, kind, tap, deep, peeks):\n"
+    "    if rate == 0.9:\n        raise ValueError('nine tenths are too much')\n"
+    "    ax = Figure(figsize=(5, 2), layout='constrained').add_subplot()\n"
+    "    ax.plot([0, rate])\n"
+    "    ax.set_title(f'rate {rate:.1f}, {kind}, {tap}, {deep}, {peeks} peeks')\n"
+    "    return ax",
+    "panel = explore(draw, rate=slider('rate', low=0.0, high=0.9, step=0.1, value=0.2),\n"
+    "                kind=choice('kind', ['Adam', 'SGD']), tap=strip('tap', ['stem', 'layer1', 'head']),\n"
+    "                deep=toggle('deep'), peeks=button('peek'), name='hill')",
+    "print(panel.values)",
+    "digits = load_digits()\nx = np.kron(digits.images[:1003], np.ones((4, 4))) * 15.9\n"
+    "data = sft.from_arrays(x.astype(np.uint8), digits.target[:1003], name='digits')\n"
+    "model = sft.replace_head(sft.backbone('tiny'), data.classes)",
+    "flight = cockpit(model, data, epochs=10, rate=0.01)\nawait flight.run()\nflight",
+    "second = cockpit(model, data, name='second', epochs=10, rate=0.01, layers='stem')\nsecond",
+    "print(len(data.train), [run.outcome for run in flight.runs], sft.monitors.is_running())",
+]
+EXPLORE, VALUES, COCKPIT, SECOND, RUNS = 1, 2, 4, 5, 6
+
+RELEASE = """position => new Promise(done => {
+  const chart = document.querySelector(".sft-cockpit-chart"), before = chart.dataset.run;
+  const range = document.querySelector(".sft-cockpit-rate-input");
+  const seen = new MutationObserver(() => {
+    if (chart.dataset.run === before || Number(chart.dataset.points) < 11) return;
+    seen.disconnect();
+    requestAnimationFrame(() => done(performance.now() - released));
+  });
+  seen.observe(chart, { childList: true });
+  range.value = position;
+  range.dispatchEvent(new Event("input", { bubbles: true }));
+  const released = performance.now();
+  range.dispatchEvent(new Event("change", { bubbles: true }));
+})"""
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Notebook]:
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: pip install playwright"
+    )
+    root, home = tmp_path_factory.mktemp("notebooks"), tmp_path_factory.mktemp("jupyter")
+    browser.write_notebook(Path(root) / "live.ipynb", CELLS)
+    with browser.jupyterlab(root, home) as server, playwright.sync_playwright() as program:
+        chromium = program.chromium.launch(executable_path=browser.CHROMIUM, headless=True, args=browser.FLAGS)
+        notebook = browser.Notebook(chromium.new_page(viewport={"width": 1280, "height": 2600}), server)
+        notebook.open("live.ipynb")
+        notebook.run_all()
+        yield notebook
+        notebook.close()
+        chromium.close()
+
+
+@pytest.fixture
+def expect(book: browser.Notebook):
+    from playwright.sync_api import expect
+
+    yield expect
+    assert book.complaints == [], "the page wrote to its error console"
+    book.run_cell(RUNS)
+    assert book.errors() == [], "the kernel is no longer well"
+
+
+def drag(page, selector: str, share: float) -> None:
+    """Drag a range from where it is to a share of its width."""
+    slider = page.locator(selector)
+    slider.scroll_into_view_if_needed()
+    box, value = slider.bounding_box(), int(slider.input_value())
+    start = value / int(slider.get_attribute("max"))
+    middle = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + 8 + start * (box["width"] - 16), middle)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 8 + share * (box["width"] - 16), middle, steps=12)
+    page.mouse.up()
+
+
+def test_run_all_leaves_one_output_a_panel_with_its_static_twin(book: browser.Notebook, expect) -> None:
+    assert book.errors() == []
+    for cell, words in ((EXPLORE, "rate 0.2, Adam, stem, False, 0 peeks"), (COCKPIT, "valid accuracy")):
+        (output,) = book.outputs(cell)
+        assert next(iter(output["data"])).startswith("application/vnd.jupyter.widget-view"), output["data"].keys()
+        assert words in output["data"]["text/html"] and words in output["data"]["text/plain"]
+    assert "finished" in book.outputs(COCKPIT)[0]["data"]["text/plain"]
+
+
+def test_an_explorer_follows_every_control(book: browser.Notebook, expect) -> None:
+    page = book.page
+    picture, status = page.locator(".sft-hill-picture"), page.locator(".sft-hill-status")
+    drag(page, ".sft-hill-rate-input", 0.6)
+    rate = page.locator(".sft-hill-rate-value").inner_text()
+    assert float(rate) >= 0.4
+    expect(picture).to_have_attribute("alt", f"rate {float(rate):.1f}, Adam, stem, False, 0 peeks")
+    page.locator(".sft-hill-rate-input").press("Home")
+    page.locator(".sft-hill-rate-input").press("ArrowRight")  # the notebook must leave the arrow keys to the slider
+    page.locator(".sft-hill-kind-1").click()
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowRight")
+    page.locator(".sft-hill-tap-2").click()
+    page.get_by_label("deep").check()
+    page.get_by_role("button", name="peek").click()
+    expect(picture).to_have_attribute("alt", "rate 0.1, SGD, head, True, 1 peeks")
+    expect(status).to_have_text("rate 0.1, SGD, head, True, 1 peeks")
+    page.locator(".sft-hill-rate-input").press("End")
+    expect(status).to_have_text("This cannot be drawn: ValueError: nine tenths are too much")
+    page.locator(".sft-hill-rate-input").press("ArrowLeft")
+    expect(picture).to_have_attribute("alt", "rate 0.8, SGD, head, True, 1 peeks")
+    book.run_cell(VALUES)
+    assert "'rate': 0.8, 'kind': 'SGD', 'tap': 'head', 'deep': True, 'peeks': 1" in book.outputs(VALUES)[0]["text"]
+    book.run_cell(EXPLORE)
+    expect(page.locator(".sft-hill-picture")).to_have_attribute("alt", "rate 0.8, SGD, head, True, 0 peeks")
+
+
+def test_letting_go_of_the_rate_shows_the_new_curve_within_a_quarter_of_a_second(
+    book: browser.Notebook, expect, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert book.outputs(RUNS)[0]["text"].startswith("60")
+    took = [book.page.evaluate(RELEASE, position) for position in (3, 6, 8, 10, 12, 5, 7)]
+    with capsys.disabled():
+        print(f"\nfrom letting go to the new curve: {', '.join(f'{ms:.0f}' for ms in took)} ms")
+    assert statistics.median(took) <= LIMIT
+    title = page_title(book, "cockpit")
+    drag(book.page, ".sft-cockpit-rate-input", 0.95)
+    expect(title).to_contain_text("this rate is too high")  # named …
+    expect(book.page.locator(".sft-cockpit-chart .sft-end").last).to_contain_text("diverges")  # … and drawn
+    expect(book.page.locator(".sft-cockpit-chart svg")).to_have_attribute("aria-label", re.compile("diverges"))
+    expect(book.page.locator(".sft-cockpit-runs tbody tr")).to_have_count(6)
+
+
+def test_train_and_stop(book: browser.Notebook, expect) -> None:
+    page = book.page
+    status, train = page.locator(".sft-cockpit-status"), page.locator(".sft-cockpit-train-input")
+    stop = page.locator(".sft-cockpit-stop-input")
+    page.locator(".sft-cockpit-layers-0").click()
+    expect(status).to_contain_text("Press Train for full fine-tuning")
+    page.locator(".sft-cockpit-epochs-input").press("End")
+    expect(stop).to_be_disabled()
+    before = page.locator(".sft-cockpit-chart").inner_html()
+    train.click()
+    expect(page_title(book, "cockpit")).to_contain_text(re.compile("begins|measured|epoch"), timeout=300)  # it lives
+    expect(page_title(book, "cockpit")).to_contain_text(re.compile(r"epoch \d+ of 40, loss"), timeout=3000)
+    assert page.locator(".sft-cockpit-chart").inner_html() != before
+    expect(train).to_be_disabled()
+    train.click(force=True)  # ignored
+    clock = time.monotonic()
+    stop.click()
+    expect(status).to_contain_text("Stopped after step", timeout=2000)
+    print(f"stopped within {time.monotonic() - clock:.2f} s")
+    expect(train).not_to_be_disabled()
+    expect(page.locator(".sft-cockpit-runs tbody tr").first).to_contain_text("stopped")
+
+
+def test_two_panels_take_turns_and_a_cell_run_again_keeps_its_runs(book: browser.Notebook, expect) -> None:
+    page = book.page
+    for name in ("cockpit", "second"):
+        page.locator(f".sft-{name}-train-input").click()
+    expect(page_title(book, "second")).to_contain_text("another panel is training", timeout=3000)
+    page.locator(".sft-cockpit-stop-input").click()
+    expect(page_title(book, "second")).to_contain_text("epoch", timeout=3000)
+    page.locator(".sft-second-stop-input").click()
+    expect(page.locator(".sft-second-status")).to_contain_text("Stopped")
+    book.run_cell(SECOND)
+    expect(page.locator(".sft-second-runs tbody tr")).to_have_count(1)
+    page.get_by_role("button", name="Forget runs").last.click()
+    expect(page.locator(".sft-second-runs tbody tr")).to_have_count(0)
+
+
+def test_a_restarted_kernel_starts_over(book: browser.Notebook, expect) -> None:
+    book.page.evaluate(f"async () => {{ await {browser.NOW}.sessionContext.session.kernel.restart() }}")
+    book.run_all()
+    expect(page_title(book, "cockpit")).to_contain_text("Run 1 (linear probe, AdamW, rate 0.01): valid accuracy")
+    assert book.page.evaluate(RELEASE, 4) > 0
+
+
+def page_title(book: browser.Notebook, name: str):
+    return book.page.locator(f".sft-{name}-title")
