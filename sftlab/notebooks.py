@@ -168,7 +168,7 @@ def is_changed(book: NotebookNode) -> bool:
 def build(path: Path, *, force: bool = False, seconds: int = CELL_SECONDS) -> Built:
     """Execute one lesson from top to bottom and write it, cleaned, beside `src/`; nothing if a cell fails.
 
-    force: execute it even if its source has not changed since. seconds: limit for one cell.
+    Where only prose has changed, the outputs stay. force: execute it even if nothing has changed since. seconds: limit for one cell.
     Raises NotebookError, with the cell and its error.
     """
     source, folder = read(path), path.parents[1]
@@ -180,13 +180,24 @@ def build(path: Path, *, force: bool = False, seconds: int = CELL_SECONDS) -> Bu
     if target.is_file() and not force and _hashes(read(target)).get("source") == marks["source"]:
         return Built(target, "unchanged" if outcome == "built" else outcome, tuple(notes))
     began = time.perf_counter()
-    execute(source, folder, name=path.stem, seconds=seconds)
+    if force or not (target.is_file() and _took_outputs(source, read(target))):
+        execute(source, folder, name=path.stem, seconds=seconds)
     notes += [f"cell {number} wrote to stderr, which is not published: {said}" for number, said in _stderr(source)]
     text = publish(source, marks, root=folder.parent, name=path.stem)
     partial = target.with_name(target.name + ".partial")
     partial.write_text(text, encoding="utf-8", newline="\n")
     partial.replace(target)
     return Built(target, outcome, tuple(notes), time.perf_counter() - began)
+
+
+def _took_outputs(source: NotebookNode, built: NotebookNode) -> bool:
+    """Copy the outputs of a built notebook into its source if both have the same code; tell whether they have."""
+    new, old = ([cell for cell in book.cells if cell.cell_type == "code"] for book in (source, built))
+    if [(c.source, c.metadata.get("tags", [])) for c in new] != [(c.source, c.metadata.get("tags", [])) for c in old]:
+        return False
+    for cell, before in zip(new, old, strict=True):
+        cell.outputs, cell.execution_count = before.outputs, before.execution_count
+    return True
 
 
 def execute(book: NotebookNode, folder: Path, *, name: str = "notebook", seconds: int = CELL_SECONDS) -> None:

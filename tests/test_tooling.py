@@ -235,6 +235,18 @@ def test_a_changed_source_is_built_again_and_an_unchanged_one_is_not(clone, inst
     assert notebooks.build(source).outcome == "built"
 
 
+def test_where_only_prose_has_changed_nothing_runs_again_and_the_outputs_stay(clone, monkeypatch):
+    source, target = clone / "notebooks" / "src" / "00_lesson.py", clone / "notebooks" / "00_lesson.ipynb"
+    notebooks.build(source)
+    before = [cell.outputs for cell in notebooks.read(target).cells if cell.cell_type == "code"]
+    monkeypatch.setattr(notebooks, "execute", lambda *_, **__: pytest.fail("a kernel was started for prose"))
+    source.write_text(LESSON + "\n# %% [markdown]\n# A last word.\n", encoding="utf-8")
+    assert notebooks.build(source).outcome == "built"
+    book = notebooks.read(target)
+    assert book.cells[-1].source == "A last word." and notebooks.check(clone) == []
+    assert [cell.outputs for cell in book.cells if cell.cell_type == "code"] == before
+
+
 def test_a_learners_change_is_never_overwritten(clone, instant):
     source, target = clone / "notebooks" / "src" / "00_lesson.py", clone / "notebooks" / "00_lesson.ipynb"
     notebooks.build(source)

@@ -378,20 +378,20 @@ assert abs(by_hand - result.accuracy.value) < 0.06
 # | | lesson | question | minutes |
 # |---|---|---|---|
 # | ● | **00 Start here** | Can a network that knows cats and cars find a broken solar cell? | 25 |
-# | ● | **[14 Your own images](14_your_own_images.ipynb)** | What must I check before I believe it on my own photos? | 20 |
-# | ○ | 01 Select | Which pretrained network should I start from? | 25 |
-# | ○ | 02 Head | How does a 1000-class network answer my question? | 20 |
-# | ○ | 03 Loss | What exactly is being minimised? | 25 |
-# | ○ | 04 Freeze | When is a layer really frozen, and what does that buy? | 25 |
-# | ○ | 05 Rate | How large a step? | 30 |
-# | ○ | 06 Layers | Should all layers take the same step? | 25 |
-# | ○ | 07 Trust | How sure is this number? | 25 |
-# | ○ | 08 Decide | What should I decide with it? | 25 |
+# | ● | **[01 Select](01_select.ipynb)** | Which pretrained network should I start from? | 25 |
+# | ● | **[02 Head](02_head.ipynb)** | How does a 1000-class network answer my question? | 20 |
+# | ● | **[03 Loss](03_loss.ipynb)** | What exactly is being minimised? | 25 |
+# | ● | **[04 Freeze](04_freeze.ipynb)** | When is a layer really frozen, and what does that buy? | 25 |
+# | ● | **[05 Rate](05_rate.ipynb)** | How large a step? | 30 |
+# | ● | **[06 Layers](06_layers.ipynb)** | Should all layers take the same step? | 25 |
+# | ● | **[07 Trust](07_trust.ipynb)** | How sure is this number? | 25 |
+# | ● | **[08 Decide](08_decide.ipynb)** | What should I decide with it? | 25 |
 # | ○ | 09 Pretrain | How many labels is a pretrained network worth? | 25 |
 # | ○ | 10 Small data | Does it learn, or remember? | 25 |
 # | ○ | 11 Shift | Does fine-tuning make the network better, or only narrower? | 25 |
 # | ○ | 12 Two tasks | Does a second task help the first when labels are few? | 20 |
 # | ○ | 13 Text | Is it the same for language? | 25 |
+# | ● | **[14 Your own images](14_your_own_images.ipynb)** | What must I check before I believe it on my own photos? | 20 |
 #
 # ● can be run today, ○ is being written. **A path of three hours:** 00, 02, 04, 05, 06, 07, then 14 with photographs of your own.
 
@@ -429,4 +429,4 @@ assert abs(by_hand - result.accuracy.value) < 0.06
 # - Kumar et al., 2022, *Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution*. Head first, then the rest.
 # - Wilson, 1927, *Probable Inference, the Law of Succession, and Statistical Inference*. The interval.
 #
-# Next: [14 Your own images](14_your_own_images.ipynb).
+# Next: [01 Select](01_select.ipynb).

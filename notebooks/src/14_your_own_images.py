@@ -251,4 +251,4 @@ if OUT:
 # - Guo et al., 2017, *On Calibration of Modern Neural Networks*. The reliability picture.
 # - Barz and Denzler, 2020, *Do We Train on Test Data? Purging CIFAR of Near-Duplicates*. Why check 2.
 #
-# Previous: [00 Start here](00_start_here.ipynb).
+# Previous: [08 Decide](08_decide.ipynb).

@@ -1,0 +1,96 @@
+"""Every lesson in a real JupyterLab: Run All, then every live control under a learner's hands."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import browser
+import pytest
+
+pytestmark = [
+    pytest.mark.skipif(browser.CHROMIUM is None, reason=browser.WHY_NOT),
+    pytest.mark.slow,
+]
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+EXPLORERS = {  # the panels of each lesson, by the name that their CSS classes carry
+    "01_select": ["size"],
+    "02_head": ["tap"],
+    "03_loss": ["bars", "wrong"],
+    "04_freeze": ["freeze"],
+    "05_rate": ["valley", "hill", "cockpit"],
+    "06_layers": ["tunnel"],
+    "07_trust": ["hundred", "peek"],
+    "08_decide": ["confusion", "piles"],
+}
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple]:
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: pip install playwright"
+    )
+    root, home = tmp_path_factory.mktemp("lessons"), tmp_path_factory.mktemp("jupyter")
+    for path in NOTEBOOKS.glob("*.ipynb"):
+        shutil.copy(path, root)
+    with browser.jupyterlab(root, home) as server, playwright.sync_playwright() as program:
+        chromium = program.chromium.launch(executable_path=browser.CHROMIUM, headless=True, args=browser.FLAGS)
+        yield server, chromium, playwright.expect
+        chromium.close()
+
+
+@pytest.fixture
+def opened(lab: tuple, request: pytest.FixtureRequest) -> Iterator[browser.Notebook]:
+    """Open a lesson, run it, hand it over, and look for complaints at the end."""
+    server, chromium, _ = lab
+    notebook = browser.Notebook(chromium.new_page(viewport={"width": 1280, "height": 1600}), server)
+    notebook.open(f"{request.param}.ipynb")
+    notebook.run_all(timeout=300)
+    assert notebook.errors() == []
+    yield notebook
+    notebook.run_cell(1)  # the imports: the kernel is alive and well
+    assert notebook.errors() == [] and notebook.complaints == []
+    notebook.close()
+
+
+def changes(page, expect, picture, act) -> None:
+    """Do something to a control and wait until the picture is another one."""
+    before = picture.get_attribute("src")
+    act()
+    expect(picture).not_to_have_attribute("src", before, timeout=10_000)
+
+
+@pytest.mark.parametrize("opened", EXPLORERS, indirect=True)
+def test_every_control_of_a_lesson_moves_its_picture(
+    opened: browser.Notebook, lab: tuple, request: pytest.FixtureRequest
+) -> None:
+    page, expect = opened.page, lab[2]
+    lesson = request.node.callspec.params["opened"]
+    shown = page.eval_on_selector_all(".sft-explore", "found => found.map(e => e.className.split(' sft-').pop())")
+    assert shown == EXPLORERS[lesson], "a panel that no test knows"
+    for name in set(EXPLORERS[lesson]) - {"cockpit", "tunnel"}:  # which train; they come below
+        panel, picture = page.locator(f".sft-explore.sft-{name}"), page.locator(f".sft-{name}-picture")
+        panel.scroll_into_view_if_needed()
+        alt = picture.get_attribute("alt")
+        assert alt and picture.get_attribute("src").startswith("data:image/png")
+        for slider in panel.locator("input[type=range]").all():
+            at_end = slider.input_value() == slider.get_attribute("max")
+            changes(page, expect, picture, lambda s=slider, e=at_end: s.press("Home" if e else "End"))
+        for group in panel.locator("[role=radiogroup]").all():
+            other = group.locator("label:not(:has(input:checked))").first
+            changes(page, expect, picture, lambda o=other: o.click())
+        for box in panel.locator("input[type=checkbox]").all():
+            changes(page, expect, picture, lambda b=box: b.click())
+        for button in panel.locator("button").all():
+            changes(page, expect, picture, lambda b=button: b.click())
+        assert "cannot be drawn" not in page.locator(f".sft-{name}-status").inner_text()
+    if lesson == "05_rate":
+        rows = page.locator(".sft-cockpit-runs tbody tr")
+        before = rows.count()
+        page.locator(".sft-cockpit-rate-input").press("ArrowRight")
+        expect(rows).to_have_count(before + 1, timeout=10_000)
+    if lesson == "06_layers":
+        page.get_by_label("stem").first.press("ArrowUp")
+        expect(page.locator(".sft-tunnel-status")).to_contain_text("Run 2 after", timeout=20_000)

@@ -1,0 +1,115 @@
+"""The wind tunnel without a browser: what a run measures, how it ends, what is remembered."""
+
+import asyncio
+
+import matplotlib
+
+matplotlib.use("agg")
+
+import numpy as np
+import pytest
+
+import sftlab as sft
+from sftlab import explain, widgets
+from sftlab.widgets import panel
+
+
+@pytest.fixture(autouse=True)
+def forget():
+    panel.remembered.clear()
+    yield
+    panel.remembered.clear()
+
+
+@pytest.fixture(scope="module")
+def world(digits):
+    """A network that knows the old task, the old task, and a new one."""
+    x, y = digits.train.images, digits.train.targets.numpy()
+    old = sft.from_arrays(x[y < 5], y[y < 5])
+    new = sft.from_arrays(x[y >= 5], y[y >= 5] - 5, per_class=6)
+    source = sft.replace_head(sft.backbone("tiny"), old.classes)
+    sft.fit(source, old, sft.full(source, 1e-2), epochs=3, verbose=False)
+    return source, old, new
+
+
+def fly(tunnel, profile=None):
+    asyncio.run(tunnel.run(profile))
+    return tunnel.runs[-1]
+
+
+def test_a_run_leaves_old_and_new_accuracy_after_each_epoch(world):
+    source, old, new = world
+    before = sft.fingerprint(source)
+    tunnel = widgets.wind_tunnel(*world, epochs=3, batchnorm="frozen")
+    flight = fly(tunnel)
+    assert len(flight.path) == 4 and flight.outcome == "finished" and not tunnel.is_training
+    assert sft.fingerprint(source) == before, "the pretrained network is not touched"
+    images, targets = old.valid.take(np.arange(len(old.valid)))
+    known = (explain.answers(source, images) == targets).float().mean().item()
+    assert flight.path[0][0] == pytest.approx(known), "before the first step nothing is forgotten"
+    images, targets = new.valid.take(np.arange(len(new.valid)))
+    learned = (explain.answers(tunnel.model, images) == targets).float().mean().item()
+    assert flight.path[-1][1] == pytest.approx(learned)
+
+
+def test_a_probe_forgets_nothing(world):
+    tunnel = widgets.wind_tunnel(*world, epochs=3)
+    flight = fly(tunnel, sft.linear_probe(world[0], 1e-2))
+    assert len({old for old, _ in flight.path}) == 1 and tunnel.profile["stem"] == 0
+
+
+def test_painting_trains_and_the_same_profile_takes_the_place_of_its_run(world):
+    tunnel = widgets.wind_tunnel(*world, epochs=1)
+    fly(tunnel)
+    tunnel.view.positions = [0, 0, 0, 9]
+    asyncio.run(until_done(tunnel))
+    assert [run.number for run in tunnel.runs] == [1, 2]
+    assert tunnel.runs[-1].profile == {"stem": 0.0, "layer1": 0.0, "layer2": 0.0, "head": 5e-3}
+    fly(tunnel)
+    assert [run.number for run in tunnel.runs] == [1, 3]
+    again = widgets.wind_tunnel(*world, epochs=1)
+    assert again.profile["head"] == 5e-3 and len(again.runs) == 2, "what was painted survives running the cell again"
+
+
+async def until_done(tunnel):
+    while tunnel.is_training:
+        await asyncio.sleep(0.01)
+
+
+def test_stop_ends_a_run_within_a_step_and_forget_empties_the_plane(world):
+    tunnel = widgets.wind_tunnel(*world, epochs=5000)
+
+    async def stopped():
+        tunnel.start()
+        while not (tunnel.runs and len(tunnel.runs[-1].path) > 1):
+            await asyncio.sleep(0.01)
+        tunnel.view.pressed = ["stop", 1]
+        await until_done(tunnel)
+
+    asyncio.run(stopped())
+    assert tunnel.runs[-1].outcome == "was stopped" and len(tunnel.runs[-1].path) < 5000
+    assert "It was stopped." in tunnel.view.status and not tunnel.view.busy
+    tunnel.view.pressed = ["forget", 2]
+    assert tunnel.runs == [] and tunnel.text() == "No run yet"
+
+
+def test_a_profile_of_ice_is_refused_in_words(world):
+    tunnel = widgets.wind_tunnel(*world, profile=dict.fromkeys(["stem", "layer1", "layer2", "head"], 0.0), epochs=1)
+    asyncio.run(tunnel.run())
+    assert tunnel.runs == [] and "Every stage is frozen" in tunnel.view.status
+
+
+def test_an_error_of_the_run_is_shown_and_raised(world):
+    tunnel = widgets.wind_tunnel(*world, epochs=1, batch_sise=4)
+    with pytest.raises(TypeError, match="batch_size"):
+        asyncio.run(tunnel.run())
+    assert tunnel.view.failed and "batch_size" in tunnel.view.status and not tunnel.is_training
+
+
+def test_every_output_has_a_picture_with_words(world):
+    tunnel = widgets.wind_tunnel(*world, epochs=1)
+    assert "No run yet" in tunnel.html()
+    fly(tunnel)
+    bundle = tunnel.bundle()
+    assert list(bundle)[0] == "application/vnd.jupyter.widget-view+json"
+    assert 'alt="Run 1: ' in bundle["text/html"] and bundle["text/plain"].startswith("Run 1 after")
