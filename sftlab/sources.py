@@ -9,7 +9,7 @@ from threading import Event
 
 from torch import nn
 
-from sftlab import cache
+from sftlab import cache, encoders
 from sftlab.data import Augment, Data, Split, View
 from sftlab.loop import Batches, Source
 from sftlab.settings import Settings
@@ -47,16 +47,19 @@ def _encoded(
     """Run the frozen part once over what the store does not have, and say what it costs before and after."""
     prefix = cache.Prefix(model[:cut], parts[0].size, encoder=encoder)
     names = [name for name, _ in model.named_children()]
-    todo, begun, clock = sum(prefix.missing(part) for part in parts), False, time.perf_counter()
+    todo, batches, clock = sum(prefix.missing(part) for part in parts), 0, 0.0
 
     def progress(now: int, total: int) -> None:
-        nonlocal begun
+        nonlocal batches, clock
         if stop is not None and stop.is_set():
             raise Stopped
-        left, price = (time.perf_counter() - clock) / now * (todo - now), todo * prefix.weight / 1e6
-        if not begun and left > 2:
-            say(f"running the frozen part once on {todo} images, about {left:.0f} s and {price:.1f} MB …")
-        begun = True
+        batches += 1
+        if batches == 2:  # the first one also prepared the kernels, so the second one is the clock
+            left = (time.perf_counter() - clock) / encoders.BATCH * (todo - now)
+            if left > 2:
+                price = todo * prefix.weight / 1e6
+                say(f"running the frozen part once on {todo} images, about {left:.0f} s and {price:.1f} MB …")
+        clock = time.perf_counter()
 
     made = [prefix.features(part, progress, images=todo) for part in parts]
     new, saved = sum(f.seconds for f in made if not f.reused), sum(f.seconds for f in made)

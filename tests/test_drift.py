@@ -114,7 +114,7 @@ def test_trade_off_draws_runs_of_now_solid_and_stored_ones_hollow_with_intervals
     lines = {line.get_gid(): line for line in ax.lines if line.get_gid()}
     assert len(lines["computed"].get_xdata()) == 2
     stored = [line for line in ax.lines if line.get_gid() == "stored"]
-    assert [len(line.get_xdata()) for line in stored] == [1, 2], "a mean of many, each of a few"
+    assert [len(line.get_xdata()) for line in stored] == [2, 1], "each of a few, the mean of many"
     assert ax.get_title(loc="left").startswith("probe comes nearest to both")
     with pytest.raises(ValueError, match="no strategy"):
         plot.trade_off({})
@@ -127,7 +127,8 @@ def test_differences_agree_with_a_paired_t_test():
     a, b = rng.uniform(0.4, 0.6, (12, 2)), rng.uniform(0.5, 0.7, (12, 2))
     ax = plot.differences({"full": a, "LP-FT": b}, to="full")
     ends = ttest_rel(b[:, 0], a[:, 0]).confidence_interval(0.95)
-    assert f"old: {100 * (b - a)[:, 0].mean():+.1f} ({100 * ends.low:+.1f} to {100 * ends.high:+.1f})" in style.alt(ax.figure)
+    mean, low, high = (100 * v for v in ((b - a)[:, 0].mean(), ends.low, ends.high))
+    assert f"LP-FT, old: {mean:+.1f} ({low:+.1f} to {high:+.1f})." in style.alt(ax.figure)
     with pytest.raises(ValueError, match="same seeds"):
         plot.differences({"full": a, "LP-FT": b[:3]}, to="full")
 

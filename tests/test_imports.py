@@ -33,7 +33,7 @@ CORE = {
     "decisions": {"records"},
     "evaluation": {"cache", "data", "losses", "memory", "records", "surgery"},
     "loop": {"data", "losses", "monitors", "profiles", "records", "schedules", "surgery"},
-    "sources": {"cache", "data", "loop", "settings"},
+    "sources": {"cache", "data", "encoders", "loop", "settings"},
     "training": {
         "checkpoints",
         "data",

@@ -111,5 +111,5 @@ def test_every_output_has_a_picture_with_words(world):
     assert "No run yet" in tunnel.html()
     fly(tunnel)
     bundle = tunnel.bundle()
-    assert list(bundle)[0] == "application/vnd.jupyter.widget-view+json"
+    assert next(iter(bundle)) == "application/vnd.jupyter.widget-view+json"
     assert 'alt="Run 1: ' in bundle["text/html"] and bundle["text/plain"].startswith("Run 1 after")

@@ -84,7 +84,7 @@ class Chart(anywidget.AnyWidget):
         const chosen = c.runs.some(r => r.number === pointed) ? pointed : c.runs.at(-1)?.number;
         const order = [...c.runs.filter(r => r.number !== chosen), ...c.runs.filter(r => r.number === chosen)];
         const ends = [[], []];
-        let out = left.out + right.out, lines = "";
+        let out = left.out + right.out, lines = "", named = 0;
         out += `<path class="sft-majority" d="M506 ${right.fy(c.majority)}H812"/>`;
         ends[1].push({ x: 812, y: right.fy(c.majority), text: "majority" });
         for (const run of order) {
@@ -105,10 +105,10 @@ class Chart(anywidget.AnyWidget):
           }
           lines += "</g>";
           const css = now ? "sft-strong" : "";
-          const text = now ? `run ${run.number}` : run.number, row = order.length - 1 - order.indexOf(run);
+          const text = now ? `run ${run.number}` : run.number;
           if (run.end) {
             const t = [...run.train, ...run.valid].find(p => p[1] > c.roof) || run.train.at(-1) || [0, 0];
-            out += `<text class="sft-end ${css}" x="${Math.min(left.fx(t[0]), 250) + 6}" y="${TOP + 12 + 14 * row}">`
+            out += `<text class="sft-end ${css}" x="${Math.min(left.fx(t[0]), 250) + 6}" y="${TOP + 12 + 14 * named++}">`
               + `✗ run ${run.number}: ${words(run.end)}</text>`;
           } else if (v) {
             const t = run.train.at(-1);

@@ -113,18 +113,15 @@ class Cockpit(Panel):
 
     def say(self, said: str, error: str = "") -> None:
         """Answer in the status line, which screen readers read out; what to do next is added."""
+        hint = "" if self.chart.busy else self._hint()
         self._answers += 1  # each answer is a new one, even if its words are the same
-        self.inputs.drawn = {
-            "state": self.inputs.state,
-            "said": f"{said} {self._hint()}".strip(),
-            "error": error,
-            "answer": self._answers,
-        }
+        words = f"{said} {hint}".strip()
+        self.inputs.drawn = {"state": self.inputs.state, "said": words, "error": error, "answer": self._answers}
 
-    def busy(self, what: str, *, stoppable: bool = True) -> None:
+    def busy(self, what: str) -> None:
         """Tell what goes on; the page counts the seconds beside it."""
         self.chart.busy = what
-        self.inputs.disabled = ["train"] if what and stoppable else ["stop"]
+        self.inputs.disabled = ["train"] if what else ["stop"]
 
     def __repr__(self) -> str:
         return self.text()
@@ -172,7 +169,7 @@ class Cockpit(Panel):
         if self.trainer.is_instant(self.values["layers"]):
             return "Let go of a control, and the head is trained anew."
         learns = self.trainer.strategy(self.values["layers"])
-        return f"Press Train for {learns}: it takes a while, and Stop ends it within one step."
+        return f"Press Train for {learns}; Stop ends it within one step."
 
 
 def cockpit(

@@ -34,8 +34,8 @@ class Page(Protocol):
     def say(self, said: str, error: str = "") -> None:
         """Tell what has happened."""
 
-    def busy(self, what: str, *, stoppable: bool = True) -> None:
-        """Tell what goes on, '' when nothing does; a run of a tenth of a second cannot be stopped."""
+    def busy(self, what: str) -> None:
+        """Tell what goes on, '' when nothing does."""
 
 
 class Trainer:
@@ -113,11 +113,16 @@ class Trainer:
         """Make one run and show it; one that was stopped before its first step leaves nothing."""
         described = {**values, "learns": self.strategy(values["layers"])}
         run = Run(1 + max((r.number for r in self.runs), default=0), described, self.images)
-        slow = not self.is_instant(values["layers"])
-        self.page.busy(f"{run.name}: begins" if slow else "", stoppable=slow)
+        slow, begins = not self.is_instant(values["layers"]), f"{run.name}: begins"
+        if slow:
+            self.page.busy(begins)
+            self.page.say("Training has begun; Stop ends it within one step.")
         while monitors.is_running() and not self._stop.is_set():
             self.page.busy("another panel is training; this one waits for it")
+            slow = True
             time.sleep(0.02)
+        if slow:
+            self.page.busy(begins)
         # The same settings give the same curve again, so it takes the place of the old one.
         self.runs[:] = [*[r for r in self.runs if r.settings != described][-KEPT + 1 :], run]
         clock = time.perf_counter()

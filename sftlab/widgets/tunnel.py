@@ -147,8 +147,10 @@ class Tunnel(Panel):
         ax = Figure(figsize=(6.4, 4.4), layout="constrained").add_subplot()
         flown = [f for f in self.runs if f.path]
         intervals = self.course.intervals(flown[-1]) if flown else ()
-        how = {"beside": self.beside, "line": self.line, "majority": self.course.majority, "intervals": intervals}
-        return layers.paths(flown, ax=ax, **how).get_figure()
+        layers.paths(
+            flown, beside=self.beside, line=self.line, majority=self.course.majority, intervals=intervals, ax=ax
+        )
+        return ax.get_figure()
 
     def _draw(self) -> None:
         buffer = io.BytesIO()
