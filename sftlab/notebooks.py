@@ -168,8 +168,8 @@ def is_changed(book: NotebookNode) -> bool:
 def build(path: Path, *, force: bool = False, seconds: int = CELL_SECONDS) -> Built:
     """Execute one lesson from top to bottom and write it, cleaned, beside `src/`; nothing if a cell fails.
 
-    Where only prose has changed, the outputs stay. force: execute it even if nothing has changed since. seconds: limit for one cell.
-    Raises NotebookError, with the cell and its error.
+    Where only prose has changed, the outputs stay. force: execute it even if nothing has changed since. seconds: limit
+    for one cell. Raises NotebookError, with the cell and its error.
     """
     source, folder = read(path), path.parents[1]
     marks = hashes(source)

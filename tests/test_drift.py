@@ -115,7 +115,7 @@ def test_trade_off_draws_runs_of_now_solid_and_stored_ones_hollow_with_intervals
     assert len(lines["computed"].get_xdata()) == 2
     stored = [line for line in ax.lines if line.get_gid() == "stored"]
     assert [len(line.get_xdata()) for line in stored] == [2, 1], "each of a few, the mean of many"
-    assert ax.get_title(loc="left").startswith("probe comes nearest to both")
+    assert ax.get_title(loc="left").startswith("Probe comes nearest to both")
     with pytest.raises(ValueError, match="no strategy"):
         plot.trade_off({})
 

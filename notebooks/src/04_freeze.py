@@ -489,8 +489,8 @@ assert all(torch.equal(value, after[name]) for name, value in before.items())
 # ## Try it
 #
 # - **Tweak.** Set `BACKBONE` to `"efficientnet_lite1"`. Which cut of the strip now changes most answers?
-# - **Build.** Write a profile in which only BatchNorm's home stages `stem` and `layer1` learn. What is its frozen prefix, and what can be cached?
-# - **Break.** Put `kept.clear()` out of the dict cache and train with the textbook's `model.train()`: after how many images does the assert fail?
+# - **Build.** Write a profile in which only `stem` and the head learn. What is its frozen prefix, and what is left to cache?
+# - **Break.** Empty the dict (`kept.clear()`), call `model.train()` and fill it again. Does the assert hold? Which batch is the first whose features are wrong?
 
 # %% [markdown]
 # ## Sources

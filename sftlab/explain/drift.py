@@ -67,8 +67,8 @@ def moved(before: nn.Sequential, after: nn.Sequential) -> dict[str, float]:
 class Drift:
     """What train mode does to a network none of whose parameters learns.
 
-    stages: all with parameters, stem first. steps: after how many batches it was looked at. statistics: for each of these
-    {stage: how far the BatchNorm statistics of its median channel have moved, in standard deviations; 0 without
+    stages: all with parameters, stem first. steps: after how many batches it was looked at. statistics: for each of
+    these {stage: how far the BatchNorm statistics of its median channel have moved, in standard deviations; 0 without
     BatchNorm}. answers: for each of these {stage: share of the answers that are different, if this
     stage is the first that learns and all stages before it are "frozen" by `requires_grad = False` alone}.
     """

@@ -108,7 +108,8 @@ class Chart(anywidget.AnyWidget):
           const text = now ? `run ${run.number}` : run.number;
           if (run.end) {
             const t = [...run.train, ...run.valid].find(p => p[1] > c.roof) || run.train.at(-1) || [0, 0];
-            out += `<text class="sft-end ${css}" x="${Math.min(left.fx(t[0]), 250) + 6}" y="${TOP + 12 + 14 * named++}">`
+            const x = Math.min(left.fx(t[0]), 250) + 6;
+            out += `<text class="sft-end ${css}" x="${x}" y="${TOP + 12 + 14 * named++}">`
               + `✗ run ${run.number}: ${words(run.end)}</text>`;
           } else if (v) {
             const t = run.train.at(-1);
