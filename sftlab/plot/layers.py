@@ -84,7 +84,8 @@ def trade_off(
     best = max(ends, key=lambda name: ends[name].sum())
     keeps, learns = (base.percent(v, 0) for v in ends[best])
     words = "; ".join(f"{n} old {base.percent(e[0])}, new {base.percent(e[1])}" for n, e in ends.items())
-    base.title(ax, f"{best[:1].upper()}{best[1:]} comes nearest to both: old {keeps}, new {learns}", f"Means over seeds: {words}.")
+    finding = f"{best[:1].upper()}{best[1:]} comes nearest to both: old {keeps}, new {learns}"
+    base.title(ax, finding, f"Means over seeds: {words}.")
     return ax
 
 
