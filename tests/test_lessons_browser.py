@@ -14,7 +14,7 @@ pytestmark = [
     pytest.mark.slow,
 ]
 
-NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+ROOT = Path(__file__).parents[1]
 EXPLORERS = {  # the panels of each lesson, by the name that their CSS classes carry
     "01_select": ["size"],
     "02_head": ["tap"],
@@ -33,8 +33,10 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple]:
         "playwright.sync_api", reason="playwright is not installed: pip install playwright"
     )
     root, home = tmp_path_factory.mktemp("lessons"), tmp_path_factory.mktemp("jupyter")
-    for path in NOTEBOOKS.glob("*.ipynb"):
-        shutil.copy(path, root)
+    for found in ("notebooks/*.ipynb", "benchmarks/*.json"):  # lessons draw records that the benchmarks left
+        for path in ROOT.glob(found):
+            (root / path.parent.name).mkdir(exist_ok=True)
+            shutil.copy(path, root / path.parent.name)
     with browser.jupyterlab(root, home) as server, playwright.sync_playwright() as program:
         chromium = program.chromium.launch(executable_path=browser.CHROMIUM, headless=True, args=browser.FLAGS)
         yield server, chromium, playwright.expect
@@ -46,7 +48,7 @@ def opened(lab: tuple, request: pytest.FixtureRequest) -> Iterator[browser.Noteb
     """Open a lesson, run it, hand it over, and look for complaints at the end."""
     server, chromium, _ = lab
     notebook = browser.Notebook(chromium.new_page(viewport={"width": 1280, "height": 1600}), server)
-    notebook.open(f"{request.param}.ipynb")
+    notebook.open(f"notebooks/{request.param}.ipynb")
     notebook.run_all(timeout=300)
     assert notebook.errors() == []
     yield notebook
