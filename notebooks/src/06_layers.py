@@ -332,8 +332,8 @@ plot.trade_off(stored=cells, majority=(None, most), old="old answers that are th
                new="solar cells, valid accuracy")
 
 # %% [markdown]
-# A circle is a split, and three splits differ by more than most strategies. What they do tell apart is one rate of 1e-3 for all: nothing is left of the old answers in any of them, and the new task does not get above its majority
-# rate either. A step that erases what was known leaves 200 images to learn everything from. Who learns most among the others, three splits do not decide; how much each keeps, they show: the probe all of it, the last two stages most, the rest about half.
+# A circle is a split, and three splits differ by more than most strategies. What they do tell apart is one rate of 1e-3 for all: nothing is left of the old answers in any of them, and the new task ends at about its majority rate, or
+# below it. A step that erases what was known leaves 200 images to learn everything from. Who learns most among the others, three splits do not decide; how much each keeps, they show: the probe all of it, the last two stages most, the rest about half.
 
 # %% [markdown]
 # ## What you have seen
