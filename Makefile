@@ -29,6 +29,8 @@ notebooks: $(READY)  ## build and execute notebooks/*.ipynb from notebooks/src/*
 
 bench: $(VENV)/.bench  ## time the same work here, in a textbook loop, in fastai and in Lightning (an hour)
 	@$(VENV)/bin/python benchmarks/speed.py $(ARGS)
+	@$(VENV)/bin/python benchmarks/parts.py
+	@$(VENV)/bin/python benchmarks/many_images.py
 
 clean:  ## remove the environment and the tools' caches; data/ and runs/ stay
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
