@@ -56,6 +56,19 @@ def own_random_state():
     torch.set_rng_state(state)
 
 
+@pytest.fixture
+def house_style():
+    """Draw in the lab's style, and leave no figure open."""
+    import matplotlib.pyplot as plt
+
+    from sftlab import style
+
+    with plt.rc_context():
+        style.use()
+        yield
+    plt.close("all")
+
+
 def same(a, b):
     """Tell whether two networks store exactly the same numbers."""
     return sft.fingerprint(a) == sft.fingerprint(b)

@@ -27,15 +27,9 @@ from sftlab.plot.curves import run_borders
 from sftlab.plot.images import most_confident_mistakes
 from sftlab.records import Epoch, History, Interval, Step
 
+pytestmark = pytest.mark.usefixtures("house_style")
+
 STAGES = ["stem", "layer1", "layer2", "layer3", "head"]
-
-
-@pytest.fixture(autouse=True)
-def house_style():
-    with matplotlib.rc_context():
-        style.use()
-        yield
-    plt.close("all")
 
 
 def history(losses, accuracies, profile=None, planned=None):

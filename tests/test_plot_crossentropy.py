@@ -1,6 +1,5 @@
 """Figures of lesson 03: cross-entropy in two parts, its floor, and who makes a batch's loss."""
 
-import warnings
 
 import matplotlib
 
@@ -10,45 +9,20 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from figures import drawn_whole, finding, marked
 from matplotlib.figure import Figure
 from torch.nn import functional as F
 
 from sftlab import plot, style
 from sftlab.plot.crossentropy import entropy
 
+pytestmark = pytest.mark.usefixtures("house_style")
+
 P, Q = [0.1, 0.7, 0.2], [0.6, 0.3, 0.1]
-
-
-def drawn_whole(ax):
-    """Tell whether all words of a figure lie inside it."""
-    fig = ax.get_figure(root=True)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        fig.draw_without_rendering()
-    width, height = fig.get_size_inches() * fig.dpi
-    words = [t for t in fig.findobj(matplotlib.text.Text) if t.get_text() and t.get_visible() and t.axes]
-    boxes = [t.get_window_extent() for t in words if t.axes.axison or t in t.axes.texts]
-    return all(b.x0 >= -1 and b.y0 >= -1 and b.x1 <= width + 1 and b.y1 <= height + 1 for b in boxes)
-
-
-@pytest.fixture(autouse=True)
-def house_style():
-    with matplotlib.rc_context():
-        style.use()
-        yield
-    plt.close("all")
 
 
 def axes():
     return Figure(figsize=(9, 3.3), layout="constrained").add_subplot()
-
-
-def finding(ax):
-    return ax.get_title(loc="left").replace("\n", " ")
-
-
-def marked(ax, gid):
-    return ax.get_figure(root=True).findobj(lambda artist: artist.get_gid() == gid)
 
 
 def test_floor_and_removable_part_add_up_to_torch_s_cross_entropy():

@@ -1,6 +1,5 @@
 """Figures of lesson 02: where a head reads, where the parameters are, what a stage hands on."""
 
-import warnings
 
 import matplotlib
 
@@ -10,45 +9,20 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from figures import drawn_whole, finding, marked
 from matplotlib.figure import Figure
 
 import sftlab as sft
 from sftlab import plot, style
 from sftlab.records import Interval
 
+pytestmark = pytest.mark.usefixtures("house_style")
+
 CURVE = {"stem": Interval(0.5, 0.4, 0.6), "layer1": Interval(0.9, 0.85, 0.94), "neck": Interval(0.7, 0.6, 0.8)}
-
-
-def drawn_whole(ax):
-    """Tell whether all words of a figure lie inside it."""
-    fig = ax.get_figure(root=True)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        fig.draw_without_rendering()
-    width, height = fig.get_size_inches() * fig.dpi
-    words = [t for t in fig.findobj(matplotlib.text.Text) if t.get_text() and t.get_visible() and t.axes]
-    boxes = [t.get_window_extent() for t in words if t.axes.axison or t in t.axes.texts]
-    return all(b.x0 >= -1 and b.y0 >= -1 and b.x1 <= width + 1 and b.y1 <= height + 1 for b in boxes)
-
-
-@pytest.fixture(autouse=True)
-def house_style():
-    with matplotlib.rc_context():
-        style.use()
-        yield
-    plt.close("all")
 
 
 def axes():
     return Figure(figsize=(8, 4), layout="constrained").add_subplot()
-
-
-def finding(ax):
-    return ax.get_title(loc="left").replace("\n", " ")
-
-
-def marked(ax, gid):
-    return ax.get_figure(root=True).findobj(lambda artist: artist.get_gid() == gid)
 
 
 def test_the_depth_curve_names_the_best_stage_and_says_whether_the_last_one_is_clearly_behind():

@@ -6,7 +6,6 @@ import matplotlib
 
 matplotlib.use("agg")
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from torchvision.models import get_model_weights
@@ -16,15 +15,9 @@ from sftlab import explain, plot, records, style
 from sftlab.explain.gallery import Candidate, Gallery
 from sftlab.records import Interval
 
+pytestmark = pytest.mark.usefixtures("house_style")
+
 RECORD = Path(__file__).parents[1] / "benchmarks" / "selection.json"
-
-
-@pytest.fixture(autouse=True)
-def house_style():
-    with matplotlib.rc_context():
-        style.use()
-        yield
-    plt.close("all")
 
 
 def start(network="efficientnet_lite0", weights="ImageNet", stage="stem", value=0.8, logme=-0.4, size=160):
