@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import sftlab as sft
-from sftlab import heads, plot, records
+from sftlab import optimizers, plot, records
 
 RATES = [1e-4, 3e-3, 0.1]
 
@@ -36,10 +36,10 @@ def test_the_optimizers_by_hand_are_those_of_torch(name):
     theirs = [torch.nn.Parameter(w.clone()) for w in ours]
     groups = [{"params": theirs[:1], "weight_decay": 0.3}, {"params": theirs[1:], "weight_decay": 0.0}]
     if name == "adamw":
-        torchs, update = torch.optim.AdamW(groups, lr=0.02), heads.AdamW(ours, torch.full((1, 1, 1, 1), 0.02), 0.3)
+        torchs, update = torch.optim.AdamW(groups, lr=0.02), optimizers.AdamW(ours, torch.full((1, 1, 1, 1), 0.02), 0.3)
     else:
         torchs = torch.optim.SGD(groups, lr=0.02, momentum=0.9)
-        update = heads.SGD(ours, torch.full((1, 1, 1, 1), 0.02), 0.3)
+        update = optimizers.SGD(ours, torch.full((1, 1, 1, 1), 0.02), 0.3)
     for _ in range(6):
         gradients = [torch.randn_like(w) for w in ours]
         for w, g in zip(theirs, gradients, strict=True):
