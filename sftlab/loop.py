@@ -16,7 +16,7 @@ from sftlab.monitors import Record, Stream
 from sftlab.profiles import apply
 from sftlab.records import Epoch, Step
 from sftlab.schedules import Schedule
-from sftlab.surgery import evaluating, train_mode
+from sftlab.surgery import evaluating, stage_names, train_mode
 
 Batches = Iterator[tuple[Any, Any]]
 
@@ -45,36 +45,37 @@ def steps(
 def train_epochs(
     model: nn.Sequential, train: Source, valid: Source, optimizer: torch.optim.Optimizer, profile: Mapping[str, float],
     *, epochs: int, schedule: Schedule, loss: Loss, batch_size: int, seed: int, batchnorm: str = "train",
-    cut: int = 0, past: list[Record] | None = None, untouched: bool = False,
+    past: list[Record] | None = None, untouched: bool = False,
 ) -> Stream:  # fmt: skip
     """Yield a `Step` after each update and an `Epoch` after each pass, with validation in between.
 
+    model: a network, or what is left of one behind its frozen prefix; `train` and `valid` then deliver what that made
+    of the images. profile: of the whole network, so that records name every stage.
     untouched: begin with an `Epoch` of number 0, the validation of the weights as they came.
-    cut: `train` and `valid` deliver what the first `cut` stages made of the images; only the rest runs here.
     past: the records of the same run before it was killed; they are skipped, and counted in their epoch's loss.
     """
-    tail, past = model[cut:], past or []
+    past, own = past or [], {stage: profile[stage] for stage in stage_names(model)}
     sizes = [len(positions) for positions in batch_positions(len(train), batch_size)]
     total, step = epochs * len(sizes), past[-1].step if past else 0
     finished = max((record.epoch for record in past if isinstance(record, Epoch)), default=0)
     if untouched and not past:
         clock = time.perf_counter()
-        found = validate(tail, on_device(model, valid.batches(4 * batch_size)), loss)
+        found = validate(model, on_device(model, valid.batches(4 * batch_size)), loss)
         yield Epoch(0, 0, math.nan, *found, time.perf_counter() - clock)
     for epoch in range(finished, epochs):
         clock = time.perf_counter()
-        apply(model, profile)  # once an epoch: code in between may have switched gradients back on
+        apply(model, own)  # once an epoch: code in between may have switched gradients back on
         train_mode(model, profile, batchnorm=batchnorm)
         seen = [r for r in past if isinstance(r, Step) and r.epoch == epoch + 1]
         losses, images = sum(r.loss * r.images for r in seen), sum(r.images for r in seen)
         batches = _skip(train.batches(batch_size, seed=seed, epoch=epoch), len(seen))
         rates = set_rates(optimizer, profile, schedule(step / total))
-        for value in steps(tail, on_device(model, batches), optimizer, loss):
+        for value in steps(model, on_device(model, batches), optimizer, loss):
             n = sizes[step % len(sizes)]
             step, losses, images = step + 1, losses + value * n, images + n
             yield Step(step, epoch + 1, value, n, rates)
             rates = set_rates(optimizer, profile, schedule(step / total))
-        valid_loss, accuracy = validate(tail, on_device(model, valid.batches(4 * batch_size)), loss)
+        valid_loss, accuracy = validate(model, on_device(model, valid.batches(4 * batch_size)), loss)
         yield Epoch(epoch + 1, step, losses / images, valid_loss, accuracy, time.perf_counter() - clock)
 
 

@@ -23,7 +23,7 @@ from sftlab.profiles import apply, check, param_groups
 from sftlab.records import History, Step
 from sftlab.settings import OPTIMIZERS, Settings
 from sftlab.sources import Say, Stopped, sources
-from sftlab.surgery import card
+from sftlab.surgery import card, train_mode
 
 
 def train(
@@ -72,15 +72,17 @@ def _stream(
         source, valid, cut = sources(model, data, s, stop, say)
     except Stopped:
         return
+    train_mode(model, rates, batchnorm=s.batchnorm)
+    rest = model[cut:]  # what comes before it neither runs nor changes any more
     run = train_epochs(
-        model, source, valid, optimizer, rates, epochs=epochs, schedule=s.schedule, loss=s.loss,
-        batch_size=s.batch_size, seed=s.seed, batchnorm=s.batchnorm, cut=cut, past=past, untouched=s.keep_best,
+        rest, source, valid, optimizer, rates, epochs=epochs, schedule=s.schedule, loss=s.loss,
+        batch_size=s.batch_size, seed=s.seed, batchnorm=s.batchnorm, past=past, untouched=s.keep_best,
     )  # fmt: skip
     run = monitors.watch_divergence(run)
     if s.checkpoint is not None:
-        run = checkpoints.checkpoint(run, s.checkpoint, model, optimizer, best=best, settings=facts, past=past)
+        run = checkpoints.checkpoint(run, s.checkpoint, rest, optimizer, best=best, settings=facts, past=past)
     run = monitors.replayed(past, monitors.seeded(run, s.seed, rng))
-    yield from monitors.keep_best(run, model, best) if s.keep_best else run
+    yield from monitors.keep_best(run, rest, best) if s.keep_best else run
 
 
 def _check(model: nn.Sequential, data: Data, rates: Mapping[str, float], epochs: int) -> None:
