@@ -11,20 +11,18 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sftlab import encoders, memory
-from sftlab.data import Split, View, batch_positions
-from sftlab.data.core import Targets
-from sftlab.store import Entry, NoRoom, cache_dir, check_room, clear, evict, info, limit
+from sftlab.data import Split, View
+from sftlab.store import Entry, Features, NoRoom, cache_dir, channels_last, check_room, clear, evict, info, limit
 from sftlab.surgery import evaluating, fingerprint, frozen_prefix, has_parameters
 
 __all__ = [
@@ -34,43 +32,6 @@ __all__ = [
 VERSION = 2  # raise it when the meaning of an entry changes; old entries are then never read again
 SAVE_SECONDS = 5.0  # how much work a kill may lose
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, eq=False)
-class Features:
-    """What a frozen prefix makes of a split, with the same `batches` as the split itself.
-
-    arrays: one memory-mapped array for each tensor that flows between the stages, an image a row; channels last where
-    the loop has them last, so that a batch needs no reordering. rows: the row of each image of the split.
-    seconds: what encoding cost, now or when it was done; reused: whether all of it was on disk already.
-    """
-
-    arrays: list[np.ndarray]
-    rows: np.ndarray
-    split: Split | View
-    seconds: float
-    reused: bool
-
-    def __len__(self) -> int:
-        return len(self.split)
-
-    @property
-    def bytes(self) -> int:
-        """Size on disk of the features of this split."""
-        return sum(len(self) * a[:1].nbytes for a in self.arrays)
-
-    def take(self, positions: np.ndarray) -> tuple[Any, Targets]:
-        """Return (features, targets) at `positions`; features are one tensor or a tuple of tensors."""
-        rows = self.rows[positions]
-        x = tuple(_channels_first(torch.from_numpy(np.asarray(a[rows]))) for a in self.arrays)
-        return x[0] if len(x) == 1 else x, self.split.labels(positions)
-
-    def batches(
-        self, batch_size: int = 32, *, seed: int | None = None, epoch: int = 0
-    ) -> Iterator[tuple[Any, Targets]]:
-        """Iterate over (features, targets) in exactly the order in which the split would deliver its images."""
-        for positions in batch_positions(len(self), batch_size, seed=seed, epoch=epoch):
-            yield self.take(positions)
 
 
 def worthwhile(model: nn.Sequential) -> int:
@@ -93,7 +54,7 @@ class Prefix:
     ) -> None:
         encoders.check(encoder)
         device = device or encoders.device_of(prefix)
-        self.encoder = encoders.Encoder(prefix, encoder)
+        self.encoder, self.size, self.device = encoders.Encoder(prefix, encoder), size, device
         self.exact = cache_dir() / key(prefix, size, device)
         fast = encoder == "fast" and device.type == "cpu"
         self.folder = cache_dir() / key(prefix, size, device, encoder) if fast else self.exact
@@ -110,7 +71,7 @@ class Prefix:
         from filelock import FileLock
 
         folder, entry = self._entry(split)
-        seconds, made = 0.0, 0
+        seconds, made, start = 0.0, 0, 0
         if len(entry.missing(split.hashes)):
             folder.mkdir(parents=True, exist_ok=True)
             with FileLock(folder / "lock"):  # two processes that ask at once compute it once
@@ -118,27 +79,32 @@ class Prefix:
                 positions, before = entry.missing(split.hashes), entry.seconds
                 made = len(positions)
                 if made:
-                    self._encode(split, positions, folder, entry, max(images, made), progress)
+                    start = self._encode(split, positions, folder, entry, max(images, made), progress)
                 seconds = entry.seconds - before
             evict(keep=folder)
         os.utime(folder)  # least recently used goes first
         if not made:
             seconds = entry.seconds * len(split) / max(1, len(entry.rows))
         rows = np.array([entry.rows[image] for image in split.hashes], dtype=np.int64)
-        return Features(entry.arrays(folder), rows, split, seconds, reused=not made)
+        return Features(entry.arrays(folder), rows, split, seconds, reused=not made, start=start)
 
     def _encode(
         self, split: Split | View, positions: np.ndarray, folder: Path, entry: Entry, images: int,
         progress: Progress | None,
-    ) -> None:  # fmt: skip
-        """Append the images at `positions`, batch by batch. The index names a row only once its bytes are written.
+    ) -> int:  # fmt: skip
+        """Append the images at `positions`, batch by batch; return how many stages had done their work before.
 
-        What a killed process wrote beyond its index is cut off first, so it is never read.
+        The index names a row only once its bytes are written. What a killed process wrote beyond its index is cut off
+        first, so it is never read.
         """
         hashes, files = split.hashes, list[IO[bytes]]()
         saved = clock = time.perf_counter()
         chunks = [positions[batch] for batch in encoders.batches(len(positions))]
-        encoded = self.encoder.encode(map(split.pixels, chunks), len(positions))
+        start, known = self._shallower(split, positions)
+        if known is None:
+            encoded = self.encoder.encode(map(split.pixels, chunks), len(positions))
+        else:
+            encoded = map(encoders.torch_encoder(self.encoder.prefix[start:]), map(known.inputs, chunks))
         done = 0
         with ExitStack() as stack, evaluating(self.encoder.prefix), memory.kept():
 
@@ -152,7 +118,7 @@ class Prefix:
 
             try:
                 for chosen, tensors in zip(chunks, encoded, strict=True):
-                    values = [_channels_last(t).contiguous().numpy() for t in tensors]
+                    values = [channels_last(t).contiguous().numpy() for t in tensors]
                     self.weight = sum(v[:1].nbytes for v in values)
                     if not done:
                         check_room(images * self.weight, images)
@@ -171,6 +137,22 @@ class Prefix:
             finally:
                 if files:
                     save()
+        return start
+
+    def _shallower(self, split: Split | View, positions: np.ndarray) -> tuple[int, Features | None]:
+        """Return the deepest cut before this one that has exact features of the images at `positions`, and these.
+
+        What the other stages make of them is, to the bit, what the whole prefix makes of the images. (0, None) if no
+        cut has all of them.
+        """
+        prefix, images = self.encoder.prefix, split.hashes
+        for cut in range(len(prefix) - 1, 0, -1):
+            folder = cache_dir() / key(prefix[:cut], self.size, self.device)
+            entry = Entry.read(folder)
+            if entry.rows and not len(entry.missing([images[p] for p in positions])):
+                rows = np.array([entry.rows.get(image, -1) for image in images], dtype=np.int64)
+                return cut, Features(entry.arrays(folder), rows, split, entry.seconds, reused=True)
+        return 0, None
 
     def _entry(self, split: Split | View) -> tuple[Path, Entry]:
         entry = Entry.read(self.exact)
@@ -200,12 +182,3 @@ def key(prefix: nn.Sequential, size: int, device: torch.device, encoder: str = "
     """Return the address of an entry: a hash of all that its values depend on besides the images themselves."""
     parts = [VERSION, encoders.identity(encoder), device.type, repr(prefix), fingerprint(prefix), size]
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
-
-
-def _channels_last(x: Tensor) -> Tensor:
-    """Return N×C×H×W as N×H×W×C; the loop keeps images in that order in memory, so nothing moves."""
-    return x.movedim(1, -1) if x.ndim == 4 else x
-
-
-def _channels_first(x: Tensor) -> Tensor:
-    return x.movedim(-1, 1) if x.ndim == 4 else x

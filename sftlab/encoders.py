@@ -27,7 +27,7 @@ SAVING = 0.5  # share of torch's time that the fast encoder saves, rounded down
 CHUNK = 2  # images in one request: small enough that what flows between layers stays in the processor's cache
 FIRST, BATCH = 8, 32  # images in the first batch, which is timed and compared, and in the others
 
-Run = Callable[[Tensor], tuple[Tensor, ...]]
+Run = Callable[[Any], tuple[Tensor, ...]]
 
 
 def check(encoder: str) -> None:
@@ -85,11 +85,14 @@ def torch_encoder(prefix: nn.Sequential) -> Run:
     """Return the prefix itself, without gradients; what it returns lies on the CPU."""
     device = device_of(prefix)
 
-    def run(x: Tensor) -> tuple[Tensor, ...]:
-        pair = torch.cat([x, x]) if len(x) == 1 else x  # alone, an image takes other kernels and other roundings
+    def run(x: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        tensors = x if isinstance(x, tuple) else (x,)
+        n = len(tensors[0])
+        # alone, an image takes other kernels and other roundings
+        moved = tuple((torch.cat([t, t]) if n == 1 else t).to(device) for t in tensors)
         with torch.no_grad():
-            out = prefix(pair.to(device))
-        return tuple(t[: len(x)].cpu() for t in (out if isinstance(out, tuple) else (out,)))
+            out = prefix(moved if isinstance(x, tuple) else moved[0])
+        return tuple(t[:n].cpu() for t in (out if isinstance(out, tuple) else (out,)))
 
     return run
 

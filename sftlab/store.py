@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from sftlab.data import data_dir
+from sftlab.data import Split, View, batch_positions, data_dir
+from sftlab.data.core import Targets
 
 
 @dataclass
@@ -50,6 +54,58 @@ class Entry:
         """Map the rows copy-on-write: who changes a feature in place changes his own copy, never the store."""
         shapes = [((len(self.rows), *shape), dtype) for shape, dtype in self.forms]
         return [np.memmap(folder / f"{i}.bin", dtype, "c", shape=shape) for i, (shape, dtype) in enumerate(shapes)]
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What a frozen prefix makes of a split, with the same `batches` as the split itself.
+
+    arrays: one memory-mapped array for each tensor that flows between the stages, an image a row; channels last where
+    the loop has them last, so that a batch needs no reordering. rows: the row of each image of the split.
+    seconds: what encoding cost, now or when it was done; reused: whether all of it was on disk already; start: how
+    many leading stages did not have to run even so, because a shallower cut's features were there.
+    """
+
+    arrays: list[np.ndarray]
+    rows: np.ndarray
+    split: Split | View
+    seconds: float
+    reused: bool
+    start: int = 0
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    @property
+    def bytes(self) -> int:
+        """Size on disk of the features of this split."""
+        return sum(len(self) * a[:1].nbytes for a in self.arrays)
+
+    def inputs(self, positions: np.ndarray) -> Any:
+        """Return the features at `positions`: one tensor or a tuple of tensors."""
+        rows = self.rows[positions]
+        x = tuple(_channels_first(torch.from_numpy(np.asarray(a[rows]))) for a in self.arrays)
+        return x[0] if len(x) == 1 else x
+
+    def take(self, positions: np.ndarray) -> tuple[Any, Targets]:
+        """Return (features, targets) at `positions`."""
+        return self.inputs(positions), self.split.labels(positions)
+
+    def batches(
+        self, batch_size: int = 32, *, seed: int | None = None, epoch: int = 0
+    ) -> Iterator[tuple[Any, Targets]]:
+        """Iterate over (features, targets) in exactly the order in which the split would deliver its images."""
+        for positions in batch_positions(len(self), batch_size, seed=seed, epoch=epoch):
+            yield self.take(positions)
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """Return N×C×H×W as N×H×W×C; the loop keeps images in that order in memory, so nothing moves."""
+    return x.movedim(1, -1) if x.ndim == 4 else x
+
+
+def _channels_first(x: Tensor) -> Tensor:
+    return x.movedim(-1, 1) if x.ndim == 4 else x
 
 
 def cache_dir() -> Path:

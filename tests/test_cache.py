@@ -67,6 +67,30 @@ def test_an_image_is_encoded_once_whatever_split_or_order_it_comes_in(tiny, blob
     assert torch.equal(whole.take(np.arange(5))[0], both.take(119 - blobs.train.index[:5])[0])
 
 
+def test_a_deeper_cut_goes_on_from_a_shallower_one_on_disk_to_the_bit(tiny, blobs, store, monkeypatch):
+    wanted = cache.features(tiny[:-1], blobs.train).take(np.arange(72))[0]
+    cache.clear()
+    cache.features(tiny[:2], blobs.train)
+    cache.features(tiny[:3], blobs.train)
+    monkeypatch.setattr(type(tiny.input), "forward", lambda *_: pytest.fail("the images were looked at again"))
+    made = cache.features(tiny[:-1], blobs.train)
+    assert torch.equal(made.take(np.arange(72))[0], wanted) and made.start == 3 and not made.reused
+
+
+def test_a_shallower_cut_that_lacks_an_image_is_not_gone_on_from(tiny, blobs, store):
+    cache.features(tiny[:2], blobs.train.subset(range(71)))
+    assert cache.features(tiny[:-1], blobs.train).start == 0
+
+
+def test_a_run_says_what_it_found_on_disk(blobs, store, capsys):
+    for strategy in (lambda model: sft.last_k(model, 1), sft.linear_probe):
+        model = sft.replace_head(sft.backbone("tiny"), blobs.classes)
+        sft.fit(model, blobs, strategy(model), epochs=1)
+    assert "frozen input … pool: 90 images encoded once in 0.0 s, the work up to layer1 found on disk" in (
+        capsys.readouterr().out
+    )
+
+
 def test_copies_of_one_image_share_a_row(tiny, blobs, store):
     made = cache.features(tiny[:-1], blobs.train.subset([0, 1, 0, 0]))
     assert len(made.arrays[0]) == 2 and torch.equal(made.take(np.array([0]))[0], made.take(np.array([3]))[0])
