@@ -3,7 +3,7 @@
     python benchmarks/layers.py
 
 Digits: a small network learns 0 to 4, then 5 to 9 from ten labels each, by every strategy of the lesson, for 20 seeds
-(split, start, order). Solar cells: EfficientNet-Lite0 from 100 labels a class, for 3 seeds. Each strategy leaves pairs
+(split, start, order). Solar cells: EfficientNet-Lite0 from 100 labels a class, for 5 seeds. Each strategy leaves pairs
 [old, new]: what is left of what the network could do before, and the validation accuracy of what it learned. Five
 minutes on two cores. Resumable: a seed whose numbers are there already is not run again.
 """
@@ -18,7 +18,7 @@ import sftlab as sft
 from sftlab import explain, records
 
 FILE = Path(__file__).with_name("layers.json")
-DIGIT_SEEDS, CELL_SEEDS = range(20), range(3)
+DIGIT_SEEDS, CELL_SEEDS = range(20), range(5)
 FULL = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 
 

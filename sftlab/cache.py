@@ -102,7 +102,7 @@ class Prefix:
         chunks = [positions[batch] for batch in encoders.batches(len(positions))]
         start, known = self._shallower(split, positions)
         if known is None:
-            encoded = self.encoder.encode(map(split.pixels, chunks), len(positions))
+            encoded = self.encoder.encode(map(split.inputs, chunks), len(positions))
         else:
             encoded = map(encoders.torch_encoder(self.encoder.prefix[start:]), map(known.inputs, chunks))
         done = 0

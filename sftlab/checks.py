@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from sftlab import notebooks
+from sftlab import building, notebooks
 
 NBVAL = [
     "--nbval-lax",
@@ -19,6 +19,7 @@ NBVAL = [
     f"--nbval-cell-timeout={notebooks.CELL_SECONDS}",
     f"--nbval-kernel-startup-timeout={notebooks.START_SECONDS}",
 ]
+WORKERS = 4  # a kernel with a network and a browser each: more would want more than 16 GB
 
 
 def run(root: Path, arguments: Sequence[str] = ()) -> int:
@@ -26,7 +27,7 @@ def run(root: Path, arguments: Sequence[str] = ()) -> int:
 
     arguments: further words for pytest. The last line printed is pytest's own closing line.
     """
-    if missing := [name for name in ("ruff", "mypy", "pytest") if find_spec(name) is None]:
+    if missing := [name for name in ("ruff", "mypy", "pytest", "xdist") if find_spec(name) is None]:
         print(f'missing: {", ".join(missing)}; install them with `pip install -e ".[dev]"`')
         return 1
     outcomes = []
@@ -54,24 +55,36 @@ def types(root: Path, arguments: Sequence[str]) -> tuple[int, str]:
 
 def sources(root: Path, arguments: Sequence[str]) -> tuple[int, str]:
     """Check that every notebook has the cells of its source."""
-    findings = notebooks.check(root)
+    findings = building.check(root)
     print("\n".join(findings) or "sources and notebooks agree", flush=True)
     return bool(findings), ""
 
 
 def tests(root: Path, arguments: Sequence[str]) -> tuple[int, str]:
-    """Run unit tests, doctests and every notebook in one pytest, so that one line sums them up."""
+    """Run unit tests, doctests and every notebook in one pytest, so that one line sums them up.
+
+    Files go side by side, one a core, and what a kernel computes with is shared out: two kernels with two threads
+    each would fight over two cores.
+    """
+    cores = os.cpu_count() or 1
+    workers = min(cores, WORKERS)
+    side_by_side = ["-n", str(workers), "--dist", "loadfile"] if workers > 1 else []
     books = [str(p.relative_to(root)) for p in notebooks.built(root)]
     color = ["--color=yes"] if sys.stdout.isatty() else []
-    return _stream(root, "pytest", *color, "--doctest-modules", *NBVAL, "tests", "sftlab", *books, *arguments)
+    return _stream(
+        root, "pytest", *color, "--doctest-modules", *NBVAL, *side_by_side, "tests", "sftlab", *books, *arguments,
+        threads=max(1, cores // workers),
+    )  # fmt: skip
 
 
 CHECKS = {"lint": lint, "types": types, "notebooks": sources, "tests": tests}
 
 
-def _stream(root: Path, module: str, *words: str) -> tuple[int, str]:
+def _stream(root: Path, module: str, *words: str, threads: int | None = None) -> tuple[int, str]:
     """Run a Python module, pass on what it prints as it comes, and return its exit code and its last line."""
     env = {**os.environ, "COLUMNS": str(shutil.get_terminal_size().columns)}
+    if threads is not None:
+        env.setdefault("OMP_NUM_THREADS", str(threads))
     command = [sys.executable, "-m", module, *words]
     said = bytearray()
     pipe = subprocess.PIPE

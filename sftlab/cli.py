@@ -1,4 +1,4 @@
-"""The command line: `sftlab lab | run | params | test | notebooks`. The rooms it calls do the work."""
+"""The command line: `sftlab --help` lists the commands. The rooms it calls do the work."""
 
 from __future__ import annotations
 
@@ -41,11 +41,31 @@ class WithParameters(TyperCommand):
 
 
 # What the commands take, named once so that their signatures stay readable.
-Notebook = Annotated[str, typer.Argument(help="A lesson (`14`, or more of its name) or the path of a notebook.")]
+Notebook = Annotated[str, typer.Argument(help="A notebook: the start of its name (`14`, `recipes/keras`) or a path.")]
 Parameters = Annotated[list[str] | None, typer.Option("-p", metavar="NAME VALUE", help="Set a parameter; repeatable.")]
 Out = Annotated[Path | None, typer.Option(help="Where the run's dated folder is made; `runs` by default.")]
 Timeout = Annotated[int, typer.Option(help="Seconds that one cell may take.")]
-Names = Annotated[list[str] | None, typer.Argument(help="Lessons (`00`, `14_your`); all of them by default.")]
+Names = Annotated[list[str] | None, typer.Argument(help="Notebooks (`00`, `14_your`, `recipes`); default: all.")]
+Items = Annotated[list[str] | None, typer.Argument(help="Networks (`resnet50`), data sets (`cifar10`); none: a list.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Prove that all is there: hash and open it, with no network.")]
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file: .safetensors or .onnx.")]
+Saved = Annotated[Path, typer.Argument(metavar="MODEL", help="A model that `sft.save` or a run wrote (.safetensors).")]
+Photos = Annotated[list[Path], typer.Argument(metavar="PATH...", help="Photographs; of a folder all that is below it.")]
+Csv = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write a table: a row a photograph.")]
+Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all of it, and the model's limits.")]
+Below = Annotated[float | None, typer.Option(metavar="P", help="“neither” below this probability; 0: never.")]
+Beyond = Annotated[float | None, typer.Option(metavar="D", help="“neither” beyond this distance; inf: never.")]
+ExportTo = Annotated[Path | None, typer.Argument(metavar="FILE", help="MODEL.onnx; or .safetensors, .pth.")]
+CheckOn = Annotated[Path | None, typer.Option("--check-on", metavar="FOLDER", help="Photographs to compare on.")]
+SweepFile = Annotated[Path, typer.Argument(metavar="FILE", help="A YAML file that says what to run.")]
+SweepOut = Annotated[Path | None, typer.Option("--out", help="Where the sweep's folder is made; `runs` by default.")]
+Jobs = Annotated[int | None, typer.Option(min=1, help="Runs at once; by default what cores and memory allow.")]
+Scheduler = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Run on this Dask cluster (tcp://host:8786).")]
+Again = Annotated[bool, typer.Option("--again", help="Also run what is finished.")]
+Plan = Annotated[bool, typer.Option("--plan", help="Only check the file and list the runs.")]
+FirstRun = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, or the record in it.")]
+SecondRun = Annotated[Path, typer.Argument(metavar="RUN", help="Another one.")]
+Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Where the page goes; beside the runs.")]
 Check = Annotated[bool, typer.Option("--check", help="Only compare sources and notebooks; exit 1 if they differ.")]
 Force = Annotated[bool, typer.Option("--force", help="Execute again even what has not changed.")]
 
@@ -107,6 +127,56 @@ def params(notebook: Notebook = MAIN) -> None:
     Console(markup=False).print(table)
 
 
+@app.command()
+def sweep(
+    file: SweepFile, jobs: Jobs = None, scheduler: Scheduler = None, out: SweepOut = None, again: Again = False,
+    only_plan: Plan = False, timeout: Timeout = 3600,
+) -> None:  # fmt: skip
+    """Run a notebook once for every combination of parameters and seeds that a file asks for.
+
+    The file is YAML: the notebook, what is `fixed`, a `grid` (or `cases`), and `seeds`; an example is
+    notebooks/sweeps/rate_by_layers.yml. It is checked as a whole before anything starts. Call the same command
+    again to go on where it stopped: what is finished is not run twice, what failed is tried again. Leaves a folder
+    with results.csv, picture.svg and an index.html that links every notebook and report.
+    """
+    with sentences():
+        from sftlab import sweeping
+        from sftlab.sweeping import screen
+
+        if only_plan:
+            typer.echo(screen.listed(*sweeping.survey(file, out=out)))
+            return
+        try:
+            with screen.watching() as watch:
+                done = sweeping.sweep(
+                    file, out=out, jobs=jobs, scheduler=scheduler, again=again, seconds=timeout, watch=watch
+                )
+        except sweeping.Stopped as stopped:
+            typer.echo(stopped, err=True)
+            raise typer.Exit(130) from None
+    typer.echo(done)
+    raise typer.Exit(1 if done.failed else 0)
+
+
+@app.command()
+def compare(first: FirstRun, second: SecondRun, html: Html = None) -> None:
+    """Compare two runs that were judged by the same test images.
+
+    Tells which settings differ, every metric with its paired difference, whether one is right more often than chance
+    explains (McNemar's test), and writes a page with the images that only one of them has right.
+    """
+    with sentences():
+        from rich.console import Console
+
+        from sftlab import comparing, experiments
+        from sftlab.comparing import screen
+
+        found = comparing.compare(first, second)
+        screen.show(found, Console(markup=False, highlight=False))
+        page = comparing.write_page(found, html or comparing.beside(found))
+        typer.echo(f"with the images: {experiments.shown(page)}")
+
+
 @app.command(name="notebooks")
 def build_notebooks(names: Names = None, check: Check = False, force: Force = False) -> None:
     """Build notebooks/*.ipynb from notebooks/src/*.py.
@@ -114,26 +184,78 @@ def build_notebooks(names: Names = None, check: Check = False, force: Force = Fa
     Executes, cleans and writes those whose source has changed. A notebook whose code you changed yourself is
     never overwritten: the new one is written beside it, as NAME.new.ipynb.
     """
-    from sftlab import notebooks
+    from sftlab import building, notebooks
 
     with sentences():
         root = notebooks.checkout()
         if check:
-            if findings := notebooks.check(root, names or []):
+            if findings := building.check(root, names or []):
                 fail("\n".join([*findings, "sources and notebooks differ; `make notebooks` builds what changed"]))
             typer.echo("sources and notebooks agree")
             return
-        sources = notebooks.lessons(root, names or [])
+        sources = notebooks.sources(root, names or [])
     failures = 0
     for source in sources:
         try:
-            done = notebooks.build(source, force=force)
+            done = building.build(source, force=force)
         except notebooks.NotebookError as error:
             failures += 1
             typer.echo(f"FAILED     {error}", err=True)
         else:
             typer.echo(done)
     raise typer.Exit(1 if failures else 0)
+
+
+@app.command()
+def fetch(names: Items = None, offline: Offline = False) -> None:
+    """Bring weights and data sets ahead of time, for a class without a network.
+
+    What was interrupted goes on where it stopped. For example: sftlab fetch resnet50 cifar10
+    """
+    from sftlab.fetching import screen
+
+    console = screen.terminal()
+    try:
+        if offline:
+            raise typer.Exit(screen.offline(console, names or []))
+        raise typer.Exit(screen.fetch(console, names) if names else screen.show_list(console))
+    except (ValueError, OSError) as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        typer.echo("stopped; what has come is kept, and the same command goes on from there", err=True)
+        raise typer.Exit(130) from None
+
+
+@app.command()
+def predict(
+    model: Model, photos: Photos, csv: Csv = None, json: Json = None, refuse_below: Below = None,
+    refuse_beyond: Beyond = None,
+) -> None:  # fmt: skip
+    """Ask a model about photographs and folders of them.
+
+    Prints a line a photograph: answer, probabilities, and why if the answer is “neither”. The model's own limits
+    hold unless you give others. Files that cannot be read are named and skipped; exit code 1 if none could be.
+    For example: sftlab predict runs/…/model.safetensors holiday/ --csv answers.csv
+    """
+    from sftlab.answersheet import answer_all
+
+    with sentences(OSError, ValueError, ImportError):
+        if not answer_all(model, photos, to_csv=csv, to_json=json, below=refuse_below, beyond=refuse_beyond):
+            raise typer.Exit(1)
+
+
+@app.command()
+def export(model: Saved, file: ExportTo = None, check_on: CheckOn = None) -> None:
+    """Write a model for use without sftlab.
+
+    As an ONNX graph from uint8 pixels to probabilities, checked against torch, its card inside and beside it; or,
+    with an ending of .safetensors or .pth, as weights under their original library's names. For example:
+    sftlab export cells.safetensors
+    """
+    from sftlab.exporting import export_file
+
+    with sentences(OSError, ValueError, ImportError):
+        typer.echo(export_file(model, file, check_on))
 
 
 @app.command(context_settings=EXTRA)
@@ -150,13 +272,14 @@ def test(ctx: typer.Context) -> None:
 
 
 @contextmanager
-def sentences() -> Iterator[None]:
-    """Turn what the rooms refuse into one sentence and exit code 1, without a traceback."""
+def sentences(*kinds: type[Exception]) -> Iterator[None]:
+    """Turn what the rooms refuse into one sentence and exit code 1, without a traceback; kinds: of errors, besides."""
     from sftlab.notebooks import NotebookError
 
+    said: tuple[type[Exception], ...] = (NotebookError, *kinds)
     try:
         yield
-    except NotebookError as error:
+    except said as error:
         fail(str(error))
     except KeyboardInterrupt:
         typer.echo("stopped", err=True)

@@ -48,6 +48,7 @@ def evaluate(
         "encoder": encoder,
         "images": split.digest,
         "size": split.size,
+        "noun": split.noun,
     }
     if isinstance(probabilities, dict):
         if not isinstance(y, dict) or not isinstance(split.classes, dict):

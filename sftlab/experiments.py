@@ -14,7 +14,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,8 @@ from sftlab import notebooks, records
 from sftlab.parameters import Parameter, check_value, parse_value, unknown
 from sftlab.publishing import NotebookError
 from sftlab.reports import report
+from sftlab.runs import FAILED, FINISHED, MODEL, RECORD, Facts, measured
 
-RECORD, MODEL = "record.json", "model.safetensors"
 CELL_SECONDS = 3600  # somebody's own photographs may take a while; a hang must still end
 MAIN = "14_your_own_images"
 
@@ -55,7 +55,7 @@ class Run:
                 f"{self.result.split} accuracy {accuracy} on {self.result.n} images; "
                 f"always answering '{majority_class(self.result)}' would give {self.result.majority:.3f}"
             )
-        lines.append(f"finished in {self.seconds:.0f} s; everything is in {_shown(self.folder)}/")
+        lines.append(f"finished in {self.seconds:.0f} s; everything is in {shown(self.folder)}/")
         files = (self.report, self.notebook, self.folder / RECORD, self.folder / MODEL)
         kinds = zip(("report", "notebook", "record", "model"), files, strict=True)
         lines += [f"  {kind:<9} {path.name}" for kind, path in kinds if path.is_file()]
@@ -83,19 +83,60 @@ def run(
     source = notebooks.find(notebook)
     book = notebooks.read(source)
     values = checked(notebooks.parameters(book), parameters or {})
-    folder = _new_folder(_runs() if out is None else Path(out), source.stem)
-    if any(p.name == "OUT" for p in notebooks.parameters(book)):
-        values["OUT"] = str(folder)
-    executed = folder / f"{source.stem}.ipynb"
+    folder = _new_folder(runs_folder() if out is None else Path(out), source.stem)
     if say:
-        say(f"running {source.name} in {_shown(folder)}/ …")
-    began = time.perf_counter()
-    progress = say is not None and sys.stderr.isatty()
-    error = _execute(book, source, executed, values, seconds, progress=progress)
-    page = report(executed, source.parent)
-    if error:
-        raise NotebookError(f"{error}\nAs far as it came, it is in {_shown(page)}")
-    return Run(folder, executed, page, time.perf_counter() - began, _result(folder))
+        say(f"running {source.name} in {shown(folder)}/ …")
+    task = Task(source.stem, stripped(book), str(source.parent), str(folder), values, seconds)
+    facts = execute(task, progress=say is not None and sys.stderr.isatty())
+    page = folder / f"{source.stem}.html"
+    if facts.error:
+        raise NotebookError(f"{facts.error}\nAs far as it came, it is in {shown(page)}")
+    return Run(folder, page.with_suffix(".ipynb"), page, facts.seconds, _result(folder))
+
+
+@dataclass(frozen=True)
+class Task:
+    """A run that is still to be done, as plain values that travel to another process or machine.
+
+    name: of the notebook; book: the notebook itself as JSON, so that all runs of a sweep run the same one. cwd: where
+    it works; folder: where it leaves what it makes. values: parameters that are set. seconds: limit for one cell.
+    """
+
+    name: str
+    book: str
+    cwd: str
+    folder: str
+    values: dict[str, Any] = field(default_factory=dict)
+    seconds: int = CELL_SECONDS
+    address: str = ""
+
+
+def execute(task: Task, *, kernel: type[notebooks.Kernel] = notebooks.Kernel, progress: bool = False) -> Facts:
+    """Do a task: execute, report, and write `run.json` last of all. A notebook that fails is a fact, not an exception.
+
+    kernel: the kernel manager to run it with. progress: show a bar on stderr.
+    """
+    book, folder = nbformat.reads(task.book, as_version=4), Path(task.folder)
+    known = notebooks.parameters(book)
+    folder.mkdir(parents=True, exist_ok=True)
+    executed = folder / f"{task.name}.ipynb"
+    nbformat.write(book, executed)  # what goes in is the notebook as read, so that a source runs as well
+    out = {"OUT": str(folder)} if any(p.name == "OUT" for p in known) else {}
+    began, clock = datetime.now(), time.perf_counter()
+    error = _papermill(executed, task, task.values | out, kernel, progress=progress)
+    report(executed, Path(task.cwd))
+    if not error:
+        try:
+            measured(folder)
+        except ValueError as damaged:
+            error = f"the notebook ran, but what it kept cannot be read: {damaged}"
+    values = {p.name: task.values.get(p.name, p.default) for p in known if p.name != "OUT"}
+    facts = Facts(
+        task.name, values, FAILED if error else FINISHED, round(time.perf_counter() - clock, 2),
+        began.isoformat(timespec="seconds"), error, task.address,
+    )  # fmt: skip
+    facts.write(folder)
+    return facts
 
 
 def checked(known: list[Parameter], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,6 +151,8 @@ def checked(known: list[Parameter], given: Mapping[str, Any]) -> dict[str, Any]:
         try:
             if isinstance(value, str):
                 value = parse_value(by_name[name], value)
+            elif type(value) is int and by_name[name].type == "float":
+                value = float(value)
             check_value(name, value, by_name[name].rule)
         except (TypeError, ValueError) as error:
             raise NotebookError(str(error)) from None
@@ -125,32 +168,40 @@ def majority_class(result: records.Result) -> str:
     return result.classes[rows.index(max(rows))]
 
 
-def _execute(
-    book: NotebookNode, source: Path, executed: Path, values: dict[str, Any], seconds: int, *, progress: bool
+def stripped(book: NotebookNode) -> str:
+    """Return a notebook as JSON without the outputs of an earlier run."""
+    book = nbformat.from_dict(book)
+    for cell in book.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    return nbformat.writes(book)
+
+
+def _papermill(
+    executed: Path, task: Task, values: dict[str, Any], kernel: type[notebooks.Kernel], *, progress: bool
 ) -> str:
-    """Run the notebook into `executed`; return a sentence about what went wrong, or ''."""
+    """Run the notebook `executed` in place; return a sentence about what went wrong, or ''."""
     import papermill
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it would log is said once, as a sentence
-    nbformat.write(book, executed)  # what goes in is the notebook as read, so that a source runs as well
     bar = {
-        "desc": source.stem,
+        "desc": task.name,
         "leave": False,
         "bar_format": "{desc}: cell {n_fmt} of {total_fmt}, {elapsed}",
     }
     try:
         papermill.execute_notebook(
-            executed, executed, values, cwd=source.parent,
-            kernel_name="python3", language="python", kernel_manager_class=notebooks.Kernel,
+            executed, executed, values, cwd=task.cwd,
+            kernel_name="python3", language="python", kernel_manager_class=kernel,
             progress_bar=bar if progress else False,
-            start_timeout=notebooks.START_SECONDS, execution_timeout=seconds,
+            start_timeout=notebooks.START_SECONDS, execution_timeout=task.seconds,
         )  # fmt: skip
     except PapermillExecutionError as error:
-        return notebooks.failure(source.stem, error.exec_count, error.source, error.ename, error.evalue)
+        return notebooks.failure(task.name, error.exec_count, error.source, error.ename, error.evalue)
     except (CellTimeoutError, DeadKernelError) as error:
-        return notebooks.interruption(source.stem, error, seconds)
+        return notebooks.interruption(task.name, error, task.seconds)
     return ""
 
 
@@ -165,7 +216,7 @@ def _result(folder: Path) -> records.Result | None:
     return record if isinstance(record, records.Result) else None
 
 
-def _runs() -> Path:
+def runs_folder() -> Path:
     """Return `runs` in the clone one works in, or in the working directory if that is no clone."""
     root = notebooks.checkout()
     return (root if Path.cwd().is_relative_to(root) else Path.cwd()) / "runs"
@@ -184,7 +235,7 @@ def _new_folder(parent: Path, name: str) -> Path:
     raise NotebookError(f"too many runs in one second under {parent}")
 
 
-def _shown(path: Path) -> str:
+def shown(path: Path) -> str:
     """Return a path the way a person would type it here."""
     try:
         return str(path.relative_to(Path.cwd()))

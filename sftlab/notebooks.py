@@ -1,19 +1,15 @@
-"""From `notebooks/src/NN_name.py` to the notebook beside it, and the check that the two agree.
+"""The notebooks of a clone: which there are, what they are called, and how one is read and run.
 
-The source (jupytext percent format) is what people review; the notebook, executed and cleaned, is what they
-read on the web. Its metadata hold a fingerprint of the cells it was built from. That is how a learner's own
-changes are noticed, and never overwritten: `build` then writes `NN_name.new.ipynb` beside them.
+Lessons are `notebooks/NN_name.ipynb`. Others stand in a folder beside them and are called by both names, such as
+`recipes/pytorch_probe`. The source of each has the same name under `notebooks/src`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
-import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +21,11 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbformat import NotebookNode
 
 from sftlab.parameters import Parameter, read_parameters
-from sftlab.publishing import KERNEL, NotebookError, publish
+from sftlab.publishing import KERNEL, NotebookError
 
 CELL_SECONDS = 300  # no cell of a lesson comes near this; one that hangs must end
 START_SECONDS = 120  # a busy two-core machine takes its time to start a kernel
+NEW = ".new.ipynb"  # how a notebook ends that is written beside somebody's changes
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 # Without this the kernel's debugger warns, on every start, about a Python option that nobody here chose.
@@ -42,20 +39,6 @@ class Kernel(AsyncKernelManager):
         super().__init__(**{"transport_encryption": "auto", **options})
 
 
-@dataclass(frozen=True)
-class Built:
-    """What `build` did for a lesson: "built", "unchanged", or "kept" (yours stays, a new one beside it)."""
-
-    path: Path
-    outcome: str
-    notes: tuple[str, ...] = ()
-    seconds: float = 0.0
-
-    def __str__(self) -> str:
-        took = f"  {self.seconds:.0f} s" if self.seconds else ""
-        return "\n           ".join([f"{self.outcome:<10} {self.path.name}{took}", *self.notes])
-
-
 def checkout() -> Path:
     """Return the folder that holds `notebooks/src`: where one is, one above it, or this package's clone."""
     here = Path.cwd()
@@ -65,29 +48,47 @@ def checkout() -> Path:
     raise NotebookError("there is no notebooks/ folder here: run this inside a clone of the sftlab repository")
 
 
-def lessons(root: Path, names: Iterable[str] = ()) -> list[Path]:
-    """Return the lesson sources under `root`, in order; `names` (`14`, `14_your`, a path) picks some."""
-    every = sorted((root / "notebooks" / "src").glob("[0-9]*.py"))
-    picked = [_pick(every, name) for name in names]
+def sources(root: Path, names: Iterable[str] = ()) -> list[Path]:
+    """Return the notebooks' sources under `root`, lessons first; `names` (`14`, `recipes`, a path) picks some."""
+    every = _files(root / "notebooks" / "src", ".py", _folders(root))
+    picked: list[Path] = []
+    for name in names:
+        inside = [path for path in every if path.parent.name == name.rstrip("/")]
+        picked += inside or [_pick(every, name)]
     return picked or every
 
 
 def built(root: Path) -> list[Path]:
-    """Return the built notebooks under `root`, in order; not the `.new` ones beside somebody's changes."""
-    paths = sorted((root / "notebooks").glob("[0-9]*.ipynb"))
-    return [path for path in paths if not path.name.endswith(".new.ipynb")]
+    """Return the built notebooks under `root`, lessons first; not the `.new` ones beside somebody's changes."""
+    paths = _files(root / "notebooks", ".ipynb", _folders(root))
+    return [path for path in paths if not path.name.endswith(NEW)]
 
 
 def find(name: str | Path) -> Path:
-    """Return the notebook that `name` means: a path, or the start of a lesson's name such as `14`.
+    """Return the notebook that `name` means: a path, or the start of a name such as `14` or `recipes/keras`.
 
-    A lesson that has not been built yet is returned as its source; `read` opens either.
+    The name of a folder may be left out. A notebook that has not been built yet is returned as its source; `read`
+    opens either.
     """
     if Path(name).suffix in (".ipynb", ".py") and Path(name).is_file():
         return Path(name).resolve()
     root = checkout()
-    files = {path.stem: path for path in (*lessons(root), *built(root))}  # the built one wins
+    files = {name_of(path): path for path in (*sources(root), *built(root))}  # the built one wins
     return _pick(list(files.values()), str(name))
+
+
+def name_of(path: Path) -> str:
+    """Return what a notebook or its source is called: `04_freeze`, `recipes/pytorch_probe`."""
+    folder, name = path.parent.name, path.name
+    for ending in (NEW, ".ipynb", ".py"):
+        name = name.removesuffix(ending)
+    return name if folder in ("", "src", "notebooks") else f"{folder}/{name}"
+
+
+def target(source: Path) -> Path:
+    """Return where the notebook of a source is built: at the same place beside `src`."""
+    src = next(folder for folder in source.parents if folder.name == "src")
+    return src.parent / source.relative_to(src).with_suffix(".ipynb")
 
 
 def read(path: Path) -> NotebookNode:
@@ -117,87 +118,6 @@ def parameters(book: NotebookNode) -> list[Parameter]:
         return read_parameters(tagged, check)
     except SyntaxError as error:
         raise NotebookError(f"the parameters cell, or the one that checks it, is not Python: {error.msg}") from error
-
-
-def check(root: Path, names: Iterable[str] = ()) -> list[str]:
-    """Compare the cells of sources and notebooks; return one sentence for each lesson that drifted."""
-    names, findings = list(names), []
-    for path in lessons(root, names):
-        source, target = read(path), root / "notebooks" / f"{path.stem}.ipynb"
-        if not target.is_file():
-            findings.append(f"{target.name} has not been built")
-        elif where := difference(source, book := read(target)):
-            findings.append(f"{target.name}, {where}")
-        elif _hashes(book).get("source") != hashes(source)["source"]:
-            findings.append(f"{target.name}: the metadata of a cell changed in the source")
-    if not names:
-        known = {path.stem for path in lessons(root)}
-        findings += [f"{path.name} has no source" for path in built(root) if path.stem not in known]
-    return findings
-
-
-def difference(source: NotebookNode, book: NotebookNode) -> str:
-    """Name the first cell in which a source and its notebook differ, with both lines; '' if they agree."""
-    ours, theirs = list(_cells(source)), list(_cells(book))
-    for number, (a, b) in enumerate(zip(ours, theirs, strict=False), 1):
-        if (a[0], a[2]) != (b[0], b[2]):
-            return f"cell {number}: {_kind(a)} in the source, {_kind(b)} in the notebook"
-        lines = zip([*a[1].splitlines(), ""], [*b[1].splitlines(), ""], strict=False)
-        for one, two in lines:
-            if one != two:
-                return f"cell {number}: the source says {one.strip()!r}, the notebook {two.strip()!r}"
-    if len(ours) != len(theirs):
-        return f"the source has {len(ours)} cells, the notebook {len(theirs)}"
-    return ""
-
-
-def hashes(book: NotebookNode) -> dict[str, str]:
-    """Return two fingerprints: "cells" of what a learner edits (kind, text, tags), "source" metadata too."""
-    cells = list(_cells(book))
-    return {
-        "cells": _hash(cells),
-        "source": _hash([[*c, b.metadata] for c, b in zip(cells, book.cells, strict=True)]),
-    }
-
-
-def is_changed(book: NotebookNode) -> bool:
-    """Tell whether somebody edited the cells of a notebook since it was built, or it never was built."""
-    return _hashes(book).get("cells") != hashes(book)["cells"]
-
-
-def build(path: Path, *, force: bool = False, seconds: int = CELL_SECONDS) -> Built:
-    """Execute one lesson from top to bottom and write it, cleaned, beside `src/`; nothing if a cell fails.
-
-    Where only prose has changed, the outputs stay. force: execute it even if nothing has changed since. seconds: limit
-    for one cell. Raises NotebookError, with the cell and its error.
-    """
-    source, folder = read(path), path.parents[1]
-    marks = hashes(source)
-    target, outcome, notes = folder / f"{path.stem}.ipynb", "built", []
-    if target.is_file() and is_changed(theirs := read(target)) and hashes(theirs)["cells"] != marks["cells"]:
-        notes.append(f"{target.name} holds changes of yours and was left alone")
-        target, outcome = folder / f"{path.stem}.new.ipynb", "kept"
-    if target.is_file() and not force and _hashes(read(target)).get("source") == marks["source"]:
-        return Built(target, "unchanged" if outcome == "built" else outcome, tuple(notes))
-    began = time.perf_counter()
-    if force or not (target.is_file() and _took_outputs(source, read(target))):
-        execute(source, folder, name=path.stem, seconds=seconds)
-    notes += [f"cell {number} wrote to stderr, which is not published: {said}" for number, said in _stderr(source)]
-    text = publish(source, marks, root=folder.parent, name=path.stem)
-    partial = target.with_name(target.name + ".partial")
-    partial.write_text(text, encoding="utf-8", newline="\n")
-    partial.replace(target)
-    return Built(target, outcome, tuple(notes), time.perf_counter() - began)
-
-
-def _took_outputs(source: NotebookNode, built: NotebookNode) -> bool:
-    """Copy the outputs of a built notebook into its source if both have the same code; tell whether they have."""
-    new, old = ([cell for cell in book.cells if cell.cell_type == "code"] for book in (source, built))
-    if [(c.source, c.metadata.get("tags", [])) for c in new] != [(c.source, c.metadata.get("tags", [])) for c in old]:
-        return False
-    for cell, before in zip(new, old, strict=True):
-        cell.outputs, cell.execution_count = before.outputs, before.execution_count
-    return True
 
 
 def execute(book: NotebookNode, folder: Path, *, name: str = "notebook", seconds: int = CELL_SECONDS) -> None:
@@ -234,37 +154,24 @@ def interruption(name: str, error: Exception, seconds: int) -> str:
     return f"{name}: the kernel died, most likely for want of memory"
 
 
-def _hash(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+def _folders(root: Path) -> list[Path]:
+    """Return the folders beside the lessons that hold notebooks, relative to `notebooks`: those that have sources."""
+    src = root / "notebooks" / "src"
+    return [f.relative_to(src) for f in sorted(src.iterdir()) if f.is_dir() and any(f.glob("[a-z]*.py"))]
 
 
-def _hashes(book: NotebookNode) -> dict[str, str]:
-    """Return the fingerprints that a notebook was built with; empty for one that `build` did not write."""
-    return book.metadata.get("sftlab", {})
-
-
-def _cells(book: NotebookNode) -> Iterator[tuple[str, str, list[str]]]:
-    for cell in book.cells:
-        lines = [line.rstrip() for line in cell.source.strip().splitlines()]
-        yield cell.cell_type, "\n".join(lines), cell.metadata.get("tags", [])
-
-
-def _kind(cell: tuple[str, str, list[str]]) -> str:
-    return f"a {cell[0]} cell" + (f" tagged {', '.join(cell[2])}" if cell[2] else "")
-
-
-def _stderr(book: NotebookNode) -> Iterator[tuple[int, str]]:
-    for number, cell in enumerate(book.cells, 1):
-        said = "".join(o.text for o in cell.get("outputs", []) if o.get("name") == "stderr")
-        if said.strip():
-            yield number, said.strip().splitlines()[-1]
+def _files(folder: Path, suffix: str, beside: Iterable[Path]) -> list[Path]:
+    """Return lessons (their names begin with a number), then what stands in the folders beside them."""
+    found = sorted(folder.glob(f"[0-9]*{suffix}"))
+    return found + [path for other in beside for path in sorted((folder / other).glob(f"[a-z]*{suffix}"))]
 
 
 def _pick(paths: list[Path], name: str) -> Path:
-    stem = Path(name).stem if name.endswith((".py", ".ipynb")) else name
-    found = [p for p in paths if p.stem == stem] or [p for p in paths if p.stem.startswith(stem)]
+    asked = name_of(Path(name)) if name.endswith((".py", ".ipynb")) else name
+    found = [path for path in paths if asked in (name_of(path), path.stem)]
+    found = found or [path for path in paths if name_of(path).startswith(asked) or path.stem.startswith(asked)]
     if len(found) == 1:
         return found[0]
-    names = ", ".join(p.stem for p in paths) or "none yet"
+    names = ", ".join(name_of(path) for path in paths) or "none yet"
     what = "several notebooks begin" if found else "no notebook begins"
-    raise NotebookError(f"{what} with {stem!r}; there are {names}")
+    raise NotebookError(f"{what} with {asked!r}; there are {names}")

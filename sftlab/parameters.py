@@ -69,7 +69,7 @@ def check_value(name: str, value: Any, rule: Any) -> None:
         raise TypeError(f"{name} must be {describe(rule)}, not {value!r} (a {type(value).__name__})")
     elif isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{name} must be a finite number, not {value}")
-    elif bounds and not bounds[0] <= value <= bounds[1]:
+    elif bounds and value is not None and not bounds[0] <= value <= bounds[1]:
         raise ValueError(f"{name} must be {describe(rule)}, not {value!r}")
 
 

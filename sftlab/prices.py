@@ -38,9 +38,10 @@ class Cuts:
     rows: list[Cut]
     images: int
     size: int
+    kind: str = "images"
 
     def __repr__(self) -> str:
-        title = f"{self.images} images of {self.size} pixels (seconds: paid once, and saved in every later pass)"
+        title = f"{self.images} {self.kind} (seconds: paid once, and saved in every later pass)"
         lines = [f"{'keep features after':<20} {'shape':>14} {'on disk':>11} {'to make':>9}"]
         for cut in self.rows:
             shape = "×".join(map(str, cut.shape))
@@ -55,7 +56,7 @@ def cuts(model: nn.Sequential, data: Data) -> Cuts:
     run through the network twice, the second time on the clock.
     """
     images = len(data.train) + len(data.valid)
-    sample = data.train.pixels(np.arange(min(SAMPLE, len(data.train))))
+    sample = data.train.inputs(np.arange(min(SAMPLE, len(data.train))))
     stages = list(model.named_children())[:-1]
     first = next(i for i, (_, stage) in enumerate(stages) if has_parameters(stage))
     with evaluating(model), torch.no_grad(), memory.kept():
@@ -67,7 +68,7 @@ def cuts(model: nn.Sequential, data: Data) -> Cuts:
         weight = sum(t[0].numel() * t.element_size() for t in tensors)
         once = sum(seconds[: i + 1]) / len(sample) * images
         rows.append(Cut(name, tuple(tensors[0].shape[1:]), weight * images / 1e6, once))
-    return Cuts(rows, images, data.train.size)
+    return Cuts(rows, images, data.train.size, data.train.kind)
 
 
 def _timed(stages: nn.Sequential, x: Any) -> list[tuple[float, Any]]:

@@ -142,7 +142,7 @@ class Result:
 
     def __str__(self) -> str:
         lines = [
-            f"{self.split}: {self.n} images, evaluated {self.evaluations} "
+            f"{self.split}: {self.n} {self.settings.get('noun', 'images')}, evaluated {self.evaluations} "
             f"time{'s' if self.evaluations != 1 else ''} in this process",
             f"{'accuracy':<18} {self.accuracy:.3f}   always '{self._majority_class()}' would give {self.majority:.3f}",
         ]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
+from functools import cache
 from html import escape
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 from nbformat import NotebookNode
 
@@ -26,6 +28,12 @@ PAGE = """
   .code > summary { cursor: pointer; color: #696969; font: 12px sans-serif }
   img { max-width: 100% }
   .formula { text-align: center; margin: 1em 0 }
+  @media print {
+    .code > summary { display: none }
+    h1, h2, h3 { break-after: avoid }
+    figure, table, pre, blockquote { break-inside: avoid }
+    .jp-OutputArea-output pre { font-size: 7.6pt !important }
+  }
 </style>
 {%- endblock -%}
 {%- block input -%}
@@ -50,8 +58,6 @@ def report(executed: str | Path, pictures: Path | None = None) -> Path:
     pictures: the folder that the notebook's own picture links start from; its own by default.
     Nothing on the page is fetched. A picture that the notebook names by its address shows its alt text.
     """
-    from nbconvert import HTMLExporter
-
     executed = Path(executed)
     book = notebooks.read(executed)
     book.metadata.pop("widgets", None)
@@ -64,12 +70,19 @@ def report(executed: str | Path, pictures: Path | None = None) -> Path:
             for output in cell.outputs:
                 if output.output_type == "stream":
                     output.text = without_overwritten(output.text)
-    exporter = HTMLExporter(raw_template=PAGE, embed_images=True, exclude_input_prompt=True, exclude_output_prompt=True)
     resources = {"metadata": {"name": executed.stem, "path": str(pictures or executed.parent)}}
-    html, _ = exporter.from_notebook_node(book, resources)
+    html, _ = exporter().from_notebook_node(book, resources)
     page = executed.with_suffix(".html")
     page.write_text(FETCHED.sub(r"\1data:,", html), encoding="utf-8")
     return page
+
+
+@cache
+def exporter() -> Any:
+    """Return nbconvert's exporter with our page: reading its templates takes longer than filling them."""
+    from nbconvert import HTMLExporter
+
+    return HTMLExporter(raw_template=PAGE, embed_images=True, exclude_input_prompt=True, exclude_output_prompt=True)
 
 
 def title(book: NotebookNode) -> str:

@@ -46,7 +46,7 @@ def _encoded(
 ) -> list[cache.Features]:
     """Run the frozen part once over what the store does not have, and say what it costs before and after."""
     prefix = cache.Prefix(model[:cut], parts[0].size, encoder=encoder)
-    names = [name for name, _ in model.named_children()]
+    names, noun = [name for name, _ in model.named_children()], parts[0].noun
     todo, batches, clock = sum(prefix.missing(part) for part in parts), 0, 0.0
 
     def progress(now: int, total: int) -> None:
@@ -58,12 +58,12 @@ def _encoded(
             left = (time.perf_counter() - clock) / encoders.BATCH * (todo - now)
             if left > 2:
                 price = todo * prefix.weight / 1e6
-                say(f"running the frozen part once on {todo} images, about {left:.0f} s and {price:.1f} MB …")
+                say(f"running the frozen part once on {todo} {noun}, about {left:.0f} s and {price:.1f} MB …")
         clock = time.perf_counter()
 
     made = [prefix.features(part, progress, images=todo) for part in parts]
     new, saved = sum(f.seconds for f in made if not f.reused), sum(f.seconds for f in made)
-    how = f"{todo} images encoded once in {new:.1f} s" if todo else f"found on disk, {saved:.1f} s of work saved"
+    how = f"{todo} {noun} encoded once in {new:.1f} s" if todo else f"found on disk, {saved:.1f} s of work saved"
     if start := min((f.start for f in made if not f.reused), default=0):
         how += f", the work up to {names[start - 1]} found on disk"
     say(f"frozen {names[0]} … {names[cut - 1]}: {how} ({sum(f.bytes for f in made) / 1e6:.1f} MB)")

@@ -30,7 +30,7 @@ RAMP = ("#FFE9A8", "#FDBE5C", "#F28A3A", "#D9512C", "#A3201F", "#5F0F1B")  # dar
 COOLEST, HOTTEST = 1e-6, 1e-1  # the rates at the two ends of the ramp
 
 DPI = 110  # of pictures; lines are vectors
-COLOURS = 96  # of a picture's palette
+COLOURS, COLOURFUL = 96, 256  # of a picture's palette; of one that holds a photograph in colour
 POINTS = 6000  # a figure with more points than this is smaller as a picture
 
 RULES: dict[Any, Any] = {
@@ -114,7 +114,8 @@ def picture(fig: Any) -> tuple[str, bytes]:
 
         fig.savefig(buffer, format="png", dpi=DPI)
         image = Image.open(buffer).convert("RGB")
-        image = image.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)  # keeps coloured words
+        colours = COLOURFUL if _is_colourful(fig) else COLOURS
+        image = image.quantize(colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)  # keeps coloured words
         small = io.BytesIO()
         image.save(small, format="png", optimize=True)
         return "image/png", small.getvalue()
@@ -157,6 +158,14 @@ def _is_photographic(fig: Any) -> bool:
         return True
     points = sum(len(line.get_xdata()) for line in fig.findobj(Line2D))
     return points + sum(len(c.get_offsets()) + len(c.get_paths()) for c in fig.findobj(Collection)) > POINTS
+
+
+def _is_colourful(fig: Any) -> bool:
+    """Tell whether a figure holds a picture whose channels differ."""
+    from matplotlib.image import AxesImage
+
+    shown = [image.get_array() for image in fig.findobj(AxesImage)]
+    return any(x is not None and x.ndim == 3 and bool((x[..., 0] != x[..., 1]).any()) for x in shown)
 
 
 def _slim(svg: str) -> str:

@@ -36,14 +36,15 @@ class Summary:
 
 
 def summary(model: nn.Sequential, profile: Mapping[str, float] | None = None, *, size: int | None = None) -> Summary:
-    """Tabulate stage · output · parameters · share · rate, by running one black image of `size` pixels.
+    """Tabulate stage · output · parameters · share · rate, by running a black image of `size` pixels or a short text.
 
     Without a profile the rate column says which stages take gradients.
     """
     size = size or card(model).get("size", 64)
     device = next(model.parameters()).device
     total = sum(p.numel() for p in model.parameters())
-    x: Any = torch.zeros(1, 3, size, size, dtype=torch.uint8, device=device)
+    own = getattr(model[0], "example", None)  # an input stage that takes no images says what it takes
+    x: Any = (own() if own else torch.zeros(1, 3, size, size, dtype=torch.uint8)).to(device)
     rows = []
     with evaluating(model), torch.no_grad():
         for name, stage in model.named_children():

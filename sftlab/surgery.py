@@ -110,12 +110,11 @@ def replace_head(
 
 def in_features(model: nn.Sequential) -> int:
     """Return the number of features that the head reads."""
-    linear = next((m for m in model.get_submodule("head").modules() if isinstance(m, nn.Linear)), None)
-    if linear is None:
-        raise ValueError(
-            f"the head is {type(model.get_submodule('head')).__name__}, not a Linear layer (or a dict of them)"
-        )
-    return linear.in_features
+    head = model.get_submodule("head")
+    features = getattr(next((m for m in head.modules() if isinstance(m, nn.Linear)), head), "in_features", None)
+    if not isinstance(features, int):
+        raise ValueError(f"the head is {type(head).__name__}, not a Linear layer (or a dict of them)")
+    return features
 
 
 def _class_names(classes: int | Sequence[str] | Mapping[str, Any]) -> list[str] | dict[str, list[str]]:

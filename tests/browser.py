@@ -142,6 +142,23 @@ class Notebook:
         """Return the names of the errors that cells ended in."""
         return self.page.evaluate(f"() => {ERRORS}")
 
+    def restart(self) -> None:
+        """Restart the kernel and wait until it is idle; outputs stay on the page."""
+        self.page.evaluate(f"async () => {{ await {NOW}.sessionContext.session.kernel.restart() }}")
+        self.page.wait_for_function(f"() => {NOW}.sessionContext.session.kernel.status === 'idle'", timeout=60_000)
+
+    def barriers(self, where: str = ".jp-OutputArea") -> list[str]:
+        """Return what keeps people from using the elements `where`, as axe-core finds it: serious or critical."""
+        from axe_playwright_python.sync_playwright import Axe
+
+        found = Axe().run(self.page, context=where, options={"resultTypes": ["violations"]}).response["violations"]
+        return [
+            f"{rule['id']} ({rule['impact']}): {node['target']} {node['html'][:160]} {node.get('failureSummary', '')}"
+            for rule in found
+            if rule["impact"] in ("serious", "critical")
+            for node in rule["nodes"]
+        ]
+
     def close(self) -> None:
         """Save, end the kernel, close the page."""
         try:

@@ -12,6 +12,14 @@ import sftlab as sft
 torch.set_num_threads(1)  # small networks gain nothing from a second thread, and two test processes would fight over it
 
 
+def pytest_terminal_summary(terminalreporter):
+    """Say what tests measured (`record_property`): where they run side by side, what they print is lost."""
+    calls = [r for found in terminalreporter.stats.values() for r in found if getattr(r, "when", "") == "call"]
+    if lines := [f"{name}: {value}" for call in calls for name, value in call.user_properties]:
+        terminalreporter.section("measured")
+        terminalreporter.write_line("\n".join(lines))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def data_folder(tmp_path_factory):
     """Features, decoded sets and downloads of the tests never touch the user's own folder."""

@@ -335,15 +335,17 @@ def served(folder: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of downloaded weights, empty; torch.hub's cache is empty as well."""
+    monkeypatch.setenv("SFTLAB_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    return tmp_path / "torch" / "hub" / "checkpoints"
+    return tmp_path / "data" / "weights"
 
 
 def test_torchvision_weights_are_downloaded_once_and_checked(
-    hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = sft.backbone("resnet18", None, seed=8)
     plain = sft.export(source, tmp_path / "plain.pth")
@@ -363,17 +365,24 @@ def test_torchvision_weights_are_downloaded_once_and_checked(
         69.758,
     )
     assert torch.allclose(model.input.mean.flatten(), torch.tensor([0.485, 0.456, 0.406]))
-    again = sft.backbone("resnet18", "IMAGENET1K_V1")  # the server is gone: this comes from the hub's folder
+    again = sft.backbone("resnet18", "IMAGENET1K_V1")  # the server is gone: this comes from the disk
     assert sft.fingerprint(again) == sft.fingerprint(source)
 
     # a copy that was cut short, or placed under the wrong name
-    (hub / named).write_bytes(plain.read_bytes()[:-100])
+    (kept / named).write_bytes(plain.read_bytes()[:-100])
     with pytest.raises(ValueError, match=r"not the file we know .* delete it and download"):
         sft.backbone("resnet18")
 
+    # what another program left in torch.hub's cache is as good
+    cache = tmp_path / "torch" / "hub" / "checkpoints"
+    cache.mkdir(parents=True)
+    shutil.move(plain, cache / named)
+    (kept / named).unlink()
+    assert sft.fingerprint(sft.backbone("resnet18")) == sft.fingerprint(source)
+
 
 def test_a_download_with_a_wrong_hash_is_refused_and_not_kept(
-    hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "www").mkdir()
     (tmp_path / "www" / "resnet18-0123abcd.pth").write_bytes(b"not these weights")
@@ -383,13 +392,13 @@ def test_a_download_with_a_wrong_hash_is_refused_and_not_kept(
         )
         with pytest.raises(ValueError, match=r"the download of resnet18-0123abcd\.pth is damaged"):
             sft.backbone("resnet18")
-    assert not list(hub.iterdir())
+    assert not list(kept.iterdir())
 
 
 def test_offline_torchvision_says_what_to_fetch_and_where_to_put_it(
-    hub: Path, monkeypatch: pytest.MonkeyPatch
+    kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with served(hub.parents[2]) as address:
+    with served(tmp_path) as address:
         pass  # a server that is gone: its port refuses the connection, as no network would
     file = "resnet50-0676ba61.pth"  # "default" is the classic, not torchvision's DEFAULT
     monkeypatch.setattr(models.ResNet50_Weights.IMAGENET1K_V1.value, "url", f"{address}/models/{file}")
@@ -400,10 +409,11 @@ def test_offline_torchvision_says_what_to_fetch_and_where_to_put_it(
     said = str(caught.value)
     for part in (
         file,
-        "98 MB",
+        "103 MB",
+        "sftlab fetch resnet50",
         "torchvision",
         "IMAGENET1K_V1",
-        str(hub),
+        str(kept),
         "weights=PATH",
         "weights=None",
         "lite0",
@@ -424,12 +434,13 @@ print("SECONDS", time.perf_counter() - start)
 
 
 @pytest.mark.slow
-def test_timm_weights_come_from_the_hub_once_then_from_its_cache_and_offline_says_so_at_once(
+def test_timm_weights_come_from_the_hub_once_then_from_the_disk_and_offline_says_so_at_once(
     tmp_path: Path,
 ) -> None:
     source = sft.backbone("resnet10t", None, seed=9)
-    folder = tmp_path / "www" / "timm" / "resnet10t.c3_in1k" / "resolve" / "main"
-    sft.export(source, folder / "model.safetensors")
+    folder = tmp_path / "www" / "timm" / "resnet10t.c3_in1k" / "resolve"
+    sft.export(source, folder / "main" / "model.safetensors")
+    (folder / ("0" * 40)).symlink_to(folder / "main")  # what main is today, by the commit that the server names
 
     def ask(address: str, cache: str, **more: str) -> str:
         # a process of its own: the hub's client reads its settings when it is imported
@@ -437,6 +448,7 @@ def test_timm_weights_come_from_the_hub_once_then_from_its_cache_and_offline_say
             **os.environ,
             "HF_ENDPOINT": address,
             "HF_HOME": str(tmp_path / cache),
+            "SFTLAB_DATA": str(tmp_path / cache / "data"),
             "NO_PROXY": "127.0.0.1",
             **more,
         }
@@ -457,7 +469,7 @@ def test_timm_weights_come_from_the_hub_once_then_from_its_cache_and_offline_say
             "REFUSED",
             "model.safetensors",
             "timm/resnet10t.c3_in1k",
-            "models--timm--resnet10t",
+            "sftlab fetch resnet10t.c3_in1k",
             "weights=PATH",
         ):
             assert part in said

@@ -1,130 +1,117 @@
 """torchvision's sets: in their true formats on disk, through a real download on the loopback, and offline."""
 
-import gzip
-import hashlib
-import http.server
+import inspect
 import io
-import pickle
-import socket
-import struct
+import shutil
 import tarfile
-import threading
-from functools import partial
+import zipfile
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from loopback import closed_port, serving
+from small_sets import MAKERS, install, packed
 from torchvision import datasets
-from torchvision.datasets import utils
 
 import sftlab as sft
-from sftlab.data import downloads
-from sftlab.data.downloads import TORCHVISION, Bar
+from sftlab.data import unpacking
+from sftlab.data.torchvision_sets import TORCHVISION
+from sftlab.fetching import forbidden
+from sftlab.remote import Bar, bar, transfer
 
-RNG = np.random.default_rng(0)
 PARTS = ("train", "valid", "test")
 
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     monkeypatch.setenv("SFTLAB_DATA", str(tmp_path))
-    monkeypatch.setattr(downloads, "PATIENCE", 5.0)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     return tmp_path / "torchvision"
 
 
 @pytest.fixture
-def no_network(monkeypatch):
-    def refuse(*_, **__):
-        raise OSError("the test has no network")
-
-    monkeypatch.setattr(socket, "create_connection", refuse)
-    monkeypatch.setattr(socket.socket, "connect", refuse)
+def no_network():
+    with forbidden():
+        yield
 
 
-def md5(content):
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
-
-
-@pytest.fixture
-def cifar(monkeypatch):
-    """A small CIFAR-10 in its own format: {name in the archive: content}; torchvision knows its sums."""
-    x = RNG.integers(0, 256, (350, 3072), dtype=np.uint8)
-    x[301] = x[4]  # a training image that is in test as well
-    files, names = {}, [f"data_batch_{k}" for k in range(1, 6)] + ["test_batch"]
-    for k, name in enumerate(names):
-        rows = slice(60 * k, 60 * k + 60) if k < 5 else slice(300, 350)
-        batch = {"data": x[rows], "labels": [int(i) % 10 for i in range(rows.start, rows.stop)]}
-        files[name] = pickle.dumps(batch, protocol=2)
-    kinds = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
-    files["batches.meta"] = pickle.dumps({"label_names": kinds}, protocol=2)
-    cls = datasets.CIFAR10
-    monkeypatch.setattr(cls, "train_list", [[name, md5(files[name])] for name in names[:5]])
-    monkeypatch.setattr(cls, "test_list", [["test_batch", md5(files["test_batch"])]])
-    monkeypatch.setattr(cls, "meta", {**cls.meta, "md5": md5(files["batches.meta"])})
-    return files, x
-
-
-def packed(files):
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-        for name, content in files.items():
-            info = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    return buffer.getvalue()
-
-
-def unpack(files, root):
-    folder = root / "cifar-10-batches-py"
+def place(monkeypatch, root, name):
+    """Put the small set's files where torchvision looks for them; return it."""
+    small = install(monkeypatch, name, "http://127.0.0.1:9/")
+    folder = root / TORCHVISION[name].folder
     folder.mkdir(parents=True)
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
+    for file, content in small.files.items():
+        (folder / file).write_bytes(content)
+    return small
 
 
-@pytest.fixture
-def server(tmp_path):
-    """An HTTP server on the loopback that hands out what lies in `served`."""
-    folder = tmp_path / "served"
-    folder.mkdir()
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as running:
-        running.handle_error = lambda *_: None  # a client that hangs up early is no news
-        thread = threading.Thread(target=running.serve_forever, daemon=True)
-        thread.start()
-        yield folder, f"http://127.0.0.1:{running.server_address[1]}"
-        running.shutdown()
-        thread.join()
+# the catalogue
 
 
-def closed_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{s.getsockname()[1]}"
+@pytest.mark.parametrize("name", sorted(TORCHVISION))
+def test_the_catalogue_names_the_files_sums_and_addresses_that_torchvision_uses(name):
+    about = TORCHVISION[name]
+    cls = getattr(datasets, about.cls)
+    source = inspect.getsource(cls)  # EuroSAT writes them into its method, DTD and pets into private names
+    if name in ("cifar10", "cifar100"):
+        assert ({cls.filename: cls.tgz_md5}, cls.url) == (about.files, about.bases[0] + cls.filename)
+    elif name in ("mnist", "fashion_mnist"):
+        assert (dict(cls.resources), list(cls.mirrors)) == (about.files, list(about.bases))
+    else:
+        for file, md5 in about.files.items():
+            assert md5 in source and file in source
+        assert about.bases[0] in source or all(about.bases[0] + file in source for file in about.files)
+    assert about.licence and about.citation and about.rule
 
 
-def idx(array):
-    head = struct.pack(">BBBB", 0, 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape)
-    return head + array.tobytes()
+@pytest.mark.parametrize("name", sorted(MAKERS))
+def test_every_set_is_read_from_the_files_its_authors_publish(root, monkeypatch, no_network, name):
+    small = place(monkeypatch, root, name)
+    data = sft.load(name, size=24, valid=0.5)
+    assert data.classes[0] == small.first_class
+    for part in (getattr(data, p) for p in PARTS):
+        assert len(part) and part.y.tolist() == [small.labels[i] for i in part.index]
+        assert part[0][0].shape[-2:] == (24, 24)
+    if len(small.counts) > 1:
+        assert data.test.index.tolist() == list(range(sum(small.counts) - small.counts[-1], sum(small.counts)))
+    if len(small.counts) == 3:
+        assert [len(getattr(data, p)) for p in PARTS] == list(small.counts)
+    assert sft.load(name, size=24, valid=0.5).train.hashes == data.train.hashes  # the second time, unpacked
 
 
-def test_a_set_on_disk_loads_without_a_network(root, cifar, no_network):
-    files, x = cifar
-    unpack(files, root)
+@pytest.mark.parametrize("name", sorted(MAKERS))
+def test_every_set_is_downloaded_by_its_addresses(root, monkeypatch, name):
+    with serving() as shelf:
+        small = install(monkeypatch, name, f"{shelf.url}/")
+        shelf.files = {f"/{file}": content for file, content in small.files.items()}
+        first = sft.load(name, size=24, valid=0.5)
+        assert [path for path, _, _ in shelf.asked] == list(shelf.files)
+    assert sft.load(name, size=24, valid=0.5).test.hashes == first.test.hashes  # the server is gone
+
+
+# from the disk
+
+
+def test_a_set_on_disk_loads_without_a_network(root, monkeypatch, no_network):
+    place(monkeypatch, root, "cifar10")
     data = sft.load("cifar10", size=40)
     assert [len(getattr(data, p)) for p in PARTS] == [259, 40, 50] and data.classes[0] == "airplane"
-    assert np.array_equal(data.train.images, x.reshape(-1, 3, 32, 32))
     assert data.train[0][0].shape == (3, 40, 40)
     assert sft.load("cifar10", size=40).valid.hashes == data.valid.hashes
     assert sft.load("cifar10", seed=1).valid.hashes != data.valid.hashes
 
 
-def test_test_is_torchvisions_and_valid_is_a_share_of_train(root, cifar, no_network):
-    unpack(cifar[0], root)
+def test_pixels_arrive_as_they_were_packed(root, monkeypatch, no_network):
+    small = place(monkeypatch, root, "fashion_mnist")
+    images = unpacking.gzip.decompress(small.files["t10k-images-idx3-ubyte.gz"])[16:]
+    data = sft.load("fashion_mnist")
+    assert data.classes[9] == "Ankle boot"
+    assert data.test.pixels(np.arange(30)).numpy().tobytes() == images
+
+
+def test_test_is_torchvisions_and_valid_is_a_share_of_train(root, monkeypatch, no_network):
+    place(monkeypatch, root, "cifar10")
     data = sft.load("cifar10", valid=0.2, per_class=3)
     assert data.test.index.tolist() == list(range(300, 350))
     assert data.test.y.tolist() == [i % 10 for i in range(300, 350)]
@@ -133,112 +120,122 @@ def test_test_is_torchvisions_and_valid_is_a_share_of_train(root, cifar, no_netw
         sft.load("cifar10", test=0.3)
 
 
-def test_a_training_image_that_is_in_test_as_well_is_dropped_and_noted(root, cifar, no_network):
-    unpack(cifar[0], root)
+def test_a_training_image_that_is_in_test_as_well_is_dropped_and_noted(root, monkeypatch, no_network):
+    place(monkeypatch, root, "cifar10")
     data = sft.load("cifar10")
     assert 4 not in [*data.train.index, *data.valid.index] and 301 in data.test.index
     assert any("1 images of train are in test as well" in note for note in data.card.notes)
 
 
-def test_the_card_says_where_a_set_comes_from(root, cifar, no_network):
-    unpack(cifar[0], root)
+def test_the_card_says_where_a_set_comes_from(root, monkeypatch, no_network):
+    place(monkeypatch, root, "cifar10")
     text = str(sft.load("cifar10").card)
     for part in ("torchvision.datasets.CIFAR10", "Krizhevsky 2009", "none stated", "as published", "32×32"):
         assert part in text
 
 
-def test_fashion_mnist_is_read_from_its_idx_files(root, no_network):
-    raw = root / "FashionMNIST" / "raw"
-    raw.mkdir(parents=True)
-    x, y = RNG.integers(0, 256, (110, 28, 28), dtype=np.uint8), (np.arange(110) % 10).astype(np.uint8)
-    for name, rows in (("train", slice(0, 80)), ("t10k", slice(80, 110))):
-        (raw / f"{name}-images-idx3-ubyte").write_bytes(idx(x[rows]))
-        (raw / f"{name}-labels-idx1-ubyte").write_bytes(idx(y[rows]))
-    data = sft.load("fashion_mnist")
-    assert data.train.images.shape == (110, 1, 28, 28) and data.classes[9] == "Ankle boot"
-    assert np.array_equal(data.test.pixels(np.arange(30))[:, 0], x[80:])
-    assert data.test.y.tolist() == y[80:].tolist()
-
-
-def test_photographs_of_many_sizes_are_decoded_once_as_squares(root, no_network):
-    base = root / "oxford-iiit-pet"
-    (base / "images").mkdir(parents=True)
-    (base / "annotations").mkdir()
-    lines = {"trainval": [], "test": []}
-    for split, n in (("trainval", 6), ("test", 3)):
-        for k, breed in enumerate(("Abyssinian", "great_dane")):
-            for i in range(n):
-                name = f"{breed}_{split}{i}"
-                shape = (30 + i, 40, 3)
-                Image.fromarray(RNG.integers(0, 256, shape, dtype=np.uint8)).save(base / "images" / f"{name}.jpg")
-                lines[split].append(f"{name} {k + 1} {k + 1} 1")
-        (base / "annotations" / f"{split}.txt").write_text("\n".join(lines[split]))
+def test_photographs_of_many_sizes_are_decoded_once_as_squares(root, monkeypatch, no_network):
+    place(monkeypatch, root, "pets")
     data = sft.load("pets", size=24)
-    assert [len(getattr(data, p)) for p in PARTS] == [10, 2, 6] and data.classes == [
-        "Abyssinian",
-        "Great Dane",
-    ]
+    assert [len(getattr(data, p)) for p in PARTS] == [10, 2, 6] and data.classes == ["Abyssinian", "Great Dane"]
     assert data.train.images.shape == (18, 3, 24, 24)
-    for file in (base / "images").iterdir():
+    for file in (root / "oxford-iiit-pet" / "images").iterdir():
         file.unlink()
     assert sft.load("pets", size=24).train.hashes == data.train.hashes  # from decoded/
-    with pytest.raises(FileNotFoundError, match=r"pets in .*oxford-iiit-pet is damaged or only partly unpacked"):
+    with pytest.raises(FileNotFoundError, match=r"pets in .*oxford-iiit-pet is damaged .*`sftlab fetch pets` mends it"):
         sft.load("pets", size=20)
 
 
-def test_a_set_without_splits_is_split_at_random(root, no_network):
-    for kind in ("AnnualCrop", "Forest"):
-        folder = root / "eurosat" / "2750" / kind
-        folder.mkdir(parents=True)
-        for i in range(20):
-            x = RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8)
-            Image.fromarray(x).save(folder / f"{kind}_{i}.jpg")
+def test_a_set_without_splits_is_split_at_random(root, monkeypatch, no_network):
+    place(monkeypatch, root, "eurosat")
     data = sft.load("eurosat", size=32, test=0.5)
-    assert [len(getattr(data, p)) for p in PARTS] == [14, 6, 20] and data.train.images.shape == (
-        40,
-        3,
-        64,
-        64,
-    )
+    assert [len(getattr(data, p)) for p in PARTS] == [14, 6, 20] and data.train.images.shape == (40, 3, 64, 64)
     assert "random" in data.card.split
 
 
-def test_a_set_is_downloaded_with_a_bar_that_leaves_nothing_behind(root, cifar, server, monkeypatch, capfd):
-    folder, url = server
-    archive = packed(cifar[0])
-    (folder / "cifar-10-python.tar.gz").write_bytes(archive)
-    monkeypatch.setattr(datasets.CIFAR10, "url", f"{url}/cifar-10-python.tar.gz")
-    monkeypatch.setattr(datasets.CIFAR10, "tgz_md5", md5(archive))
-    socket.setdefaulttimeout(None)
-    before = utils.tqdm, None
+# unpacking
+
+
+def test_a_set_whose_unpacking_was_cut_off_is_not_taken_for_a_whole_one(root, monkeypatch, no_network):
+    place(monkeypatch, root, "eurosat")
+    seen, write = [], shutil.copyfileobj
+
+    def cut_off(*words):
+        seen.append(words)
+        if len(seen) == 30:
+            raise KeyboardInterrupt
+        write(*words)
+
+    monkeypatch.setattr(shutil, "copyfileobj", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        sft.load("eurosat")
+    assert sorted(path.name for path in (root / "eurosat").iterdir()) == ["EuroSAT.zip"]
+    assert len(sft.load("eurosat").card.counts["train"]) == 2  # torchvision itself would see a set of one class
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_an_archive_that_reaches_out_of_its_folder_is_refused(tmp_path, kind):
+    archive = tmp_path / "in" / ("x.tar.gz" if kind == "tar" else "x.zip")
+    archive.parent.mkdir()
+    if kind == "tar":
+        archive.write_bytes(packed({"fine.txt": b"1", "../out.txt": b"2"}))
+    else:
+        with zipfile.ZipFile(archive, "w") as file:
+            file.writestr("../out.txt", "2")
+    with pytest.raises(ValueError, match=r"holds '\.\./out\.txt'"):
+        unpacking.unpack(archive)
+    assert [path.name for path in tmp_path.rglob("*.txt")] == []
+
+
+def test_a_link_in_an_archive_is_not_followed(tmp_path):
+    buffer, archive = io.BytesIO(), tmp_path / "x.tar.gz"
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        link = tarfile.TarInfo("link")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+    archive.write_bytes(buffer.getvalue())
+    unpacking.unpack(archive)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.tar.gz"]
+
+
+def test_what_is_unpacked_is_compared_with_its_archive_to_the_byte(root, monkeypatch, no_network):
+    place(monkeypatch, root, "dtd")
+    archive = root / "dtd" / "dtd-r1.0.1.tar.gz"
+    assert unpacking.differs(archive) == "dtd/images/banded/banded_0001.jpg"  # nothing is unpacked yet
+    unpacking.unpack(archive)
+    assert unpacking.differs(archive) is None
+    photo = root / "dtd" / "dtd" / "images" / "blotchy" / "blotchy_0006.jpg"
+    right = photo.read_bytes()
+    for wrong in (right[:-1], right + b"x", right[:-1] + bytes([right[-1] ^ 1])):
+        photo.write_bytes(wrong)
+        assert unpacking.differs(archive) == "dtd/images/blotchy/blotchy_0006.jpg"
+    photo.unlink()
+    assert unpacking.differs(archive) == "dtd/images/blotchy/blotchy_0006.jpg"
+
+
+# over the network
+
+
+def test_a_download_shows_a_bar_that_leaves_nothing_behind(root, monkeypatch, capfd):
     counted = []
-    monkeypatch.setattr(Bar, "update", lambda self, n: counted.append((self.total, n)))
-    data = sft.load("cifar10")
-    assert len(data.test) == 50 and capfd.readouterr() == ("", "")
-    assert sum(n for _, n in counted) == len(archive) == counted[0][0]
-    assert (utils.tqdm, socket.getdefaulttimeout()) == before
-    monkeypatch.setattr(datasets.CIFAR10, "url", closed_port())
-    assert sft.load("cifar10").test.hashes == data.test.hashes  # the second time from disk
+    monkeypatch.setattr(Bar, "at", lambda self, done, total: counted.append((done, total)))
+    with serving() as shelf:
+        small = install(monkeypatch, "cifar10", f"{shelf.url}/")
+        archive = small.files["cifar-10-python.tar.gz"]
+        shelf.files = {"/cifar-10-python.tar.gz": archive}
+        assert len(sft.load("cifar10").test) == 50
+    assert capfd.readouterr() == ("", "")
+    assert counted[0] == (0, len(archive)) and counted[-1] == (len(archive), len(archive))
 
 
-def test_an_archive_placed_by_hand_is_enough(root, cifar, no_network, monkeypatch):
-    archive = packed(cifar[0])
-    root.mkdir()
-    (root / "cifar-10-python.tar.gz").write_bytes(archive)
-    monkeypatch.setattr(datasets.CIFAR10, "tgz_md5", md5(archive))
-    assert len(sft.load("cifar10").test) == 50
-
-
-def test_offline_a_missing_set_says_what_to_fetch_and_where_to_put_it(root, cifar, monkeypatch):
-    monkeypatch.setattr(datasets.CIFAR10, "url", f"{closed_port()}/cifar-10-python.tar.gz")
+def test_offline_a_missing_set_says_what_to_fetch_and_where_to_put_it(root, monkeypatch):
+    install(monkeypatch, "cifar10", f"{closed_port()}/")
     with pytest.raises(FileNotFoundError) as error:
         sft.load("cifar10")
     for part in (
-        "refused",
-        "cifar-10-python.tar.gz (170 MB",
-        "torchvision.datasets.CIFAR10",
+        "refused", "`sftlab fetch cifar10`", "cifar-10-python.tar.gz (170 MB", "torchvision.datasets.CIFAR10",
         f"put it into {root}",
-    ):
+    ):  # fmt: skip
         assert part in str(error.value)
     assert error.value.__suppress_context__
 
@@ -248,32 +245,35 @@ def test_every_set_says_so_when_there_is_no_network(root, no_network, name):
     about = TORCHVISION[name]
     with pytest.raises(FileNotFoundError) as error:
         sft.load(name)
-    for part in (*about.files, f"({about.megabytes} MB", about.cls, str(root / about.folder)):
+    for part in (*about.files, f"({about.megabytes} MB", about.cls, str(root / about.folder), f"sftlab fetch {name}"):
         assert part in str(error.value)
-    assert about.licence and about.citation and about.rule
 
 
-def test_a_file_that_arrives_damaged_or_is_not_there_is_not_taken(root, cifar, server, monkeypatch):
-    folder, url = server
-    monkeypatch.setattr(datasets.CIFAR10, "url", f"{url}/cifar-10-python.tar.gz")
-    with pytest.raises(FileNotFoundError, match=r"could not be downloaded \(HTTP Error 404"):
-        sft.load("cifar10")
-    (folder / "cifar-10-python.tar.gz").write_bytes(packed(cifar[0])[:200])
-    with pytest.raises(FileNotFoundError, match=r"could not be downloaded .*corrupted"):
-        sft.load("cifar10")
+def test_a_file_that_arrives_damaged_or_is_not_there_is_not_taken(root, monkeypatch):
+    with serving() as shelf:
+        small = install(monkeypatch, "cifar10", f"{shelf.url}/")
+        with pytest.raises(FileNotFoundError, match=r"could not be downloaded \(.* answers 404"):
+            sft.load("cifar10")
+        shelf.files = {"/cifar-10-python.tar.gz": small.files["cifar-10-python.tar.gz"][:200]}
+        with pytest.raises(FileNotFoundError, match=r"could not be downloaded .*is damaged: its md5"):
+            sft.load("cifar10")
+    assert not list(root.iterdir())
 
 
-def test_a_mirror_that_never_answers_is_given_up(root, monkeypatch):
-    monkeypatch.setattr(downloads, "PATIENCE", 0.2)
-    raw = root / "FashionMNIST" / "raw"
-    raw.mkdir(parents=True)
-    (raw / "train-images-idx3-ubyte").write_bytes(gzip.compress(b"")[:0])
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))
-        silent.listen()
-        monkeypatch.setattr(datasets.FashionMNIST, "mirrors", [f"http://127.0.0.1:{silent.getsockname()[1]}/"])
-        with pytest.raises(FileNotFoundError, match="timed out"):
-            sft.load("fashion_mnist")
+def test_a_mirror_that_never_answers_is_given_up_and_the_next_one_asked(root, monkeypatch):
+    monkeypatch.setattr(transfer, "SILENCE", 0.05)
+    with serving(silent=0) as mute, serving() as shelf:
+        monkeypatch.setattr(transfer, "WAITS", (0.01, 0.01))
+        small = install(monkeypatch, "mnist", f"{mute.url}/", f"{shelf.url}/")
+        files = {f"/{file}": content for file, content in small.files.items()}
+        mute.files = files
+        with pytest.raises(FileNotFoundError, match=r"fell silent \(timed out\).*answers 404"):
+            sft.load("mnist")
+        shelf.files = files
+        assert len(sft.load("mnist").test) == 30
+
+
+# the bar
 
 
 def test_the_bar_shows_in_a_terminal_and_is_wiped_at_the_end(monkeypatch):
@@ -281,13 +281,15 @@ def test_the_bar_shows_in_a_terminal_and_is_wiped_at_the_end(monkeypatch):
         def isatty(self):
             return True
 
-    screen = Terminal()
+    screen, clock = Terminal(), iter([0.0, 0.0, 2.0])
     monkeypatch.setattr("sys.stderr", screen)
-    monkeypatch.setattr(downloads, "_notebook_output", lambda: None)
-    with Bar("cifar10", 4_000_000) as bar:
-        bar.update(1_000_000)
+    monkeypatch.setattr(bar, "_notebook_output", lambda: None)
+    monkeypatch.setattr(bar.time, "monotonic", lambda: next(clock, 2.0))
+    with Bar("cifar10") as shown:
+        shown.at(0, 4_000_000)
+        shown.at(1_000_000, 4_000_000)
     written = screen.getvalue()
-    assert "downloading cifar10: 1 of 4 MB (25%)" in written
+    assert "downloading cifar10: 1 of 4 MB (25%), 6 s left" in written
     assert written.split("\r")[-1] == "" and written.split("\r")[-2].strip() == ""
 
 
@@ -298,15 +300,15 @@ def test_the_bar_of_a_notebook_is_one_output_emptied_at_the_end(monkeypatch):
         def update(self, data, raw):
             shown.append(data["text/plain"])
 
-    monkeypatch.setattr(downloads, "_notebook_output", Output)
-    with pytest.raises(KeyboardInterrupt), Bar("pets", None) as bar:
-        bar.update(3_000_000)
+    monkeypatch.setattr(bar, "_notebook_output", Output)
+    with pytest.raises(KeyboardInterrupt), Bar("pets") as one:
+        one.at(3_000_000, None)
         raise KeyboardInterrupt
     assert shown == ["downloading pets: 3 MB", ""]
 
 
-def test_a_loaded_set_trains(root, cifar, no_network):
-    unpack(cifar[0], root)
+def test_a_loaded_set_trains(root, monkeypatch, no_network):
+    place(monkeypatch, root, "cifar10")
     data = sft.load("cifar10", per_class=2)
     model = sft.replace_head(sft.backbone("tiny"), data.classes)
     history = sft.fit(model, data, sft.linear_probe(model, lr=1e-2), epochs=1)

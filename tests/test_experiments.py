@@ -4,7 +4,7 @@ import jupytext
 import nbformat
 import pytest
 
-from sftlab import experiments, notebooks, records, reports
+from sftlab import experiments, notebooks, records, reports, runs
 from sftlab.cli import app
 from sftlab.parameters import Parameter, check_parameters, check_value, parse_value, read_parameters
 from sftlab.publishing import NotebookError
@@ -88,8 +88,10 @@ def test_run_leaves_notebook_report_and_record_in_a_dated_folder(folder):
     done = command("run", "lesson.ipynb", "-p", "LABELS", "7", "-p", "NAME", "-x=1", "--out", "kept")
     assert done.exit_code == 0, done.output
     (made,) = (folder / "kept").iterdir()
-    assert {p.name for p in made.iterdir()} == {"lesson.ipynb", "lesson.html", "record.json"}
+    assert {p.name for p in made.iterdir()} == {"lesson.ipynb", "lesson.html", "record.json", "run.json"}
     assert (folder / "lesson.ipynb").read_bytes() == before, "the notebook itself was changed"
+    facts = runs.Facts.read(made)
+    assert facts.parameters == {"LABELS": 7, "NAME": "-x=1"} and facts.status == "finished" and facts.seconds > 0
     result = records.read(made / "record.json", records.Result)
     assert result.settings == {"labels": 7, "name": "-x=1"}
     assert "test accuracy 0.500 (0.100–0.900) on 2 images" in done.output
@@ -135,6 +137,8 @@ def test_a_failing_notebook_keeps_its_error(folder):
     assert "KeyError" in (made / "failing.ipynb").read_text(encoding="utf-8")
     assert "KeyError" in (made / "failing.html").read_text(encoding="utf-8")
     assert (made / "failing.html").name in str(refused.value)
+    facts = runs.Facts.read(made)
+    assert facts.status == "failed" and facts.error.endswith("KeyError: 'photos'") and facts.parameters == {"N": 2}
 
 
 def test_a_cell_that_hangs_is_stopped(folder):

@@ -14,8 +14,9 @@ PACKAGE = Path(sftlab.__file__).parent
 
 # What each room may import. A room that is missing here needs a place in the picture, not an exception.
 CORE = {
-    "data": set(),
-    "backbones": set(),
+    "remote": set(),
+    "data": {"remote"},
+    "backbones": {"remote"},
     "surgery": set(),
     "losses": set(),
     "schedules": set(),
@@ -24,6 +25,7 @@ CORE = {
     "checkpoints": {"monitors", "records"},
     "profiles": {"surgery"},
     "summary": {"surgery"},
+    "adapters": {"surgery"},
     "memory": set(),
     "encoders": {"data"},
     "settings": {"data", "encoders", "losses", "schedules", "surgery"},
@@ -31,6 +33,8 @@ CORE = {
     "cache": {"data", "encoders", "memory", "store", "surgery"},
     "prices": {"data", "memory", "surgery"},
     "decisions": {"records"},
+    "grids": {"decisions", "records"},
+    "labels": {"data", "records"},
     "evaluation": {"cache", "data", "losses", "memory", "records", "surgery"},
     "loop": {"data", "losses", "monitors", "profiles", "records", "schedules", "surgery"},
     "sources": {"cache", "data", "encoders", "loop", "settings"},
@@ -50,26 +54,47 @@ CORE = {
     "optimizers": set(),
     "heads": {"cache", "data", "losses", "optimizers", "records", "schedules", "surgery"},
     "lr_finder": {"data", "monitors", "profiles", "records", "training"},
-    "saving": {"backbones", "data", "surgery"},
+    "doubts": {"data", "evaluation", "profiles", "surgery", "training"},
+    "cards": {"backbones", "data", "records", "surgery"},
+    "cardpage": set(),
+    "refusing": {"cache", "data", "losses", "surgery"},
+    "saving": {"backbones", "cardpage", "cards", "data", "records", "refusing", "surgery"},
+    "answering": {"cards", "refusing", "surgery"},
+    "graphs": {"answering", "cards", "refusing", "surgery"},
+    "exporting": {"answering", "backbones", "cardpage", "cards", "data", "graphs", "refusing", "saving", "surgery"},
+    "predicting": {"answering", "data", "graphs", "refusing", "saving"},
     "parameters": set(),
 }
 EVERYTHING = {*CORE, "style", "plot"}
 OUTER = {
     "style": set(),
-    "plot": {"decisions", "evaluation", "records", "schedules", "style", "summary"},
+    "plot": {"answering", "decisions", "evaluation", "grids", "labels", "records", "schedules", "style", "summary"},
     "explain": EVERYTHING,
     "widgets": EVERYTHING | {"explain"},
+    "answersheet": {"answering", "predicting"},
     "publishing": set(),
     "notebooks": {"parameters", "publishing"},
+    "building": {"notebooks", "publishing"},
     "reports": {"notebooks", "publishing"},
-    "experiments": {"notebooks", "parameters", "publishing", "records", "reports"},
-    "checks": {"notebooks"},
-    "cli": {"checks", "experiments", "notebooks", "parameters", "publishing"},
+    "runs": {"notebooks", "publishing", "records"},
+    "experiments": {"notebooks", "parameters", "publishing", "records", "reports", "runs"},
+    "kernels": {"notebooks"},
+    "sweeping": {
+        "experiments", "grids", "kernels", "notebooks", "parameters", "plot", "publishing", "records", "reports",
+        "runs", "style",
+    },
+    "comparing": {"data", "decisions", "evaluation", "losses", "publishing", "records", "runs"},
+    "checks": {"building", "notebooks"},
+    "fetching": {"backbones", "data", "remote"},
+    "cli": {
+        "answersheet", "building", "checks", "comparing", "experiments", "exporting", "fetching", "notebooks",
+        "parameters", "publishing", "sweeping",
+    },
 }
 PICTURE = {**CORE, **OUTER}
 HEAVY = {
     "timm", "torchvision", "sklearn", "scipy", "matplotlib", "ipywidgets", "IPython", "papermill", "pandas",
-    "nbconvert", "nbclient", "jupytext", "typer", "rich",
+    "nbconvert", "nbclient", "jupytext", "typer", "rich", "requests", "huggingface_hub",
 }  # fmt: skip
 
 

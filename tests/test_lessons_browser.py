@@ -24,6 +24,7 @@ EXPLORERS = {  # the panels of each lesson, by the name that their CSS classes c
     "06_layers": [],
     "07_trust": ["hundred", "peek"],
     "08_decide": ["confusion", "piles"],
+    "09_pretrain": ["gap"],
 }
 
 
@@ -52,6 +53,7 @@ def opened(lab: tuple, request: pytest.FixtureRequest) -> Iterator[browser.Noteb
     notebook.run_all(timeout=300)
     assert notebook.errors() == []
     yield notebook
+    assert notebook.barriers() == []
     notebook.run_cell(1)  # the imports: the kernel is alive and well
     assert notebook.errors() == [] and notebook.complaints == []
     notebook.close()

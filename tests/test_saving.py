@@ -1,4 +1,7 @@
-"""What goes to disk comes back the same, or is refused by a sentence."""
+"""What goes to disk comes back the same with all that a stranger must know, or is refused by a sentence."""
+
+import json
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -7,13 +10,26 @@ from conftest import same
 from PIL import Image
 
 import sftlab as sft
+from sftlab import cards
+
+
+@pytest.fixture
+def told(tiny, blobs, tmp_path):
+    """Return (model, file) of a network saved with everything that can be said of it."""
+    history = sft.fit(tiny, blobs, sft.full(tiny), epochs=2, verbose=False)
+    result = sft.evaluate(tiny, blobs.test)
+    refusal = sft.choose_refusal(tiny, blobs)
+    file = sft.save(
+        tiny, tmp_path / "m.safetensors", data=blobs, history=history, result=result, refusal=refusal, author="A. P."
+    )
+    return tiny, file
 
 
 def test_a_saved_model_comes_back_with_weights_card_and_eval_mode(tiny, blobs, tmp_path):
     sft.fit(tiny, blobs, sft.full(tiny), epochs=1, verbose=False)
-    back = sft.load_model(sft.save(tiny, tmp_path / "m.safetensors", licence="CC0"))
+    back = sft.load_model(sft.save(tiny, tmp_path / "m.safetensors", owner="a museum"))
     assert same(tiny, back) and not back.training
-    assert sft.card(back)["classes"] == blobs.classes and sft.card(back)["licence"] == "CC0"
+    assert sft.card(back)["classes"] == blobs.classes and sft.card(back)["notes"] == {"owner": "a museum"}
 
 
 @pytest.mark.parametrize(
@@ -38,6 +54,110 @@ def test_one_s_own_staged_network_loads_into_a_network_of_the_same_stages(tmp_pa
         sft.load_model(file)
 
 
+# ---------------------------------------------------------------------------------------------------- the card
+
+
+def test_the_card_says_what_a_stranger_must_know(told, blobs):
+    model, file = told
+    card = sft.card(sft.load_model(file))
+    assert card["data"]["rule"] == blobs.card.rule and card["data"]["counts"] == blobs.card.counts
+    assert card["data"]["split"] == blobs.card.split and card["trained_size"] == 8
+    found = sft.evaluate(model, blobs.test)
+    accuracy = card["evaluation"][""]["metrics"]["accuracy"]
+    assert accuracy["value"] == found.accuracy.value and accuracy["low"] == found.accuracy.low < accuracy["high"]
+    assert card["evaluation"][""]["majority"] == found.majority and card["evaluation"][""]["images"] == found.n
+    (run,) = card["training"]
+    assert run["profile"] == sft.full(model) and run["ran"] == 2 and run["seed"] == 0 and run["ended"] == "finished"
+    asked = card["input"]
+    assert asked["mean"] == [0.5] * 3 and asked["size"] == 8 and "antialiasing" in asked["resize"]
+    assert card["versions"]["torch"].startswith(torch.__version__.split("+")[0]) and "python" in card["versions"]
+    assert abs((datetime.now(UTC).date() - datetime.fromisoformat(card["saved"]).date()).days) <= 1
+
+
+def test_the_page_beside_the_file_says_the_same(told, blobs):
+    model, file = told
+    page = file.with_name("m.md").read_text(encoding="utf-8")
+    found = sft.evaluate(model, blobs.test)
+    assert f"| accuracy | {found.accuracy.value:.3f} | {found.accuracy.low:.3f} to" in page
+    assert f"right on {100 * found.majority:.1f} %" in page and "“neither”" in page
+    rate = f"stem {sft.full(model)['stem']:g}"
+    for words in ("blobs: labels as given", "- author: A. P.", rate, "subtracts [0.5, 0.5, 0.5]", "torch 2"):
+        assert words in page, words
+    assert "None" not in page and "nan" not in page
+
+
+def test_the_licence_of_the_data_and_that_of_the_weights_are_two(tmp_path):
+    data = sft.load("solar", size=32, per_class=2)
+    model = sft.replace_head(sft.backbone("efficientnet_lite0"), data.classes)
+    file = sft.save(model, tmp_path / "cells.safetensors", data=data)
+    card, page = sft.card(sft.load_model(file)), (tmp_path / "cells.md").read_text(encoding="utf-8")
+    assert card["licence"] == "Apache-2.0" and "CC BY-NC-SA 4.0" in card["data"]["licence"]
+    assert "licence of the data: CC BY-NC-SA 4.0" in page and "licence of those weights: Apache-2.0" in page
+    assert "Buerhop-Lutz" in page
+
+
+def test_where_somebody_s_photographs_lie_and_their_names_stay_at_home(photos, tmp_path):
+    (photos / "cat" / "anna_at_home.jpg").write_text("no picture")
+    data = sft.load(f"folder:{photos}", size=16)
+    assert "anna_at_home" in str(data.card), "the card of the data does name it"
+    model = sft.replace_head(sft.backbone("tiny"), data.classes)
+    file = sft.save(model, tmp_path / "m.safetensors", data=data)
+    everything = json.dumps(sft.card(sft.load_model(file))) + (tmp_path / "m.md").read_text(encoding="utf-8")
+    assert str(photos.parent) not in everything and "anna" not in everything
+    assert sft.card(sft.load_model(file))["data"]["skipped"] == 1
+
+
+@pytest.fixture
+def photos(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (tmp_path / "home" / "photos" / name).mkdir(parents=True)
+        for i in range(6):
+            pixels = rng.integers(0, 256, (20, 24, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "home" / "photos" / name / f"{i}.png")
+    return tmp_path / "home" / "photos"
+
+
+def test_a_loaded_card_stays_true_when_the_weights_move_on(told, blobs, tmp_path):
+    _, file = told
+    model = sft.load_model(file)
+    again = sft.load_model(sft.save(model, tmp_path / "same.safetensors"))
+    assert sft.card(again)["evaluation"] == sft.card(model)["evaluation"], "the same weights: still true"
+    sft.fit(model, blobs, sft.full(model), epochs=1, keep_best=False, verbose=False)
+    moved = sft.card(sft.load_model(sft.save(model, tmp_path / "moved.safetensors")))
+    assert "evaluation" not in moved and "training" not in moved and "data" not in moved
+    assert moved["earlier"][0]["name"] == "blobs", "what the weights have seen does not wear off"
+
+
+def test_a_page_of_somebody_s_own_is_not_overwritten_and_the_lab_s_own_is(tiny, tmp_path):
+    (tmp_path / "m.md").write_text("my notes")
+    file = sft.save(tiny, tmp_path / "m.safetensors")
+    assert (tmp_path / "m.md").read_text() == "my notes" and (tmp_path / "m.card.md").is_file()
+    sft.save(tiny, tmp_path / "n.safetensors", use="For tests.")
+    sft.save(tiny, tmp_path / "n.safetensors", use="For more tests.")
+    assert "For more tests." in (tmp_path / "n.md").read_text(encoding="utf-8")
+    assert not (tmp_path / "n.card.md").exists()
+    assert file.stat().st_mode == (tmp_path / "m.md").stat().st_mode, "whoever may read the page may read the model"
+
+
+def test_a_note_cannot_take_the_name_of_a_fact(tiny, tmp_path):
+    for name in ("classes", "evaluation", "trained_size", "weights"):
+        with pytest.raises(ValueError, match=f"{name}: the card has this already"):
+            sft.save(tiny, tmp_path / "m.safetensors", **{name: 1})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_card_holds_nothing_that_another_language_cannot_read():
+    found = cards.plain({"a": float("nan"), "b": (1, float("inf")), "c": sft.Interval(0.5, 0.4, 0.6), 3: {1}})
+    assert json.loads(json.dumps(found, allow_nan=False)) == {
+        "a": None, "b": [1, None], "3": "{1}",
+        "c": {"value": 0.5, "low": 0.4, "high": 0.6, "method": "Wilson", "confidence": 0.95},
+    }  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------- what is refused
+
+
 def test_files_that_are_no_models_are_refused_by_a_sentence(tiny, tmp_path):
     from safetensors.torch import save_file
 
@@ -54,42 +174,28 @@ def test_files_that_are_no_models_are_refused_by_a_sentence(tiny, tmp_path):
         sft.load_model(file, into=sft.backbone("tiny"))
 
 
-def test_exported_weights_load_into_the_plain_model(tiny, tmp_path):
-    from safetensors.torch import load_file
-
-    from sftlab.backbones.tiny import Tiny
-
-    x = torch.randint(256, (4, 3, 16, 16), dtype=torch.uint8)
-    for name in ("plain.safetensors", "plain.pth"):
-        file = sft.export(tiny, tmp_path / name)
-        state = load_file(file) if file.suffix == ".safetensors" else torch.load(file, weights_only=True)
-        plain = Tiny(classes=2)
-        plain.load_state_dict(state)
-        torch.testing.assert_close(plain.eval()(tiny.input(x)), tiny(x))
-
-
-def test_what_the_original_network_has_no_place_for_cannot_be_exported(tmp_path):
-    for model in (
-        sft.replace_head(sft.backbone("tiny"), 2, hidden=5),
-        sft.replace_head(sft.backbone("tiny"), {"a": 2}),
-    ):
-        with pytest.raises(ValueError, match="no place in the original"):
-            sft.export(model, tmp_path / "x.pth")
+def test_a_single_flipped_bit_anywhere_is_noticed(told):
+    _, file = told
+    whole = file.read_bytes()
+    start = 8 + int.from_bytes(whole[:8], "little")  # safetensors: length, header, tensors
+    for where in (whole.index(b"labels as given"), start, (start + len(whole)) // 2, len(whole) - 1):
+        broken = bytearray(whole)
+        broken[where] ^= 1
+        file.write_bytes(broken)
+        with pytest.raises(ValueError, match="damaged"):
+            sft.load_model(file)
+    for cut in (0, 7, 100, start + 10, len(whole) - 1):
+        file.write_bytes(whole[:cut])
+        with pytest.raises(ValueError, match="damaged"):
+            sft.load_model(file)
+    file.write_bytes(whole)
+    sft.load_model(file)
 
 
-def test_predict_answers_for_each_photo_and_never_stops_at_a_bad_one(tiny, tmp_path):
-    Image.fromarray(np.full((30, 40, 3), 200, np.uint8)).save(tmp_path / "bright.png")
-    (tmp_path / "text.jpg").write_text("not a picture")
-    good, bad, missing = sft.predict(
-        tiny, [tmp_path / "bright.png", tmp_path / "text.jpg", tmp_path / "gone.png"], size=16
-    )
-    assert good.label in ("0", "1") and sum(good.probabilities.values()) == pytest.approx(1) and good.confidence >= 0.5
-    assert bad.error and missing.error and bad.label == ""
-
-
-def test_predict_gives_what_the_model_gives_on_the_same_pixels(tiny, tmp_path):
-    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "x.png")
-    (one,) = sft.predict(tiny, tmp_path / "x.png", size=16)
-    wanted = tiny.eval()(torch.from_numpy(pixels.transpose(2, 0, 1))[None]).softmax(1)[0]
-    assert list(one.probabilities.values()) == pytest.approx(wanted.tolist(), abs=1e-6)
+def test_the_limits_of_neither_travel_with_the_model(told, blobs):
+    model, file = told
+    back, chosen = sft.load_refusal(file), sft.choose_refusal(model, blobs)
+    assert (back.probability, back.distance, back.kept) == (chosen.probability, chosen.distance, chosen.kept)
+    assert torch.equal(back.known, chosen.known)
+    plain = sft.save(sft.load_model(file), file.with_name("plain.safetensors"))
+    assert sft.load_refusal(plain) is None, "limits without what they are measured against would be a lie"

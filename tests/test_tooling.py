@@ -15,7 +15,7 @@ import pytest
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from sftlab import checks, notebooks
+from sftlab import building, checks, notebooks
 from sftlab.cli import app
 from sftlab.publishing import NotebookError, publish, without_machine_paths
 
@@ -61,7 +61,7 @@ def instant(monkeypatch):
         for count, cell in enumerate(code, 1):
             cell.execution_count, cell.outputs = count, [new_output("stream", name="stdout", text="done\n")]
 
-    monkeypatch.setattr(notebooks, "execute", execute)
+    monkeypatch.setattr(building, "execute", execute)
 
 
 def command(*words):
@@ -208,7 +208,7 @@ def test_build_executes_from_top_to_bottom_and_cleans(clone):
     assert command("notebooks", "--check").exit_code == 0
     first = (clone / "notebooks" / "00_lesson.ipynb").read_bytes()
     assert "unchanged" in command("notebooks").output
-    notebooks.build(clone / "notebooks" / "src" / "00_lesson.py", force=True)
+    building.build(clone / "notebooks" / "src" / "00_lesson.py", force=True)
     assert (clone / "notebooks" / "00_lesson.ipynb").read_bytes() == first, "building twice gives the same bytes"
 
 
@@ -225,37 +225,37 @@ def test_a_lesson_that_fails_leaves_the_built_one_alone(clone):
 
 def test_a_changed_source_is_built_again_and_an_unchanged_one_is_not(clone, instant):
     source = clone / "notebooks" / "src" / "00_lesson.py"
-    assert notebooks.build(source).outcome == "built"
-    assert notebooks.build(source).outcome == "unchanged"
+    assert building.build(source).outcome == "built"
+    assert building.build(source).outcome == "unchanged"
     source.write_text(LESSON.replace("N + 1", "N + 2"), encoding="utf-8")
-    assert notebooks.build(source).outcome == "built"
+    assert building.build(source).outcome == "built"
     hidden = '# %% jupyter={"source_hidden": true}\nawait_is'
     source.write_text(LESSON.replace("# %%\nawait_is", hidden), encoding="utf-8")
-    assert notebooks.check(clone) != []
-    assert notebooks.build(source).outcome == "built"
+    assert building.check(clone) != []
+    assert building.build(source).outcome == "built"
 
 
 def test_where_only_prose_has_changed_nothing_runs_again_and_the_outputs_stay(clone, monkeypatch):
     source, target = clone / "notebooks" / "src" / "00_lesson.py", clone / "notebooks" / "00_lesson.ipynb"
-    notebooks.build(source)
+    building.build(source)
     before = [cell.outputs for cell in notebooks.read(target).cells if cell.cell_type == "code"]
-    monkeypatch.setattr(notebooks, "execute", lambda *_, **__: pytest.fail("a kernel was started for prose"))
+    monkeypatch.setattr(building, "execute", lambda *_, **__: pytest.fail("a kernel was started for prose"))
     source.write_text(LESSON + "\n# %% [markdown]\n# A last word.\n", encoding="utf-8")
-    assert notebooks.build(source).outcome == "built"
+    assert building.build(source).outcome == "built"
     book = notebooks.read(target)
-    assert book.cells[-1].source == "A last word." and notebooks.check(clone) == []
+    assert book.cells[-1].source == "A last word." and building.check(clone) == []
     assert [cell.outputs for cell in book.cells if cell.cell_type == "code"] == before
 
 
 def test_a_learners_change_is_never_overwritten(clone, instant):
     source, target = clone / "notebooks" / "src" / "00_lesson.py", clone / "notebooks" / "00_lesson.ipynb"
-    notebooks.build(source)
+    building.build(source)
     book = nbformat.read(target, as_version=4)
     book.cells[-1].source = "N + 100"
     nbformat.write(book, target)
     mine = target.read_bytes()
     for force in (False, True):
-        done = notebooks.build(source, force=force)
+        done = building.build(source, force=force)
         assert done.outcome == "kept" and done.path.name == "00_lesson.new.ipynb" and done.path.is_file()
         assert target.read_bytes() == mine
     assert "holds changes of yours and was left alone" in str(done)
@@ -264,34 +264,34 @@ def test_a_learners_change_is_never_overwritten(clone, instant):
 
 def test_outputs_and_runs_of_a_learner_are_no_change(clone, instant):
     source, target = clone / "notebooks" / "src" / "00_lesson.py", clone / "notebooks" / "00_lesson.ipynb"
-    notebooks.build(source)
+    building.build(source)
     book = nbformat.read(target, as_version=4)
     book.cells[-1].outputs, book.cells[-1].execution_count = [], 17
     nbformat.write(book, target)
-    assert notebooks.check(clone) == []
-    assert notebooks.build(source, force=True).outcome == "built"
+    assert building.check(clone) == []
+    assert building.build(source, force=True).outcome == "built"
 
 
 def test_a_notebook_that_build_did_not_write_is_not_overwritten(clone, instant):
     target = clone / "notebooks" / "00_lesson.ipynb"
     target.write_text(nbformat.writes(new_notebook(cells=[new_code_cell("mine")])), encoding="utf-8")
-    assert notebooks.build(clone / "notebooks" / "src" / "00_lesson.py").outcome == "kept"
+    assert building.build(clone / "notebooks" / "src" / "00_lesson.py").outcome == "kept"
 
 
 def test_check_names_the_cell_that_differs(clone, instant):
     source = clone / "notebooks" / "src" / "00_lesson.py"
     assert "00_lesson.ipynb has not been built" in command("notebooks", "--check").output
-    notebooks.build(source)
+    building.build(source)
     source.write_text(LESSON.replace("N + 1", "N + 2"), encoding="utf-8")
     done = command("notebooks", "--check")
     assert done.exit_code == 1
     assert "00_lesson.ipynb, cell 4: the source says 'N + 2', the notebook 'N + 1'" in done.output
     source.write_text(LESSON.replace('tags=["parameters"]', ""), encoding="utf-8")
-    assert "cell 2: a code cell in the source, a code cell tagged parameters" in notebooks.check(clone)[0]
+    assert "cell 2: a code cell in the source, a code cell tagged parameters" in building.check(clone)[0]
     source.write_text(LESSON + "\n# %%\n1\n", encoding="utf-8")
-    assert notebooks.check(clone) == ["00_lesson.ipynb, the source has 5 cells, the notebook 4"]
+    assert building.check(clone) == ["00_lesson.ipynb, the source has 5 cells, the notebook 4"]
     source.rename(source.with_name("01_other.py"))
-    assert "00_lesson.ipynb has no source" in notebooks.check(clone)
+    assert "00_lesson.ipynb has no source" in building.check(clone)
 
 
 def test_cell_ids_are_the_same_every_time_and_unique(clone):
@@ -299,6 +299,81 @@ def test_cell_ids_are_the_same_every_time_and_unique(clone):
     source.write_text("# %%\n1\n\n# %%\n1\n\n# %%\n2\n", encoding="utf-8")
     ids = [[cell.id for cell in notebooks.read(source).cells] for _ in range(2)]
     assert ids[0] == ids[1] and len(set(ids[0])) == 3
+
+
+# --- notebooks in a folder beside the lessons
+
+
+@pytest.fixture
+def recipes(clone, instant):
+    """The clone with two recipes besides its lesson, one of them built."""
+    src = clone / "notebooks" / "src" / "recipes"
+    src.mkdir()
+    for name in ("classic", "modern"):
+        (src / f"{name}.py").write_text(LESSON, encoding="utf-8")
+    building.build(src / "classic.py")
+    return src
+
+
+def test_a_recipe_is_built_in_its_own_folder_and_works_there(clone):
+    src = clone / "notebooks" / "src" / "recipes"
+    src.mkdir()
+    (src / "classic.py").write_text("# %%\nfrom pathlib import Path\n\nprint(Path.cwd())\n", encoding="utf-8")
+    done = command("notebooks", "recipes/classic")
+    assert done.exit_code == 0 and re.match(r"built +recipes/classic\.ipynb", done.output), done.output
+    book = nbformat.read(clone / "notebooks" / "recipes" / "classic.ipynb", as_version=4)
+    assert book.cells[0].outputs[0].text == "notebooks/recipes\n"
+    assert not (clone / "notebooks" / "classic.ipynb").exists()
+
+
+def test_recipes_stand_after_the_lessons_and_are_checked_like_them(clone, recipes):
+    assert [notebooks.name_of(path) for path in notebooks.sources(clone)] == [
+        "00_lesson", "recipes/classic", "recipes/modern",
+    ]  # fmt: skip
+    assert building.check(clone) == ["00_lesson.ipynb has not been built", "recipes/modern.ipynb has not been built"]
+    assert building.check(clone, ["recipes"]) == ["recipes/modern.ipynb has not been built"]
+    (recipes / "classic.py").rename(recipes / "other.py")
+    assert "recipes/classic.ipynb has no source" in building.check(clone)
+
+
+def test_a_recipe_is_found_by_both_its_names(clone, recipes):
+    built = clone / "notebooks" / "recipes" / "classic.ipynb"
+    for name in ("recipes/classic", "classic", "recipes/cl", "cl", "notebooks/recipes/classic.ipynb"):
+        assert notebooks.find(name) == built, name
+    assert notebooks.find("modern") == recipes / "modern.py", "not built yet: its source"
+    with pytest.raises(NotebookError, match="several notebooks begin with 'recipes'; there are 00_lesson, recipes/cl"):
+        notebooks.find("recipes")
+    with pytest.raises(NotebookError, match="no notebook begins with 'recipes/x'"):
+        notebooks.find("recipes/x")
+    assert "N " in command("params", "recipes/classic").output
+
+
+def test_a_learners_change_of_a_recipe_is_kept_beside_it_and_is_no_recipe(clone, recipes):
+    built = clone / "notebooks" / "recipes" / "classic.ipynb"
+    book = nbformat.read(built, as_version=4)
+    book.cells[-1].source = "N + 100"
+    nbformat.write(book, built)
+    done = building.build(recipes / "classic.py")
+    assert done.outcome == "kept" and done.path == built.with_name("classic.new.ipynb")
+    assert str(done).startswith("kept       recipes/classic.ipynb")
+    assert notebooks.built(clone) == [built]
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert "notebooks/**/*.new.ipynb" in ignored
+
+
+def test_folders_without_sources_hold_no_notebooks_of_ours(clone, recipes):
+    for folder in (".ipynb_checkpoints", "mine", "recipes/.ipynb_checkpoints"):
+        (clone / "notebooks" / folder).mkdir()
+        nbformat.write(new_notebook(), clone / "notebooks" / folder / "classic-checkpoint.ipynb")
+    (recipes / "__pycache__").mkdir()
+    assert notebooks.built(clone) == [clone / "notebooks" / "recipes" / "classic.ipynb"]
+
+
+def test_the_tests_run_every_recipe(clone, recipes, monkeypatch):
+    run = []
+    monkeypatch.setattr(checks, "_stream", lambda root, *words, **how: run.extend(words) or (0, ""))
+    checks.tests(clone, [])
+    assert str(Path("notebooks", "recipes", "classic.ipynb")) in run
 
 
 # --- the publish form

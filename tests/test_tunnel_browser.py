@@ -108,4 +108,4 @@ def test_stop_ends_a_long_run_and_its_path_stays(book: browser.Notebook) -> None
     expect(stop).to_be_disabled()
     page.locator(".sft-slow-forget-input").click()
     expect(page.locator(".sft-slow-picture")).to_have_attribute("alt", "No run yet: paint a profile and let go.")
-    assert book.errors() == [] and book.complaints == []
+    assert book.barriers() == [] and book.errors() == [] and book.complaints == []

@@ -100,7 +100,7 @@ def test_cells_are_labelled_by_mouse_and_by_keyboard(book: browser.Notebook) -> 
     assert "of 4 cells right" in saved["text/plain"] and "of 4 cells right" in saved["text/html"]
     book.run_cell(GAME)
     expect(page.locator(".sft-cells-status")).to_contain_text("of 4 cells right in")
-    assert book.complaints == []
+    assert book.barriers() == [] and book.complaints == []
 
 
 def _captions(book: browser.Notebook) -> str:

@@ -15,7 +15,7 @@ import sftlab as sft
 from sftlab import monitors, plot, widgets
 from sftlab.plot import rates
 from sftlab.records import Epoch, History, Step
-from sftlab.widgets import button, choice, explore, panel, slider, strip, toggle
+from sftlab.widgets import button, choice, distribution, explore, panel, slider, strip, toggle
 
 
 @pytest.fixture(autouse=True)
@@ -66,6 +66,8 @@ def test_a_slider_knows_its_values_and_writes_them_with_their_unit():
         (lambda: slider("n", [1, 2], value=7), "7 is not among 1, 2"),
         (lambda: choice("w", ["a"], value="b"), "'b' is not among a"),
         (lambda: strip("w", []), "nothing to choose"),
+        (lambda: distribution("p", ["a", "b"], [0.5, 0.6]), "not one probability for each of a, b"),
+        (lambda: distribution("p", ["a", "b"], [1.0]), "not one probability for each of a, b"),
         (lambda: explore(titled), "no control"),
         (lambda: explore(titled, size=3), "size=3 is no control"),
         (lambda: explore(lambda size: None, rate=toggle("r")), "do not fit"),
@@ -100,6 +102,17 @@ def test_a_moved_control_redraws_and_the_choice_survives_running_the_cell_again(
     again = cell()
     assert again.values == {"w": "random", "n": 0}, "clicks are counted from 0 again"
     assert again.view.drawn["alt"] == "w=random n=0"
+
+
+def test_bars_of_a_distribution_are_whole_percents_that_sum_to_a_hundred():
+    thirds = distribution("target", ["a", "b", "c"], [1 / 3, 1 / 3, 1 / 3])
+    assert thirds.start == [34, 33, 33] and thirds.text(thirds.start) == "target: a 34 %, b 33 %, c 33 %"
+    shown = explore(titled, p=thirds, name="bars")
+    assert shown.values == {"p": [0.34, 0.33, 0.33]}
+    move(shown, p=[100, 0, 0])
+    shown.wait()
+    assert shown.view.drawn["alt"] == "p=[1.0, 0.0, 0.0]" and "target: a 100 %" in shown.html()
+    assert explore(titled, p=thirds, name="bars").values == {"p": [1.0, 0.0, 0.0]}
 
 
 def test_the_newest_wish_wins_and_one_figure_is_drawn_at_a_time():

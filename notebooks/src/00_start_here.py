@@ -398,25 +398,25 @@ assert abs(by_hand - result.accuracy.value) < 0.06
 # %% [markdown]
 # ## Words
 #
-# | English | 中文 | in one line |
-# |---|---|---|
-# | pretrained model | 预训练模型 | weights that already learned something |
-# | backbone, head | 主干网络，分类头 | all but the last linear layer; the last linear layer |
-# | stage, layer | 阶段，层 | a named piece of the list; a single operation in it |
-# | features, logits | 特征，未归一化得分 | what enters the head; what leaves it |
-# | fine-tuning | 微调 | pretrained weights go on learning |
-# | supervised fine-tuning | 监督微调 | the same, from labelled examples |
-# | linear probe | 线性探测 | only the head learns |
-# | feature extraction | 特征提取 | the network is a fixed function |
-# | frozen, trainable | 冻结，可训练 | takes no gradient; takes one |
-# | transfer learning | 迁移学习 | use a source for a target |
-# | multi-task learning | 多任务学习 | several questions, one backbone |
-# | learning rate | 学习率 | the size of a step |
-# | loss, cross-entropy | 损失，交叉熵 | what is minimised |
-# | epoch, step, batch | 轮次，步，批次 | a pass over the data; an update; the images of an update |
-# | train / valid / test | 训练集，验证集，测试集 | learn; choose; report |
-# | accuracy, interval | 准确率，置信区间 | correct / n; the range it may lie in |
-# | overfitting | 过拟合 | remembering instead of learning |
+# English | 中文 | in one line
+# ---|---|---
+# pretrained model | 预训练模型 | weights that already learned something
+# backbone, head | 主干网络，分类头 | all but the last linear layer; the last linear layer
+# stage, layer | 阶段，层 | a named piece of the list; a single operation in it
+# features, logits | 特征，未归一化得分 | what enters the head; what leaves it
+# fine-tuning | 微调 | pretrained weights go on learning
+# supervised fine-tuning | 监督微调 | the same, from labelled examples
+# linear probe | 线性探测 | only the head learns
+# feature extraction | 特征提取 | the network is a fixed function
+# frozen, trainable | 冻结，可训练 | takes no gradient; takes one
+# transfer learning | 迁移学习 | use a source for a target
+# multi-task learning | 多任务学习 | several questions, one backbone
+# learning rate | 学习率 | the size of a step
+# loss, cross-entropy | 损失，交叉熵 | what is minimised
+# epoch, step, batch | 轮次，步，批次 | a pass over the data; an update; the images of an update
+# train / valid / test | 训练集，验证集，测试集 | learn; choose; report
+# accuracy, interval | 准确率，置信区间 | correct / n; the range it may lie in
+# overfitting | 过拟合 | remembering instead of learning
 
 # %% [markdown]
 # ## Sources

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 import sftlab as sft
 from sftlab import plot, style
-from sftlab.widgets import choice, explore, slider
+from sftlab.widgets import choice, distribution, explore, slider
 
 style.use()
 
@@ -240,27 +240,19 @@ plot.cross_entropy(p, q.detach(), ["intact", "cracked", "dead"])
 # %% [markdown]
 # ## Drag the bars
 #
-# Three classes. Move the target $p$ and the answer $q$; the third class gets what the first two leave, and two that ask for more than 1 both shrink. Try three things: bring $q$ onto $p$ (what is left of the loss?);
+# Three classes. Move the bars of the target $p$ and of the answer $q$; raise one, and the others of its kind give way. Try three things: bring $q$ onto $p$ (what is left of the loss?);
 # make $p$ certain (where is the floor?); let $q$ be confident and wrong.
 
 # %%
-def rest(first, second, least=0.0):
-    """Return three probabilities: the third gets what is left."""
-    scale = min(1.0, (1 - least) / max(first + second, 1e-9))
-    return [scale * first, scale * second, max(0.0, 1 - scale * (first + second))]
+kinds = ["intact", "cracked", "dead"]
 
-def draw(p1, p2, q1, q2):
+def draw(p, q):
     ax = Figure(figsize=(9.2, 3.3), layout="constrained").add_subplot()
-    p, q = rest(p1, p2), rest(q1, q2, least=0.01)
-    return plot.cross_entropy(p, q, ["intact", "cracked", "dead"], ax=ax)
+    answer = np.maximum(q, 0.001)        # a softmax is never quite 0
+    return plot.cross_entropy(p, answer / answer.sum(), kinds, ax=ax)
 
-# %%
-def bar(label, value, low=0.0):
-    return slider(label, low=low, high=1.0 - low, step=0.01, value=value)
-
-explore(draw, p1=bar("p(intact)", 0.1), p2=bar("p(cracked)", 0.7),
-        q1=bar("q(intact)", 0.6, low=0.01), q2=bar("q(cracked)", 0.3, low=0.01),
-        name="bars")
+explore(draw, p=distribution("target p", kinds, [0.1, 0.7, 0.2]),
+        q=distribution("answer q", kinds, [0.6, 0.3, 0.1]), name="bars")
 
 # %% [markdown]
 # However wrong the answer, no push is larger than 1. But the *loss* has no upper end: the less is left for the right class, the higher it climbs, by log 10 = 2.3 nats for each

@@ -47,7 +47,6 @@ def probe(data, seed=SEED):
     return model
 
 
-# %%
 model = probe(data)
 result = sft.evaluate(model, data.test)
 print(f"accuracy {result.accuracy.value:.4f}, majority rate {result.majority:.4f}")
@@ -61,13 +60,12 @@ print(f"accuracy {result.accuracy.value:.4f}, majority rate {result.majority:.4f
 # Suppose the network is right on exactly 85 % of all cells in the world. You test it on 26 of them.
 #
 # > **Predict.** Of a thousand such tests, the middle 950 report accuracies within a range. How many points wide is it?
+#
+# Each test image is a toss of a coin that shows *right* with probability 0.85. So we simulate ten thousand test sets of any size in a line.
 
 # %%
 guess = sft.widgets.predict("width of the range with 26 images, in points", 1, 60, 10)
 guess
-
-# %% [markdown]
-# Each test image is a toss of a coin that shows *right* with probability 0.85. So we can simulate ten thousand test sets of any size in a line.
 
 # %%
 rng = np.random.default_rng(SEED)
@@ -143,11 +141,10 @@ plot.coverage(truths, shares, 26)
 # %%
 def hundred(n, accuracy, again):
     """Draw the intervals of a hundred test sets of n images."""
-    counts = np.random.default_rng([again, n]).binomial(n, accuracy / 100, size=100)
+    counts = np.random.default_rng([again + 2, n]).binomial(n, accuracy / 100, size=100)
     ax = Figure(figsize=(7.5, 3.2), layout="constrained").add_subplot()
     intervals = [sft.wilson(int(k), n) for k in counts]
     return plot.hits(intervals, accuracy / 100, n=n, majority=result.majority, ax=ax)
-
 
 # %%
 sizes = [26, 50, 100, 150, 300, 656, 1500, 3000]
@@ -216,7 +213,6 @@ def over_splits(name):
         one = sft.load(name, size=SIZE, per_class=LABELS, seed=seed)
         found.append(sft.evaluate(probe(one), one.test))
     return found
-
 
 # %%
 grouped = over_splits("solar")
@@ -308,7 +304,8 @@ plot.spreads({"grouped splits": by_split, "random splits": by_random})
 # Read both lines with their intervals (of the mean over the splits). With few labels the two means can hardly be told apart; but the random splits agree with each other far too well. They promise a certainty that no roof will keep.
 #
 # The means are hard to compare because they are on *different test cells*. A fair experiment changes one thing only. We take validation and unused training cells (never the test), fix the cells that are asked, and
-# exchange a part of the training cells: strangers, or **siblings** from the same modules as the asked cells. Two learners; first our probe:
+# exchange a part of the training cells: strangers, or **siblings** from the same modules as the asked cells. One draw: eight modules are asked about, one half of their cells; the other half are the siblings. Either
+# way 600 cells to learn from.
 
 # %%
 from dataclasses import replace
@@ -324,26 +321,6 @@ def our_probe(learn, ask):
                       verbose=False)
     return history.epochs[-1].valid_accuracy
 
-
-# %% [markdown]
-# Second, the purest memory there is: the label of the most similar training cell, by the angle between the features.
-
-# %%
-sft.apply(model, sft.linear_probe(model))
-x = sft.cache.features(model[:-1], cells).take(np.arange(len(rows)))[0].numpy()
-x = ((x - x.mean(axis=0)) / (x.std(axis=0) + 1e-6)).clip(-2, 2)
-unit = x / np.linalg.norm(x, axis=1, keepdims=True)
-
-
-def memory(learn, ask):
-    """Return how often the most similar training cell has the right label."""
-    alike = (unit[ask] @ unit[learn].T).argmax(axis=1)
-    return np.mean(target[learn][alike] == target[ask])
-
-
-# %% [markdown]
-# One draw: eight modules are asked about, one half of their cells; the other half are the siblings. Either way 600 cells to learn from.
-
 # %%
 def draw(seed):
     """Return whom to ask, 600 strangers, and 600 with siblings among them."""
@@ -353,6 +330,8 @@ def draw(seed):
     others = rng.permutation(np.flatnonzero(~chosen))
     return ask, others[:600], np.r_[siblings, others][:600]
 
+# %% [markdown]
+# Twelve draws, each with both kinds of training cells:
 
 # %%
 draws = [draw(seed) for seed in range(12)]
@@ -360,14 +339,7 @@ pairs = [[our_probe(part, ask) for part in parts] for ask, *parts in draws]
 plot.pairs(*np.transpose(pairs), ("strangers", "siblings"), majority=usual)
 
 # %% [markdown]
-# And the memory, which can do nothing but recognise:
-
-# %%
-pairs = [[memory(part, ask) for part in parts] for ask, *parts in draws]
-plot.pairs(*np.transpose(pairs), ("strangers", "siblings"), majority=usual)
-
-# %% [markdown]
-# Same cells asked, same number of training cells; only the relation differs. Each line is one draw, so its luck cancels: that is the power of a **paired** comparison. Both learners gain from siblings, in most draws. (The draws share 33 modules, so the interval over them is a little too narrow.)
+# Same cells asked, same number of training cells; only the relation differs. Each line is one draw, so its luck cancels: that is the power of a **paired** comparison. The probe gains from siblings in most draws. (The draws share 33 modules, so the interval over them is a little too narrow.)
 # What a random split adds to a number is exactly this, and new roofs have no siblings in your training set.
 #
 # ## Doubt 4: chosen among many
@@ -411,6 +383,10 @@ print(f"learn {len(learn)}, play {len(play)}, new {len(new)}; majority {always:.
 # A *recipe* is whatever one tries on a long afternoon. Here: 300 of the training cells and 128 of the features, at random, and a linear head by least squares (with a brake of 300 on large weights). Two hundred recipes, each judged on every play cell and every new cell:
 
 # %%
+x = sft.cache.features(model[:-1], cells).take(np.arange(len(rows)))[0].numpy()
+x = ((x - x.mean(axis=0)) / (x.std(axis=0) + 1e-6)).clip(-2, 2)
+
+
 def recipes(learn, play, count=200):
     """Return who is right on play and new cells: two arrays, recipes × cells."""
     ask, out = np.r_[play, new], []
@@ -423,23 +399,18 @@ def recipes(learn, play, count=200):
         out.append((x[np.ix_(ask, some)] @ w + t.mean() > 0) == target[ask])
     return np.array(out)[:, :len(play)], np.array(out)[:, len(play):]
 
-
 # %%
 judged = {name: recipes(*deal) for name, deal in deals.items()}
 for name, (on_play, on_new) in judged.items():
     print(f"{name:8s} deal: the average recipe is right on {on_play.mean():.3f} of the "
           f"play cells, on {on_new.mean():.3f} of the new ones; majority {always:.3f}")
 
-# %% [markdown]
-# Fifty of them, one after the other, looked at on 150 cells of the grouped play test:
-
-# %%
 at_play, at_new = judged["grouped"]
 seen = at_play[:50, rng.permutation(len(play))[:150]].mean(axis=1)
 plot.climb(seen, at_new[:50].mean(axis=1), n=150, majority=always)
 
 # %% [markdown]
-# The triangles climb, because the best *so far* can only climb. The circles show the same kept recipe on new modules: it wanders. This is one afternoon; on average over many afternoons:
+# Fifty of them, one after the other, looked at on 150 cells of the grouped play test: the triangles climb, because the best *so far* can only climb. The circles show the same kept recipe on new modules: it wanders. This is one afternoon; on average over many afternoons:
 
 # %%
 def afternoons(name, n, tries=50, repeats=400):
@@ -452,7 +423,6 @@ def afternoons(name, n, tries=50, repeats=400):
         there = at_new[some].mean(axis=1)
         out.append((looked.max(), there[looked.argmax()], there.mean()))
     return np.mean(out, axis=0)
-
 
 # %%
 for name in judged:
@@ -479,7 +449,6 @@ def peek(presses, n, split):
     ax = Figure(figsize=(7.5, 3.4), layout="constrained").add_subplot()
     return plot.climb(at_play[np.ix_(tries, cells)].mean(axis=1),
                       at_new[tries].mean(axis=1), n=n, majority=always, ax=ax)
-
 
 # %%
 sft.widgets.explore(
@@ -536,6 +505,7 @@ assert np.isclose(middle - half, sft.wilson(correct, total).low, atol=1e-4)
 #
 # - **Tweak.** Set `LABELS` to 50. Which of the three spreads grows most?
 # - **Build.** How many test images do you need so that 90 % correct is told from a majority rate of 85 %? Write the function that answers it, with `sft.wilson`.
+# - **Build.** The purest memory there is: give each asked cell the label of the training cell whose features point most nearly the same way. Put it in the place of `our_probe`. Does it gain more from siblings?
 # - **Break.** In `peek`, let the learner keep the *worst* instead of the best. What does the picture of an unlucky afternoon look like, and who would ever publish it?
 
 # %% [markdown]

@@ -78,42 +78,21 @@ def features(split):
     return f / np.linalg.norm(f, axis=1, keepdims=True)
 
 
-known, asked = features(digits.train), features(digits.valid)
-p_read, called = np.array(read.probabilities), np.array(read.predictions)
-is_, was = np.array(read.targets), digits.train.y.numpy()
-
-# %% [markdown]
-# The picture of one cell of the matrix: upper row the errors with both probabilities, lower row their nearest relatives.
+alike = features(digits.valid) @ features(digits.train).T   # cosines, valid × train
+wrong = table - np.diag(np.diag(table))
+most = [read.classes[k] for k in np.unravel_index(wrong.argmax(), wrong.shape)]
 
 # %%
 def errors(true, said):
     """Draw the images of one cell of the matrix, and their nearest relatives."""
-    a, b = int(true), int(said)
     ax = Figure(figsize=(7.5, 3.9), layout="constrained").add_subplot()
-    found = np.flatnonzero((is_ == a) & (called == b))[:6]
-    if not len(found):
-        ax.set_axis_off()
-        ax.set_title(f"No {a} was called {b}", loc="left")
-        return ax
-    of_b = np.flatnonzero(was == b)
-    near = of_b[(asked[found] @ known[of_b].T).argmax(axis=1)]
-    rows = np.r_[digits.valid.index[found], digits.train.index[near]]
-    mark = "✓" if a == b else "✗"
-    told = [f"{mark} {b}: {p_read[i, b]:.0%}\n{a}: {p_read[i, a]:.0%}" for i in found]
-    told += [f"nearest {b}\nin training"] * len(found)
-    title = f"{table[a, b]} of {table[a].sum()} ‘{a}’ were called ‘{b}’"
-    return plot.images(digits.valid.of_rows(rows), titles=told, columns=len(found),
-                       title=title, ax=ax)
+    return plot.confused(read, digits, true, said, alike=alike, ax=ax)
 
 
-wrong = table - np.diag(np.diag(table))
-most = np.unravel_index(wrong.argmax(), wrong.shape)
-
-# %%
-ten = read.classes
+choice = sft.widgets.choice
 sft.widgets.explore(
-    errors, true=sft.widgets.choice("it is a", ten, ten[most[0]]),
-    said=sft.widgets.choice("and was called", ten, ten[most[1]]), name="confusion")
+    errors, true=choice("it is a", read.classes, most[0]),
+    said=choice("and was called", read.classes, most[1]), name="confusion")
 
 # %% [markdown]
 # Often the two could be sisters. Now to a question where an error has a price.
@@ -133,7 +112,6 @@ def probe(lr, epochs, seed=SEED, on=data, **settings):
     sft.fit(model, on, sft.linear_probe(model, lr=lr), epochs, seed=seed, verbose=False,
             **settings)
     return model, sft.evaluate(model, on.valid)
-
 
 # %%
 long_model, long_run = probe(lr=3e-3, epochs=60, keep_best=False)
@@ -195,6 +173,8 @@ print(f"{'majority':16s} {'':29s}{valid.majority:.3f}")
 # ## A second reason to be wrong: another world
 #
 # Its accuracy barely clears the majority rate, if at all. One reason is in the card: we gave it as many defect cells as intact ones, and the world has fewer. It learned a world in which half of everything is broken.
+#
+# Bayes' rule repairs it without training: multiply each class by its share in the world, divide by its share in training, and let the sum be one again. For the logits this is a *shift*, where temperature was a *factor*.
 
 # %%
 y = np.array(valid.targets)
@@ -203,9 +183,6 @@ trained = data.train.y.bincount().numpy() / len(data.train)
 world = np.bincount(y) / len(y)
 print(f"defects: {trained[1]:.2f} of the training cells, {world[1]:.2f} of valid; "
       f"mean probability {p[:, 1].mean():.2f}")
-
-# %% [markdown]
-# Bayes' rule repairs it without training: multiply each class by its share in the world, divide by its share in training, and let the sum be one again. For the logits this is a *shift*, where temperature was a *factor*.
 
 # %%
 shifted = p * world / trained
@@ -220,14 +197,13 @@ print(f"{'majority':14s}          {valid.majority:.3f}")
 # %% [markdown]
 # The mean probability comes down towards the share of defects, and beyond: the rule assumes that *only* the shares differ, while here the modules differ too. And the accuracy: is that a real gain, or luck? The two
 # intervals overlap, but they are about the *same cells*, so most of the luck is shared. Only cells on which exactly one of the two is right say anything.
+#
+# If the two were equally good, each disagreement would be the toss of a coin. How likely is a toss at least as uneven as this one? That is **McNemar's test**, and it fits in a line.
 
 # %%
 right_a = np.array(moved.predictions) == y
 right_b = np.array(valid.predictions) == y
 plot.disagreements(right_a, right_b, ("shifted", "as trained"))
-
-# %% [markdown]
-# If the two were equally good, each disagreement would be the toss of a coin. How likely is a toss at least as uneven as this one? That is **McNemar's test**, and it fits in a line.
 
 # %%
 from math import comb
@@ -258,6 +234,8 @@ print(f"on two separate test sets it would be {2**0.5 * alone:.3f} wide")
 # (1 − p) · 20 €. The second is cheaper as soon as
 #
 # p > c_FP / (c_FP + c_FN), where c_FP is the cost of a false alarm and c_FN that of a miss.
+#
+# With these costs you call a defect long before you believe in one. But the formula trusts the probabilities. Three sets of them, the same formula:
 
 # %%
 at = ALARM / (ALARM + MISSED)
@@ -273,9 +251,6 @@ def bill(p1, at):
 print(f"call it a defect from p = {at:.3f}")
 each = decisions.costs(p[:, 1], y, at, missed=MISSED, false_alarm=ALARM)
 assert np.isclose(bill(p[:, 1], at), each.mean())
-
-# %% [markdown]
-# Not 0.5: with these costs you call a defect long before you believe in one. But the formula trusts the probabilities. Three sets of them, the same formula:
 
 # %%
 grid = np.linspace(0.01, 0.99, 99)
@@ -295,24 +270,16 @@ plot.bills(grid, bills, at, baselines={"call every cell defect": bill(p[:, 1], 0
 # The other popular remedy is to weight the loss: a miss counts five times while training, and the threshold stays at 0.5. Is it better? Five seeds each, same cells, so again in pairs.
 
 # %%
+from functools import partial
+
 weight = torch.tensor([ALARM, MISSED]) / ALARM
-
-
-def weighted(logits, labels):
-    """Return the cross-entropy with a miss counting MISSED / ALARM times."""
-    return sft.cross_entropy(logits, labels, weight=weight)
-
-
-# %%
+weighted = partial(sft.cross_entropy, weight=weight)
 rows, shift = [], []
 for seed in range(5):
     plain = np.array(probe(1e-3, 20, seed)[1].probabilities)[:, 1]
     heavy = np.array(probe(1e-3, 20, seed, loss=weighted)[1].probabilities)[:, 1]
     rows.append((bill(plain, at), bill(heavy, 0.5)))
     shift.append(np.log(heavy / (1 - heavy)) - np.log(plain / (1 - plain)))
-
-# %% [markdown]
-# Two bills a seed, and how far the weights have moved the logit of *defect*:
 
 # %%
 plain, heavy = np.transpose(rows)
@@ -343,7 +310,6 @@ def sort(threshold, missed, formula):
     return plot.piles(shifted[:, 1], y, thumbs, shown, at, missed=missed,
                       false_alarm=ALARM, classes=data.classes, ax=ax)
 
-
 # %%
 slider, prices = sft.widgets.slider, [20, 40, 60, 100, 200, 500, 1000]
 sft.widgets.explore(
@@ -354,16 +320,6 @@ sft.widgets.explore(
 
 # %% [markdown]
 # Solar cells: CC BY-NC-SA 4.0. 150 of the validation cells are shown, the money is computed over all of them. Make a miss cost 1,000 € and turn the formula on: hardly a cell is left alone, and calling *every* cell a defect is cheaper still. At 20 € the threshold is 50 % and the piles are those of plain accuracy.
-#
-# ## Hand over what you are not sure of
-#
-# A third answer is often the best one: *I do not know, ask a person*. If the network answers only the cells on which its largest probability is high, how good is it on those?
-
-# %%
-plot.by_certainty(shifted, y, majority=valid.majority)
-
-# %% [markdown]
-# Read from right to left: the more doubtful cells go to a person, the better the rest. That works for cells that are *hard*. It is a different matter with pictures that are no cells at all.
 #
 # ## Refuse what is neither
 #
@@ -376,7 +332,7 @@ sure = sft.widgets.predict("its certainty about photographs, in percent", 50, 10
 sure
 
 # %% [markdown]
-# Five kinds of strangers: squares from a palace and a dahlia, enlarged digits, noise, and two that are almost cells.
+# Five kinds of strangers: squares from a palace and a dahlia, enlarged digits, noise, and two that are almost cells. And what the network says of the photographs:
 
 # %%
 from sftlab.explain.drift import photo_crops
@@ -387,7 +343,6 @@ noise = torch.randint(0, 256, (80, 1, SIZE, SIZE), dtype=torch.uint8,
 big = torch.nn.functional.interpolate(digits.valid.pixels(np.arange(80)), (SIZE, SIZE))
 strangers = {"photographs": photo_crops(80, size=SIZE), "digits": big, "noise": noise,
              "negatives of cells": 255 - cells, "turned cells": cells.rot90(1, (2, 3))}
-
 
 # %%
 def see(pixels):
@@ -477,6 +432,8 @@ print(last, "makes maps", tuple(A.shape), "→ heat", tuple(heat.shape))
 blank = sft.backbone(BACKBONE, weights=None, seed=SEED)
 depth = len(sft.surgery.stage_names(model)) - 1
 control = grad_cam(randomised(model, blank, depth), pixels, 1, last)
+alike = np.corrcoef(heat.flatten(), control.flatten())[0, 1]
+print(f"correlation of the two rows of maps: {alike:.2f}")
 tiles = torch.cat([pixels, pixels, pixels]).numpy()
 names = ["the cell"] * 4 + ["trained network"] * 4 + ["random weights"] * 4
 maps = [None] * 4 + [*heat.numpy(), *control.numpy()]
@@ -484,25 +441,9 @@ plot.heatmaps(tiles, maps, names, columns=4, licence=data.card.licence,
               title="Where the evidence for ‘defect’ lies")
 
 # %% [markdown]
-# Do not trust your eyes; count. How similar are the maps to the originals (rank correlation over the 5 × 5 places) when more and more stages are random?
-
-# %%
-from scipy.stats import spearmanr
-
-many = data.valid.pixels(np.flatnonzero((y == 1) & (p[:, 1] > 0.5))[:40])
-first = grad_cam(model, many, 1, last).flatten(1).numpy()
-for count in (0, 1, 2, 4, depth):
-    mixed = randomised(model, blank, count)
-    maps = grad_cam(mixed, many, 1, last).flatten(1).numpy()
-    alike = [spearmanr(one, other)[0] for one, other in zip(first, maps, strict=True)
-             if np.ptp(one) > 0 and np.ptp(other) > 0]
-    print(f"{count} stages random: correlation {np.mean(alike):.2f}")
-
-# %% [markdown]
-# The maps change as soon as the top stage is random: Grad-CAM passes this control, as it did in the paper. (The correlation need not fall to 0; borders and centre look alike to any network.) Passing means that the map depends on what was
-# learned. It does not mean that the bright place is the reason; on 5 × 5 places it can hardly point at a hairline.
-
-# %% [markdown]
+# With everything but the head random, the maps are others: Grad-CAM passes this control, as it did in the paper. (The correlation does not fall to 0; borders and centre look alike to any network.) Passing means that the
+# map depends on what was learned. It does not mean that the bright place is the reason; on 5 × 5 places it can hardly point at a hairline.
+#
 # ## Choose on valid, then look at the test. Once.
 #
 # Now we decide. The candidates are the pairs of probabilities and threshold that this page has made; the validation bill chooses.
@@ -513,6 +454,8 @@ cool = decisions.reweighted(decisions.tempered(p, T), trained, world)
 candidates = {"as trained, 0.5": (p, 0.5), "as trained, formula": (p, at),
               "shifted, formula": (shifted, at),
               "tempered, shifted, formula": (cool, at)}
+
+# %%
 money = {name: decisions.costs(q[:, 1], y, t, missed=MISSED, false_alarm=ALARM)
          for name, (q, t) in candidates.items()}
 for name, each in money.items():
@@ -524,26 +467,19 @@ print(f"chosen: {chosen}; calling every cell a defect costs {bill(p[:, 1], 0):.2
 # The recipe was chosen on validation cells. Now it meets modules that nothing here has seen.
 
 # %%
-test = sft.evaluate(model, data.test)
-
-
-def apply_recipe(name, q):
-    """Return what the chosen recipe makes of probabilities."""
-    q = decisions.tempered(q, T) if "tempered" in name else np.array(q)
-    return decisions.reweighted(q, trained, world) if "shifted" in name else q
-
-
 def euros(name, result):
-    """Return what each cell of a result costs under a recipe."""
-    q = apply_recipe(name, result.probabilities)[:, 1]
-    return decisions.costs(q, np.array(result.targets), candidates[name][1],
+    """Return what each cell of a result costs under a recipe, chosen on valid."""
+    q = np.array(result.probabilities)
+    q = decisions.tempered(q, T) if "tempered" in name else q
+    q = decisions.reweighted(q, trained, world) if "shifted" in name else q
+    return decisions.costs(q[:, 1], np.array(result.targets), candidates[name][1],
                            missed=MISSED, false_alarm=ALARM)
 
-
 # %%
-cells_ = np.array(test.targets)
+test = sft.evaluate(model, data.test)
+alarms = ALARM * (np.array(test.targets) == 0).mean()
 print(f"accuracy {test.accuracy:.3f}, majority {test.majority:.3f}, {test.n} cells")
-print(f"every cell a defect   {ALARM * (cells_ == 0).mean():.2f} € a cell")
+print(f"every cell a defect   {alarms:.2f} € a cell")
 for name in dict.fromkeys(["as trained, 0.5", chosen]):
     print(f"{name:21s} {decisions.mean(euros(name, test)):.2f} €")
 
@@ -609,7 +545,9 @@ assert abs(log_t.exp().item() - T) < 0.02
 # ## Try it
 #
 # - **Tweak.** Set `MISSED` to 20 and to 2000. Which candidate is chosen, and when is the network worth nothing?
+# - **Build.** A third answer is often the best one: *ask a person*. Draw `plot.by_certainty(shifted, y, majority=valid.majority)`: how good is the network on the half of the cells it is surest of?
 # - **Build.** Put gate and threshold together: a function that takes a picture and answers *intact*, *defect* or *show it to a person*, with a price for the person.
+# - **Build.** Randomise the network stage by stage from the top, `randomised(model, blank, count)`, and correlate each map with the original (`scipy.stats.spearmanr`). Where does it break?
 # - **Build.** Does the heat map point at what decides? Replace the five hottest of its 25 places by those of an intact cell and ask again; then five random ones. Mind the seams: to the network they are cracks.
 # - **Break.** Fit the temperature on the *training* cells instead. Why does it come out near or below 1, and what does the bill say?
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from sftlab.backbones import lite, tiny, torchvision_nets
+from sftlab.backbones import lite, minilm, tiny, torchvision_nets
 
 
 def backbone(name: str, weights: str | Path | None = "default", *, seed: int = 0, **options: Any) -> nn.Sequential:
@@ -28,6 +28,8 @@ def backbone(name: str, weights: str | Path | None = "default", *, seed: int = 0
         torch.manual_seed(seed)
         if name == "tiny":
             model = tiny.build(name, weights, **options)
+        elif name == "minilm":
+            model = minilm.build(name, weights, **options)
         elif name in lite.LITE:
             model = lite.build(name, weights, **options)
         elif name in torchvision_nets.FAMILIES:
@@ -38,7 +40,7 @@ def backbone(name: str, weights: str | Path | None = "default", *, seed: int = 0
 
 
 def backbones() -> list[str]:
-    """Return the names with an adapter of their own; any timm name works besides."""
+    """Return the names with an adapter of their own; any timm name works besides, and "minilm" reads texts."""
     return [*lite.LITE, *torchvision_nets.FAMILIES, "tiny"]
 
 

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sftlab.remote import Bar, RemoteFile, Unreachable, download
+
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -85,11 +87,26 @@ def _size(value: Tensor) -> str:
     return "×".join(map(str, value.shape)) or "one number"
 
 
-def not_here(name: str, library: str, weights: str, what: str, where: str, why: object) -> FileNotFoundError:
-    """Return the error for weights that could not be downloaded: what to fetch, and where to put it."""
+def bring(name: str, file: RemoteFile, about: str) -> Path:
+    """Download weights to their place and return it; about: which weights these are, for the sentence if it fails.
+
+    Raises FileNotFoundError that says what to fetch and where to put it, ValueError for a wrong hash, OSError for a
+    full disk.
+    """
+    print(f"downloading {about} to {file.path.parent}", flush=True)
+    try:
+        with Bar(file.name) as bar:
+            download(file, bar)
+    except Unreachable as error:
+        raise not_here(name, file.item, f"{about} from {file.urls[0]} into {file.path.parent}", error) from None
+    return file.path
+
+
+def not_here(name: str, item: str, what: str, why: object) -> FileNotFoundError:
+    """Return the error for weights that could not be downloaded: how to fetch them, what, and where to put it."""
     return FileNotFoundError(
         f"the weights of {name} are not on this machine and could not be downloaded ({why}). "
-        f"Fetch {what}, {library}'s weights {weights!r}, on a machine that is online and put it {where}; "
+        f"On a machine that is online run `sftlab fetch {item}` and copy its data folder here, or fetch {what}; "
         f"or pass the file by weights=PATH, start at random by weights=None, "
         f"or take backbone('efficientnet_lite0'), whose weights come with a package."
     )

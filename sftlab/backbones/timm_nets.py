@@ -12,13 +12,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from sftlab.backbones.meta import Source, load_weights, not_here, read_weights
+from sftlab.backbones.meta import Source, load_weights, read_weights
 from sftlab.backbones.staging import Part, Table, constant, is_same_function, stages
+from sftlab.backbones.timm_weights import fetch
 
 LISTS = ("blocks", "layers", "stages", "features")  # what timm calls a chain of block stages
 ONE_OF_MANY = re.compile(r"(layers?|stages?|blocks?|s)_?\d+$")  # … or it numbers them: layer1, s1, stages_0
-FILES = ("model.safetensors", "pytorch_model.bin")
-SECONDS_TO_ANSWER = 10
 
 
 class Features(nn.Module):
@@ -90,7 +89,7 @@ def build(name: str, weights: str | Path | None, **options: Any) -> nn.Sequentia
     size = options.get("img_size") or config["input_size"][-1]
     facts: dict[str, Any] = {"name": name, "weights": "random start", "size": size, "options": options}
     if weights == "default":
-        state = read_weights(_fetch(name, config))
+        state = read_weights(fetch(name))
         model = timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"state_dict": state}, **options)
         del model.pretrained_cfg["state_dict"]
         facts |= {"weights": config.get("tag") or "default", "source": "timm"}
@@ -229,42 +228,3 @@ def _without(module: nn.Module, *paths: str) -> nn.Module:
         name, _, rest = path.partition(".")
         new._modules[name] = _without(new.get_submodule(name), rest) if rest else nn.Identity()
     return new
-
-
-def _fetch(name: str, config: dict[str, Any]) -> Path:
-    """Return the path of timm's weights in the Hugging Face cache, downloaded once.
-
-    One short question first: offline, the hub's own client asks twelve times and gives up after most of a
-    minute.
-    """
-    import huggingface_hub as hub
-    from huggingface_hub.constants import HF_HUB_CACHE, HF_HUB_OFFLINE
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-
-    if not config.get("hf_hub_id"):
-        if url := config.get("url"):
-            raise not_here(name, "timm", "default", str(url), "anywhere", "they are not on the Hugging Face hub")
-        raise ValueError(f"timm has no weights for {name}; pass weights=PATH, or weights=None for a random start")
-    repo, _, tag = config["hf_hub_id"].partition("@")
-    revision = tag or None
-    names = (config["hf_hub_filename"],) if config.get("hf_hub_filename") else FILES
-    for file in names:
-        if isinstance(cached := hub.try_to_load_from_cache(repo, file, revision=revision), str):
-            return Path(cached)
-    try:
-        if HF_HUB_OFFLINE:
-            raise ConnectionError("HF_HUB_OFFLINE is set")
-        hub.get_session().head(hub.hf_hub_url(repo, names[0], revision=revision), timeout=SECONDS_TO_ANSWER)
-        print(f"downloading {repo} from the Hugging Face hub to {HF_HUB_CACHE}", flush=True)
-        for file in names:
-            try:
-                return Path(hub.hf_hub_download(repo, file, revision=revision))
-            except EntryNotFoundError as error:
-                if isinstance(error, LocalEntryNotFoundError):
-                    raise
-        raise FileNotFoundError(f"the hub's {repo} holds none of {', '.join(names)}")
-    except Exception as error:  # each version of the hub's client raises others
-        why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        what = f"{names[0]} of {repo} (hf download {repo})"
-        where = f"as the folder models--{repo.replace('/', '--')} into {HF_HUB_CACHE}"
-        raise not_here(name, "timm", str(config.get("tag") or "default"), what, where, why) from None

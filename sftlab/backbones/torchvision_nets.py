@@ -5,18 +5,17 @@ torchvision itself is imported only when a network is asked for.
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from sftlab.backbones.meta import Source, load_weights, not_here, read_weights
+from sftlab.backbones.meta import Source, bring, load_weights, read_weights
 from sftlab.backbones.staging import Part, Table, stages
+from sftlab.remote import RemoteFile
 
 CLASSIC = "IMAGENET1K_V1"
-SECONDS_TO_ANSWER = 15  # torch.hub itself would wait for minutes where a firewall swallows the request
 
 
 class Embed(nn.Module):
@@ -127,12 +126,11 @@ def build(name: str, weights: str | Path | None, **options: Any) -> nn.Sequentia
     """
     from torchvision import models
 
-    # VGG's third set was made for detection and has no classifier, so it is not on offer
-    sets = {w.name: w for w in models.get_model_weights(name) if w.meta["categories"]}
+    sets = _sets(name)
     chosen = sets.get(CLASSIC if weights == "default" else str(weights))
     named = isinstance(weights, str) and not Path(weights).suffix and not Path(weights).exists()
     if chosen is None and named:
-        raise ValueError(f"{name} has no weights named {weights!r}; there are {', '.join(sets)}, or the path of a file")
+        raise _unknown(name, weights)
     if chosen is not None and name.startswith("vit"):
         options.setdefault("image_size", chosen.meta["min_size"][0])
     preset = (chosen or sets[CLASSIC]).transforms()
@@ -154,25 +152,39 @@ def build(name: str, weights: str | Path | None, **options: Any) -> nn.Sequentia
     return stages(model, table, source=Source(tuple(preset.mean), tuple(preset.std), facts))
 
 
+def remote(name: str, weights: str = "default") -> RemoteFile:
+    """Return the file of a weight set of torchvision: where it comes from, and where it goes.
+
+    Raises ValueError for an unknown weights name.
+    """
+    chosen = _sets(name).get(CLASSIC if weights == "default" else weights)
+    if chosen is None:
+        raise _unknown(name, weights)
+    file = chosen.url.rpartition("/")[2]
+    digest = Path(file).stem.rpartition("-")[2]  # torchvision's file names end with the first digits of the sha256
+    return RemoteFile(
+        name if chosen.name == CLASSIC else f"{name}:{chosen.name}", f"weights/{file}", (chosen.url,),
+        f"sha256:{digest}", chosen.meta.get("license") or "none stated for the weights; torchvision is BSD-3-Clause",
+        elsewhere=(Path(torch.hub.get_dir()) / "checkpoints" / file,),
+        megabytes=chosen.meta["_file_size"] * 2**20 / 1e6,
+    )  # fmt: skip
+
+
+def _sets(name: str) -> dict[str, Any]:
+    from torchvision import models
+
+    # VGG's third set was made for detection and has no classifier, so it is not on offer
+    return {w.name: w for w in models.get_model_weights(name) if w.meta["categories"]}
+
+
+def _unknown(name: str, weights: object) -> ValueError:
+    there = ", ".join(_sets(name))
+    return ValueError(f"{name} has no weights named {weights!r}; there are {there}, or the path of a file")
+
+
 def _fetch(name: str, chosen: Any) -> dict[str, Tensor]:
     """Return the state dict of a torchvision weight set, downloaded once, its hash checked at every read."""
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    path = folder / chosen.url.rsplit("/", 1)[-1]
-    digest = path.stem.rsplit("-", 1)[-1]  # torchvision's file names end with the first digits of the sha256
-    if not path.exists():
-        megabytes, patience = f"{chosen.meta['_file_size']:.0f} MB", socket.getdefaulttimeout()
-        print(f"downloading {path.name} ({megabytes}) to {folder}", flush=True)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            socket.setdefaulttimeout(SECONDS_TO_ANSWER)
-            torch.hub.download_url_to_file(chosen.url, str(path), digest)
-        except OSError as error:
-            what, why = f"{path.name} ({megabytes}) from {chosen.url}", getattr(error, "reason", error)
-            raise not_here(name, "torchvision", chosen.name, what, f"into {folder}", why) from None
-        except RuntimeError:  # torch.hub's word for a wrong hash; it keeps nothing of such a download
-            raise ValueError(
-                f"the download of {path.name} is damaged: its sha256 does not begin with {digest}; try again"
-            ) from None
-        finally:
-            socket.setdefaulttimeout(patience)
-    return read_weights(path, digest=digest)
+    file = remote(name, chosen.name)
+    about = f"{file.name} ({file.megabytes:.0f} MB, torchvision's {chosen.name})"
+    path = file.found() or bring(name, file, about)
+    return read_weights(path, digest=file.digest.partition(":")[2])

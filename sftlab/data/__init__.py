@@ -1,4 +1,4 @@
-"""Images in, uint8 batches out: named sets, your own folder, arrays, any map-style data set.
+"""Images or texts in, uint8 batches out: named sets, your own folder or table, arrays, any map-style data set.
 
 A leaf room: it knows nothing of models. Train, valid and test always exist, are seeded, and share no image.
 """
@@ -10,10 +10,11 @@ from sftlab.data.neighbours import near_duplicates
 from sftlab.data.photos import read_photo
 from sftlab.data.sources import datasets, load
 from sftlab.data.store import data_dir
+from sftlab.data.texts import Texts, as_bytes, from_texts
 from sftlab.data.views import View
 
 __all__ = [
-    "Augment", "Card", "Data", "Split", "View", "batch_positions", "brightness", "chain", "data_dir", "datasets",
-    "first_task", "flip", "from_arrays", "from_dataset", "load", "near_duplicates", "read_photo", "resize", "shift",
-    "turn", "with_targets",
+    "Augment", "Card", "Data", "Split", "Texts", "View", "as_bytes", "batch_positions", "brightness", "chain",
+    "data_dir", "datasets", "first_task", "flip", "from_arrays", "from_dataset", "from_texts", "load",
+    "near_duplicates", "read_photo", "resize", "shift", "turn", "with_targets",
 ]  # fmt: skip

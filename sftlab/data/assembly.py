@@ -52,7 +52,7 @@ def assemble(
         name=name, rule=rule, classes=classes, counts={}, majority=0.0, split=split,
         size=f"{w}×{h} pixels stored, {size}×{size} delivered", notes=list(notes), **facts,
     )  # fmt: skip
-    return _counted(parts, card)
+    return counted(parts, card)
 
 
 def _names(classes: Classes, y: np.ndarray) -> list[str]:
@@ -60,7 +60,7 @@ def _names(classes: Classes, y: np.ndarray) -> list[str]:
     return [names[k] for k in y]
 
 
-def _counted(parts: Sequence[Split], card: Card) -> Data:
+def counted(parts: Sequence[Split], card: Card) -> Data:
     """Return a Data whose card has the classes, counts and majority rate of these splits."""
     classes = parts[0].classes
     names = next(iter(classes.values())) if isinstance(classes, dict) else classes
@@ -70,9 +70,10 @@ def _counted(parts: Sequence[Split], card: Card) -> Data:
         counts[part.name] = {c: found[k] for k, c in enumerate(names)}
         missing = [c for c, n in counts[part.name].items() if n == 0]
         if missing and part.name != "train":
-            notes.append(f"{part.name} has no image of {', '.join(missing)}: nothing is measured there for it.")
+            one = part.noun[:-1]
+            notes.append(f"{part.name} has no {one} of {', '.join(missing)}: nothing is measured there for it.")
         elif missing:
-            notes.append(f"train has no image of {', '.join(missing)}: it cannot be learnt.")
+            notes.append(f"train has no {part.noun[:-1]} of {', '.join(missing)}: it cannot be learnt.")
     of_test = counts["test"].values()
     card = replace(card, classes=classes, counts=counts, majority=max(of_test) / max(1, sum(of_test)), notes=notes)
     return Data(train=parts[0], valid=parts[1], test=parts[2], card=card)
@@ -231,4 +232,4 @@ def with_targets(data: Data, targets: Mapping[str, Tensor] | Tensor, classes: Cl
     """Return the same images and splits with other targets (a row each) and classes; the card counts anew."""
     new = dict(targets) if isinstance(targets, Mapping) else targets
     parts = [replace(part, targets=new, classes=classes) for part in (data.train, data.valid, data.test)]
-    return _counted(parts, data.card)
+    return counted(parts, data.card)

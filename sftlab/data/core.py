@@ -6,7 +6,7 @@ import hashlib
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -35,6 +35,7 @@ class Card:
     citation: str = ""
     notes: list[str] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
+    noun: str = "images"
 
     def __str__(self) -> str:
         def listed(counts: dict[str, int]) -> str:
@@ -43,8 +44,8 @@ class Card:
 
         counts = "; ".join(f"{split} {sum(c.values())} ({listed(c)})" for split, c in self.counts.items())
         rows = {
-            "data": self.name, "rule": self.rule, "split": self.split, "images": counts, "size": self.size,
-            "majority": f"{self.majority:.1%} of the test images are of the most frequent class",
+            "data": self.name, "rule": self.rule, "split": self.split, self.noun: counts, "size": self.size,
+            "majority": f"{self.majority:.1%} of the test {self.noun} are of the most frequent class",
             "source": self.source, "licence": self.licence, "citation": self.citation,
         }  # fmt: skip
         lines = [f"{k:<9} {v}" for k, v in rows.items() if v] + [f"{'note':<9} {note}" for note in self.notes]
@@ -78,17 +79,24 @@ class Split:
     image_hashes: Sequence[str]
     files: Sequence[str] = ()
 
+    noun: ClassVar[str] = "images"
+
     def __len__(self) -> int:
         return len(self.index)
 
     def __getitem__(self, i: int) -> tuple[Tensor, Any]:
         if not -len(self) <= i < len(self):
-            raise IndexError(f"image {i} of a split of {len(self)}")
+            raise IndexError(f"{self.noun[:-1]} {i} of a split of {len(self)}")
         x, y = self.take(np.array([i % len(self)]))
         return x[0], {k: v[0] for k, v in y.items()} if isinstance(y, dict) else y[0]
 
     def __repr__(self) -> str:
         return f"Split({self.name!r}, {len(self)} images, {self.size}×{self.size})"
+
+    @property
+    def kind(self) -> str:
+        """What is delivered, in words."""
+        return f"{self.noun} of {self.size} pixels"
 
     @property
     def y(self) -> Targets:
@@ -116,9 +124,13 @@ class Split:
         """Return uint8 N×C×size×size: shorter edge resized (antialiased), centre cropped."""
         return resize(torch.from_numpy(np.ascontiguousarray(self.images[self.index[positions]])), self.size)
 
+    def inputs(self, positions: np.ndarray) -> Tensor:
+        """Return what a network's `input` stage takes, uint8: here the pixels."""
+        return self.pixels(positions)
+
     def take(self, positions: np.ndarray) -> tuple[Tensor, Targets]:
-        """Return (pixels, targets) at `positions` of this split."""
-        return self.pixels(positions), self.labels(positions)
+        """Return (inputs, targets) at `positions` of this split."""
+        return self.inputs(positions), self.labels(positions)
 
     def batches(
         self, batch_size: int = 32, *, seed: int | None = None, epoch: int = 0, augment: Augment | None = None

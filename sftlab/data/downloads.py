@@ -1,16 +1,7 @@
-"""Data sets that torchvision downloads: into `data_dir()/torchvision` once, from there ever after."""
+"""Data sets that torchvision reads: downloaded into `data_dir()/torchvision` once, from there ever after."""
 
 from __future__ import annotations
 
-import http.client
-import socket
-import sys
-import tarfile
-import urllib.error
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -21,87 +12,10 @@ from sftlab.data.assembly import assemble
 from sftlab.data.core import Data
 from sftlab.data.photos import to_square
 from sftlab.data.splits import Rows, check_shares, draw, drop_copies
-from sftlab.data.store import data_dir, decoded, image_hash
-
-PATIENCE = 30.0  # seconds without an answer before a download is given up
-
-
-_NO_NETWORK = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError, RuntimeError)
-
-
-@dataclass(frozen=True)
-class Downloaded:
-    """What the lab knows of a set of torchvision: how to open it, what to fetch, what its card says."""
-
-    cls: str  # the class's name in torchvision.datasets
-    folder: str  # where torchvision looks for the files, below its root
-    files: tuple[str, ...]
-    megabytes: int
-    parts: tuple[dict[str, Any], ...]  # constructor arguments for train, (valid,) test; one if it has no splits
-    edge: int | None  # the size in which all its images come; None for photographs of many sizes
-    rule: str
-    licence: str
-    citation: str
-    notes: tuple[str, ...] = ()
-
-
-_TRAIN_TEST: tuple[dict[str, Any], ...] = ({"train": True}, {"train": False})
-_THREE: tuple[dict[str, Any], ...] = ({"split": "train"}, {"split": "val"}, {"split": "test"})
-_MNIST_FILES = (
-    "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz",
-    "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz",
-)  # fmt: skip
-_FROM_THE_WEB = "none stated by its authors; photographs from the web, of many owners: for research and teaching"
-_KRIZHEVSKY = "Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images, University of Toronto"
-_SMALL = "Images of 32×32 pixels, enlarged for a network that was trained on 224×224."
-
-TORCHVISION = {
-    "cifar10": Downloaded(
-        "CIFAR10", "", ("cifar-10-python.tar.gz",), 170, _TRAIN_TEST, 32,
-        "what the photograph shows, by paid students", _FROM_THE_WEB, _KRIZHEVSKY, (_SMALL,),
-    ),
-    "cifar100": Downloaded(
-        "CIFAR100", "", ("cifar-100-python.tar.gz",), 169, _TRAIN_TEST, 32,
-        "what the photograph shows, by paid students (the 100 fine classes)",
-        _FROM_THE_WEB, _KRIZHEVSKY, (_SMALL,),
-    ),
-    "flowers102": Downloaded(
-        "Flowers102", "flowers-102", ("102flowers.tgz", "imagelabels.mat", "setid.mat"), 345, _THREE, None,
-        "the species of the flower", _FROM_THE_WEB,
-        "Nilsback and Zisserman 2008, Automated Flower Classification over a Large Number of Classes, ICVGIP",
-        ("Ten training images a class, and a test set six times as large as train: so its authors made it.",),
-    ),
-    "pets": Downloaded(
-        "OxfordIIITPet", "oxford-iiit-pet", ("images.tar.gz", "annotations.tar.gz"), 811,
-        ({"split": "trainval"}, {"split": "test"}), None, "the breed of the cat or dog",
-        "CC BY-SA 4.0 as its authors state; the photographs belong to their owners",
-        "Parkhi, Vedaldi, Zisserman and Jawahar 2012, Cats and Dogs, CVPR",
-        ("ImageNet has many of these breeds: a pretrained network has met such dogs before.",),
-    ),
-    "eurosat": Downloaded(
-        "EuroSAT", "eurosat", ("EuroSAT.zip",), 94, ({},), 64,
-        "land use in a Sentinel-2 image of 640×640 metres",
-        "MIT as its authors state; the images contain modified Copernicus Sentinel data",
-        "Helber, Bischke, Dengel and Borth 2019, EuroSAT, IEEE JSTARS 12(7), doi:10.1109/JSTARS.2019.2918242",
-        ("It has no split of its own. Patches of one scene fall into different splits, which flatters.",),
-    ),
-    "dtd": Downloaded(
-        "DTD", "dtd", ("dtd-r1.0.1.tar.gz",), 625, _THREE, None, "the word that describes the texture best",
-        "for research purposes, as its authors state; photographs from the web",
-        "Cimpoi, Maji, Kokkinos, Mohamed and Vedaldi 2014, Describing Textures in the Wild, CVPR",
-        ("The first of its ten published splits.",),
-    ),
-    "mnist": Downloaded(
-        "MNIST", "MNIST/raw", _MNIST_FILES, 12, _TRAIN_TEST, 28, "the digit that was written",
-        "commonly distributed under CC BY-SA 3.0; derived from databases of NIST",
-        "LeCun, Bottou, Bengio and Haffner 1998, Gradient-Based Learning Applied to Document Recognition, "
-        "Proceedings of the IEEE 86(11), doi:10.1109/5.726791",
-    ),
-    "fashion_mnist": Downloaded(
-        "FashionMNIST", "FashionMNIST/raw", _MNIST_FILES, 31, _TRAIN_TEST, 28, "the kind of garment",
-        "MIT", "Xiao, Rasul and Vollgraf 2017, Fashion-MNIST, arXiv:1708.07747",
-    ),
-}  # fmt: skip
+from sftlab.data.store import decoded, image_hash
+from sftlab.data.torchvision_sets import TORCHVISION, Downloaded, root
+from sftlab.data.unpacking import BROKEN, differs, unpack
+from sftlab.remote import Bar, Damaged, Unreachable, check_room, download, full_disk_said, lock
 
 
 def load_torchvision(
@@ -146,39 +60,87 @@ def load_torchvision(
     )  # fmt: skip
 
 
+def first_images(name: str) -> tuple[int, list[np.ndarray]]:
+    """Open a set that is here: return how many images it has, and the first of each of its parts, H×W(×3).
+
+    Raises FileNotFoundError if it is not here, or damaged.
+    """
+    about = TORCHVISION[name]
+    if (parts := _here(about)) is None:
+        raise FileNotFoundError(f"torchvision does not find {name} in {root() / about.folder}")
+    try:
+        return sum(map(len, parts)), [np.asarray(part[0][0]) for part in parts]
+    except (OSError, IndexError) as error:
+        raise FileNotFoundError(_damaged(name, about, error)) from None
+
+
+def unpack_set(name: str) -> bool:
+    """Unpack what was downloaded of a set, unless it lies there already, to the byte; tell whether there was need.
+
+    Raises FileNotFoundError for a broken archive, NoRoom for a full disk.
+    """
+    about, done = TORCHVISION[name], False
+    for file in about.remote(name):
+        folder = file.path.parent
+        try:
+            with lock(file.place), full_disk_said(folder, lambda: "what was downloaded is kept"):
+                if differs(file.path) is not None:
+                    check_room(folder, file.path.stat().st_size, f"unpacking {file.name}")
+                    unpack(file.path)
+                    done = True
+        except BROKEN as error:
+            raise FileNotFoundError(_damaged(name, about, error)) from None
+    return done
+
+
 def _with_valid(rows: Rows, labels: np.ndarray, hashes: list[str], valid: float, seed: int) -> Rows:
     train, drawn = draw(rows[0], labels.tolist(), hashes, [valid], seed)
     return train, drawn, rows[2]
 
 
 def _opened(name: str, about: Downloaded) -> list[Any]:
-    """Return torchvision's data sets, a split each, downloaded if need be."""
+    """Return torchvision's data sets, a split each, downloaded and unpacked if need be."""
+    if (parts := _here(about)) is None:
+        _bring(name, about)
+        parts = _here(about)
+    if parts is None:
+        raise FileNotFoundError(_damaged(name, about, "torchvision does not find its files in it"))
+    return parts
+
+
+def _here(about: Downloaded) -> list[Any] | None:
+    """Return torchvision's data sets if they are unpacked here; None if they are not, or only in part."""
     from torchvision import datasets
 
-    make, root = getattr(datasets, about.cls), data_dir() / "torchvision"
-    with _our_bar(name):
-        try:
-            return [make(root, **part, download=False) for part in about.parts]
-        except (RuntimeError, FileNotFoundError, EOFError):
-            pass  # not here, or only a part of it
-        try:
-            return [make(root, **part, download=True) for part in about.parts]
-        except _NO_NETWORK as error:
-            files, place = ", ".join(about.files), root / about.folder
-            reason = " ".join(str(error).split())
-            raise FileNotFoundError(
-                f"{name} is not on this machine and could not be downloaded ({reason}). Where there is a "
-                f"network, fetch {files} ({about.megabytes} MB; torchvision.datasets.{about.cls}(folder, "
-                f"download=True) does it), put {'it' if len(about.files) == 1 else 'them'} into {place} "
-                "and load again: it is unpacked then."
-            ) from None
-        except (tarfile.TarError, zipfile.BadZipFile, FileNotFoundError, EOFError) as error:
-            raise FileNotFoundError(_damaged(name, about, error)) from None
+    make = getattr(datasets, about.cls)
+    try:
+        return [make(root(), **part, download=False) for part in about.parts]
+    except (RuntimeError, FileNotFoundError, EOFError):
+        return None
 
 
-def _damaged(name: str, about: Downloaded, error: Exception) -> str:
-    place = data_dir() / "torchvision" / about.folder
-    return f"{name} in {place} is damaged or only partly unpacked ({error}); delete it there and load again"
+def _bring(name: str, about: Downloaded) -> None:
+    place = root() / about.folder
+    try:
+        with Bar(name) as bar:
+            for file in about.remote(name):
+                download(file, bar)
+    except (Unreachable, Damaged) as error:
+        raise FileNotFoundError(
+            f"{name} is not on this machine and could not be downloaded ({error}). Where there is a network, run "
+            f"`sftlab fetch {name}` and copy its data folder to this machine; or fetch {', '.join(about.files)} "
+            f"({about.megabytes} MB; torchvision.datasets.{about.cls}(folder, download=True) does it), put "
+            f"{'it' if len(about.files) == 1 else 'them'} into {place} and load again: it is unpacked then."
+        ) from None
+    unpack_set(name)
+
+
+def _damaged(name: str, about: Downloaded, error: object) -> str:
+    place = root() / about.folder
+    return (
+        f"{name} in {place} is damaged or only partly unpacked ({error}); `sftlab fetch {name}` mends it, or delete it "
+        "there and load again"
+    )
 
 
 def _labels(part: Any) -> np.ndarray:
@@ -199,62 +161,3 @@ def _images(name: str, about: Downloaded, parts: list[Any], edge: int) -> tuple[
         return decoded(f"{name}-{edge}", shape, pictures)
     except FileNotFoundError as error:
         raise FileNotFoundError(_damaged(name, about, error)) from None
-
-
-@contextmanager
-def _our_bar(name: str) -> Iterator[None]:
-    """Use our own progress bar and bound the wait for an answer while torchvision works."""
-    from torchvision.datasets import utils
-
-    bar, patience = utils.tqdm, socket.getdefaulttimeout()
-    utils.tqdm = lambda *_, total=None, **__: Bar(name, total)
-    socket.setdefaulttimeout(PATIENCE)
-    try:
-        yield
-    finally:
-        utils.tqdm = bar
-        socket.setdefaulttimeout(patience)
-
-
-class Bar:
-    """A progress bar that leaves nothing behind: in a notebook, in a terminal, and where nobody looks.
-
-    A file, a pipe or a headless run gets no bar characters; a notebook's bar is one output, emptied at the
-    end.
-    """
-
-    def __init__(self, name: str, total: int | None) -> None:
-        self.name, self.total, self.done, self.shown = name, total, 0, ""
-        self.output = _notebook_output()
-        self.terminal = self.output is None and sys.stderr is not None and sys.stderr.isatty()
-
-    def __enter__(self) -> Bar:
-        return self
-
-    def update(self, n: int) -> None:
-        """Count `n` more bytes."""
-        self.done += n
-        total = f" of {self.total / 1e6:.0f} MB ({self.done / self.total:.0%})" if self.total else " MB"
-        self._show(f"downloading {self.name}: {self.done / 1e6:.0f}{total}")
-
-    def __exit__(self, *_: object) -> None:
-        self._show("")
-
-    def _show(self, text: str) -> None:
-        if text == self.shown:
-            return
-        if self.output is not None:
-            self.output.update({"text/plain": text}, raw=True)
-        elif self.terminal:
-            sys.stderr.write(f"\r{text:<{len(self.shown)}}\r{text}")
-            sys.stderr.flush()
-        self.shown = text
-
-
-def _notebook_output() -> Any:
-    shell = sys.modules.get("IPython")  # where IPython is not loaded, nobody is in a notebook
-    if shell is None or not hasattr(shell.get_ipython(), "kernel"):
-        return None
-    from IPython.display import display
-
-    return display({"text/plain": ""}, raw=True, display_id=True)

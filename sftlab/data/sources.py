@@ -31,11 +31,12 @@ MODULES = 44  # the publication's number of solar modules; 2,624 cells are about
 def load(name: str, *, size: int | None = None, per_class: int | None = None, seed: int = 0, **options: Any) -> Data:
     """Load a data set by name: "solar", "solar-random", "digits", a torchvision name, or "folder:PATH".
 
-    size: edge in pixels of the delivered square. per_class: keep at most that many training images a class.
-    seed: of the split and of the thinning. options: of the set; `valid` and `test` are shares where the set
-    has no such split of its own, solar takes `split` and `target`, a folder takes `groups`. Raises ValueError
-    for an unknown name, FileNotFoundError with what to fetch when a set is not on this machine and cannot be
-    downloaded.
+    "docstrings" and "csv:PATH" (a table of texts and labels) are texts.
+    size: edge in pixels of the delivered square (texts: bytes that are kept). per_class: keep at most that many
+    training images a class. seed: of the split and of the thinning. options: of the set; `valid` and `test` are
+    shares where the set has no such split of its own, solar takes `split` and `target`, a folder takes `groups`, a
+    table `text`, `label` and `group`. Raises ValueError for an unknown name, FileNotFoundError with what to fetch
+    when a set is not on this machine and cannot be downloaded.
     """
     if size is not None and size < 1:
         raise ValueError(f"size={size}: an edge length in pixels, such as 160")
@@ -44,25 +45,33 @@ def load(name: str, *, size: int | None = None, per_class: int | None = None, se
 
         path = name.removeprefix("folder:")
         return load_folder(path, size=size or 224, per_class=per_class, seed=seed, **options)
+    if name.startswith("csv:"):
+        from sftlab.data.texts import load_csv
+
+        return load_csv(name.removeprefix("csv:"), size=size, per_class=per_class, seed=seed, **options)
+    from sftlab.data.docstrings import load_docstrings
     from sftlab.data.downloads import TORCHVISION, load_torchvision
+    from sftlab.data.fonts import load_characters
 
     if name in TORCHVISION:
         return load_torchvision(name, size=size, per_class=per_class, seed=seed, **options)
     known: dict[str, Callable[..., Data]] = {
         "solar": load_solar, "solar-random": partial(load_solar, split="random"), "digits": load_digits,
+        "docstrings": load_docstrings, "characters": load_characters,
     }  # fmt: skip
     if name not in known:
         close = difflib.get_close_matches(name, datasets(), 1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"no data set is named {name!r}; there are {', '.join(datasets())}, and 'folder:PATH'.{hint}")
+        named = f"{', '.join(datasets())}, 'folder:PATH' and 'csv:PATH'"
+        raise ValueError(f"no data set is named {name!r}; there are {named}.{hint}")
     return known[name](size=size, per_class=per_class, seed=seed, **options)
 
 
 def datasets() -> list[str]:
-    """Return the names that `load` knows (besides "folder:PATH")."""
+    """Return the names that `load` knows (besides "folder:PATH" and "csv:PATH")."""
     from sftlab.data.downloads import TORCHVISION
 
-    return ["solar", "solar-random", "digits", *TORCHVISION]
+    return ["solar", "solar-random", "digits", "characters", "docstrings", *TORCHVISION]
 
 
 @dataclass(frozen=True)

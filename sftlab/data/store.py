@@ -13,19 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from sftlab.remote import data_dir
+
 IN_MEMORY = 500_000_000  # bytes; a larger array of pixels lives in a file, so that a laptop keeps its memory
-
-
-def data_dir() -> Path:
-    """Return the folder for downloads and caches: $SFTLAB_DATA, else the checkout's data/, else a cache."""
-    if os.environ.get("SFTLAB_DATA"):
-        return Path(os.environ["SFTLAB_DATA"]).expanduser()
-    checkout = Path(__file__).resolve().parents[2]
-    if (checkout / "pyproject.toml").exists() and (checkout / "notebooks").is_dir():
-        return checkout / "data"
-    from platformdirs import user_cache_path
-
-    return user_cache_path("sftlab")
 
 
 def image_hash(image: np.ndarray) -> str:

@@ -31,6 +31,11 @@ class View:
         return len(self.split)
 
     @property
+    def noun(self) -> str:
+        """What one row is, in the plural."""
+        return self.split.noun
+
+    @property
     def size(self) -> int:
         """Edge of the images in pixels."""
         return self.split.size
@@ -41,6 +46,10 @@ class View:
         does = behaviour(self.augment, self.split.images.shape[1], self.size)
         address = hashlib.sha256(f"{does} {self.size} {self.seed} {self.number}".encode()).hexdigest()[:16]
         return [f"{image}+{address}" for image in self.split.hashes]
+
+    def inputs(self, positions: np.ndarray) -> Tensor:
+        """Return the pixels, as a split does."""
+        return self.pixels(positions)
 
     def pixels(self, positions: np.ndarray) -> Tensor:
         """Return augmented uint8 N×C×size×size."""

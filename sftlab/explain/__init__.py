@@ -2,9 +2,10 @@
 
 from sftlab.explain.drift import Drift, answers, drift, moved, photo_crops
 from sftlab.explain.gallery import Gallery, gallery, images_per_second, macs
+from sftlab.explain.tasks import task_gradients
 from sftlab.explain.transferability import logme, probed, tapped
 
 __all__ = [
     "Drift", "Gallery", "answers", "drift", "gallery", "images_per_second", "logme", "macs", "moved", "photo_crops",
-    "probed", "tapped",
+    "probed", "tapped", "task_gradients",
 ]  # fmt: skip

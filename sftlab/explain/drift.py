@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sftlab import memory
 from sftlab.data import resize
 from sftlab.surgery import evaluating, stage_names
 
@@ -43,7 +44,7 @@ def photo_crops(n: int = 128, *, size: int = 160, seed: int = 0) -> Tensor:
 
 def answers(model: nn.Module, images: Tensor) -> Tensor:
     """Return the answer of `model`, in eval mode, to each of N images: N class numbers."""
-    with evaluating(model), torch.no_grad():
+    with evaluating(model), torch.no_grad(), memory.kept():
         return torch.cat([model(x).argmax(dim=1) for x in images.split(BATCH)])
 
 
@@ -103,7 +104,7 @@ def drift(
 def _run(model: nn.Sequential, batches: Iterable[tuple[Any, Any]], wanted: int) -> None:
     model.train()
     seen = 0
-    with torch.no_grad():
+    with torch.no_grad(), memory.kept():
         for x, _ in batches:
             model(x)
             seen += 1
@@ -115,7 +116,7 @@ def _changed(model: nn.Sequential, moving: nn.Sequential, images: Tensor, first:
     """For each stage: the share of answers that differ if all stages before it are the moving copy's."""
     names = [name for name, _ in model.named_children()]
     found = dict[str, float]()
-    with evaluating(model), evaluating(moving), torch.no_grad():
+    with evaluating(model), evaluating(moving), torch.no_grad(), memory.kept():
         flow = list(images.split(BATCH))
         for i, name in enumerate(names):
             if name in stage_names(model):

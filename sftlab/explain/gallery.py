@@ -9,7 +9,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -17,7 +16,7 @@ from torch import nn
 from sftlab import memory
 from sftlab.backbones import backbone, backbones
 from sftlab.backbones.lite import LITE, packaged
-from sftlab.backbones.torchvision_nets import CLASSIC, FAMILIES
+from sftlab.backbones.torchvision_nets import CLASSIC, FAMILIES, remote
 from sftlab.surgery import card, evaluating
 
 SPEED_IMAGES, SPEED_SECONDS = 4, 0.2  # images a pass, and how long passes are repeated; the fastest counts
@@ -116,9 +115,6 @@ def _published(name: str) -> tuple[float | None, str, float | None, bool]:
         from torchvision.models import get_model_weights
 
         weights = get_model_weights(name)[CLASSIC]
-        file = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
-        meta = weights.meta
-        return (
-            meta["_metrics"]["ImageNet-1K"]["acc@1"], meta.get("license", UNSTATED), meta["_file_size"], file.exists(),
-        )  # fmt: skip
+        meta, here = weights.meta, remote(name).found() is not None
+        return meta["_metrics"]["ImageNet-1K"]["acc@1"], meta.get("license", UNSTATED), meta["_file_size"], here
     return None, "MIT", None, True  # comes with this package and starts at random

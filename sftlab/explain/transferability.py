@@ -68,7 +68,7 @@ def probed(
 
     x, y = np.asarray(features, dtype=np.float32), np.asarray(targets)
     questions = [np.asarray(other, dtype=np.float32) for other in asked] or [x]
-    solver = "newton-cholesky" if x.shape[1] < NARROW else "lbfgs"  # the same optimum; which is faster differs
+    solver = "newton-cholesky" if x.shape[1] < NARROW else "newton-cg"  # the same optimum; which is faster differs
     right = np.zeros((len(questions), len(y)), dtype=bool)
     for learn, judge in GroupKFold(folds).split(x, y, groups):
         classifier = LogisticRegression(C=PRIOR_VARIANCE / x.shape[1], solver=solver, tol=1e-6, max_iter=1000)

@@ -4,28 +4,34 @@ Titles state the finding, computed from the data; axes carry units; lines are la
 line stands at the majority rate wherever accuracy is shown. Each Axes carries a text alternative.
 """
 
+from sftlab.plot.answers import answer
 from sftlab.plot.crossentropy import cross_entropy, floors, shares
 from sftlab.plot.curves import accuracy, curves, loss, lr_finder
 from sftlab.plot.decisions import bills, by_certainty, disagreements, heatmaps, piles, refusals
 from sftlab.plot.depth import depth, filters, maps, parameters
 from sftlab.plot.drift import costs, drift
-from sftlab.plot.images import images, mistakes
-from sftlab.plot.layers import differences, moved, paths, trade_off
+from sftlab.plot.grids import grid
+from sftlab.plot.images import confused, images, mistakes
+from sftlab.plot.labels import label_curves, label_differences, label_worth
+from sftlab.plot.layers import differences, moved, trade_off
 from sftlab.plot.networks import changed, profile, stages
 from sftlab.plot.rates import runs
+from sftlab.plot.recipes import losses, repaired
 from sftlab.plot.results import confusion, guessed, probabilities, reliability, scores
 from sftlab.plot.selection import candidates, projections, ranked, seen, taps
 from sftlab.plot.sizes import estimates, image_size
 from sftlab.plot.steps import hills, one_step, schedules, time_to, valley
 from sftlab.plot.sweeps import every_rate
+from sftlab.plot.tunnel import paths
 from sftlab.plot.uncertainty import batch_means, climb, coverage, hits, pairs, sampling, spreads
 from sftlab.style import show
 
 __all__ = [
-    "accuracy", "batch_means", "bills", "by_certainty", "candidates", "changed", "climb", "confusion", "costs",
-    "coverage", "cross_entropy", "curves", "depth", "differences", "disagreements", "drift", "estimates",
-    "every_rate", "filters", "floors", "guessed", "heatmaps", "hills", "hits", "image_size", "images", "loss",
-    "lr_finder", "maps", "mistakes", "moved", "one_step", "pairs", "parameters", "paths", "piles", "probabilities",
-    "profile", "projections", "ranked", "refusals", "reliability", "runs", "sampling", "schedules", "scores", "seen",
-    "shares", "show", "spreads", "stages", "taps", "time_to", "trade_off", "valley",
+    "accuracy", "answer", "batch_means", "bills", "by_certainty", "candidates", "changed", "climb", "confused",
+    "confusion", "costs", "coverage", "cross_entropy", "curves", "depth", "differences", "disagreements", "drift",
+    "estimates", "every_rate", "filters", "floors", "grid", "guessed", "heatmaps", "hills", "hits", "image_size",
+    "images", "label_curves", "label_differences", "label_worth", "loss", "losses", "lr_finder", "maps", "mistakes",
+    "moved", "one_step", "pairs", "parameters", "paths", "piles", "probabilities", "profile", "projections",
+    "ranked", "refusals", "reliability", "repaired", "runs", "sampling", "schedules", "scores", "seen", "shares",
+    "show", "spreads", "stages", "taps", "time_to", "trade_off", "valley",
 ]  # fmt: skip

@@ -176,7 +176,8 @@ def disagreements(right_a: np.ndarray, right_b: np.ndarray, names: tuple[str, st
     ax.spines["left"].set_visible(False)
     gap, p = difference(a, b), mcnemar(a, b)
     ends = f"{100 * gap.value:+.1f} points ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})"
-    base.title(ax, f"{names[0]} against {names[1]}: {ends}, p = {p:.2g}", f"{', '.join(told)}.")
+    finding = f"{names[0][:1].upper()}{names[0][1:]} against {names[1]}: {ends}, p = {p:.2g}"
+    base.title(ax, finding, f"{', '.join(told)}.")
     return ax
 
 

@@ -80,6 +80,45 @@ def mistakes(
     return ax
 
 
+def confused(
+    result: Result, data: Any, true: str, called: str, *, alike: Any = None, most: int = 6, licence: str | None = None,
+    ax: Any = None,
+) -> Any:  # fmt: skip
+    """Draw the images of one cell of a confusion matrix, each with the probabilities of both classes.
+
+    data: the Data it belongs to. true, called: names of classes. alike: how much each evaluated image resembles each
+    training image, n × m; below each image then stands the training image of the called class that resembles it
+    most. most: images shown at most. Raises ValueError for a class that the result does not know.
+    """
+    if unknown := {true, called} - set(result.classes):
+        raise ValueError(f"{unknown.pop()!r} is no class of this result; there are {', '.join(result.classes)}")
+    split, licence = _split(data, result.split, licence)
+    is_, was = result.classes.index(true), result.classes.index(called)
+    cell = [i for i, pair in enumerate(zip(result.targets, result.predictions, strict=True)) if pair == (is_, was)]
+    if not cell:
+        ax = base.axes(ax, 7.5, 1.2)
+        ax.set_axis_off()
+        base.title(ax, f"No ‘{true}’ was called ‘{called}’")
+        return ax
+    shown, mark = cell[:most], "✓" if is_ == was else "✗"
+    where = {h: i for i, h in enumerate(split.hashes)}
+    pixels = [split.pixels(np.array([where[result.hashes[i]] for i in shown])).numpy()]
+    captions = [f"{mark} {called}: {result.probabilities[i][was]:.0%}" for i in shown]
+    if is_ != was:
+        captions = [
+            f"{said}\n{true}: {result.probabilities[i][is_]:.0%}" for said, i in zip(captions, shown, strict=True)
+        ]
+    if alike is not None:
+        known = np.flatnonzero(np.asarray(data.train.y) == was)
+        near = known[np.asarray(alike)[np.ix_(np.array(shown), known)].argmax(axis=1)]
+        pixels.append(data.train.pixels(near).numpy())
+        captions += [f"nearest ‘{called}’\nin training"] * len(shown)
+    ax = _grid(ax, np.concatenate(pixels), captions, len(shown), licence)
+    finding = f"{len(cell)} of {result.targets.count(is_)} ‘{true}’ were called ‘{called}’"
+    base.title(ax, finding, f"In order: {', '.join(c.replace(chr(10), ', ') for c in captions)}.")
+    return ax
+
+
 def most_confident_mistakes(result: Result) -> list[int]:
     """Return the rows of a result that are wrong, the highest probability of the wrong class first."""
     rows = [i for i, (t, p) in enumerate(zip(result.targets, result.predictions, strict=True)) if t >= 0 and t != p]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from sftlab import style
-from sftlab.plot import base
+from sftlab.plot import base, placing
 
 Pair = Sequence[float]  # (old, new): what is left of the old task, what is reached in the new one
 HUES = {"LP-FT": style.OTHERS[0], "gradual unfreezing": style.OTHERS[1]}  # beside the strategies that `style` knows
@@ -65,22 +66,26 @@ def trade_off(
     if not {**points, **stored}:
         raise ValueError("no strategy to draw")
     ax = base.axes(ax, 7.4, 4.6)
-    _plane(ax, majority, old, new)
+    plane(ax, majority, old, new)
     known = {**points, **stored}
     joined = [np.mean(known[name], axis=0) for name in line]
+    lines = [*between(joined), *rates(majority)]
     if joined:
         ax.plot(*np.transpose(joined), color=_hue(line[0]), linewidth=1.3, alpha=0.55, zorder=1)
     for i, name in enumerate(known):
         colour = _hue(name, i)
         if name in stored:
-            _spread(ax, np.asarray(stored[name], dtype=float), colour)
+            lines += between(_spread(ax, np.asarray(stored[name], dtype=float), colour))
         if name in points:
             dots = {"markersize": 4.5, "alpha": 0.85, "zorder": 4, "gid": "computed"}
             ax.plot(*np.transpose(points[name]), "o", color=colour, **dots)
-        _name(ax, name, np.mean(known[name], axis=0), style.ink_safe(colour), below=name in line)
     low = min(min(pair[1] for pairs in known.values() for pair in pairs), majority[1] or 1.0)
     ax.set_ylim(max(-0.02, low - 0.07), None)
-    ends = {name: np.mean(pairs, axis=0) for name, pairs in known.items()}
+    ends = {name: np.mean(stored.get(name, pairs), axis=0) for name, pairs in known.items()}
+    names = [name_beside(ax, name, end, style.ink_safe(_hue(name, i))) for i, (name, end) in enumerate(ends.items())]
+    marks = [*ends.values(), *(pair for pairs in points.values() for pair in pairs), (1, 1)]
+    marks += [pair for name in stored if len(stored[name]) < ENOUGH for pair in stored[name]]
+    placing.place(ax, names, marks=marks, lines=lines)
     best = max(ends, key=lambda name: ends[name].sum())
     keeps, learns = (base.percent(v, 0) for v in ends[best])
     words = "; ".join(f"{n} old {base.percent(e[0])}, new {base.percent(e[1])}" for n, e in ends.items())
@@ -89,65 +94,8 @@ def trade_off(
     return ax
 
 
-class Trial(Protocol):
-    """One run of a wind tunnel: its number, its profile, and (old, new) after each epoch."""
-
-    number: int
-    profile: dict[str, float]
-    path: list[tuple[float, float]]
-
-
-def paths(
-    trials: Sequence[Trial], *, beside: Mapping[str, Sequence[Pair]] | None = None, line: Sequence[str] = (),
-    majority: Sequence[float | None] = (None, None), intervals: Sequence[Any] = (), ax: Any = None,
-) -> Any:  # fmt: skip
-    """Draw runs in the plane of old and new accuracy: the newest with its path, earlier ones hollow.
-
-    Each carries its profile as a row of squares, stem first, in the heat of the rate. beside: {strategy: [(old, new)]}
-    from records, pale. intervals: of the newest run's old and new accuracy.
-    """
-    ax = base.axes(ax, 7.0, 4.4)
-    _plane(ax, majority, "old task, valid accuracy", "new task, valid accuracy")
-    known = {name: np.mean(pairs, axis=0) for name, pairs in (beside or {}).items()}
-    if line:
-        ax.plot(*np.transpose([known[name] for name in line]), color="#CCCCCC", linewidth=1.3, zorder=1)
-    for name, at in known.items():
-        ax.plot(*at, "o", color="#BBBBBB", markerfacecolor="white", markersize=5, zorder=1)
-        _name(ax, name, at, style.QUIET, 7.5, below=name in line)
-    ran = [trial for trial in trials if trial.path]
-    for trial in ran[:-1]:
-        ax.plot(*trial.path[-1], "o", color=style.VALID, markerfacecolor="white", markersize=8, gid="earlier")
-        _label(ax, trial)
-    if not ran:
-        base.title(ax, "No run yet: paint a profile and let go")
-        return ax
-    newest = ran[-1]
-    ax.plot(*zip(*newest.path, strict=True), color=style.VALID, linewidth=1.4, marker=".", markersize=4, zorder=3)
-    x, y = newest.path[-1]
-    if intervals:
-        ax.plot([intervals[0].low, intervals[0].high], [y, y], color=style.VALID, linewidth=2, alpha=0.4)
-        ax.plot([x, x], [intervals[1].low, intervals[1].high], color=style.VALID, linewidth=2, alpha=0.4)
-    ax.plot(x, y, "o", color=style.VALID, markersize=10, zorder=4, gid="newest")
-    _label(ax, newest)
-    finding = f"Run {newest.number}: {base.percent(x)} of the old task, {base.percent(y)} of the new one"
-    told = [f"Run {t.number}: old {base.percent(t.path[-1][0])}, new {base.percent(t.path[-1][1])}." for t in ran]
-    base.title(ax, finding, " ".join(told))
-    return ax
-
-
-def _label(ax: Any, trial: Trial) -> None:
-    """Write a run's number and its profile beside its point, on the side where there is room."""
-    at, left = trial.path[-1], trial.path[-1][0] > 0.75
-    start = -12 - 9 * (len(trial.profile) + 1) if left else 10
-    back = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.8}
-    how = {"bbox": back, "zorder": 6}
-    base.note(ax, str(trial.number), at, (start, 7), fontsize=8.5, color=style.INK, fontweight="bold", **how)
-    for i, rate in enumerate(trial.profile.values()):
-        square = {"fontsize": 10, "color": style.heat(rate) if rate else style.LINE, **how}
-        base.note(ax, "■" if rate else "□", at, (start + 9 * (i + 1), 7), **square)
-
-
-def _plane(ax: Any, majority: Sequence[float | None], old: str, new: str) -> None:
+def plane(ax: Any, majority: Sequence[float | None], old: str, new: str) -> None:
+    """Draw the empty plane of old (across) and new (up): the star where one would like to be, and majority rates."""
     ax.set(xlim=(-0.02, 1.12), ylim=(-0.02, 1.24), xlabel=f"{old} (%)", ylabel=f"{new} (%)")
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_formatter(lambda v, _: f"{100 * v:.0f}")
@@ -166,27 +114,45 @@ def _hue(name: str, index: int = 0) -> str:
     return HUES.get(name) or style.hue(name, index)
 
 
-def _name(ax: Any, name: str, at: Any, colour: str, size: float = 8.5, *, below: bool = False) -> None:
-    """Write a name aslant above or below its point: so the names of points that lie side by side do not touch."""
-    slant = {"rotation": 38, "rotation_mode": "anchor", "ha": "left", "va": "bottom", "zorder": 5}
-    if below:
-        slant |= {"ha": "right", "va": "top"}
-    base.note(ax, name, at, (-3, -4) if below else (3, 4), color=colour, fontsize=size, **slant)
+def name_beside(ax: Any, name: str, at: Any, colour: str, size: float = 8.5) -> placing.Name:
+    """Return a strategy's name, to be written beside its point."""
+
+    def write(offset: tuple[float, float]) -> None:
+        base.note(ax, name, at, offset, color=colour, fontsize=size, va="bottom", zorder=5)
+
+    return placing.Name(at, (placing.width(name, size), 1.25 * size), write)
 
 
-def _spread(ax: Any, pairs: np.ndarray, colour: str) -> None:
-    """Draw n stored pairs hollow: their mean with its t-interval, or each of them if they are few."""
+def between(corners: Sequence[Any]) -> list[Any]:
+    """Return points along the straight lines between corners."""
+    share = np.linspace(0, 1, 12)[:, None]
+    pairs = pairwise(np.asarray(corners, dtype=float))
+    return [point for a, b in pairs for point in a + share * (b - a)]
+
+
+def rates(majority: Sequence[float | None]) -> list[Any]:
+    """Return points along the dashed lines of the majority rates."""
+    across, up = majority
+    steps = np.linspace(0, 1.1, 80)
+    found = [(x, up) for x in steps] if up is not None else []
+    return found + ([(across, y) for y in steps] if across is not None else [])
+
+
+def _spread(ax: Any, pairs: np.ndarray, colour: str) -> list[tuple[float, float]]:
+    """Draw n stored pairs hollow: their mean with its t-interval, or each of them if they are few. Return the cross."""
     hollow = {"color": colour, "markerfacecolor": "white", "zorder": 3, "gid": "stored"}
     if len(pairs) < ENOUGH:
         ax.plot(*pairs.T, "o", markersize=6, markeredgewidth=1.4, **hollow)
-        return
+        return []
     from scipy.stats import t
 
     x, y = pairs.mean(axis=0)
     dx, dy = t.ppf(0.975, len(pairs) - 1) * pairs.std(axis=0, ddof=1) / len(pairs) ** 0.5
-    ax.plot([x - dx, x + dx], [y, y], color=colour, linewidth=1.6, alpha=0.6, zorder=2)
-    ax.plot([x, x], [y - dy, y + dy], color=colour, linewidth=1.6, alpha=0.6, zorder=2)
+    cross = [(x - dx, y), (x + dx, y), (x, y), (x, y + dy), (x, y - dy)]
+    ax.plot(*np.transpose(cross[:2]), color=colour, linewidth=1.6, alpha=0.6, zorder=2)
+    ax.plot(*np.transpose(cross[3:]), color=colour, linewidth=1.6, alpha=0.6, zorder=2)
     ax.plot(x, y, "o", markersize=8, markeredgewidth=1.6, **hollow)
+    return cross
 
 
 def differences(runs: Mapping[str, Sequence[Pair]], to: str, *, ax: Any = None) -> Any:
@@ -201,6 +167,7 @@ def differences(runs: Mapping[str, Sequence[Pair]], to: str, *, ax: Any = None) 
     others = [name for name in runs if name != to]
     ax = base.axes(ax, 8.2, 1.5 + 0.5 * len(others))
     sides, words, n = base.panels(ax, 1, 2, (0, 0.06)), [], len(runs[to])
+    back = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
     for side, panel in enumerate(sides):
         for row, name in enumerate(others):
             far = 100 * (np.asarray(runs[name], dtype=float) - np.asarray(runs[to], dtype=float))[:, side]
@@ -209,7 +176,8 @@ def differences(runs: Mapping[str, Sequence[Pair]], to: str, *, ax: Any = None) 
             panel.plot(far, np.full(n, row + 0.22), "o", color=colour, markersize=3, alpha=0.5)
             panel.plot([mean - half, mean + half], [row, row], color=colour, linewidth=2.4)
             panel.plot(mean, row, "D", color=colour, markersize=6)
-            base.note(panel, f"{mean:+.1f}", (mean, row), (0, 5), ha="center", va="bottom", color=style.INK)
+            how = {"ha": "center", "va": "bottom", "color": style.INK, "bbox": back}
+            base.note(panel, f"{mean:+.1f}".replace("-", "−"), (mean, row), (0, 6), **how)
             words.append(f"{name}, {('old', 'new')[side]}: {mean:+.1f} ({mean - half:+.1f} to {mean + half:+.1f}).")
         panel.axvline(0, color=style.INK, linewidth=1)
         panel.set(ylim=(len(others) - 0.5, -0.6), xlabel=f"{('old', 'new')[side]} task: points more than {to}")

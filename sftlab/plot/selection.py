@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sftlab import style
-from sftlab.plot import base
+from sftlab.plot import base, placing
 from sftlab.records import Interval
 
 if TYPE_CHECKING:
@@ -34,13 +34,9 @@ def candidates(shelf: Gallery, *, ax: Any = None) -> Any:
     ax.xaxis.set_minor_formatter(lambda x, _: "")
     ax.set(xlabel=f"images a second on this machine, {shelf.size} pixels (log)", ylabel="ImageNet top-1 (%)")
     ax.grid()
-    for row in rows:
-        top1 = row.top1 or 0.0
-        near = [o for o in rows if o is not row and abs((o.top1 or 0.0) - top1) < 1.2]
-        crowded = any(1 < o.images_per_second / row.images_per_second < 4.5 for o in near)
-        where: dict[str, Any] = {"ha": "right" if crowded else "left", "color": style.INK if row.here else style.QUIET}
-        where["fontweight"] = "bold" if row.here else "normal"
-        base.note(ax, row.name, (row.images_per_second, top1), (-7 if crowded else 7, 0), **where)
+    ends = [(row.images_per_second, row.top1 or 0.0) for row in rows]
+    names = [_beside(ax, row.name, at, row.here) for row, at in zip(rows, ends, strict=True)]
+    placing.place(ax, sorted(names, key=lambda name: name.at[0]), marks=ends)
     words = "● on this machine · □ to be downloaded"
     base.note(ax, words, (0.99, 0.98), xycoords="axes fraction", ha="right", va="top")
     here = [row for row in rows if row.here]
@@ -49,6 +45,16 @@ def candidates(shelf: Gallery, *, ax: Any = None) -> Any:
     told = [f"{r.name} {r.top1} % at {r.images_per_second:.0f} images/s{', here' if r.here else ''}" for r in rows]
     base.title(ax, finding, f"{'; '.join(told)}.")
     return ax
+
+
+def _beside(ax: Any, name: str, at: tuple[float, float], here: bool) -> placing.Name:
+    """Return a network's name, to be written beside its point."""
+    look = {"color": style.INK, "fontweight": "bold"} if here else {"color": style.QUIET}
+
+    def write(offset: tuple[float, float]) -> None:
+        base.note(ax, name, at, offset, va="bottom", **look)
+
+    return placing.Name(at, (placing.width(name, 9.5 if here else 8.5), 10.5), write)
 
 
 def seen(

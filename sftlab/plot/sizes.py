@@ -62,7 +62,8 @@ def image_size(
         colour = style.ink_safe(style.RIGHT if called.startswith("✓") else style.WRONG)
         base.note(left, called, (0, 0), (0, -6), color=colour, fontsize=10, **below)
     if licence:
-        base.note(left, base.clip(licence, 46), (0, 0), (0, -24 if called else -6), fontsize=6.5, **below)
+        short = base.clip(licence.split(" (")[0], 46)  # what it allows stands in the data card
+        base.note(left, short, (0, 0), (0, -24 if called else -6), fontsize=6.5, **below)
     colour, mark, line = LOOKS[weights]
     sizes = sorted(scores)
     low, high, value = ([getattr(scores[s], name) for s in sizes] for name in ("low", "high", "value"))

@@ -97,7 +97,7 @@ def time_to(sweep: Sweep, accuracy: float, *, ax: Any = None) -> Any:
     ax.set_ylim(0.8, 1.8 * sweep.epochs)
     ax.grid(axis="y")
     for rate in rates[~reached][:1]:
-        base.note(ax, f"✗ not within {sweep.epochs}", (rate, sweep.epochs), (-4, -13), color=WRONG)
+        base.note(ax, f"✗ not\nwithin {sweep.epochs}", (rate, sweep.epochs), (-4, -18), color=WRONG)
     if not reached.any():
         base.title(ax, f"No rate reaches {base.percent(accuracy, 0)} in {sweep.epochs} epochs")
         return ax

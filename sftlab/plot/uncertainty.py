@@ -140,7 +140,7 @@ def pairs(
         base.note(ax, f"mean {100 * values.mean():.1f}", (x + side * 0.1, values.mean()), (side * 9, 0), **how)
     if majority is not None:
         base.majority_line(ax, majority)
-        base.note(ax, "majority rate", (0.5, majority), (0, -8), ha="center")
+        base.note(ax, "majority rate", (1.55, majority), (4, 0))
     ax.set(xlim=(-0.55, 1.55), ylabel=f"{label} (%)")
     ax.set_xticks((0, 1), names)
     ax.tick_params(axis="x", length=0, labelcolor=style.INK)
@@ -150,7 +150,8 @@ def pairs(
     clear = gain.low * gain.high > 0
     size = f"{abs(gain.value):.1f} points {sign}"
     told = f"({ends[0]:.1f}–{ends[1]:.1f})" if clear else f"({gain.low:+.1f} to {gain.high:+.1f}: may be nothing)"
-    base.title(ax, f"{names[1]}: {size} than {names[0]} {told}", f"{len(a)} pairs, {int((b > a).sum())} of them rise.")
+    finding = f"{names[1][:1].upper()}{names[1][1:]}: {size} than {names[0]} {told}"
+    base.title(ax, finding, f"{len(a)} pairs, {int((b > a).sum())} of them rise.")
     return ax
 
 

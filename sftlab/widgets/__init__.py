@@ -6,14 +6,17 @@ everything a control needs comes with the package. Unattended runs change nothin
 """
 
 from sftlab.widgets.cockpit import Cockpit, cockpit
-from sftlab.widgets.controls import button, choice, slider, strip, toggle
+from sftlab.widgets.controls import button, choice, distribution, slider, strip, toggle
 from sftlab.widgets.explorer import Explorer, explore
 from sftlab.widgets.guess import Prediction, predict
 from sftlab.widgets.labelling import Labelling, label_cells
 from sftlab.widgets.panel import Panel
+from sftlab.widgets.relabelling import Relabelling, relabel
 from sftlab.widgets.tunnel import Tunnel, wind_tunnel
+from sftlab.widgets.upload import Upload, upload
 
 __all__ = [
-    "Cockpit", "Explorer", "Labelling", "Panel", "Prediction", "Tunnel", "button", "choice", "cockpit", "explore",
-    "label_cells", "predict", "slider", "strip", "toggle", "wind_tunnel",
+    "Cockpit", "Explorer", "Labelling", "Panel", "Prediction", "Relabelling", "Tunnel", "Upload", "button", "choice",
+    "cockpit", "distribution", "explore", "label_cells", "predict", "relabel", "slider", "strip", "toggle", "upload",
+    "wind_tunnel",
 ]  # fmt: skip

@@ -5,25 +5,12 @@ from __future__ import annotations
 import anywidget
 import traitlets
 
-from sftlab.widgets.panel import CSS
+from sftlab.widgets.panel import CSS, UPRIGHT
 
 BARS_CSS = """
 .sft-tunnel { display: flex; flex-wrap: wrap; gap: .4em 1.6em; align-items: flex-start; }
 .sft-tunnel > div:last-child { flex: 1 1 26em; min-width: 0; }
 .sft-tunnel .sft-controls { gap: .2em; padding-top: .4em; }
-.sft-bars { display: flex; gap: .3em; touch-action: none; }
-.sft-bar { display: flex; flex-direction: column; align-items: center; width: 4.1em; }
-.sft-bar output { font-variant-numeric: tabular-nums; font-size: 92%; }
-.sft-bar label { font-weight: 600; }
-.sft-bar input[type=range] { writing-mode: vertical-lr; direction: rtl; -webkit-appearance: none; appearance: none;
-  width: 3em; height: 11.5em; margin: .15em 0; border: 1.5px solid #7C8CA0; border-radius: 4px; cursor: ns-resize;
-  background: linear-gradient(to top, var(--sft-hot) var(--sft-at), rgba(127, 150, 178, .14) var(--sft-at)); }
-.sft-bar input.sft-cold { background: repeating-linear-gradient(45deg, transparent 0 5px,
-  rgba(127, 150, 178, .45) 5px 7px); }
-.sft-bar input[type=range]::-webkit-slider-thumb { -webkit-appearance: none; width: 3em; height: 7px;
-  background: #222; border-radius: 2px; }
-.sft-bar input[type=range]::-moz-range-thumb { width: 3em; height: 7px; background: #222; border: 0;
-  border-radius: 2px; }
 """
 
 
@@ -137,7 +124,7 @@ class Bars(anywidget.AnyWidget):
     }
     export default { render };
     """
-    _css = CSS + BARS_CSS
+    _css = CSS + UPRIGHT + BARS_CSS
     name = traitlets.Unicode("tunnel").tag(sync=True)
     stages = traitlets.List(traitlets.Unicode()).tag(sync=True)
     texts = traitlets.List(traitlets.Unicode()).tag(sync=True)

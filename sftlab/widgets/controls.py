@@ -1,4 +1,4 @@
-"""Sliders, choices, strips, toggles and buttons: what each can say. `inputs` puts them on the page."""
+"""Sliders, bars, choices, strips, toggles and buttons: what each can say. `inputs` puts them on the page."""
 
 from __future__ import annotations
 
@@ -9,31 +9,41 @@ from typing import Any
 
 MOST = 2000  # positions of a slider; more than pixels are of no use
 
+Position = int | list[int]
+
 
 @dataclass(frozen=True)
 class Control:
     """One control: what it is, its label, the values it can take, how each is written, where it starts.
 
-    A position is an index into `values`; a button has no values, and its position is the number of clicks.
+    A position is an index into `values`; a button has no values, and its position is the number of clicks; the position
+    of bars is the percentage of each, and `texts` are their names.
     """
 
     kind: str
     label: str
     values: tuple[Any, ...]
     texts: tuple[str, ...]
-    start: int = 0
+    start: Position = 0
 
-    def value(self, position: int) -> Any:
+    def value(self, position: Any) -> Any:
         """Return what the control says at a position."""
+        if self.kind == "bars":
+            return [share / 100 for share in position]
         return self.values[position] if self.values else position
 
-    def text(self, position: int) -> str:
+    def text(self, position: Any) -> str:
         """Return label and value in words, as in 'image size 160 px'."""
-        said = self.texts[position] if self.texts else str(position)
+        if self.kind == "bars":
+            said = ", ".join(f"{name} {share} %" for name, share in zip(self.texts, position, strict=True))
+        else:
+            said = self.texts[position] if self.texts else str(position)
         return f"{self.label}: {said}"
 
-    def position(self, value: Any) -> int:
+    def position(self, value: Any) -> Position:
         """Return where `value` stands; raises ValueError if the control cannot say it."""
+        if self.kind == "bars":
+            return _percent(self.label, self.texts, value)
         if not self.values:
             return int(value)
         if value in self.values:
@@ -83,8 +93,25 @@ def button(label: str) -> Control:
     return Control("button", label, (), ())
 
 
+def distribution(label: str, names: Sequence[str], value: Sequence[float]) -> Control:
+    """Make a bar for each name, together one distribution: raise a bar, and the others give way in proportion.
+
+    value: where they start, a probability each, summing to one. A draw function gets them as a list of floats.
+    """
+    return _starting(Control("bars", label, (), tuple(map(str, names))), value)
+
+
+def _percent(label: str, names: Sequence[str], value: Sequence[float]) -> list[int]:
+    """Return probabilities in whole percent that sum to 100; what rounding leaves over goes to the largest bar."""
+    if len(value) != len(names) or min(value) < 0 or abs(sum(value) - 1) > 1e-3:
+        raise ValueError(f"{label}: {list(value)} is not one probability for each of {', '.join(names)}")
+    shares = [round(100 * v) for v in value]
+    shares[shares.index(max(shares))] += 100 - sum(shares)
+    return shares
+
+
 def _starting(control: Control, value: Any) -> Control:
-    if not control.values:
+    if not control.texts:
         raise ValueError(f"{control.label}: there is nothing to choose from")
     start = 0 if value is None else control.position(value)
     return Control(control.kind, control.label, control.values, control.texts, start)

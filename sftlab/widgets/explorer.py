@@ -35,7 +35,7 @@ class Explorer(Panel):
         self.view.observe(self._chosen, "state")
 
     _worker: threading.Thread | None
-    _wanted: dict[str, int] | None
+    _wanted: dict[str, Any] | None
 
     @property
     def values(self) -> dict[str, Any]:
@@ -66,10 +66,10 @@ class Explorer(Panel):
         said = [control.text(state[key]) for key, control in self.controls.items() if control.kind != "button"]
         return " · ".join(said) or "Not pressed yet"
 
-    def _values(self, state: dict[str, int]) -> dict[str, Any]:
+    def _values(self, state: dict[str, Any]) -> dict[str, Any]:
         return {key: control.value(state[key]) for key, control in self.controls.items()}
 
-    def _remember(self, state: dict[str, int]) -> None:
+    def _remember(self, state: dict[str, Any]) -> None:
         remembered[self._key] = {key: state[key] for key, c in self.controls.items() if c.kind != "button"}
 
     def _chosen(self, change: Any) -> None:
@@ -95,7 +95,7 @@ class Explorer(Panel):
                 said = f"{type(error).__name__}: {error}"
                 self.view.drawn = {**self.view.drawn, "state": state, "error": f"This cannot be drawn: {said}"}
 
-    def _draw(self, state: dict[str, int]) -> Any:
+    def _draw(self, state: dict[str, Any]) -> Any:
         with drawing:
             thing = self.draw(**self._values(state))
         if thing is None:
@@ -106,7 +106,7 @@ class Explorer(Panel):
         return figure
 
     @staticmethod
-    def _picture(figure: Any, state: dict[str, int]) -> dict[str, Any]:
+    def _picture(figure: Any, state: dict[str, Any]) -> dict[str, Any]:
         buffer = io.BytesIO()
         with drawing:
             figure.savefig(buffer, format="png", dpi=SHARP, pil_kwargs={"compress_level": 1})

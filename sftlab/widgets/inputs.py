@@ -5,7 +5,7 @@ from __future__ import annotations
 import anywidget
 import traitlets
 
-from sftlab.widgets.panel import CSS
+from sftlab.widgets.panel import CSS, UPRIGHT
 
 
 class Controls(anywidget.AnyWidget):
@@ -108,7 +108,47 @@ class Controls(anywidget.AnyWidget):
         inputs[spec.key] = [input];
         return () => {};
       }
-      const kinds = { slider, choice, strip: choice, toggle, button };
+      function bars(spec, box, css) {
+        make("span", box, { className: "sft-label", id: `${uid}-${spec.key}` }, spec.label);
+        const group = make("span", box, { className: "sft-bars" });
+        group.setAttribute("role", "group");
+        group.setAttribute("aria-labelledby", `${uid}-${spec.key}`);
+        let held = null;  // the shares when a drag began: who comes back from the top finds the others as they were
+        const columns = spec.texts.map((text, k) => {
+          const column = make("span", group, { className: "sft-bar" });
+          const output = make("output", column), id = `${uid}-${spec.key}-${k}`;
+          const input = native(make("input", column, { type: "range", id, className: `${css}-${k}-input` }));
+          Object.assign(input, { min: 0, max: 100, step: 1 });
+          input.setAttribute("aria-label", `${spec.label}: ${text}`);
+          make("label", column, { htmlFor: id }, text);
+          const move = final => {
+            const now = give(held || model.get("state")[spec.key], k, Number(input.value));
+            write(now);
+            choose(spec.key, now, final);
+          };
+          input.addEventListener("pointerdown", () => { held = model.get("state")[spec.key]; });
+          input.addEventListener("input", () => move(false));
+          input.addEventListener("change", () => { move(true); held = null; });
+          return { input, output };
+        });
+        const write = shares => columns.forEach(({ input, output }, k) => {
+          input.value = shares[k];
+          output.textContent = `${shares[k]} %`;
+          input.setAttribute("aria-valuetext", `${shares[k]} %`);
+          input.style.setProperty("--sft-at", `${shares[k]}%`);
+        });
+        inputs[spec.key] = columns.map(column => column.input);
+        return write;
+      }
+      function give(shares, k, wanted) {  // bar k gets what is wanted, the others share the rest as they did before
+        const others = 100 - shares[k], rest = 100 - wanted, alike = rest / (shares.length - 1);
+        const now = shares.map((share, i) => i === k ? wanted : Math.round(others ? share * rest / others : alike));
+        const most = now.indexOf(Math.max(...now.filter((_, i) => i !== k)));
+        const last = most === k ? now.findIndex((_, i) => i !== k) : most;
+        now[last] += 100 - now.reduce((sum, share) => sum + share);
+        return now;
+      }
+      const kinds = { slider, bars, choice, strip: choice, toggle, button };
       for (const spec of model.get("specs")) {
         const css = `sft-${name}-${spec.key}`;
         const box = make("div", row, { className: `sft-control sft-kind-${spec.kind} ${css}` });
@@ -131,7 +171,7 @@ class Controls(anywidget.AnyWidget):
         if (drawn.src) {
           image.src = drawn.src; image.alt = drawn.alt; image.style.width = `${drawn.width}px`; image.hidden = false;
         }
-        if (drawn.state && Object.keys(state).every(key => state[key] === drawn.state[key])) {
+        if (drawn.state && Object.keys(state).every(key => `${state[key]}` === `${drawn.state[key]}`)) {
           clearTimeout(late); clearTimeout(lost); late = null;
           status.textContent = drawn.error || drawn.said || drawn.alt || "";
           status.classList.toggle("sft-unseen", !drawn.error && !drawn.said);  // alt is for those who hear the page
@@ -145,7 +185,7 @@ class Controls(anywidget.AnyWidget):
     }
     export default { render };
     """
-    _css = CSS
+    _css = CSS + UPRIGHT
     name = traitlets.Unicode("explore").tag(sync=True)
     title = traitlets.Unicode("").tag(sync=True)
     specs = traitlets.List(traitlets.Dict()).tag(sync=True)

@@ -8,9 +8,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-import anywidget
 import numpy as np
-import traitlets
 
 from sftlab import style
 from sftlab.data import Split
@@ -19,110 +17,8 @@ from sftlab.evaluation import wilson
 from sftlab.plot import base
 from sftlab.plot.images import images, size_of_grid
 from sftlab.records import Interval
-from sftlab.widgets.panel import CSS, Panel, remembered
-
-
-class _Game(anywidget.AnyWidget):
-    """One image at a time, a button a class, a clock; it plays in the browser, busy kernel or not."""
-
-    _esm = """
-    let justPlayed = false;  // the output is written anew after a game; the focus must not get lost then
-    function render({ model, el }) {
-      const name = model.get("name"), images = model.get("images"), classes = model.get("classes");
-      const limit = model.get("limit"), noun = model.get("noun");
-      const make = (tag, parent, props = {}, text = "") => {
-        const node = Object.assign(document.createElement(tag), props);
-        node.textContent = text; parent.append(node);
-        return node;
-      };
-      el.classList.add("sft-panel");
-      const root = make("div", el, { className: `sft-cells sft-${name}` });
-      root.setAttribute("role", "group"); root.setAttribute("aria-label", `label ${images.length} images`);
-      const status = make("p", root, { className: `sft-${name}-status` });
-      status.setAttribute("role", "status");
-      status.id = `sft-status-${Math.random().toString(36).slice(2)}`;
-      const clock = make("progress", root, { className: `sft-${name}-clock`, max: limit, value: 0 });
-      clock.setAttribute("aria-label", "time used");
-      const left = make("small", root, { className: `sft-${name}-left` });
-      left.setAttribute("aria-hidden", "true");  // a reader aloud of every second would drown the question
-      const image = make("img", root, { className: `sft-cell sft-${name}-image` });
-      const row = make("div", root);
-      const start = make("button", row, { className: `sft-main sft-${name}-start` }, "Start");
-      start.setAttribute("aria-describedby", status.id);
-      const buttons = classes.map((label, k) => {
-        const button = make("button", row, { className: `sft-${name}-class-${k}` });
-        if (k < 9) make("kbd", button, {}, `${k + 1}`);
-        button.append(label); button.onclick = () => answer(k); return button;
-      });
-      for (const button of [start, ...buttons]) button.dataset.lmSuppressShortcuts = "true";
-      const score = make("div", root, { className: `sft-${name}-score` });
-      let answers = [], began = 0, timer = null;
-
-      function rest() {
-        clearInterval(timer); timer = null;
-        for (const node of [image, clock, left, ...buttons]) node.style.display = "none";
-        start.style.display = "";
-        start.textContent = model.get("rounds") ? "Play again" : "Start";
-        score.innerHTML = model.get("score");
-        status.textContent = model.get("message");
-      }
-      function ask() {
-        image.src = images[answers.length];
-        image.alt = `${noun} ${answers.length + 1} of ${images.length}, to be labelled`;
-        tell();
-      }
-      function tell() {
-        const used = (performance.now() - began) / 1000;
-        clock.value = Math.min(limit, used);
-        left.textContent = `${Math.max(0, Math.ceil(limit - used))} s left`;
-        status.textContent = `${noun} ${answers.length + 1} of ${images.length}`;
-        if (used >= limit) finish(limit);
-      }
-      function answer(k) {
-        if (timer === null) return;
-        answers.push(k);
-        if (answers.length === images.length) finish((performance.now() - began) / 1000); else ask();
-      }
-      function finish(used) {
-        clearInterval(timer); timer = null; justPlayed = true;
-        status.textContent = "done; the kernel counts …";
-        model.set("answers", [...answers]); model.set("elapsed", used);
-        model.set("rounds", model.get("rounds") + 1); model.save_changes();
-        for (const node of [image, clock, left, ...buttons]) node.style.display = "none";
-        start.style.display = ""; start.textContent = "Play again"; start.focus();
-      }
-      start.onclick = () => {
-        answers = []; began = performance.now(); score.innerHTML = "";
-        for (const node of [image, clock, left, ...buttons]) node.style.display = "";
-        start.style.display = "none";
-        timer = setInterval(tell, 250); ask(); buttons[0].focus();
-      };
-      root.addEventListener("keydown", event => {
-        const k = Number(event.key) - 1;
-        const named = Number.isInteger(k) && k >= 0 && k < Math.min(9, classes.length);
-        if (timer !== null && named && !event.repeat) {
-          event.preventDefault(); event.stopPropagation(); answer(k);
-        }
-      });
-      model.on("change:score", () => { if (timer === null) rest(); });
-      rest();
-      const refocus = () => start.isConnected ? start.focus() : requestAnimationFrame(refocus);
-      if (justPlayed) { justPlayed = false; refocus(); }
-      return () => clearInterval(timer);
-    }
-    export default { render };
-    """
-    _css = CSS
-    name = traitlets.Unicode("cells").tag(sync=True)
-    noun = traitlets.Unicode("cell").tag(sync=True)
-    images = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    classes = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    limit = traitlets.Float(60).tag(sync=True)
-    answers = traitlets.List(traitlets.Int()).tag(sync=True)
-    elapsed = traitlets.Float(0).tag(sync=True)
-    rounds = traitlets.Int(0).tag(sync=True)
-    message = traitlets.Unicode("").tag(sync=True)
-    score = traitlets.Unicode("").tag(sync=True)
+from sftlab.widgets.game import Game
+from sftlab.widgets.panel import Panel, remembered
 
 
 class Labelling(Panel):
@@ -143,9 +39,9 @@ class Labelling(Panel):
         self.truth = [int(k) for k in first_task(split.labels(self.positions))]
         self._key = ("label", name, split.digest, tuple(positions))
         answers, elapsed = remembered.get(self._key, ([], 0.0))
-        self.view = _Game(
+        self.view = Game(
             name=name, noun=noun, classes=self.classes, limit=seconds, answers=answers, elapsed=elapsed,
-            images=[_data_uri(image) for image in _stored(split, self.positions)], rounds=int(bool(answers)),
+            images=[data_uri(image) for image in _stored(split, self.positions)], rounds=int(bool(answers)),
         )  # fmt: skip
         self._say()
         self.view.observe(self._finished, "rounds")
@@ -252,7 +148,8 @@ def _stored(split: Split, positions: np.ndarray) -> np.ndarray:
     return np.asarray(split.images[split.index[positions]])
 
 
-def _data_uri(image: np.ndarray) -> str:
+def data_uri(image: np.ndarray) -> str:
+    """Return an image, uint8 C×H×W, as the address of a PNG that is its own content."""
     from PIL import Image
 
     buffer = io.BytesIO()

@@ -84,6 +84,25 @@ CSS = """
 .sft-panel .sft-runs tbody tr:hover { background: rgba(0, 114, 178, .12); }
 .sft-key { width: 34px; height: 12px; vertical-align: -1px; } .sft-key path { stroke-width: 2; }
 .sft-picture { display: block; max-width: 100%; height: auto; border-radius: 4px; }
+.sft-picture[hidden] { display: none; }
+"""
+
+# Vertical ranges that look like bars: one a stage in the wind tunnel, one a class in a distribution.
+UPRIGHT = """
+.sft-bars { display: flex; gap: .3em; touch-action: none; }
+.sft-bar { display: flex; flex-direction: column; align-items: center; width: 4.1em; }
+.sft-bar output { font-variant-numeric: tabular-nums; font-size: 92%; }
+.sft-bar label { font-weight: 600; }
+.sft-bar input[type=range] { writing-mode: vertical-lr; direction: rtl; -webkit-appearance: none; appearance: none;
+  width: 3em; height: 11.5em; margin: .15em 0; border: 1.5px solid #7C8CA0; border-radius: 4px; cursor: ns-resize;
+  background: linear-gradient(to top, var(--sft-hot, #0072B2) var(--sft-at), rgba(127, 150, 178, .14) var(--sft-at)); }
+.sft-bar input.sft-cold { background: repeating-linear-gradient(45deg, transparent 0 5px,
+  rgba(127, 150, 178, .45) 5px 7px); }
+.sft-bar input[type=range]::-webkit-slider-thumb { -webkit-appearance: none; width: 3em; height: 7px;
+  background: #222; border-radius: 2px; }
+.sft-bar input[type=range]::-moz-range-thumb { width: 3em; height: 7px; background: #222; border: 0;
+  border-radius: 2px; }
+.sft-kind-bars .sft-bar { width: 4.6em; } .sft-kind-bars .sft-bar input[type=range] { height: 7em; }
 """
 
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from sftlab import monitors, profiles, style
 from sftlab.data import Data
-from sftlab.plot import base, layers
+from sftlab.plot import base, tunnel
 from sftlab.surgery import stage_names
 from sftlab.widgets.bars import Bars
 from sftlab.widgets.flights import Course, Flight
@@ -147,7 +147,7 @@ class Tunnel(Panel):
         ax = Figure(figsize=(6.4, 4.4), layout="constrained").add_subplot()
         flown = [f for f in self.runs if f.path]
         intervals = self.course.intervals(flown[-1]) if flown else ()
-        layers.paths(
+        tunnel.paths(
             flown, beside=self.beside, line=self.line, majority=self.course.majority, intervals=intervals, ax=ax
         )
         return ax.get_figure()

