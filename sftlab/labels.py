@@ -28,10 +28,11 @@ def draw(split: Split, n: int, seed: int) -> Split:
     if n < 1:
         raise ValueError(f"n={n}: at least one label a class")
     chosen = []
+    names = split.classes if isinstance(split.classes, list) else next(iter(split.classes.values()))
     for k in np.unique(y[y >= 0]):
         rows = rng.permutation(np.flatnonzero(y == k))
         if len(rows) < n:
-            raise ValueError(f"n={n}: class {split.classes[k]} has {len(rows)} images in {split.name}")
+            raise ValueError(f"n={n}: class {names[k]} has {len(rows)} images in {split.name}")
         chosen.append(rows[:n])
     return split.subset(np.concatenate(chosen))
 

@@ -386,7 +386,7 @@ assert abs(by_hand - result.accuracy.value) < 0.06
 # | ● | **[06 Layers](06_layers.ipynb)** | Should all layers take the same step? | 25 |
 # | ● | **[07 Trust](07_trust.ipynb)** | How sure is this number? | 25 |
 # | ● | **[08 Decide](08_decide.ipynb)** | What should I decide with it? | 25 |
-# | ○ | 09 Pretrain | How many labels is a pretrained network worth? | 25 |
+# | ● | **[09 Pretrain](09_pretrain.ipynb)** | How many labels is a pretrained network worth? | 25 |
 # | ○ | 10 Small data | Does it learn, or remember? | 25 |
 # | ○ | 11 Shift | Does fine-tuning make the network better, or only narrower? | 25 |
 # | ○ | 12 Two tasks | Does a second task help the first when labels are few? | 20 |

@@ -565,4 +565,4 @@ assert abs(log_t.exp().item() - T) < 0.02
 # - Dietterich, 1998, *Approximate Statistical Tests for Comparing Supervised Classification Learning Algorithms*. Which test to use.
 # - Buerhop-Lutz et al., 2018, *A Benchmark for Visual Identification of Defective Solar Cells in Electroluminescence Imagery*. The images.
 #
-# Previous: [07 Trust](07_trust.ipynb). Next: [14 Your own images](14_your_own_images.ipynb).
+# Previous: [07 Trust](07_trust.ipynb). Next: [09 Pretrain](09_pretrain.ipynb).

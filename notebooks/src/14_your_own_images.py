@@ -419,4 +419,4 @@ except ValueError as error:
 # - Mitchell et al., 2019, *Model Cards for Model Reporting*. The card.
 # - Barz and Denzler, 2020, *Do We Train on Test Data? Purging CIFAR of Near-Duplicates*. Why check 2.
 #
-# Previous: [08 Decide](08_decide.ipynb).
+# Previous: [09 Pretrain](09_pretrain.ipynb).

@@ -289,7 +289,7 @@ repaired = sft.evaluate(nn.Sequential(steady), data.test)
 plot.scores({"as printed": as_printed, "with eval()": repaired}, guess=float(guess))
 
 # %% [markdown]
-# The intervals overlap, but both networks were asked about the *same* images, so we may subtract image by image. Only those on which one is right and the other is wrong count.
+# Both networks were asked about the *same* images, so we can do better than lay two intervals side by side: subtract image by image. Only those on which one is right and the other is wrong count.
 
 # %%
 right = [np.array(r.predictions) == r.targets for r in (repaired, as_printed)]
