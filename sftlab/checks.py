@@ -19,6 +19,7 @@ NBVAL = [
     f"--nbval-cell-timeout={notebooks.CELL_SECONDS}",
     f"--nbval-kernel-startup-timeout={notebooks.START_SECONDS}",
 ]
+THREADS = 2  # with one, torch rounds a batch of 8 otherwise than one of 32, and the lessons compare to the bit
 WORKERS = 4  # a kernel with a network and a browser each: more would want more than 16 GB
 
 
@@ -63,17 +64,15 @@ def sources(root: Path, arguments: Sequence[str]) -> tuple[int, str]:
 def tests(root: Path, arguments: Sequence[str]) -> tuple[int, str]:
     """Run unit tests, doctests and every notebook in one pytest, so that one line sums them up.
 
-    Files go side by side, one a core, and what a kernel computes with is shared out: two kernels with two threads
-    each would fight over two cores.
+    Files go side by side where every kernel still gets THREADS of its own: kernels that share cores fight over them.
     """
-    cores = os.cpu_count() or 1
-    workers = min(cores, WORKERS)
+    workers = min((os.cpu_count() or 1) // THREADS, WORKERS)
     side_by_side = ["-n", str(workers), "--dist", "loadfile"] if workers > 1 else []
     books = [str(p.relative_to(root)) for p in notebooks.built(root)]
     color = ["--color=yes"] if sys.stdout.isatty() else []
     return _stream(
         root, "pytest", *color, "--doctest-modules", *NBVAL, *side_by_side, "tests", "sftlab", *books, *arguments,
-        threads=max(1, cores // workers),
+        threads=THREADS if workers > 1 else None,
     )  # fmt: skip
 
 
