@@ -51,6 +51,8 @@ def test_run_all_leaves_one_output_a_control_and_no_error(book: browser.Notebook
 
 
 def test_a_guess_is_dragged_typed_and_kept(book: browser.Notebook) -> None:
+    from playwright.sync_api import expect
+
     slider, number = book.page.locator(".sft-guess-range"), book.page.locator(".sft-guess-number")
     box = slider.bounding_box()
     book.page.mouse.move(box["x"] + 6, box["y"] + box["height"] / 2)
@@ -63,11 +65,13 @@ def test_a_guess_is_dragged_typed_and_kept(book: browser.Notebook) -> None:
     assert slider.input_value() == str(dragged + 1)
     number.fill("8")
     number.press("Tab")
+    expect(book.page.locator(".sft-guess-status")).to_contain_text("your guess 8 is kept")  # says the kernel
     book.run_cell(FIGURE)
     assert "you guessed 8" in book.outputs(FIGURE)[0]["data"]["text/plain"]
     number.fill("99")
     number.press("Tab")
     assert slider.input_value() == "9", "a number off the scale becomes its end"
+    expect(book.page.locator(".sft-guess-status")).to_contain_text("your guess 9 is kept")
     book.run_cell(GUESS)
     assert book.page.locator(".sft-guess-range").input_value() == "9", "running the cell again keeps the guess"
 

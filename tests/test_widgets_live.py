@@ -32,7 +32,7 @@ CELLS = [
     "data = sft.from_arrays(x.astype(np.uint8), digits.target[:1003], name='digits')\n"
     "model = sft.replace_head(sft.backbone('tiny'), data.classes)",
     "flight = cockpit(model, data, epochs=10, rate=0.01)\nawait flight.run()\nflight",
-    "second = cockpit(model, data, name='second', epochs=10, rate=0.01, layers='stem')\nsecond",
+    "second = cockpit(model, data, name='second', epochs=20, rate=0.01, layers='stem')\nsecond",
     "print(len(data.train), [run.outcome for run in flight.runs], sft.monitors.is_running())",
     "noise = np.random.default_rng(0).integers(0, 256, (1600, 160, 160), dtype=np.uint8)\n"
     "many = sft.from_arrays(noise, np.arange(1600) % 2, name='many')\n"
@@ -213,8 +213,9 @@ def test_two_panels_take_turns_and_a_cell_run_again_keeps_its_runs(book: browser
         page.locator(f".sft-{name}-train-input").click()
     expect(page_title(book, "second")).to_contain_text("another panel is training", timeout=3000)
     page.locator(".sft-cockpit-stop-input").click()
-    expect(page_title(book, "second")).to_contain_text("epoch", timeout=3000)
-    expect(page_title(book, "second")).to_contain_text(re.compile(r"epoch [3-9]"), timeout=5000)
+    page.wait_for_function(  # which looks at every frame: `expect` looks once a second, and twenty epochs take two
+        "/epoch ([3-9]|\\d\\d) of 20/.test(document.querySelector('.sft-second-title').textContent)", timeout=5000
+    )
     page.locator(".sft-second-stop-input").click()
     expect(page.locator(".sft-second-status")).to_contain_text("Stopped")
     book.run_cell(BEST)

@@ -432,8 +432,8 @@ print(last, "makes maps", tuple(A.shape), "→ heat", tuple(heat.shape))
 blank = sft.backbone(BACKBONE, weights=None, seed=SEED)
 depth = len(sft.surgery.stage_names(model)) - 1
 control = grad_cam(randomised(model, blank, depth), pixels, 1, last)
-alike = np.corrcoef(heat.flatten(), control.flatten())[0, 1]
-print(f"correlation of the two rows of maps: {alike:.2f}")
+together = np.corrcoef(heat.flatten(), control.flatten())[0, 1]
+print(f"correlation of the two rows of maps: {together:.2f}")
 tiles = torch.cat([pixels, pixels, pixels]).numpy()
 names = ["the cell"] * 4 + ["trained network"] * 4 + ["random weights"] * 4
 maps = [None] * 4 + [*heat.numpy(), *control.numpy()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import anywidget
 import traitlets
 
+from sftlab.widgets.elements import MAKE
 from sftlab.widgets.panel import CSS, UPRIGHT
 
 BARS_CSS = """
@@ -17,16 +18,10 @@ BARS_CSS = """
 class Bars(anywidget.AnyWidget):
     """A native vertical range a stage; letting go sends all positions at once. Dragging sideways paints the others."""
 
-    _esm = """
+    _esm = MAKE + """
     function render({ model, el }) {
       const name = model.get("name"), stages = model.get("stages"), texts = model.get("texts");
       const heat = model.get("heat"), uid = `sft-${Math.random().toString(36).slice(2)}`;
-      const make = (tag, parent, props = {}, text = "") => {
-        const node = Object.assign(document.createElement(tag), props);
-        if (text) node.textContent = text;
-        parent.append(node);
-        return node;
-      };
       el.classList.add("sft-panel");
       const root = make("div", el, { className: `sft-tunnel sft-${name}` });
       root.setAttribute("role", "group");

@@ -5,6 +5,7 @@ from __future__ import annotations
 import anywidget
 import traitlets
 
+from sftlab.widgets.elements import MAKE
 from sftlab.widgets.panel import CSS
 
 PIECE = 1 << 20  # bytes: one message of Jupyter's must stay below 10 MB, one photograph need not
@@ -29,16 +30,10 @@ class DropZone(anywidget.AnyWidget):
     drawn: the picture (`src`, `alt`, `width`). rows: [name, answer, probabilities] a photograph, the newest first.
     """
 
-    _esm = f"const PIECE = {PIECE}, MOST = {MOST};" + """
+    _esm = f"const PIECE = {PIECE}, MOST = {MOST};" + MAKE + """
     const LATE = 15000;  // ms without an answer after which we doubt that anybody listens
     function render({ model, el }) {
       const name = model.get("name"), uid = `sft-${Math.random().toString(36).slice(2)}`;
-      const make = (tag, parent, props = {}, text = "") => {
-        const node = Object.assign(document.createElement(tag), props);
-        if (text) node.textContent = text;
-        parent.append(node);
-        return node;
-      };
       el.classList.add("sft-panel");
       const root = make("div", el, { className: `sft-upload sft-${name}` });
       root.setAttribute("role", "group"); root.setAttribute("aria-label", model.get("title"));

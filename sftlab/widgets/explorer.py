@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sftlab import style
+from sftlab.plot import base
 from sftlab.widgets.controls import Control, specs
 from sftlab.widgets.inputs import Controls
 from sftlab.widgets.panel import Panel, drawing, remembered
@@ -96,7 +97,7 @@ class Explorer(Panel):
                 self.view.drawn = {**self.view.drawn, "state": state, "error": f"This cannot be drawn: {said}"}
 
     def _draw(self, state: dict[str, Any]) -> Any:
-        with drawing:
+        with drawing, base.offscreen():
             thing = self.draw(**self._values(state))
         if thing is None:
             raise TypeError("draw returned nothing; it must return the Axes or the Figure that it drew")
@@ -119,9 +120,9 @@ def explore(draw: Callable[..., Any], *, name: str = "explore", **controls: Cont
     """Put a figure under the learner's hand: it is drawn anew while a control moves.
 
     draw: takes the controls' values by name and returns the Axes or Figure it drew. It is called once in the cell, so
-    that its errors end the cell, then in a thread: make figures with `matplotlib.figure.Figure(layout="constrained")`,
-    and compute beforehand what takes longer than a quarter of a second. controls: `slider`, `choice`, `strip`,
-    `toggle`, `button`. name: part of the CSS classes `sft-NAME-KEY-input` and the like. Raises ValueError if
+    that its errors end the cell, then in a thread: let `sftlab.plot` make the figure, or `matplotlib.figure.Figure`,
+    never pyplot, and compute beforehand what takes longer than a quarter of a second. controls: `slider`, `choice`,
+    `strip`, `toggle`, `button`. name: part of the CSS classes `sft-NAME-KEY-input` and the like. Raises ValueError if
     `draw` does not take what the controls give.
     """
     if not controls:

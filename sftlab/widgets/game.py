@@ -5,22 +5,18 @@ from __future__ import annotations
 import anywidget
 import traitlets
 
+from sftlab.widgets.elements import MAKE
 from sftlab.widgets.panel import CSS
 
 
 class Game(anywidget.AnyWidget):
     """One image at a time, a button a class, a clock; it plays in the browser, busy kernel or not."""
 
-    _esm = """
+    _esm = MAKE + """
     let justPlayed = false;  // the output is written anew after a game; the focus must not get lost then
     function render({ model, el }) {
       const name = model.get("name"), images = model.get("images"), classes = model.get("classes");
       const limit = model.get("limit"), noun = model.get("noun");
-      const make = (tag, parent, props = {}, text = "") => {
-        const node = Object.assign(document.createElement(tag), props);
-        node.textContent = text; parent.append(node);
-        return node;
-      };
       el.classList.add("sft-panel");
       const root = make("div", el, { className: `sft-cells sft-${name}` });
       root.setAttribute("role", "group"); root.setAttribute("aria-label", `label ${images.length} images`);

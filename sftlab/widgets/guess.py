@@ -12,7 +12,7 @@ from sftlab.widgets.panel import CSS, Panel, remembered
 
 
 class _Number(anywidget.AnyWidget):
-    """A labelled range and a number field that show one value."""
+    """A labelled range and a number field that show one value. kept: what the kernel has heard of it."""
 
     _esm = """
     function render({ model, el }) {
@@ -36,15 +36,18 @@ class _Number(anywidget.AnyWidget):
             model.set("touched", true);
             model.save_changes();
           }
+          range.value = number.value = model.get("value");
           sync();
         });
       }
       function sync() {
-        range.value = number.value = model.get("value");
-        const touched = model.get("touched");
-        status.textContent = touched ? "your guess is kept: run the next cells" : "drag, or type a number";
+        const value = model.get("value");  // news from the kernel interrupts nobody who drags or types
+        if (!range.matches(":active")) range.value = value;
+        if (!number.matches(":focus")) number.value = value;
+        const kept = model.get("touched") && model.get("kept") === value;
+        status.textContent = kept ? `your guess ${value} is kept: run the next cells` : "drag, or type a number";
       }
-      model.on("change:value", sync); model.on("change:touched", sync);
+      for (const name of ["value", "touched", "kept"]) model.on(`change:${name}`, sync);
       sync();
     }
     export default { render };
@@ -57,6 +60,7 @@ class _Number(anywidget.AnyWidget):
     step = traitlets.Float(1).tag(sync=True)
     value = traitlets.Float(0).tag(sync=True)
     touched = traitlets.Bool(False).tag(sync=True)
+    kept = traitlets.Float(None, allow_none=True).tag(sync=True)
 
 
 class Prediction(Panel):
@@ -68,9 +72,9 @@ class Prediction(Panel):
         kept = remembered.get(self._key)
         self.view = _Number(
             name=name, question=f"Your guess: {question} ({low:g} to {high:g})", min=low, max=high, step=step,
-            value=default if kept is None else kept, touched=kept is not None,
+            value=default if kept is None else kept, touched=kept is not None, kept=kept,
         )  # fmt: skip
-        self.view.observe(self._remember, "value")
+        self.view.observe(self._remember, ["value", "touched"])
 
     @property
     def value(self) -> float:
@@ -97,7 +101,7 @@ class Prediction(Panel):
         return f"Your guess: {self.question} ({self.low:g} to {self.high:g}): {self.value:g}"
 
     def _remember(self, change: Any) -> None:
-        remembered[self._key] = change["new"]
+        remembered[self._key] = self.view.kept = self.view.value
 
 
 def predict(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import anywidget
 import traitlets
 
+from sftlab.widgets.elements import MAKE
 from sftlab.widgets.panel import CSS, UPRIGHT
 
 
@@ -16,16 +17,10 @@ class Controls(anywidget.AnyWidget):
     that do nothing at present.
     """
 
-    _esm = """
+    _esm = MAKE + """
     const LATE = 300, LOST = 8000;  // ms until a sign of life, and until we doubt that anybody listens
     function render({ model, el }) {
       const name = model.get("name"), uid = `sft-${Math.random().toString(36).slice(2)}`;
-      const make = (tag, parent, props = {}, text = "") => {
-        const node = Object.assign(document.createElement(tag), props);
-        if (text) node.textContent = text;
-        parent.append(node);
-        return node;
-      };
       const native = (node) => { node.dataset.lmSuppressShortcuts = "true"; return node; };
       el.classList.add("sft-panel");
       const root = make("div", el, { className: `sft-explore sft-${name}` });

@@ -5,6 +5,7 @@ from __future__ import annotations
 import anywidget
 import traitlets
 
+from sftlab.widgets.elements import MAKE
 from sftlab.widgets.panel import CSS
 
 STYLE = """
@@ -28,16 +29,10 @@ class Tiles(anywidget.AnyWidget):
     labels, and last what leaves an image out. Any change is sent at once.
     """
 
-    _esm = """
+    _esm = MAKE + """
     function render({ model, el }) {
       const name = model.get("name"), uid = `sft-${Math.random().toString(36).slice(2)}`;
       const groups = model.get("groups"), options = model.get("options");
-      const make = (tag, parent, props = {}, text = "") => {
-        const node = Object.assign(document.createElement(tag), props);
-        if (text) node.textContent = text;
-        parent.append(node);
-        return node;
-      };
       el.classList.add("sft-panel");
       const root = make("div", el, { className: `sft-relabel sft-${name}` });
       root.setAttribute("role", "group"); root.setAttribute("aria-label", model.get("title"));
