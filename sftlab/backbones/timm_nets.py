@@ -2,73 +2,22 @@
 
 from __future__ import annotations
 
-import copy
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sftlab.backbones.meta import Source, load_weights, read_weights
 from sftlab.backbones.staging import Part, Table, constant, is_same_function, stages
+from sftlab.backbones.timm_glue import Features, vit_glue
 from sftlab.backbones.timm_weights import fetch
 
 LISTS = ("blocks", "layers", "stages", "features")  # what timm calls a chain of block stages
 ONE_OF_MANY = re.compile(r"(layers?|stages?|blocks?|s)_?\d+$")  # … or it numbers them: layer1, s1, stages_0
-
-
-class Features(nn.Module):
-    """All of a network before its last Linear, where `forward` does more than run its parts in order."""
-
-    original_names: ClassVar = {"net": ""}
-
-    def __init__(self, original: nn.Module, head: str) -> None:
-        super().__init__()
-        self.net = _without(original, head)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the features, N×D."""
-        net: Any = self.net
-        return net.forward_head(net.forward_features(x), pre_logits=True)
-
-
-class Embed(nn.Module):
-    """What a timm ViT does before its first block: patches, class and register tokens, positions."""
-
-    original_names: ClassVar = {"vit": ""}
-
-    def __init__(self, vit: nn.Module) -> None:
-        super().__init__()
-        others = [name for name, _ in vit.named_children() if name not in ("patch_embed", "pos_drop")]
-        self.vit = _without(vit, *others)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the tokens, N×T×D."""
-        vit: Any = self.vit
-        return vit._pos_embed(vit.patch_embed(x))
-
-
-class TokenPool(nn.Module):
-    """How a timm ViT makes one vector of its tokens: N×T×D → N×D."""
-
-    is_constant = True
-
-    def __init__(self, vit: Any) -> None:
-        super().__init__()
-        self.how, self.prefix, self.include = vit.global_pool, vit.num_prefix_tokens, vit.pool_include_prefix
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the pooled features."""
-        from timm.layers import global_pool_nlc
-
-        return global_pool_nlc(x, self.how, num_prefix_tokens=self.prefix, reduce_include_prefix=self.include)
-
-    def extra_repr(self) -> str:
-        """Show the kind of pooling in the printed network."""
-        return str(self.how)
 
 
 def build(name: str, weights: str | Path | None, **options: Any) -> nn.Sequential:
@@ -196,7 +145,7 @@ def _table(model: Any, head: str) -> Table:
 
 def _parts(model: nn.Module, head: str, prefix: str = "") -> Iterator[tuple[str, Part, nn.Module]]:
     """Yield (label, part, module) in order: around the head one by one, chains of blocks block by block."""
-    glue = _vit_glue(model) if not prefix else {}
+    glue = vit_glue(model) if not prefix else {}
     for name, child in model.named_children():
         path = f"{prefix}{name}"
         if name in glue:
@@ -209,22 +158,3 @@ def _parts(model: nn.Module, head: str, prefix: str = "") -> Iterator[tuple[str,
             yield from ((f"block {key}", f"{path}.{key}", block) for key, block in child.named_children())
         else:
             yield f"block {name}" if not prefix and ONE_OF_MANY.match(name) else name, path, child
-
-
-def _vit_glue(model: nn.Module) -> dict[str, list[tuple[str, Callable[[nn.Module], nn.Module], nn.Module]]]:
-    """Return what a timm ViT does besides running its children, as {child: glue that goes before it}."""
-    from timm.models.vision_transformer import VisionTransformer
-
-    if not isinstance(model, VisionTransformer) or model.attn_pool is not None:
-        return {}
-    return {"patch_embed": [("embed", Embed, model)], "fc_norm": [("pool", TokenPool, nn.Flatten())]}
-
-
-def _without(module: nn.Module, *paths: str) -> nn.Module:
-    """Return a shallow copy that shares every parameter, with an Identity in place of what is at `paths`."""
-    new = copy.copy(module)
-    new._modules, new._parameters = dict(module._modules), dict(module._parameters)
-    for path in paths:
-        name, _, rest = path.partition(".")
-        new._modules[name] = _without(new.get_submodule(name), rest) if rest else nn.Identity()
-    return new

@@ -3,7 +3,8 @@
 A leaf room: it knows nothing of models. Train, valid and test always exist, are seeded, and share no image.
 """
 
-from sftlab.data.assembly import from_arrays, from_dataset, with_targets
+from sftlab.data.arrays import from_arrays, from_dataset
+from sftlab.data.assembly import with_targets
 from sftlab.data.augment import Augment, brightness, chain, flip, shift, turn
 from sftlab.data.core import Card, Data, Split, batch_positions, first_task, resize
 from sftlab.data.neighbours import near_duplicates

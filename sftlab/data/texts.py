@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sftlab.data.assembly import as_labels, check_disjoint, counted
+from sftlab.data.arrays import as_labels
+from sftlab.data.assembly import check_disjoint, counted
 from sftlab.data.augment import Augment
 from sftlab.data.core import Card, Data, Split, Targets
 from sftlab.data.splits import grouped_split, random_split, thin

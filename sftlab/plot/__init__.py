@@ -17,7 +17,8 @@ from sftlab.plot.layers import differences, moved, trade_off
 from sftlab.plot.networks import changed, profile, stages
 from sftlab.plot.rates import runs
 from sftlab.plot.recipes import losses, repaired
-from sftlab.plot.results import confusion, guessed, probabilities, reliability, scores
+from sftlab.plot.results import confusion, probabilities, reliability
+from sftlab.plot.scores import guessed, scores
 from sftlab.plot.selection import candidates, projections, ranked, seen, taps
 from sftlab.plot.sizes import estimates, image_size
 from sftlab.plot.steps import hills, one_step, schedules, time_to, valley
