@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from sftlab import cache, data, labels, losses, monitors, profiles, records, schedules, surgery
+from sftlab.anchors import toward_start
 from sftlab.backbones import Input, backbone, backbones, imagenet_classes, stages
 from sftlab.data import from_arrays, from_dataset, from_texts, load
 from sftlab.data.corrections import corrected
@@ -41,7 +42,7 @@ __all__ = [
     "from_arrays", "from_dataset", "from_texts", "frozen_prefix", "full", "imagenet_classes", "labels", "last_k",
     "layer_decay", "linear", "linear_probe", "load", "load_model", "load_refusal", "losses", "monitors", "param_groups",
     "piecewise", "predict", "profiles", "records", "replace_head", "save", "schedules", "stages", "steps",
-    "summary", "surgery", "surgical", "train", "train_mode", "warmup_cosine", "wilson",
+    "summary", "surgery", "surgical", "toward_start", "train", "train_mode", "warmup_cosine", "wilson",
 ]  # fmt: skip
 
 

@@ -19,9 +19,11 @@ from sftlab.data import (
     flip,
     near_duplicates,
     resize,
+    rotate,
     shift,
     store,
     turn,
+    zoom,
 )
 from sftlab.data.assembly import assemble, check_disjoint, with_targets
 from sftlab.data.splits import draw, drop_copies, grouped_split, random_split
@@ -218,12 +220,40 @@ def test_augmentation_is_a_function_of_seed_epoch_and_step(data):
     assert len({view.numpy().tobytes() for view in views}) > 1  # each step differs
 
 
-@pytest.mark.parametrize("augment", [flip, turn, shift(3), brightness(0.5), chain(flip, brightness(0.2))])
+@pytest.mark.parametrize(
+    "augment", [flip, turn, shift(3), rotate(30), zoom(0.5), brightness(0.5), chain(flip, brightness(0.2))]
+)
 def test_an_augmentation_keeps_shape_and_dtype_and_leaves_its_input_alone(augment):
     x = torch.from_numpy(IMAGES[:16].copy())
     new = augment(x, torch.Generator().manual_seed(0))
     assert new.shape == x.shape and new.dtype == torch.uint8 and not torch.equal(new, x)
     assert torch.equal(x, torch.from_numpy(IMAGES[:16]))
+
+
+@pytest.mark.parametrize("augment", [rotate(0), zoom(0), brightness(0), shift(0)])
+def test_an_augmentation_of_no_strength_changes_nothing(augment):
+    x = torch.from_numpy(IMAGES[:16].copy())
+    assert torch.equal(augment(x, torch.Generator().manual_seed(0)), x)
+
+
+def test_zoom_keeps_the_share_of_the_area_that_it_says_and_that_anywhere():
+    ramp = torch.arange(256, dtype=torch.uint8).expand(400, 1, 256, 256)
+    seen = zoom(0.75)(ramp, torch.Generator().manual_seed(0)).float()
+    left, right = seen[:, 0, 0, 0], seen[:, 0, 0, -1]
+    assert torch.allclose(right - left, torch.tensor(127.5), atol=1.5), "a quarter of the area is half of the edge"
+    assert left.min() < 2 and right.max() > 253
+    with pytest.raises(ValueError, match=r"strength=1: a share of the area"):
+        zoom(1)
+
+
+def test_rotate_turns_about_the_middle_by_at_most_what_it_says():
+    dot = torch.zeros(200, 1, 65, 65, dtype=torch.uint8)
+    dot[:, :, 30:35, 60:65] = 255  # three o'clock
+    seen = rotate(30)(dot, torch.Generator().manual_seed(0)).float()[:, 0]
+    at = torch.arange(65.0) - 32
+    down, right = (seen.sum(2) @ at) / seen.sum((1, 2)), (seen.sum(1) @ at) / seen.sum((1, 2))
+    angle = torch.rad2deg(torch.atan2(down, right))
+    assert angle.abs().max() < 31 and angle.min() < -25 and angle.max() > 25
 
 
 def test_training_augments_train_and_never_valid_or_test(blobs):

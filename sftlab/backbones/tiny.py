@@ -12,15 +12,19 @@ from sftlab.backbones.staging import Table, stages
 
 
 class Tiny(nn.Module):
-    """Two strided convolution stages with BatchNorm, a pool, dropout and a head; nothing pretrained about it."""
+    """Two strided convolution stages with BatchNorm, a pool, dropout and a head; nothing pretrained about it.
 
-    def __init__(self, drop_rate: float = 0.0, classes: int = 10) -> None:
+    width: channels of the stem; each later stage has twice those of the one before.
+    """
+
+    def __init__(self, drop_rate: float = 0.0, classes: int = 10, width: int = 8) -> None:
         super().__init__()
-        self.conv, self.norm, self.act = nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU()
-        self.layer1 = nn.Sequential(nn.Conv2d(8, 16, 3, 2, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU())
-        self.layer2 = nn.Sequential(nn.Conv2d(16, 32, 3, 2, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU())
+        w = width
+        self.conv, self.norm, self.act = nn.Conv2d(3, w, 3, padding=1, bias=False), nn.BatchNorm2d(w), nn.ReLU()
+        self.layer1 = nn.Sequential(nn.Conv2d(w, 2 * w, 3, 2, 1, bias=False), nn.BatchNorm2d(2 * w), nn.ReLU())
+        self.layer2 = nn.Sequential(nn.Conv2d(2 * w, 4 * w, 3, 2, 1, bias=False), nn.BatchNorm2d(4 * w), nn.ReLU())
         self.pool, self.dropout = nn.AdaptiveAvgPool2d(1), nn.Dropout(drop_rate)
-        self.fc = nn.Linear(32, classes)
+        self.fc = nn.Linear(4 * w, classes)
 
     def forward(self, x: Any) -> Any:
         """Return logits, N×classes."""

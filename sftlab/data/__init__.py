@@ -5,7 +5,7 @@ A leaf room: it knows nothing of models. Train, valid and test always exist, are
 
 from sftlab.data.arrays import from_arrays, from_dataset
 from sftlab.data.assembly import with_targets
-from sftlab.data.augment import Augment, brightness, chain, flip, shift, turn
+from sftlab.data.augment import Augment, brightness, chain, flip, rotate, shift, turn, zoom
 from sftlab.data.core import Card, Data, Split, batch_positions, first_task, resize
 from sftlab.data.neighbours import near_duplicates
 from sftlab.data.photos import read_photo
@@ -17,5 +17,5 @@ from sftlab.data.views import View
 __all__ = [
     "Augment", "Card", "Data", "Split", "Texts", "View", "as_bytes", "batch_positions", "brightness", "chain",
     "data_dir", "datasets", "first_task", "flip", "from_arrays", "from_dataset", "from_texts", "load",
-    "near_duplicates", "read_photo", "resize", "shift", "turn", "with_targets",
+    "near_duplicates", "read_photo", "resize", "rotate", "shift", "turn", "with_targets", "zoom",
 ]  # fmt: skip
