@@ -3,10 +3,12 @@
     python benchmarks/reruns.py
 
 Each run is the main lesson on solar cells as a linear probe (160 pixels), with notebook, records, model and HTML
-report, the features on disk. One seed a run, so that every run has its own split. Writes reruns.json beside this file.
+report, the features on disk. One seed a run, so that every run has its own split. A run by itself gets one thread, as
+each run of the sweep does, so that their parts can be compared. Writes reruns.json beside this file.
 """
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from pathlib import Path
 
 import nbformat
 import torch
+from joblib import cpu_count
 
 from sftlab import sweeping
 
@@ -45,7 +48,10 @@ def command(out, seed):
     words = [word for name, value in (FIXED | {"SEED": seed}).items() for word in ("-p", name, str(value))]
     began = time.perf_counter()
     code = "from sftlab.cli import app; app()"
-    subprocess.run([sys.executable, "-c", code, "run", NOTEBOOK, *words, "--out", out], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-c", code, "run", NOTEBOOK, *words, "--out", out], check=True, capture_output=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
     seconds = time.perf_counter() - began
     return {"seconds": seconds, **parts(next(out.iterdir()), seconds)}
 
@@ -60,15 +66,14 @@ def main():
         top = Path(temporary)
         file = top / "probes.yml"
         file.write_text(json.dumps({"notebook": NOTEBOOK, "fixed": FIXED, "seeds": RUNS}), encoding="utf-8")
-        command(top / "warm", 0)  # encodes what is not on disk yet
-        alone = [command(top / "alone" / str(seed), seed) for seed in range(ALONE)]
+        alone = [command(top / str(seed), seed) for seed in range(ALONE)][1:]  # the first encodes what is not on disk
         began = time.perf_counter()
         done = sweeping.sweep(file, out=top)
         seconds = time.perf_counter() - began
         assert not done.failed, done
         together = [{"seconds": row["seconds"], **parts(row["folder"], row["seconds"])} for row in done.rows]
         found = {
-            "machine": {"cores": torch.get_num_threads(), "torch": torch.__version__},
+            "machine": {"cores": cpu_count(), "torch": torch.__version__, "load": os.getloadavg()},
             "one run by itself": median(alone),
             "one run of a sweep": median(together),
             "runs": RUNS,

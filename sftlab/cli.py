@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Annotated, Any, NoReturn
 
+from sftlab import startup  # noqa: F401 - before anything that it concerns
+
+# isort: split
 import typer
-from typer.core import TyperCommand
+
+from sftlab import options as take
+from sftlab.options import fail, sentences
 
 MAIN = "14_your_own_images"
 START = "00_start_here"
@@ -23,51 +24,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="A lab for supervised fine-tuning: lessons, experiments and reports, on a laptop CPU, offline.",
 )
-
-
-class WithParameters(TyperCommand):
-    """A command whose option -p takes two words, NAME and VALUE, as papermill's does."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Join each `-p NAME VALUE` to `-p NAME=VALUE`: typer repeats options of one word only."""
-        joined, rest = [], list(args)
-        while rest:
-            word = rest.pop(0)
-            joined.append(word)
-            if word == "-p" and rest:
-                name = rest.pop(0)
-                joined.append(f"{name}={rest.pop(0)}" if "=" not in name and rest else name)
-        return super().parse_args(ctx, joined)
-
-
-# What the commands take, named once so that their signatures stay readable.
-Notebook = Annotated[str, typer.Argument(help="A notebook: the start of its name (`14`, `recipes/keras`) or a path.")]
-Parameters = Annotated[list[str] | None, typer.Option("-p", metavar="NAME VALUE", help="Set a parameter; repeatable.")]
-Out = Annotated[Path | None, typer.Option(help="Where the run's dated folder is made; `runs` by default.")]
-Timeout = Annotated[int, typer.Option(help="Seconds that one cell may take.")]
-Names = Annotated[list[str] | None, typer.Argument(help="Notebooks (`00`, `14_your`, `recipes`); default: all.")]
-Items = Annotated[list[str] | None, typer.Argument(help="Networks (`resnet50`), data sets (`cifar10`); none: a list.")]
-Offline = Annotated[bool, typer.Option("--offline", help="Prove that all is there: hash and open it, with no network.")]
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file: .safetensors or .onnx.")]
-Saved = Annotated[Path, typer.Argument(metavar="MODEL", help="A model that `sft.save` or a run wrote (.safetensors).")]
-Photos = Annotated[list[Path], typer.Argument(metavar="PATH...", help="Photographs; of a folder all that is below it.")]
-Csv = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write a table: a row a photograph.")]
-Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all of it, and the model's limits.")]
-Below = Annotated[float | None, typer.Option(metavar="P", help="“neither” below this probability; 0: never.")]
-Beyond = Annotated[float | None, typer.Option(metavar="D", help="“neither” beyond this distance; inf: never.")]
-ExportTo = Annotated[Path | None, typer.Argument(metavar="FILE", help="MODEL.onnx; or .safetensors, .pth.")]
-CheckOn = Annotated[Path | None, typer.Option("--check-on", metavar="FOLDER", help="Photographs to compare on.")]
-SweepFile = Annotated[Path, typer.Argument(metavar="FILE", help="A YAML file that says what to run.")]
-SweepOut = Annotated[Path | None, typer.Option("--out", help="Where the sweep's folder is made; `runs` by default.")]
-Jobs = Annotated[int | None, typer.Option(min=1, help="Runs at once; by default what cores and memory allow.")]
-Scheduler = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Run on this Dask cluster (tcp://host:8786).")]
-Again = Annotated[bool, typer.Option("--again", help="Also run what is finished.")]
-Plan = Annotated[bool, typer.Option("--plan", help="Only check the file and list the runs.")]
-FirstRun = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, or the record in it.")]
-SecondRun = Annotated[Path, typer.Argument(metavar="RUN", help="Another one.")]
-Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Where the page goes; beside the runs.")]
-Check = Annotated[bool, typer.Option("--check", help="Only compare sources and notebooks; exit 1 if they differ.")]
-Force = Annotated[bool, typer.Option("--force", help="Execute again even what has not changed.")]
 
 
 @app.command(context_settings=EXTRA)
@@ -89,19 +45,19 @@ def lab(ctx: typer.Context) -> None:
         raise typer.Exit() from None
 
 
-@app.command(cls=WithParameters)
-def run(notebook: Notebook = MAIN, parameter: Parameters = None, out: Out = None, timeout: Timeout = 3600) -> None:
+@app.command(cls=take.WithParameters)
+def run(
+    notebook: take.Notebook = MAIN, parameter: take.Parameters = None, out: take.Out = None,
+    timeout: take.Timeout = 3600,
+) -> None:  # fmt: skip
     """Run a notebook with your parameters and keep what it produced.
 
     Leaves a dated folder with the executed notebook, an HTML report that opens offline, the record and the
-    model. `sftlab params` lists what can be set. For example: sftlab run 14 -p DATA folder:photos -p EPOCHS 5
+    model. `sftlab params` lists what can be set.
+
+    sftlab run 14 -p DATA folder:photos -p EPOCHS 5
     """
-    given = {}
-    for text in parameter or []:
-        name, equals, value = text.partition("=")
-        if not equals:
-            fail(f"-p takes a name and a value, as in `-p EPOCHS 5`; {name} came without a value")
-        given[name] = value
+    given = take.pairs(parameter or [])
     with sentences():
         from sftlab import experiments
 
@@ -109,35 +65,30 @@ def run(notebook: Notebook = MAIN, parameter: Parameters = None, out: Out = None
 
 
 @app.command()
-def params(notebook: Notebook = MAIN) -> None:
-    """List the parameters of a notebook: name, type, default, and what they mean."""
-    from rich.console import Console
-    from rich.table import Table
-
+def params(notebook: take.Notebook = MAIN) -> None:
+    """List what a notebook can be told: names, values, defaults, units."""
     from sftlab import notebooks
-    from sftlab.parameters import describe
 
     with sentences():
         found = notebooks.parameters(notebooks.read(notebooks.find(notebook)))
     if not found:
         fail(f"{notebook} has no cell tagged `parameters`")
-    table = Table("name", "type", "default", "meaning", box=None, pad_edge=False)
-    for p in found:
-        table.add_row(p.name, p.type if p.rule is None else describe(p.rule), repr(p.default), p.comment)
-    Console(markup=False).print(table)
+    take.show(found)
 
 
 @app.command()
 def sweep(
-    file: SweepFile, jobs: Jobs = None, scheduler: Scheduler = None, out: SweepOut = None, again: Again = False,
-    only_plan: Plan = False, timeout: Timeout = 3600,
+    file: take.SweepFile, jobs: take.Jobs = None, scheduler: take.Scheduler = None, out: take.SweepOut = None,
+    again: take.Again = False, only_plan: take.Plan = False, timeout: take.Timeout = 3600,
 ) -> None:  # fmt: skip
-    """Run a notebook once for every combination of parameters and seeds that a file asks for.
+    """Run a notebook for every combination of parameters and seeds.
 
-    The file is YAML: the notebook, what is `fixed`, a `grid` (or `cases`), and `seeds`; an example is
-    notebooks/sweeps/rate_by_layers.yml. It is checked as a whole before anything starts. Call the same command
-    again to go on where it stopped: what is finished is not run twice, what failed is tried again. Leaves a folder
-    with results.csv, picture.svg and an index.html that links every notebook and report.
+    FILE is YAML and says which: the notebook, what is `fixed`, a `grid` (or `cases`), and `seeds`. It is checked as a
+    whole before anything starts. Call the same command again to go on where it stopped: what is finished is not run
+    twice, what failed is tried again. Leaves a folder with results.csv, picture.svg and an index.html that links
+    every notebook and report.
+
+    sftlab sweep notebooks/sweeps/rate_by_layers.yml
     """
     with sentences():
         from sftlab import sweeping
@@ -146,39 +97,32 @@ def sweep(
         if only_plan:
             typer.echo(screen.listed(*sweeping.survey(file, out=out)))
             return
-        try:
-            with screen.watching() as watch:
-                done = sweeping.sweep(
-                    file, out=out, jobs=jobs, scheduler=scheduler, again=again, seconds=timeout, watch=watch
-                )
-        except sweeping.Stopped as stopped:
-            typer.echo(stopped, err=True)
-            raise typer.Exit(130) from None
+        with screen.watching() as watch:
+            done = sweeping.sweep(
+                file, out=out, jobs=jobs, scheduler=scheduler, again=again, seconds=timeout, watch=watch
+            )
     typer.echo(done)
     raise typer.Exit(1 if done.failed else 0)
 
 
 @app.command()
-def compare(first: FirstRun, second: SecondRun, html: Html = None) -> None:
+def compare(first: take.FirstRun, second: take.SecondRun, html: take.Html = None) -> None:
     """Compare two runs that were judged by the same test images.
 
     Tells which settings differ, every metric with its paired difference, whether one is right more often than chance
     explains (McNemar's test), and writes a page with the images that only one of them has right.
+
+    sftlab compare runs/yesterday runs/today
     """
     with sentences():
-        from rich.console import Console
-
-        from sftlab import comparing, experiments
         from sftlab.comparing import screen
+        from sftlab.experiments import shown
 
-        found = comparing.compare(first, second)
-        screen.show(found, Console(markup=False, highlight=False))
-        page = comparing.write_page(found, html or comparing.beside(found))
-        typer.echo(f"with the images: {experiments.shown(page)}")
+        typer.echo(f"with the images: {shown(screen.compare(first, second, html))}")
 
 
 @app.command(name="notebooks")
-def build_notebooks(names: Names = None, check: Check = False, force: Force = False) -> None:
+def build_notebooks(names: take.Names = None, check: take.Check = False, force: take.Force = False) -> None:
     """Build notebooks/*.ipynb from notebooks/src/*.py.
 
     Executes, cleans and writes those whose source has changed. A notebook whose code you changed yourself is
@@ -207,19 +151,24 @@ def build_notebooks(names: Names = None, check: Check = False, force: Force = Fa
 
 
 @app.command()
-def fetch(names: Items = None, offline: Offline = False) -> None:
-    """Bring weights and data sets ahead of time, for a class without a network.
+def fetch(names: take.Items = None, needed_by: take.NeededBy = None, offline: take.Offline = False) -> None:
+    """Bring weights and data sets, for a class without a network.
 
-    What was interrupted goes on where it stopped. For example: sftlab fetch resnet50 cifar10
+    What was interrupted goes on where it stopped.
+
+    sftlab fetch resnet50 cifar10
     """
     from sftlab.fetching import screen
+    from sftlab.notebooks import NotebookError
 
     console = screen.terminal()
     try:
+        if needed_by is not None:
+            names = [*(names or []), *screen.needed_by(needed_by)]
         if offline:
             raise typer.Exit(screen.offline(console, names or []))
         raise typer.Exit(screen.fetch(console, names) if names else screen.show_list(console))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, NotebookError) as error:
         fail(str(error))
     except KeyboardInterrupt:
         typer.echo("stopped; what has come is kept, and the same command goes on from there", err=True)
@@ -228,14 +177,15 @@ def fetch(names: Items = None, offline: Offline = False) -> None:
 
 @app.command()
 def predict(
-    model: Model, photos: Photos, csv: Csv = None, json: Json = None, refuse_below: Below = None,
-    refuse_beyond: Beyond = None,
+    model: take.Model, photos: take.Photos, csv: take.Csv = None, json: take.Json = None,
+    refuse_below: take.Below = None, refuse_beyond: take.Beyond = None,
 ) -> None:  # fmt: skip
     """Ask a model about photographs and folders of them.
 
     Prints a line a photograph: answer, probabilities, and why if the answer is “neither”. The model's own limits
     hold unless you give others. Files that cannot be read are named and skipped; exit code 1 if none could be.
-    For example: sftlab predict runs/…/model.safetensors holiday/ --csv answers.csv
+
+    sftlab predict runs/…/model.safetensors holiday/ --csv answers.csv
     """
     from sftlab.answersheet import answer_all
 
@@ -245,11 +195,12 @@ def predict(
 
 
 @app.command()
-def export(model: Saved, file: ExportTo = None, check_on: CheckOn = None) -> None:
+def export(model: take.Saved, file: take.ExportTo = None, check_on: take.CheckOn = None) -> None:
     """Write a model for use without sftlab.
 
     As an ONNX graph from uint8 pixels to probabilities, checked against torch, its card inside and beside it; or,
-    with an ending of .safetensors or .pth, as weights under their original library's names. For example:
+    with an ending of .safetensors or .pth, as weights under their original library's names.
+
     sftlab export cells.safetensors
     """
     from sftlab.exporting import export_file
@@ -260,7 +211,7 @@ def export(model: Saved, file: ExportTo = None, check_on: CheckOn = None) -> Non
 
 @app.command(context_settings=EXTRA)
 def test(ctx: typer.Context) -> None:
-    """Run every check that CI runs: lint, types, notebook sources, unit tests, doctests and every notebook.
+    """Run every check that CI runs: lint, types, tests, notebooks.
 
     Further words go to pytest: sftlab test -k cache
     """
@@ -269,24 +220,3 @@ def test(ctx: typer.Context) -> None:
     with sentences():
         root = notebooks.checkout()
     raise typer.Exit(checks.run(root, ctx.args))
-
-
-@contextmanager
-def sentences(*kinds: type[Exception]) -> Iterator[None]:
-    """Turn what the rooms refuse into one sentence and exit code 1, without a traceback; kinds: of errors, besides."""
-    from sftlab.notebooks import NotebookError
-
-    said: tuple[type[Exception], ...] = (NotebookError, *kinds)
-    try:
-        yield
-    except said as error:
-        fail(str(error))
-    except KeyboardInterrupt:
-        typer.echo("stopped", err=True)
-        raise typer.Exit(130) from None
-
-
-def fail(sentence: str) -> NoReturn:
-    """Say what is wrong and leave with exit code 1."""
-    typer.echo(sentence, err=True)
-    raise typer.Exit(1)

@@ -123,18 +123,22 @@ def difference(right_a: Any, right_b: Any) -> Interval:
     return mean(a - b)
 
 
+def cosines(features: Any, known: Any) -> np.ndarray:
+    """Return how alike in direction each row of `features` (n × d) is to each row of `known` (m × d), n × m: 1 same."""
+    a, b = (np.asarray(rows, dtype=np.float64) for rows in (features, known))
+    a, b = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (a, b))
+    return a @ b.T
+
+
 def strangeness(features: Any, known: Any, *, nearest: int = 5) -> np.ndarray:
     """Return how far each row of `features` is from the nearest rows of `known`: 0 the same direction, 1 unrelated.
 
     The mean cosine distance to the `nearest` neighbours: a deep nearest-neighbour score (Sun et al., 2022). Rows of
     `known` that are asked about themselves should be left out by the caller.
     """
-    a, b = (np.asarray(rows, dtype=np.float64) for rows in (features, known))
-    if len(b) < nearest:
-        raise ValueError(f"{len(b)} known images, fewer than the {nearest} nearest that are asked for")
-    a, b = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (a, b))
-    closest = np.partition(a @ b.T, len(b) - nearest, axis=1)[:, len(b) - nearest :]
-    return 1 - closest.mean(axis=1)
+    if (n := len(known)) < nearest:
+        raise ValueError(f"{n} known images, fewer than the {nearest} nearest that are asked for")
+    return 1 - np.partition(cosines(features, known), n - nearest, axis=1)[:, n - nearest :].mean(axis=1)
 
 
 def _matrix(p: Any) -> np.ndarray:

@@ -6,6 +6,7 @@ seen the image is, for its own standards, confident of another class.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from typing import Any
 
@@ -34,10 +35,12 @@ def cross_fitted(
         raise ValueError("these data have several tasks; labels are doubted one task at a time: load one target")
     part = fold_of(data.train, folds, seed)
     p = np.empty((len(data.train), len(data.classes)))
+    probe = replace_head(model, data.classes, seed=seed)
+    untrained = copy.deepcopy(probe[-1].state_dict())
     for fold in range(folds):
         away, rest = np.flatnonzero(part == fold), np.flatnonzero(part != fold)
         held = data.train.subset(away)
-        probe = replace_head(model, data.classes, seed=seed)
+        probe[-1].load_state_dict(untrained)  # all else is frozen, and need not be copied for every fold
         # The held-out fold chooses nothing: a fixed number of epochs, the last weights.
         fit(
             probe, replace(data, train=data.train.subset(rest), valid=held), linear_probe(probe, lr), epochs,

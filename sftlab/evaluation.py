@@ -143,6 +143,14 @@ def result(
     )  # fmt: skip
 
 
+def with_probabilities(found: Result, probabilities: np.ndarray) -> Result:
+    """Return `found` as it would be with other probabilities (n × classes) for the same images, the metrics anew."""
+    return result(
+        found.split, found.classes, found.hashes, np.array(found.targets), np.asarray(probabilities),
+        found.evaluations, found.settings,
+    )  # fmt: skip
+
+
 def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
     """Return a proportion with its Wilson score interval; without any case, 0 in [0, 1].
 

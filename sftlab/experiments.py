@@ -10,25 +10,19 @@ what the notebook wrote into the folder that its parameter `OUT` names: `record.
 
 from __future__ import annotations
 
-import logging
 import sys
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import nbformat
-from nbformat import NotebookNode
-
 from sftlab import notebooks, records
-from sftlab.parameters import Parameter, check_value, parse_value, unknown
+from sftlab.execution import CELL_SECONDS, Task, execute, stripped
 from sftlab.publishing import NotebookError
-from sftlab.reports import report
-from sftlab.runs import FAILED, FINISHED, MODEL, RECORD, Facts, measured
+from sftlab.runs import MODEL, RECORD
+from sftlab.values import checked
 
-CELL_SECONDS = 3600  # somebody's own photographs may take a while; a hang must still end
 MAIN = "14_your_own_images"
 
 
@@ -94,115 +88,10 @@ def run(
     return Run(folder, page.with_suffix(".ipynb"), page, facts.seconds, _result(folder))
 
 
-@dataclass(frozen=True)
-class Task:
-    """A run that is still to be done, as plain values that travel to another process or machine.
-
-    name: of the notebook; book: the notebook itself as JSON, so that all runs of a sweep run the same one. cwd: where
-    it works; folder: where it leaves what it makes. values: parameters that are set. seconds: limit for one cell.
-    """
-
-    name: str
-    book: str
-    cwd: str
-    folder: str
-    values: dict[str, Any] = field(default_factory=dict)
-    seconds: int = CELL_SECONDS
-    address: str = ""
-
-
-def execute(task: Task, *, kernel: type[notebooks.Kernel] = notebooks.Kernel, progress: bool = False) -> Facts:
-    """Do a task: execute, report, and write `run.json` last of all. A notebook that fails is a fact, not an exception.
-
-    kernel: the kernel manager to run it with. progress: show a bar on stderr.
-    """
-    book, folder = nbformat.reads(task.book, as_version=4), Path(task.folder)
-    known = notebooks.parameters(book)
-    folder.mkdir(parents=True, exist_ok=True)
-    executed = folder / f"{task.name}.ipynb"
-    nbformat.write(book, executed)  # what goes in is the notebook as read, so that a source runs as well
-    out = {"OUT": str(folder)} if any(p.name == "OUT" for p in known) else {}
-    began, clock = datetime.now(), time.perf_counter()
-    error = _papermill(executed, task, task.values | out, kernel, progress=progress)
-    report(executed, Path(task.cwd))
-    if not error:
-        try:
-            measured(folder)
-        except ValueError as damaged:
-            error = f"the notebook ran, but what it kept cannot be read: {damaged}"
-    values = {p.name: task.values.get(p.name, p.default) for p in known if p.name != "OUT"}
-    facts = Facts(
-        task.name, values, FAILED if error else FINISHED, round(time.perf_counter() - clock, 2),
-        began.isoformat(timespec="seconds"), error, task.address,
-    )  # fmt: skip
-    facts.write(folder)
-    return facts
-
-
-def checked(known: list[Parameter], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the given values in the types of their parameters; raise NotebookError for what does not fit."""
-    by_name = {p.name: p for p in known}
-    values: dict[str, Any] = {}
-    for name, value in given.items():
-        if name not in by_name:
-            raise NotebookError(unknown(name, list(by_name)))
-        if name == "OUT":
-            raise NotebookError("OUT is the folder of this run and is set for you; choose where it is made with --out")
-        try:
-            if isinstance(value, str):
-                value = parse_value(by_name[name], value)
-            elif type(value) is int and by_name[name].type == "float":
-                value = float(value)
-            check_value(name, value, by_name[name].rule)
-        except (TypeError, ValueError) as error:
-            raise NotebookError(str(error)) from None
-        if isinstance(value, str) and value.startswith("folder:"):
-            value = f"folder:{Path(value.removeprefix('folder:')).expanduser().resolve()}"
-        values[name] = value
-    return values
-
-
 def majority_class(result: records.Result) -> str:
     """Return the class that most of the evaluated images have."""
     rows = [sum(row) for row in result.confusion]
     return result.classes[rows.index(max(rows))]
-
-
-def stripped(book: NotebookNode) -> str:
-    """Return a notebook as JSON without the outputs of an earlier run."""
-    book = nbformat.from_dict(book)
-    for cell in book.cells:
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
-    return nbformat.writes(book)
-
-
-def _papermill(
-    executed: Path, task: Task, values: dict[str, Any], kernel: type[notebooks.Kernel], *, progress: bool
-) -> str:
-    """Run the notebook `executed` in place; return a sentence about what went wrong, or ''."""
-    import papermill
-    from nbclient.exceptions import CellTimeoutError, DeadKernelError
-    from papermill.exceptions import PapermillExecutionError
-
-    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it would log is said once, as a sentence
-    bar = {
-        "desc": task.name,
-        "leave": False,
-        "bar_format": "{desc}: cell {n_fmt} of {total_fmt}, {elapsed}",
-    }
-    try:
-        papermill.execute_notebook(
-            executed, executed, values, cwd=task.cwd,
-            kernel_name="python3", language="python", kernel_manager_class=kernel,
-            progress_bar=bar if progress else False,
-            start_timeout=notebooks.START_SECONDS, execution_timeout=task.seconds,
-        )  # fmt: skip
-    except PapermillExecutionError as error:
-        return notebooks.failure(task.name, error.exec_count, error.source, error.ename, error.evalue)
-    except (CellTimeoutError, DeadKernelError) as error:
-        return notebooks.interruption(task.name, error, task.seconds)
-    return ""
 
 
 def _result(folder: Path) -> records.Result | None:

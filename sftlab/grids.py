@@ -14,7 +14,7 @@ from typing import Any
 from sftlab.decisions import over_runs
 from sftlab.records import Interval
 
-CHOOSE, JUDGE, FINISHED = "valid_accuracy", "accuracy", "finished"
+CHOOSE, JUDGE, FINISHED, SEED = "valid_accuracy", "accuracy", "finished", "SEED"
 Row = Mapping[str, Any]
 
 
@@ -53,8 +53,26 @@ def settings(rows: Iterable[Row], vary: Sequence[str]) -> list[Setting]:
 
 def best(found: Iterable[Setting]) -> Setting | None:
     """Return the setting with the highest mean validation accuracy; None if no run has one."""
-    known = [(setting.valid.value, setting) for setting in found if setting.valid is not None]
-    return max(known, key=lambda pair: pair[0])[1] if known else None
+    return next(iter(_ranked(found)), None)
+
+
+def against(setting: Setting, chosen: Setting) -> Interval | None:
+    """Return the validation accuracy of a setting minus that of the chosen one, after Student.
+
+    Seed by seed: two runs of one seed have the same split, and what is hard about it is hard for both. None for fewer
+    than two shared seeds.
+    """
+    both = (setting.rows, chosen.rows)
+    ours, theirs = ({row.get(SEED): row[CHOOSE] for row in rows if _is_number(row.get(CHOOSE))} for rows in both)
+    shared = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
+    return over_runs(shared) if len(shared) > 1 else None
+
+
+def lead(found: Iterable[Setting]) -> tuple[Setting, Interval] | None:
+    """Return the second best setting and what the best is ahead of it, seed by seed; None where that is not known."""
+    ranked = _ranked(found)
+    less = against(ranked[1], ranked[0]) if len(ranked) > 1 else None
+    return None if less is None else (ranked[1], Interval(-less.value, -less.high, -less.low, less.method))
 
 
 def verdict(found: Sequence[Setting]) -> str:
@@ -67,7 +85,7 @@ def verdict(found: Sequence[Setting]) -> str:
     among = f"of {n} settings {chosen} is the best on the validation images" if n > 1 else f"{chosen}: on valid"
     said = f"{among[0].upper()}{among[1:]}: accuracy {chosen.valid.value:.3f}{seeds}."
     if n > 1:
-        said += f" The highest of {n} numbers is partly luck."
+        said += f" The highest of {n} numbers is partly luck{_led(found)}."
     if chosen.tested is not None:
         how = " (Student t)" if seeds else ""
         said += f" On the test images, which had no part in the choice, it is {chosen.tested}{how}."
@@ -84,6 +102,20 @@ def shown(value: Any) -> str:
         mantissa, exponent = f"{value:.3e}".split("e")
         return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _led(found: Sequence[Setting]) -> str:
+    if (known := lead(found)) is None:
+        return ""
+    second, ahead = known
+    told = f": seed by seed it leads {second} by {ahead.value:.3f} ({ahead.low:+.3f} to {ahead.high:+.3f})"
+    return told + ("" if ahead.low > 0 else ", so these seeds do not tell the two apart")
+
+
+def _ranked(found: Iterable[Setting]) -> list[Setting]:
+    """Return the settings that have a validation accuracy, the highest first."""
+    known = [(setting.valid.value, setting) for setting in found if setting.valid is not None]
+    return [setting for _, setting in sorted(known, key=lambda pair: -pair[0])]
 
 
 def _mean(rows: Sequence[Row], name: str) -> Interval | None:

@@ -113,7 +113,7 @@ def parameters(book: NotebookNode) -> list[Parameter]:
     """Return a notebook's parameters: name, type, default, comment and rule. Empty if no cell is tagged."""
     code = [cell for cell in book.cells if cell.cell_type == "code"]
     tagged = next((c.source for c in code if "parameters" in c.metadata.get("tags", [])), "")
-    check = next((c.source for c in code if "check_parameters(globals()" in c.source), "")
+    check = next((c.source for c in code if re.search(r"check_parameters\(\s*globals\(\)", c.source)), "")
     try:
         return read_parameters(tagged, check)
     except SyntaxError as error:

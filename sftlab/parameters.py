@@ -13,14 +13,20 @@ from __future__ import annotations
 import ast
 import difflib
 import io
-import math
 import tokenize
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from types import UnionType
 from typing import Any, get_args
 
+from sftlab.rules import check_value, parts
+
 NAMES: dict[str, Any] = {"int": int, "float": float, "str": str, "bool": bool, "list": list, "dict": dict}
+# What `tuple(f"lite{i}" for i in range(3))` is made of; whatever else there is in an expression, it is not evaluated.
+COUNTING = (
+    ast.Call, ast.GeneratorExp, ast.comprehension, ast.Name, ast.expr_context, ast.JoinedStr, ast.FormattedValue,
+    ast.Constant,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ def check_parameters(namespace: Mapping[str, Any], /, **rules: Any) -> None:
 
     namespace: the notebook's `globals()`.
     rules: for each parameter a type (`str`, `int`, `float`, `bool`, `str | None`), a type with its inclusive
-    bounds (`(int, 1)`: at least 1; `(float, 0, 1)`), or the allowed values (`("probe", "full")`).
+    bounds (`(int, 1)`: at least 1; `(float, 0, 1)`), or the allowed values (`("probe", "full")`, `sft.backbones()`).
     Raises NameError for a parameter that is missing or was injected under a name the notebook does not have,
     TypeError for a wrong type, ValueError for a wrong value.
 
@@ -57,34 +63,6 @@ def check_parameters(namespace: Mapping[str, Any], /, **rules: Any) -> None:
         check_value(name, namespace[name], rule)
 
 
-def check_value(name: str, value: Any, rule: Any) -> None:
-    """Raise TypeError or ValueError, in a sentence, unless `value` obeys `rule` (see `check_parameters`)."""
-    kind, bounds, choices = _parts(rule)
-    if choices:
-        if not any(value == choice and type(value) is type(choice) for choice in choices):
-            near = difflib.get_close_matches(str(value), [str(c) for c in choices], n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"{name} must be {describe(rule)}, not {value!r}{hint}")
-    elif not _is_a(value, kind):
-        raise TypeError(f"{name} must be {describe(rule)}, not {value!r} (a {type(value).__name__})")
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{name} must be a finite number, not {value}")
-    elif bounds and value is not None and not bounds[0] <= value <= bounds[1]:
-        raise ValueError(f"{name} must be {describe(rule)}, not {value!r}")
-
-
-def describe(rule: Any) -> str:
-    """Say a rule in words: 'int from 1 to 1000', 'str', "'probe' or 'full'"."""
-    kind, bounds, choices = _parts(rule)
-    if choices:
-        return " or ".join(map(repr, choices))
-    words = getattr(kind, "__name__", None) or str(kind)
-    if bounds is None:
-        return words
-    low, high = bounds
-    return f"{words} from {low} to {high}" if high < math.inf else f"{words}, at least {low}"
-
-
 def unknown(name: str, names: list[str]) -> str:
     """Say that a notebook has no such parameter, with the nearest name it does have."""
     if not names:
@@ -98,7 +76,7 @@ def unknown(name: str, names: list[str]) -> str:
 def read_parameters(source: str, check: str = "") -> list[Parameter]:
     """Read the parameters from the source of a tagged cell, and their rules from that of the check cell.
 
-    Nothing is executed. A rule that only the running notebook can know (say `sft.backbones()`) is left to it.
+    Nothing is executed. A rule that only the running notebook can know (say `make_rule()`) is left to it.
     """
     comments = _comments(source)
     rules = _rules(check)
@@ -122,7 +100,7 @@ def parse_value(parameter: Parameter, text: str) -> Any:
     >>> parse_value(Parameter("LABELS", "int", 100), "50")
     50
     """
-    kind, _, choices = _parts(parameter.rule)
+    kind, _, choices = parts(parameter.rule)
     kinds = {type(choice) for choice in choices} or set(get_args(kind)) or {kind}
     value: Any = text
     if text in ("None", "none", "null") and (type(None) in kinds or None in kinds):
@@ -138,23 +116,6 @@ def parse_value(parameter: Parameter, text: str) -> Any:
         value = float(value)
     check_value(parameter.name, value, parameter.rule)
     return value
-
-
-def _parts(rule: Any) -> tuple[Any, tuple[float, float] | None, tuple[Any, ...]]:
-    """Split a rule into (type, bounds, choices); a rule of None allows anything."""
-    if not isinstance(rule, (tuple, list)):
-        return (object if rule is None else rule), None, ()
-    if rule and isinstance(rule[0], (type, UnionType)):
-        bounds = (rule[1], rule[2] if len(rule) > 2 else math.inf) if len(rule) > 1 else None
-        return rule[0], bounds, ()
-    return object, None, tuple(rule)
-
-
-def _is_a(value: Any, kind: Any) -> bool:
-    kinds = get_args(kind) or (kind,)
-    if isinstance(value, bool):  # a bool is an int to Python; to a reader it is not
-        return bool in kinds or object in kinds
-    return isinstance(value, kind) or (isinstance(value, int) and float in kinds)
 
 
 def _injected(namespace: Mapping[str, Any]) -> list[str]:
@@ -186,29 +147,43 @@ def _rule(typed: str) -> Any:
 
 
 def _rules(check: str) -> dict[str, Any]:
-    """Return the rules that a call of `check_parameters` states in plain literals and types."""
-    rules = {}
-    for node in ast.walk(ast.parse(check)):
+    """Return the rules that a call of `check_parameters` states so that they can be read."""
+    rules, names = dict[str, Any](), dict(NAMES)
+    tree = ast.parse(check)
+    for line in tree.body:
+        if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name):
+            with suppress(ValueError):
+                names[line.targets[0].id] = _evaluate(line.value, names)
+    for node in ast.walk(tree):
         if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "check_parameters":
             for keyword in node.keywords:
-                try:
-                    rules[keyword.arg or ""] = _evaluate(keyword.value)
-                except ValueError:
-                    continue
+                with suppress(ValueError):
+                    rules[keyword.arg or ""] = _evaluate(keyword.value, names)
     return rules
 
 
-def _evaluate(node: ast.expr) -> Any:
-    """Evaluate literals, tuples, plain types, `a | b`, `list[int]` (as list) and `Literal[...]`."""
-    if isinstance(node, ast.Name) and node.id in NAMES:
-        return NAMES[node.id]
+def _evaluate(node: ast.expr, names: Mapping[str, Any] = NAMES) -> Any:
+    """Evaluate literals, tuples, known names, `a | b`, `list[int]` (as list), `Literal[...]`, and `sft.backbones()`."""
+    if isinstance(node, ast.Name) and node.id in names:
+        return names[node.id]
     if isinstance(node, (ast.Tuple, ast.List)):
-        return tuple(_evaluate(item) for item in node.elts)
+        items: list[Any] = []
+        for item in node.elts:
+            items += _evaluate(item.value, names) if isinstance(item, ast.Starred) else [_evaluate(item, names)]
+        return tuple(items)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
-        return _evaluate(node.left) | _evaluate(node.right)
+        return _evaluate(node.left, names) | _evaluate(node.right, names)
     if isinstance(node, ast.Subscript):
         if ast.unparse(node.value).split(".")[-1] == "Literal":
-            choices = _evaluate(node.slice)
+            choices = _evaluate(node.slice, names)
             return choices if isinstance(choices, tuple) else (choices,)
-        return _evaluate(node.value)
+        return _evaluate(node.value, names)
+    if ast.unparse(node) == "sft.backbones()":
+        from sftlab.backbones import backbones
+
+        return tuple(backbones())
+    calls = {ast.unparse(part.func) for part in ast.walk(node) if isinstance(part, ast.Call)}
+    if {"tuple"} <= calls <= {"tuple", "range"} and all(isinstance(part, COUNTING) for part in ast.walk(node)):
+        with suppress(NameError):  # of something that is not counted here
+            return eval(ast.unparse(node), {"__builtins__": {"tuple": tuple, "range": range}})
     return ast.literal_eval(node)

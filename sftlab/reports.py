@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from sftlab import notebooks
 from sftlab.publishing import without_overwritten, without_widget
@@ -83,6 +84,13 @@ def exporter() -> Any:
     from nbconvert import HTMLExporter
 
     return HTMLExporter(raw_template=PAGE, embed_images=True, exclude_input_prompt=True, exclude_output_prompt=True)
+
+
+def rehearse() -> None:
+    """Make a small page and throw it away: what the first one has to read and compile is then there for all."""
+    cells = [new_markdown_cell("# A *page*"), new_code_cell("1 + 1", outputs=[new_output("stream", text="2")])]
+    metadata = {"language_info": {"name": "python", "pygments_lexer": "ipython3"}}
+    exporter().from_notebook_node(new_notebook(cells=cells, metadata=metadata), {"metadata": {"name": "a", "path": ""}})
 
 
 def title(book: NotebookNode) -> str:

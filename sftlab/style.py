@@ -161,11 +161,15 @@ def _is_photographic(fig: Any) -> bool:
 
 
 def _is_colourful(fig: Any) -> bool:
-    """Tell whether a figure holds a picture whose channels differ."""
+    """Tell whether a figure holds a picture whose channels differ, or one drawn in a colour map."""
     from matplotlib.image import AxesImage
 
-    shown = [image.get_array() for image in fig.findobj(AxesImage)]
-    return any(x is not None and x.ndim == 3 and bool((x[..., 0] != x[..., 1]).any()) for x in shown)
+    shown = [(image.get_array(), image.get_cmap().name) for image in fig.findobj(AxesImage)]
+    return any(
+        bool((x[..., 0] != x[..., 1]).any()) if x.ndim == 3 else not name.startswith("gray")
+        for x, name in shown
+        if x is not None
+    )
 
 
 def _slim(svg: str) -> str:

@@ -113,7 +113,8 @@ def fit(
 ) -> History:  # fmt: skip
     """Train `model` in place on `data.train` and return the run's History; the best epoch's weights are kept.
 
-    Best is the lowest validation loss, the weights that came in included (epoch 0): no run leaves a worse model.
+    Best is the lowest validation loss, the weights that came in included (epoch 0): no run leaves a worse model. Of
+    several tasks it is the sum of their losses, and the accuracy counts their answers together; `evaluate` parts them.
     profile: {stage: rate}, 0 freezes. epochs: passes over the training images. verbose: print a line or two.
     settings: schedule, optimizer, weight_decay, batch_size, clip_norm, loss, patience, augment, views, batchnorm, seed,
     device, keep_best, checkpoint, cached, encoder; `sftlab.settings.Settings` says what each means and its default.
@@ -147,15 +148,20 @@ def fit(
         if history.best == 0:
             kept = ": no epoch was better than the weights it came with, which are back"
         took = f"{ran} epoch{'s' * (ran != 1)} in {time.perf_counter() - clock:.1f} s"
-        say(f"{took}, {outcome}: valid accuracy {shown.valid_accuracy:.3f}{kept}")
+        over = " of all tasks together" if isinstance(data.classes, Mapping) else ""
+        say(f"{took}, {outcome}: valid accuracy{over} {shown.valid_accuracy:.3f}{kept}")
     return history
 
 
 def _majority(split: Split) -> float:
-    """Return what always giving the most frequent answer scores: the line that every curve is compared with."""
-    known = first_task(split.y)
-    known = known[known != NO_LABEL]
-    return float(known.bincount().max() / len(known)) if len(known) else float("nan")
+    """Return what always giving the most frequent answer scores: the line that every curve is compared with.
+
+    Of several tasks, over all of their labels together, as the accuracy of an epoch is.
+    """
+    tasks = [first_task(y) for y in (split.y.values() if isinstance(split.y, Mapping) else [split.y])]
+    counts = [y[y != NO_LABEL].bincount() for y in tasks]
+    labelled = sum(int(count.sum()) for count in counts)
+    return sum(int(count.max()) for count in counts if len(count)) / labelled if labelled else math.nan
 
 
 def _describe(profile: Mapping[str, float], epochs: int, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -146,6 +146,15 @@ def test_corrected_labels_are_used_and_all_else_stays(photos, tmp_path):
     assert larger.train.y.tolist() == used.train.y.tolist(), "another size, the same files"
 
 
+def test_the_loader_takes_the_file_that_the_panel_writes(photos, tmp_path):
+    data, path, before = sft.load(f"folder:{photos}", size=16), tmp_path / "labels.csv", state(photos)
+    assert sft.load(f"folder:{photos}", size=16, corrections=path).train.y.tolist() == data.train.y.tolist()
+    choose(relabel(data, opinions(data), path), _0=1 - int(data.train.y[0]))
+    used = sft.load(f"folder:{photos}", size=16, corrections=path)
+    assert (used.train.y != data.train.y).nonzero().flatten().tolist() == [0]
+    assert "labels.csv corrects 1 label of train." in str(used.card) and state(photos) == before
+
+
 def test_corrections_of_arrays_go_by_their_pixels(blobs, tmp_path):
     path = tmp_path / "labels.csv"
     choose(relabel(blobs, opinions(blobs), path), _0=1 - int(blobs.train.y[0]))

@@ -5,6 +5,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 from scipy.stats import binomtest
 from sklearn.metrics import log_loss
+from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.neighbors import NearestNeighbors
 
 from sftlab import decisions
@@ -99,5 +100,6 @@ def test_strangeness_is_scikit_learns_cosine_distance_to_the_neighbours():
     known, new = rng.normal(size=(60, 8)), rng.normal(size=(10, 8))
     far = NearestNeighbors(n_neighbors=5, metric="cosine").fit(known).kneighbors(new)[0].mean(axis=1)
     assert np.allclose(decisions.strangeness(new, known), far)
+    assert np.allclose(decisions.cosines(new, known), cosine_similarity(new, known))
     with pytest.raises(ValueError, match="fewer than the 5"):
         decisions.strangeness(new, known[:3])

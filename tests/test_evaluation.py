@@ -130,6 +130,13 @@ def test_images_without_a_label_have_probabilities_and_no_say():
     assert r.accuracy.value == sk.accuracy_score(Y[100:], P[100:].argmax(axis=1))
 
 
+def test_other_probabilities_give_the_same_images_other_metrics():
+    cooler = P**0.5 / (P**0.5).sum(axis=1, keepdims=True)
+    r = evaluation.with_probabilities(made(), cooler)
+    assert r.accuracy == made().accuracy and r.hashes == made().hashes and r.metrics == made(p=cooler).metrics
+    assert r.metrics["ece"] != made().metrics["ece"]
+
+
 def test_what_cannot_be_evaluated_is_refused_by_a_sentence(tiny, blobs, digits):
     with pytest.raises(ValueError, match="split is empty"):
         sft.evaluate(tiny, blobs.test.subset([]))

@@ -4,10 +4,13 @@ import jupytext
 import nbformat
 import pytest
 
-from sftlab import experiments, notebooks, records, reports, runs
+import sftlab as sft
+from sftlab import engine, experiments, notebooks, parameters, records, reports, runs
 from sftlab.cli import app
-from sftlab.parameters import Parameter, check_parameters, check_value, parse_value, read_parameters
+from sftlab.parameters import Parameter, check_parameters, parse_value, read_parameters
 from sftlab.publishing import NotebookError
+from sftlab.rules import check_value
+from sftlab.values import checked
 
 LESSON = """\
 # %% [markdown]
@@ -160,14 +163,55 @@ def test_a_record_that_is_none_is_said(tmp_path):
     assert experiments._result(tmp_path) is None
 
 
+@pytest.mark.parametrize(("seconds", "writes"), [(60, 0), (0, 30)])
+def test_a_notebook_is_written_now_and_then_and_surely_at_the_end(monkeypatch, seconds, writes):
+    class Manager:
+        saved = 0
+
+        def save(self, **changed):
+            self.saved += 1
+
+    def cells(_, manager, kernel):
+        for _ in range(30):
+            manager.save()
+        raise KeyError("a cell")
+
+    monkeypatch.setattr(engine.NBClientEngine, "execute_managed_notebook", classmethod(cells))
+    monkeypatch.setattr(engine, "SECONDS", seconds)
+    manager = Manager()
+    with pytest.raises(KeyError):
+        engine.Sparing.execute_managed_notebook(manager, "python3")
+    assert manager.saved == writes
+    manager.save()
+    assert manager.saved == writes + 1, "the last time, whatever happened"
+
+
 def test_two_runs_in_one_second_get_two_folders(tmp_path):
     assert len({experiments._new_folder(tmp_path, "x") for _ in range(3)}) == 3
 
 
 def test_a_folder_of_photos_is_meant_as_seen_from_here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    values = experiments.checked([Parameter("DATA", "str", "solar", rule=str)], {"DATA": "folder:photos"})
-    assert values == {"DATA": f"folder:{tmp_path / 'photos'}"}
+    (tmp_path / "photos").mkdir()
+    given = checked([Parameter("DATA", "str", "solar", rule=str)], {"DATA": "folder:photos"})
+    assert given == {"DATA": f"folder:{tmp_path / 'photos'}"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("DATA", "folder:nowhere", "DATA: there is no folder"),
+        ("DATA", "solr", "DATA: nothing is named 'solr'; did you mean 'solar'?"),
+        ("BACKBONE", "resnet5", "BACKBONE: nothing is named 'resnet5'; did you mean 'resnet50'?"),
+        ("BACKBONE", "resnet10tt", "did you mean 'resnet10t'?"),
+    ],
+)
+def test_data_and_networks_that_nobody_knows_are_refused(name, value, says):
+    with pytest.raises(NotebookError) as refused:
+        checked([Parameter(name, "str", "", rule=str)], {name: value})
+    assert says in str(refused.value)
+    fine = {"DATA": "csv:a.csv"} if name == "DATA" else {"BACKBONE": "resnet10t.c3_in1k"}
+    assert checked([Parameter(name, "str", "", rule=str)], fine) == fine
 
 
 def test_params_lists_what_can_be_set(folder):
@@ -184,6 +228,31 @@ def test_parameters_are_read_without_running_anything():
     assert list(found) == ["A", "B", "RATE", "D", "E"]
     assert found["A"] == Parameter("A", "int", 1, "images", (int, 1))
     assert found["B"].rule is str and found["RATE"].default == 0.001 and found["E"].rule is list
+
+
+@pytest.mark.parametrize(
+    ("rule", "read"),
+    [
+        ("('a', *KNOWN)", ("a", "b", "c")), ("KNOWN", ("b", "c")), ("sft.backbones()", tuple(sft.backbones())),
+        ("tuple(f'lite{i}' for i in range(3))", ("lite0", "lite1", "lite2")), ("tuple(f'{i}' for i in huge)", str),
+        ("tuple(open(i) for i in range(3))", str), ("[1, 2]", (1, 2)), ("unknown", str),
+    ],
+)  # fmt: skip
+def test_rules_are_read_as_far_as_they_can_be_without_running_anything(rule, read):
+    check = f"KNOWN = ('b', 'c')\nsft.check_parameters(globals(), A={rule})"
+    assert read_parameters("A: str = 'a'", check)[0].rule == read
+
+
+@pytest.mark.parametrize("path", notebooks.sources(notebooks.checkout()), ids=lambda path: path.stem)
+def test_every_notebook_states_rules_that_hold_for_its_defaults_and_can_be_read(path):
+    book = notebooks.read(path)
+    check = next(c.source for c in book.cells if c.cell_type == "code" and "check_parameters(" in c.source)
+    for p in notebooks.parameters(book):
+        assert p.comment, f"{p.name} has no comment that says what it is"
+        assert f"{p.name}=" in check, f"{p.name} is not checked"
+        check_value(p.name, p.default, p.rule)
+        assert p.rule is not None
+    assert set(parameters._rules(check)) == {p.name for p in notebooks.parameters(book)}
 
 
 @pytest.mark.parametrize(

@@ -150,6 +150,17 @@ def test_a_network_that_fixes_the_number_of_images_is_refused_by_name_of_the_fau
 
 
 @needs_onnx
+def test_the_embedding_of_a_vit_leaves_the_number_of_images_open():
+    from torchvision.models import VisionTransformer
+
+    from sftlab.backbones.torchvision_nets import Embed
+
+    vit = VisionTransformer(image_size=32, patch_size=16, num_layers=1, num_heads=2, hidden_dim=16, mlp_dim=32)
+    x = torch.rand(5, 3, 32, 32)
+    graph = torch.export.export(Embed(vit), (x[:2],), dynamic_shapes={"x": {0: torch.export.Dim("n")}})
+    torch.testing.assert_close(graph.module()(x), Embed(vit)(x))
+
+
 def test_files_that_are_no_graphs_of_ours_are_refused_by_a_sentence(tiny, tmp_path):
     import onnx
 

@@ -15,6 +15,7 @@ import threading
 import time
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
 import requests
@@ -469,6 +470,32 @@ def test_each_name_to_fetch_is_a_name_to_load_or_to_build():
     assert fetching.find("resnet50:IMAGENET1K_V2").files()[0].name == "resnet50-11ad3fa6.pth"
     with pytest.raises(ValueError, match="no weights named 'V9'"):
         fetching.find("resnet50:V9")
+
+
+def test_a_megabyte_is_a_million_bytes_everywhere():
+    resnet18 = 46_830_571  # bytes of resnet18-f37072fd.pth; torchvision states 44.7, in units of 2**20
+    assert fetching.find("resnet18").megabytes == pytest.approx(resnet18 / 1e6, abs=0.01)
+    assert sft.explain.gallery(["resnet18"], size=32)["resnet18"].megabytes == fetching.find("resnet18").megabytes
+
+
+def test_what_a_notebook_can_ask_for_is_fetched_by_its_name(shelf, tmp_path):
+    code = ['check(DATA=("dtd", "digits", "fashion_mnist"))', "%timeit 1", "await run('dtd')  # pets"]
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in code])
+    own = tmp_path / "own.ipynb"
+    nbformat.write(book, own)
+    said = command("--for", str(own))
+    assert said.exit_code == 0 and "✓  dtd" in said.output and "✓  fashion_mnist" in said.output, said.output
+    assert "pets" not in said.output and "digits" not in said.output
+    book.cells = book.cells[1:2]
+    nbformat.write(book, own)
+    said = command("--for", str(own))
+    assert said.exit_code == 1 and "own needs nothing from the network" in said.output
+    assert "no notebook begins with '77'" in command("--for", "77").output
+
+
+def test_lessons_name_what_they_need_to_be_run_otherwise():
+    assert screen.needed_by("09") == ["mnist", "fashion_mnist", "cifar10"]
+    assert screen.needed_by("recipes/keras") == ["resnet50", "cifar10"]
 
 
 # the proof

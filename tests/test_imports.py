@@ -30,6 +30,7 @@ CORE = {
     "encoders": {"data"},
     "settings": {"data", "encoders", "losses", "schedules", "surgery"},
     "store": {"data"},
+    "anchors": {"settings"},
     "cache": {"data", "encoders", "memory", "store", "surgery"},
     "prices": {"data", "memory", "surgery"},
     "decisions": {"records"},
@@ -63,7 +64,8 @@ CORE = {
     "graphs": {"answering", "cards", "refusing", "surgery"},
     "exporting": {"answering", "backbones", "cardpage", "cards", "data", "graphs", "refusing", "saving", "surgery"},
     "predicting": {"answering", "data", "graphs", "refusing", "saving"},
-    "parameters": set(),
+    "rules": set(),
+    "parameters": {"backbones", "rules"},
 }
 EVERYTHING = {*CORE, "style", "plot"}
 OUTER = {
@@ -72,23 +74,29 @@ OUTER = {
     "explain": EVERYTHING,
     "widgets": EVERYTHING | {"explain"},
     "answersheet": {"answering", "predicting"},
+    "extras": set(),
     "publishing": set(),
     "notebooks": {"parameters", "publishing"},
     "building": {"notebooks", "publishing"},
     "reports": {"notebooks", "publishing"},
     "runs": {"notebooks", "publishing", "records"},
-    "experiments": {"notebooks", "parameters", "publishing", "records", "reports", "runs"},
+    "engine": set(),
+    "values": {"backbones", "data", "parameters", "publishing", "rules"},
+    "execution": {"engine", "notebooks", "reports", "runs"},
+    "experiments": {"execution", "notebooks", "publishing", "records", "runs", "values"},
     "kernels": {"notebooks"},
     "sweeping": {
-        "experiments", "grids", "kernels", "notebooks", "parameters", "plot", "publishing", "records", "reports",
-        "runs", "style",
+        "engine", "execution", "experiments", "grids", "kernels", "notebooks", "parameters", "plot", "publishing",
+        "records", "reports", "runs", "style", "values",
     },
-    "comparing": {"data", "decisions", "evaluation", "losses", "publishing", "records", "runs"},
+    "comparing": {"data", "decisions", "evaluation", "grids", "losses", "publishing", "records", "runs"},
     "checks": {"building", "notebooks"},
-    "fetching": {"backbones", "data", "remote"},
+    "fetching": {"backbones", "data", "notebooks", "remote"},
+    "startup": set(),
+    "options": {"parameters", "publishing", "rules"},
     "cli": {
         "answersheet", "building", "checks", "comparing", "experiments", "exporting", "fetching", "notebooks",
-        "parameters", "publishing", "sweeping",
+        "options", "startup", "sweeping",
     },
 }
 PICTURE = {**CORE, **OUTER}

@@ -176,14 +176,23 @@ def test_every_figure_is_drawn_whole_and_leaves_pyplot_alone_where_it_is_told_to
 
 def test_the_record_is_complete_and_each_method_is_run_as_the_validation_images_chose():
     bench, kept = runpy.run_path(str(BENCH), run_name="bench"), records.read(BENCH.with_suffix(".json"))
-    every = {*bench["TRIALS"], bench["TRUSTED"]}
+    every = {*bench["TRIALS"], *bench["TRUSTED"]}
     assert len(kept["runs"]) >= 10 and all(set(run) == every for run in kept["runs"].values())
     assert all(set(map(int, row)) == set(bench["LABELS"]) for run in kept["runs"].values() for row in run.values())
     for method, settings in bench["TRIALS"].items():
         tried = np.mean(list(kept["trials"][method].values()), axis=(0, 2))
         assert kept["chosen"][method] == settings[int(tried.argmax())]
-    bits = bench["right"](kept["runs"]["0"]["LP-FT"]["50"], kept["images"])
+    bits = labels.unpacked(kept["runs"]["0"]["LP-FT"]["50"], kept["images"])
     assert len(bits) == kept["images"] and 0.9 < bits.mean() < 1
+    for seed, run in kept["runs"].items():  # what two parts of the record hold is one and the same run
+        assert kept["alphabets"]["all"][seed][str(bench["SPREAD"])] == run["LP-FT"][str(bench["SPREAD"])]
+    assert all(set(rows) == set(kept["runs"]) for rows in kept["alphabets"].values())
+
+
+def test_which_images_were_right_is_packed_and_unpacked():
+    for n in (1, 8, 719):
+        hits = np.random.default_rng(n).random(n) < 0.7
+        assert labels.unpacked(labels.packed(hits), n).tolist() == hits.tolist()
 
 
 def test_shuffled_labels_are_as_many_of_each_and_only_those_of_train():

@@ -9,6 +9,8 @@ from pathlib import Path
 import browser
 import pytest
 
+from sftlab import extras
+
 pytestmark = [
     pytest.mark.skipif(browser.CHROMIUM is None, reason=browser.WHY_NOT),
     pytest.mark.slow,
@@ -25,6 +27,9 @@ EXPLORERS = {  # the panels of each lesson, by the name that their CSS classes c
     "07_trust": ["hundred", "peek"],
     "08_decide": ["confusion", "piles"],
     "09_pretrain": ["gap"],
+    "10_small_data": ["strength"],
+    "12_two_tasks": ["pull"],
+    "13_text": ["words"],
 }
 
 
@@ -48,6 +53,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple]:
 def opened(lab: tuple, request: pytest.FixtureRequest) -> Iterator[browser.Notebook]:
     """Open a lesson, run it, hand it over, and look for complaints at the end."""
     server, chromium, _ = lab
+    if request.param == "13_text" and (missing := extras.missing("text")):
+        pytest.skip(f"not installed: {', '.join(missing)}")
     notebook = browser.Notebook(chromium.new_page(viewport={"width": 1280, "height": 1600}), server)
     notebook.open(f"notebooks/{request.param}.ipynb")
     notebook.run_all(timeout=300)

@@ -116,6 +116,6 @@ def test_disagreements_show_the_counts_that_mcnemar_uses():
 
 def test_heatmaps_leave_an_image_without_a_map_bare():
     pixels = np.zeros((2, 1, 8, 8), dtype=np.uint8)
-    ax = plot.heatmaps(pixels, [None, np.ones((2, 2))], ["cell", "heat"], columns=2, ax=axes())
-    assert len(ax.images) == 3
-    assert "cell, heat" in words(ax)
+    ax = plot.heatmaps(pixels, {"cell": None, "heat": np.ones((2, 2, 2))}, ax=axes())
+    assert len(ax.images) == 6
+    assert "2 images, row by row: cell, heat" in words(ax)

@@ -16,10 +16,12 @@ from PIL import Image
 from torch import nn
 from torchvision import datasets, transforms
 from torchvision.models import vgg
+from typer.testing import CliRunner
 
 import sftlab as sft
 from sftlab import decisions, notebooks, plot
 from sftlab.backbones import original_state_dict
+from sftlab.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = ["keras_dense", "last_layers", "pytorch_probe"]
@@ -81,15 +83,21 @@ def slim_vgg16():
     return net
 
 
-@pytest.fixture
-def random_weights(monkeypatch):
-    """Networks as they are built. They prove that two computations are one, and nothing else: no score is looked at."""
-    build, make = sft.backbone, torchvision.models.get_model
+def with_slim_vgg16(monkeypatch):
+    """Make torchvision build the slim VGG-16 under the name of the real one."""
+    make = torchvision.models.get_model
 
     def get_model(name, **options):
         return slim_vgg16() if name == "vgg16" else make(name, **options)
 
     monkeypatch.setattr(torchvision.models, "get_model", get_model)
+
+
+@pytest.fixture
+def random_weights(monkeypatch):
+    """Networks as they are built. They prove that two computations are one, and nothing else: no score is looked at."""
+    build = sft.backbone
+    with_slim_vgg16(monkeypatch)
     monkeypatch.setattr(sft, "backbone", lambda name, weights=None, **options: build(name, None, **options))
 
 
@@ -130,6 +138,14 @@ def test_offline_changes_only_network_images_and_size(recipe):
     assert differ == {"backbone", "data", "labels"} | {"resize", "crop", "size"} & set(names["PRINTED"])
 
 
+def test_a_recipe_that_is_none_is_refused_before_a_kernel_starts(monkeypatch):
+    monkeypatch.setattr(notebooks.Kernel, "start_kernel", lambda *_, **__: pytest.fail("a kernel was started"))
+    for recipe in RECIPES:
+        said = CliRunner().invoke(app, ["run", f"recipes/{recipe}", "-p", "RECIPE", "as print"])
+        sentence = "RECIPE must be 'offline' or 'as printed', not 'as print'; did you mean 'as printed'?"
+        assert said.exit_code == 1 and sentence in said.output
+
+
 # --- as printed, on CIFAR-10's own files
 
 
@@ -155,23 +171,30 @@ def cifar(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def resnet50(tmp_path, monkeypatch):
-    """A file of random ResNet-50 weights where torchvision's V1 would lie, under a name that ends with its hash."""
+def shelf(tmp_path, monkeypatch):
+    """Files of random weights where torchvision's V1 of both networks would lie, their names ending with their hash.
+
+    Such weights prove that two computations are one, and nothing else: no score is looked at.
+    """
     folder = tmp_path / "hub" / "checkpoints"
     folder.mkdir(parents=True)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    with_slim_vgg16(monkeypatch)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        state = torchvision.models.resnet50().state_dict()
-    torch.save(state, folder / "weights")
-    digest = hashlib.sha256((folder / "weights").read_bytes()).hexdigest()[:8]
-    (folder / "weights").rename(folder / f"resnet50-{digest}.pth")
-    chosen = torchvision.models.ResNet50_Weights.IMAGENET1K_V1.value
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    monkeypatch.setattr(chosen, "url", f"https://nowhere.invalid/resnet50-{digest}.pth")
-    return state
+        nets = {name: torchvision.models.get_model(name) for name in ("resnet50", "vgg16")}
+    for block in [m for m in nets["resnet50"].modules() if hasattr(m, "bn3")]:
+        nn.init.constant_(block.bn3.weight, 0.2)  # with random blocks at full strength rounding would blow up
+    for name, net in nets.items():
+        torch.save(net.state_dict(), folder / "weights")
+        file = f"{name}-{hashlib.sha256((folder / 'weights').read_bytes()).hexdigest()[:8]}.pth"
+        (folder / "weights").rename(folder / file)
+        chosen = torchvision.models.get_model_weights(name).IMAGENET1K_V1.value
+        monkeypatch.setattr(chosen, "url", f"https://nowhere.invalid/{file}")
+    return {name: net.state_dict() for name, net in nets.items()}
 
 
-def test_as_printed_takes_all_training_images_and_torchvisions_own_weights(cifar, resnet50, in_place):
+def test_as_printed_takes_all_training_images_and_torchvisions_own_weights(cifar, shelf, in_place):
     names = run("pytorch_probe", "levels.max()", RECIPE="as printed")
     assert len(names["data"].train) == 300 and names["data"].classes[3] == "kind 3"
     assert sft.card(names["shelf"])["weights"] == "IMAGENET1K_V1"
@@ -180,14 +203,19 @@ def test_as_printed_takes_all_training_images_and_torchvisions_own_weights(cifar
     )  # fmt: skip
     assert names["ours"].shape == (3, 224, 224) and names["model"].head.out_features == 10
     for name, value in names["original_state_dict"](names["shelf"]).items():
-        assert torch.equal(value, resnet50[name])
+        assert torch.equal(value, shelf["resnet50"][name])
 
 
 @pytest.mark.slow
-def test_as_printed_runs_to_its_end(cifar, resnet50, in_place):
-    names = run("pytorch_probe", RECIPE="as printed", EPOCHS=1, SIZE=32)
-    assert len(names["ours"]) == math.ceil(300 / 64)
-    assert {rate for step in names["history"].steps for rate in step.rates.values()} == {0.0, 0.001}
+@pytest.mark.parametrize(
+    ("recipe", "network"), [("pytorch_probe", "resnet50"), ("keras_dense", "resnet50"), ("last_layers", "vgg16")]
+)
+def test_as_printed_runs_to_its_end(recipe, network, cifar, shelf, in_place):
+    names = run(recipe, RECIPE="as printed", BACKBONE=network, EPOCHS=1, SIZE=32)
+    assert sft.card(names["shelf"])["weights"] == "IMAGENET1K_V1" and names["data"].classes[3] == "kind 3"
+    assert len(names["ours"]) == math.ceil(300 / names["how"].batch)
+    if recipe != "keras_dense":
+        assert {rate for step in names["history"].steps for rate in step.rates.values()} == {0.0, 0.001}
 
 
 def test_the_printed_transform_and_the_lab_agree_to_a_grey_level(cifar):

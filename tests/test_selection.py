@@ -66,7 +66,7 @@ DRAWN = {
     "projections": lambda: plot.projections(
         {"by class": np.random.default_rng(0).normal(size=(20, 2))}, {"by class": (np.arange(20) % 2, ["no", "yes"])}
     ),
-    "taps": lambda: plot.taps(STARTS, majority=0.6, yardstick=0.74, now=STARTS[:1]),
+    "taps": lambda: plot.taps(STARTS, majority=0.6, yardstick=0.74, now={STARTS[0]["stage"]: STARTS[0]["accuracy"]}),
     "ranked": lambda: plot.ranked(STARTS, [False, False, True, False, False, False], majority=0.6, yardstick=0.7),
     "estimates": lambda: plot.estimates(STARTS, Interval(0.5, 0.2, 0.7, "bootstrap")),
     "image_size": lambda: plot.image_size(

@@ -93,6 +93,35 @@ def test_a_correction_changes_nothing_before_the_first_step_and_merges_into_one_
     assert [n for n, _ in merged.named_parameters()] == [n for n, _ in model.named_parameters()]
 
 
+def test_what_bias_only_held_can_learn_again_after_merge_and_names_come_back():
+    model = small()
+    few = adapters.bias_only(model)
+    with torch.no_grad():
+        few.body.up.bias.fill_(2.0)
+    merged = adapters.merge(few)
+    assert {n: p.shape for n, p in merged.named_parameters()} == {n: p.shape for n, p in model.named_parameters()}
+    assert not list(merged.buffers()) and torch.equal(merged.body.up.weight, model.body.up.weight)
+    assert torch.equal(merged.body.up.bias, torch.full((8,), 2.0))
+
+
+@needs_encoder
+def test_a_tuned_and_merged_encoder_says_the_same_and_is_saved_and_loaded_as_a_plain_one(encoder, texts, tmp_path):
+    model = sft.replace_head(encoder, texts.classes)
+    low = adapters.lora(model, rank=2, stages=["layer6"])
+    before = sft.fingerprint(low)
+    profile = sft.surgical(low, ["layer6"], 1e-2) | {"head": 1e-2}
+    sft.fit(low, texts, profile, epochs=2, batch_size=8, keep_best=False, verbose=False)
+    merged, x = adapters.merge(low), texts.valid.inputs(np.arange(len(texts.valid)))
+    moved = {name for name, mark in sft.fingerprint(low).items() if before[name] != mark}
+    assert moved == {"layer6", "head"} and sft.card(merged)["names"] == sft.card(model)["names"]
+    with torch.no_grad():
+        assert torch.allclose(merged.eval()(x), low.eval()(x), atol=1e-4)
+        assert not torch.allclose(merged(x), model.eval()(x), atol=1e-3)
+    sft.save(merged, tmp_path / "texts.safetensors")
+    with torch.no_grad():
+        assert torch.equal(sft.load_model(tmp_path / "texts.safetensors").eval()(x), merged(x))
+
+
 def test_what_an_adapter_holds_no_optimizer_can_move():
     adapted = adapters.lora(small(), rank=2, layers=["up"])
     before, (able, stored) = adapted.body.up.linear.weight.clone(), adapters.learnable(adapted, sft.full(adapted))
@@ -118,3 +147,53 @@ def test_a_network_with_nothing_to_adapt_is_refused_by_name():
 def test_prose_is_what_remains_of_a_docstring():
     found = docstrings.prose("Add two arrays.\n\nParameters\n----------\nx : array\n\n>>> add(1, 2)\n3\n")
     assert found.startswith("Add two arrays") and ">>>" not in found and "----" not in found
+
+
+def table(tmp_path, text, name="own.csv", encoding="utf-8"):
+    path = tmp_path / name
+    path.write_text(text, encoding=encoding)
+    return f"csv:{path}"
+
+
+ROWS = "".join(f"{i},the matrix number {i} is inverted,{'odd' if i % 2 else 'even'},book {i // 4}\n" for i in range(40))
+
+
+def test_any_table_of_texts_and_labels_is_loaded_by_one_name(tmp_path):
+    data = sft.load(table(tmp_path, "id,text,label,source\n" + ROWS))
+    assert data.classes == ["even", "odd"] and len(data.train) + len(data.valid) + len(data.test) == 40
+    for part in (data.train, data.valid):
+        for text, y in zip(part.texts, part.y.tolist(), strict=True):
+            assert int(text.split()[3]) % 2 == y
+
+
+def test_a_table_may_use_other_names_other_delimiters_and_keep_groups_whole(tmp_path):
+    text = "id;said;kind;source\n" + ROWS.replace(",", ";")
+    data = sft.load(table(tmp_path, text, encoding="utf-8-sig"), text="said", label="kind", group="source")
+    numbers = [{int(t.split()[3]) // 4 for t in part.texts} for part in (data.train, data.valid)]
+    assert data.classes == ["even", "odd"] and not numbers[0] & numbers[1]
+
+
+def test_of_two_columns_the_longer_is_the_text_and_rows_without_one_are_listed(tmp_path):
+    rows = "".join(f"{'ab'[i % 2]}\ta longer text, number {i}\n" for i in range(40))
+    data = sft.load(table(tmp_path, f"class\twhat\n{rows}a\t\n"))
+    assert data.classes == ["a", "b"] and data.card.skipped == {"row 42": "no text"}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a,b,c\n1,2,3\n", "no column 'text' and no column 'label'; there are a, b, c"),
+        ("text,label\n", "no table of two columns"),
+        ("text,label\n,\n ,x\n", "no row with both a text and a label"),
+    ],
+)
+def test_a_table_that_cannot_be_read_so_is_refused_in_a_sentence(tmp_path, text, says):
+    with pytest.raises(ValueError, match=says):
+        sft.load(table(tmp_path, text))
+
+
+def test_a_table_that_is_missing_or_not_utf8_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        sft.load(f"csv:{tmp_path / 'none.csv'}")
+    with pytest.raises(ValueError, match="not UTF-8"):
+        sft.load(table(tmp_path, "text,label\nnaïve,é\n", encoding="latin-1"))

@@ -8,6 +8,7 @@ import matplotlib
 
 matplotlib.use("agg")
 
+import matplotlib.pyplot as plt
 import pytest
 from matplotlib.figure import Figure
 
@@ -89,6 +90,14 @@ def test_an_explorer_draws_at_once_and_says_what_it_shows(capsys):
     assert list(bundle) == ["application/vnd.jupyter.widget-view+json", "text/html", "text/plain"]
     assert 'alt="size=64 deep=True"' in bundle["text/html"] and "image size: 64 px" in bundle["text/plain"]
     assert shown.view.drawn["src"].startswith("data:image/png;base64,") and shown.view.drawn["width"] == 288
+
+
+def test_a_figure_that_the_lab_draws_for_an_explorer_is_none_of_pyplots(monkeypatch):
+    monkeypatch.setattr(plt, "figure", lambda *a, **k: pytest.fail("pyplot was used in a thread"))
+    shown = explore(lambda k: plot.guessed(k, 5), k=slider("k", low=1, high=9))
+    move(shown, k=7)
+    shown.wait()
+    assert shown.view.drawn["alt"].startswith("Measured 8 %") and not shown.view.drawn["error"]
 
 
 def test_a_moved_control_redraws_and_the_choice_survives_running_the_cell_again():

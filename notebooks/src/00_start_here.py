@@ -161,7 +161,6 @@ plot.profile(probe)
 
 # %%
 guess = sft.widgets.predict("test accuracy of the probe, in percent", 50, 100, 75)
-guess
 
 # %%
 history = sft.fit(model, data, probe, epochs=20, seed=SEED)
@@ -178,7 +177,7 @@ result = sft.evaluate(model, data.test)
 print(result)
 
 # %%
-plot.guessed(100 * result.accuracy.value, float(guess), low=50, high=100)
+plot.guessed(100 * result.accuracy.value, guess, low=50, high=100)
 
 # %% [markdown]
 # ## How sure is that number?
@@ -197,7 +196,7 @@ print(f"the library's (Wilson) interval: {result.accuracy:.3f}")
 assert abs(low - result.accuracy.low) < 0.02 and abs(high - result.accuracy.high) < 0.02
 
 # %% [markdown]
-# That range is the **interval**. Two strategies whose intervals overlap widely have not been told apart by this test set. In this lab no accuracy stands alone: it
+# That range is the **interval**. Two numbers whose intervals overlap widely do not, by themselves, tell two strategies apart. In this lab no accuracy stands alone: it
 # always has its interval, and the majority rate beside it.
 #
 # ## Three splits, three jobs
@@ -249,7 +248,7 @@ print(f"partial fine-tuning: {partly.accuracy:.3f}")
 
 # %% [markdown]
 # If the line above says that no epoch was better than the weights it came with, then moving more stages did not help on the validation cells, which come
-# from other modules than the training cells, and the lab has put the probe's weights back. No run here leaves a worse model than it was given.
+# from other modules than the training cells, and the lab has put the probe's weights back. No run here leaves a model that is worse on the validation cells than the one it was given.
 #
 # Notice also that we went on from the trained head. A fresh head sends large random gradients into the layers below it and damages what they know; so the head first, then
 # the rest. The field calls this **LP-FT** (Kumar et al., 2022).
@@ -263,7 +262,7 @@ print(f"partial fine-tuning: {partly.accuracy:.3f}")
 
 # %%
 full = sft.replace_head(original, data.classes, seed=SEED)
-settings = dict(epochs=3, schedule=sft.warmup_cosine(0.1), seed=SEED)
+settings = dict(epochs=2, schedule=sft.warmup_cosine(0.1), seed=SEED)
 sft.fit(full, data, sft.full(full, lr=1e-4), batchnorm="frozen", **settings)
 fully = sft.evaluate(full, data.test)
 
@@ -295,8 +294,8 @@ if game.accuracy is not None:
 plot.scores(rows, majority=result.majority)
 
 # %% [markdown]
-# Read the intervals, not the dots. From scratch, 400 images and three epochs teach this network nothing that helps on new modules: its interval does
-# not lie above the majority rate. All that start from ImageNet clear it. Among *those*, the intervals overlap: this test set does not say which is best.
+# Read the intervals, not the dots. From scratch, two epochs over 400 images teach this network nothing that this test set could show: its interval does
+# not lie above the majority rate. All that start from ImageNet clear it. Among *those*, the intervals overlap: they do not say which is best.
 # Equal numbers have a reason: two heads on one *frozen* backbone cannot help each other, so multi-task scores what the probe scores.
 #
 # And in one table, which doubles as the dictionary of this lab:
@@ -353,14 +352,13 @@ plot.mistakes(result, data, n=8, columns=4)
 # The skill should leave the lab with you. Once the features are tensors, this is all that a linear probe is:
 
 # %%
+torch.manual_seed(SEED)
 head = torch.nn.Linear(x.shape[1], 2)
 optimizer = torch.optim.AdamW(head.parameters(), lr=1e-3)
 for _ in range(20):
     for batch in torch.randperm(len(x)).split(32):
         loss = torch.nn.functional.cross_entropy(head(x[batch]), y[batch])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        optimizer.zero_grad(); loss.backward(); optimizer.step()
 by_hand = (head(x_new).argmax(dim=1) == y_new).float().mean().item()
 print(f"plain PyTorch: {by_hand:.3f}")
 assert abs(by_hand - result.accuracy.value) < 0.06
@@ -375,25 +373,36 @@ assert abs(by_hand - result.accuracy.value) < 0.06
 # %% [markdown]
 # ## The map
 #
-# | | lesson | question | minutes |
-# |---|---|---|---|
-# | ● | **00 Start here** | Can a network that knows cats and cars find a broken solar cell? | 25 |
-# | ● | **[01 Select](01_select.ipynb)** | Which pretrained network should I start from? | 25 |
-# | ● | **[02 Head](02_head.ipynb)** | How does a 1000-class network answer my question? | 20 |
-# | ● | **[03 Loss](03_loss.ipynb)** | What exactly is being minimised? | 25 |
-# | ● | **[04 Freeze](04_freeze.ipynb)** | When is a layer really frozen, and what does that buy? | 25 |
-# | ● | **[05 Rate](05_rate.ipynb)** | How large a step? | 30 |
-# | ● | **[06 Layers](06_layers.ipynb)** | Should all layers take the same step? | 25 |
-# | ● | **[07 Trust](07_trust.ipynb)** | How sure is this number? | 25 |
-# | ● | **[08 Decide](08_decide.ipynb)** | What should I decide with it? | 25 |
-# | ● | **[09 Pretrain](09_pretrain.ipynb)** | How many labels is a pretrained network worth? | 25 |
-# | ○ | 10 Small data | Does it learn, or remember? | 25 |
-# | ○ | 11 Shift | Does fine-tuning make the network better, or only narrower? | 25 |
-# | ○ | 12 Two tasks | Does a second task help the first when labels are few? | 20 |
-# | ○ | 13 Text | Is it the same for language? | 25 |
-# | ● | **[14 Your own images](14_your_own_images.ipynb)** | What must I check before I believe it on my own photos? | 20 |
+# The core, in this order:
 #
-# ● can be run today, ○ is being written. **A path of three hours:** 00, 02, 04, 05, 06, 07, then 14 with photographs of your own.
+# lesson | question | minutes
+# ---|---|---
+# **00 Start here** | Can a network that knows cats and cars find a broken solar cell? | 25
+# **[01 Select](01_select.ipynb)** | Which pretrained network should I start from? | 25
+# **[02 Head](02_head.ipynb)** | How does a 1000-class network answer my question? | 20
+# **[03 Loss](03_loss.ipynb)** | What exactly is being minimised? | 25
+# **[04 Freeze](04_freeze.ipynb)** | When is a layer really frozen, and what does that buy? | 25
+# **[05 Rate](05_rate.ipynb)** | How large a step? | 30
+# **[06 Layers](06_layers.ipynb)** | Should all layers take the same step? | 25
+# **[07 Trust](07_trust.ipynb)** | How sure is this number? | 25
+# **[08 Decide](08_decide.ipynb)** | What should I decide with it? | 25
+#
+# **A path of three hours:** 00, 02, 04, 05, 06, 07, then [14 Your own images](14_your_own_images.ipynb).
+
+# %% [markdown]
+# And from there, wherever you like. What has no link yet is being written.
+#
+# lesson | question | minutes
+# ---|---|---
+# **[09 Pretrain](09_pretrain.ipynb)** | How many labels is a pretrained network worth? | 25
+# **[10 Small data](10_small_data.ipynb)** | Does it learn, or remember? | 25
+# 11 Shift | Does fine-tuning make the network better, or only narrower? | 25
+# **[12 Two tasks](12_two_tasks.ipynb)** | Does a second task help the first when labels are few? | 20
+# **[13 Text](13_text.ipynb)** | Is it the same for language? | 25
+# **[14 Your own images](14_your_own_images.ipynb)** | What must I check before I believe it on my own photos? | 20
+#
+# Three **recipes** that are printed everywhere, each run line by line: [PyTorch's](recipes/pytorch_probe.ipynb), [Keras's](recipes/keras_dense.ipynb),
+# and [the last few layers](recipes/last_layers.ipynb), 15 minutes each.
 
 # %% [markdown]
 # ## Words

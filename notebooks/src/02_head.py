@@ -35,9 +35,9 @@ SEED: int = 0                         # split, order of batches, start of the ne
 # broken?* Two answers, not a thousand, and neither of them is on its list. What has to change, and what can stay?
 
 # %%
-lite = tuple(f"efficientnet_lite{i}" for i in range(3))
-sft.check_parameters(globals(), BACKBONE=lite, SIZE=(int, 64, 300),
-                     LABELS=(int, 10, 800), SEED=(int, 0))
+sft.check_parameters(globals(), SIZE=(int, 64, 300), LABELS=(int, 10, 800),
+                     BACKBONE=tuple(f"efficientnet_lite{i}" for i in range(3)),
+                     SEED=(int, 0))
 data = sft.load("solar", size=SIZE, per_class=LABELS, seed=SEED)
 original = sft.backbone(BACKBONE)
 print(data.card)
@@ -52,10 +52,9 @@ print(data.card)
 print(len(original), "stages:", *(name for name, _ in original.named_children()))
 assert original[-1] is original.head
 
-cell = data.train.of_rows([458]).pixels(np.array([0]))
-front, back = original[:5], original[5:]
+cell = data.train.of_rows([458]).pixels([0])
 with torch.no_grad():
-    assert torch.equal(back(front(cell)), original(cell))
+    assert torch.equal(original[5:](original[:5](cell)), original(cell))
 
 # %% [markdown]
 # So a forward pass is a loop over the list. We write that loop once, and keep what each stage hands on.
@@ -91,7 +90,7 @@ guess = sft.widgets.predict("share of the head, in percent", 0, 100, 8, name="sh
 # %%
 count = {name: sum(p.numel() for p in stage.parameters())
          for name, stage in original.named_children()}
-plot.guessed(100 * count["head"] / sum(count.values()), float(guess))
+plot.guessed(100 * count["head"] / sum(count.values()), guess)
 
 # %% [markdown]
 # More than a quarter of a network made for phones is the list of a thousand answers.
@@ -102,12 +101,10 @@ plot.guessed(100 * count["head"] / sum(count.values()), float(guess))
 # are computed once, for every lesson.
 
 # %%
-def whole(source):
-    """Return all features and all labels of a split's features."""
-    return source.take(np.arange(len(source)))
+def features(split):  # all of them, and the labels
+    return sft.cache.features(original[:-1], split).take(range(len(split)))
 
-f, y = whole(sft.cache.features(original[:-1], data.train))
-f_valid, y_valid = whole(sft.cache.features(original[:-1], data.valid))
+(f, y), (f_valid, y_valid) = features(data.train), features(data.valid)
 with torch.no_grad():
     words, words_valid = original.head(f), original.head(f_valid)
 names = sft.imagenet_classes()
@@ -121,14 +118,12 @@ plot.probabilities(names, words.softmax(dim=1).mean(dim=0), top=6,
 # %%
 order = words.argsort(dim=0, descending=True)    # for each word: cells, highest first
 hits = (y == 0).sum() + (2 * y[order] - 1).cumsum(dim=0)    # if k of them are "broken"
-word = int(hits.max(dim=0).values.argmax())
-k = int(hits[:, word].argmax())
+word, k = divmod(int(hits.T.argmax()), len(hits))           # the best of all pairs
 threshold = words[order[k, word], word]
 print(f"best word: {names[word]!r}, right on {hits[k, word] / len(y):.1%} of train")
 
 # %%
-def score(called, y):
-    """Return the accuracy with its interval."""
+def score(called, y):  # accuracy with its interval
     return sft.wilson(int((called == y).sum()), len(y))
 
 majority = float(y_valid.bincount().max() / len(y_valid))
@@ -145,8 +140,7 @@ print(f"the same rule on valid: {one_word:.3f}; majority rate {majority:.3f}")
 # hundred steps over all images at once, from zero weights, after the numbers were centred and brought to one scale.
 
 # %%
-def train_head(x, y, classes=2, steps=100):
-    """Return a function that calls the class of new rows."""
+def train_head(x, y, classes=2, steps=100):  # returns a function that calls new rows
     mean, spread = x.mean(dim=0), x.std(dim=0).mean()
     head = nn.Linear(x.shape[1], classes)
     nn.init.zeros_(head.weight), nn.init.zeros_(head.bias)
@@ -189,7 +183,7 @@ edited = nn.Sequential(parts)
 
 before = sft.fingerprint(spare)
 optimizer = torch.optim.SGD(edited.neck.parameters(), lr=1e-3)
-loss = sft.cross_entropy(edited(data.train.pixels(np.arange(8))), y[:8])
+loss = sft.cross_entropy(edited(data.train.pixels(range(8))), y[:8])
 loss.backward()
 optimizer.step()
 plot.changed(before, sft.fingerprint(spare))
@@ -202,10 +196,8 @@ plot.changed(before, sft.fingerprint(spare))
 torch.manual_seed(SEED)
 parts = OrderedDict(copy.deepcopy(original).named_children())
 parts["head"] = nn.Linear(f.shape[1], 2)
-by_hand = nn.Sequential(parts)
-
 model = sft.replace_head(original, data.classes, seed=SEED)
-assert sft.fingerprint(model) == sft.fingerprint(by_hand)
+assert sft.fingerprint(model) == sft.fingerprint(nn.Sequential(parts))
 
 # %%
 untouched = sft.fingerprint(original)
@@ -248,8 +240,7 @@ guess = sft.widgets.predict("valid accuracy of Dense(1024), percent", 50, 100, 8
                             name="dense")
 
 # %%
-def head_of(hidden, seed):
-    """Train a head; return its validation accuracy and its last training loss."""
+def head_of(hidden, seed):  # its validation accuracy and its last training loss
     network = sft.replace_head(original, data.classes, hidden=hidden, seed=seed)
     probe = sft.linear_probe(network)
     run = sft.fit(network, data, probe, epochs=10, seed=seed, verbose=False)
@@ -261,7 +252,7 @@ for name, found in runs.items():
     print(f"{name:12s} valid", *(f"{valid.value:.3f}" for valid, _ in found),
           " train loss", *(f"{loss:.2f}" for _, loss in found))
 plot.scores({name: found[0][0] for name, found in runs.items()}, majority=majority,
-            guess=float(guess), label="valid accuracy")
+            guess=guess, label="valid accuracy")
 
 # %% [markdown]
 # Three seeds each; the figure shows the first with its interval. The large head drives the *training* loss far lower. On cells that it has not seen it gains a point or two: about as much as two seeds of one head differ, and less than half
@@ -274,10 +265,10 @@ plot.scores({name: found[0][0] for name, found in runs.items()}, majority=majori
 # camera delivers four, red, green, blue and infrared? The stage refuses, because it cannot know what they are.
 
 # %%
-grey = data.train.pixels(np.arange(4))
+grey = data.train.pixels(range(4))
 three = original.input(grey)
 print(tuple(grey.shape), grey.dtype, "→", tuple(three.shape), three.dtype)
-assert torch.equal(three[:, 0], three[:, 1]) and torch.equal(three[:, 1], three[:, 2])
+assert torch.equal(three, three[:, :1].expand_as(three))
 try:
     original(grey.repeat(1, 4, 1, 1))
 except ValueError as error:
@@ -296,8 +287,7 @@ plot.filters(original.stem[0].weight.detach())
 # one channel, four and eight.
 
 # %%
-def widen(conv, channels):
-    """Return a copy of a convolution that reads `channels` channels."""
+def widen(conv, channels):  # a copy that reads so many channels
     new, mean = copy.deepcopy(conv), conv.weight.mean(dim=1, keepdim=True)
     new.weight = nn.Parameter(mean.repeat(1, channels, 1, 1) * 3 / channels)
     new.in_channels = channels
@@ -318,57 +308,33 @@ with torch.no_grad():
 #
 # ## Where should the head read?
 #
-# So far the head sat at the end. But the list can be cut anywhere: average each map of *any* stage over its positions, and put a linear head on those numbers. We need the
-# features of all stages at once, and a module that hands them out in a single pass is short:
+# So far the head sat at the end. But the list can be cut anywhere: average each map of *any* stage over its positions, and put a linear head on those numbers. The
+# last lesson's `tapped` hands them out for all stages in one pass, and the store keeps them: for the cells, and for scikit-learn's handwritten digits, ten
+# classes with thirty labels each, in two sizes.
 
 # %%
-class Taps(nn.Module):
-    """Run stages one after the other; hand out the means of every stage's maps."""
-
-    def __init__(self, stages):
-        super().__init__()
-        self.stages = stages
-
-    def forward(self, x):
-        means = []
-        for stage in self.stages:
-            x = stage(x)
-            means.append(x.mean(dim=(2, 3)))
-        return tuple(means)
-
-# %% [markdown]
-# It is a network of one stage, so the store can keep what it computes: for the cells, and for scikit-learn's handwritten digits, ten classes with thirty labels each, in two sizes.
-
-# %%
-sets = {"solar cells": data} | {
-    f"digits, {size} px": sft.load("digits", size=size, per_class=30, seed=SEED)
-    for size in (32, 64)}
-taps = nn.Sequential(Taps(original[:-2]))          # all but `pool` and `head`
-tapped = {name: [whole(sft.cache.features(taps, part)) for part in (d.train, d.valid)]
+digits, large = (sft.load("digits", size=s, per_class=30, seed=SEED) for s in (32, 64))
+sets = {"solar cells": data, "digits, 32 px": digits, "digits, 64 px": large}
+tapped = {name: [sft.explain.tapped(original, part) for part in (d.train, d.valid)]
           for name, d in sets.items()}
-assert torch.allclose(tapped["solar cells"][0][0][-1], f, atol=1e-5)   # = `pool`
+assert np.allclose(tapped["solar cells"][0]["neck"], f, atol=1e-5)   # = `pool`
 
 # %%
-stages = [name for name, _ in original[:-2].named_children()]
+def read_at(stage, name):  # valid accuracy of a head on this stage's numbers
+    d, (x, new) = sets[name], [torch.tensor(part[stage]) for part in tapped[name]]
+    return score(train_head(x, d.train.y, len(d.classes))(new), d.valid.y)
 
-def read_at(stage, name):
-    """Train a head on one stage's numbers; return its validation accuracy."""
-    (x, y), (x_valid, y_valid) = tapped[name]
-    at = stages.index(stage)
-    call = train_head(x[at], y, classes=len(sets[name].classes))
-    return score(call(x_valid[at]), y_valid)
-
+stages = list(tapped["solar cells"][0])
 curves = {name: {stage: read_at(stage, name) for stage in stages} for name in sets}
-rates = {name: float(y.bincount().max() / len(y))
-         for name, (_, (_, y)) in tapped.items()}
+rates = {n: float(d.valid.y.bincount().max() / len(d.valid)) for n, d in sets.items()}
 widths = {stage: seen[stage].shape[1] for stage in stages}
 
 # %% [markdown]
-# > **Predict.** Ten digits, 32 pixels wide. The usual place for a head is the last stage, `neck`, number 10. From which stage, 1 (`input`: the picture's mean
-# > brightness) to 10, does a linear head read digits best?
+# > **Predict.** Ten digits, 32 pixels wide. The usual place for a head is the last stage, `neck`, number 9. From which stage, 1 (`stem`) to 9, does a linear
+# > head read digits best?
 
 # %%
-guess = sft.widgets.predict("number of the best stage for digits", 1, 10, 10,
+guess = sft.widgets.predict("number of the best stage for digits", 1, 9, 9,
                             name="stage")
 
 # %%
@@ -392,22 +358,17 @@ plot.depth(curves[cells], majority=rates[cells], widths=widths)
 # A click cuts the list there: the head resizes itself to that stage's channels, trains anew, and its accuracy lands on the curve. To the left, what the stage hands on for one picture.
 
 # %%
-def stage_outputs(x):
-    """Return {stage: what it hands on} for one image."""
-    with torch.no_grad():
-        return {name: (x := original.get_submodule(name)(x))[0] for name in stages}
-
-examples = {name: stage_outputs(cell if d is data else d.train.pixels(np.array([1])))
-            for name, d in sets.items()}
+examples = {name: d.train.pixels([1]) for name, d in sets.items()} | {cells: cell}
 
 def draw(stage, pictures):
-    fig = Figure(figsize=(9.6, 3.7), layout="constrained")
-    left, right = fig.subplots(1, 2, width_ratios=[1, 2.1])
-    licence, curve = sets[pictures].card.licence, dict(curves[pictures])
-    curve[stage] = read_at(stage, pictures)
-    plot.maps(examples[pictures][stage], stage, licence=licence, ax=left)
+    figure = Figure(figsize=(9.6, 3.7), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=[1, 2.1])
+    with torch.no_grad():
+        maps = original[: 2 + stages.index(stage)](examples[pictures])[0]
+    curve = curves[pictures] | {stage: read_at(stage, pictures)}
+    plot.maps(maps, stage, licence=sets[pictures].card.licence, ax=left)
     plot.depth(curve, majority=rates[pictures], widths=widths, at=stage, ax=right)
-    return fig
+    return figure
 
 explore(draw, stage=strip("the head reads after", stages, value="layer4"),
         pictures=choice("pictures", list(sets), value=small), name="tap")
@@ -422,11 +383,10 @@ explore(draw, stage=strip("the head reads after", stages, value="layer4"),
 # chosen on the validation digits. The test digits have been touched by nothing so far; they get the last word, once.
 
 # %%
-digits = sets[small]
-best = max(curves[small], key=lambda stage: curves[small][stage].value)
-parts = OrderedDict(original[: 1 + stages.index(best)].named_children())
-parts |= {"pool": original.pool, "head": nn.Linear(widths[best], 10)}
-short = copy.deepcopy(nn.Sequential(parts))
+best = max(stages, key=lambda stage: curves[small][stage].value)
+short = copy.deepcopy(original[: 2 + stages.index(best)])
+short.add_module("pool", original.pool)
+short.add_module("head", nn.Linear(widths[best], 10))
 usual = sft.replace_head(original, digits.classes, seed=SEED)
 for network in (short, usual):
     print(f"{sum(p.numel() for p in network.parameters()):,} parameters")
@@ -450,7 +410,7 @@ plot.scores({f"cut after {best}": sft.evaluate(short, digits.test),
 #
 # **So how does it answer?** By a new head: throw the thousand answers away, keep the features, and let a fresh linear layer learn your classes from them.
 #
-# *Where this lives in the library:* `sft.backbone`, `sft.replace_head`, `sft.summary`, `sft.fingerprint`, `sft.cache.features`; `sftlab/surgery.py` is short enough to read.
+# *Where this lives in the library:* `sft.backbone`, `sft.replace_head`, `sft.summary`, `sft.fingerprint`, `sft.explain.tapped`, `sft.cache.features`; `sftlab/surgery.py` is short enough to read.
 #
 # ## The same in plain PyTorch
 #
@@ -470,10 +430,9 @@ print(plain.eval()(torch.zeros(1, 3, SIZE, SIZE)).shape)
 # ## Try it
 #
 # - **Tweak.** Set `LABELS` to 30. Which stages of the solar curve fall, and does Dense(1024) fall further than the linear head?
-# - **Build.** Let `Taps` hand out the *largest* value of each map beside its mean (`amax`). A crack is small: does the maximum keep what the mean dilutes?
+# - **Build.** Read `sft.explain.tapped??` and write your own, which hands out the *largest* value of each map beside its mean (`amax`). A crack is small: does the maximum keep what the mean dilutes?
 # - **Break.** Leave out the factor 3/C in `widen` and use eight channels. How far off is the answer, and which layer would repair it in training?
-
-# %% [markdown]
+#
 # ## Sources
 #
 # - Tan and Le, 2019, *EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks*. The network's family.

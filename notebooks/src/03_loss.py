@@ -15,7 +15,6 @@ from functools import partial
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch.nn import functional as F
 
 import sftlab as sft
@@ -52,12 +51,11 @@ print(data.card)
 # the **cross-entropy**. The sum runs over the classes $x$, not over the images; $\log$ is the natural logarithm, and the unit is called nat.
 
 # %%
-image, label = data.train.take(np.array([0]))
+image, label = data.train.take([0])
 with torch.no_grad():
     z = model(image)[0]               # logits: two numbers of any size
 q = z.exp() / z.exp().sum()           # softmax: positive, and they sum to 1
-p = torch.tensor([0.0, 0.0])
-p[label] = 1                          # the label is certain
+p = F.one_hot(label, 2)[0].float()    # the label is certain
 for x, name in enumerate(data.classes):
     term = -p[x] * q[x].log()
     print(f"{name:7s} p = {p[x]:.0f}   q = {q[x]:.3f}   -p log q = {term:.3f}")
@@ -81,10 +79,10 @@ guess = sft.widgets.predict("loss before the first step, in nats", 0, 3, 2, step
 
 # %%
 train = sft.cache.features(model[:-1], data.train)       # from the store
-f, y = train.take(np.arange(len(train)))
+f, y = train.take(range(len(train)))
 with torch.no_grad():
     start = sft.cross_entropy(model.head(f), y).item()
-plot.guessed(start, float(guess), low=0, high=3, unit="nats")
+plot.guessed(start, guess, low=0, high=3, unit="nats")
 
 # %% [markdown]
 # Close to $\log 2 = 0.693$. Who knows nothing about two classes says ½ to both, and $-\log ½ = \log 2$. With $C$ classes it is $\log C$. That is worth remembering: **if the first
@@ -132,7 +130,7 @@ guess = sft.widgets.predict("loss of a perfect answer, in nats", 0, 1, 0, step=0
 # %%
 p = torch.tensor([1 / 3, 2 / 3])
 perfect = -(p * p.log()).sum().item()
-plot.guessed(perfect, float(guess), low=0, high=1, unit="nats")
+plot.guessed(perfect, guess, low=0, high=1, unit="nats")
 
 # %% [markdown]
 # Not zero. An unsure label has a **floor**: the entropy $H(p) = -\sum_x p(x) \log p(x)$ of the label itself. Answering 0 or 1 instead is worse, as the curves show. The loss pulls $q$
@@ -151,8 +149,7 @@ plot.floors([0, 1 / 3, 2 / 3, 1], name="defect")
 # %%
 generator = torch.Generator().manual_seed(SEED)
 p, q = torch.rand(2, 1000, 5, generator=generator).softmax(dim=2)
-cross = -(p * q.log()).sum(dim=1)
-floor = -(p * p.log()).sum(dim=1)
+cross, floor = -(p * q.log()).sum(dim=1), -(p * p.log()).sum(dim=1)
 kl = (p * (p / q).log()).sum(dim=1)
 assert torch.allclose(cross, floor + kl, atol=1e-5) and kl.min() >= 0
 assert torch.allclose(cross, F.cross_entropy(q.log(), p, reduction="none"), atol=1e-5)
@@ -163,23 +160,20 @@ assert torch.allclose(cross, F.cross_entropy(q.log(), p, reduction="none"), atol
 # Two runs on the same cells: one learns from the rounded labels, one from the expert's probabilities. Which one learned its training cells better?
 
 # %%
-def run(train_on, **settings):
-    """Train a new head for 20 epochs; return it and its last training loss."""
+def run(train_on, **settings):  # a new head after 20 epochs, and its last training loss
     network = sft.replace_head(original, data.classes, seed=SEED)
     history = sft.fit(network, train_on, sft.linear_probe(network), epochs=20,
                       seed=SEED, verbose=False, keep_best=False, **settings)
     return network, history.epochs[-1].train_loss
 
-hard_head, hard_loss = run(data)
-soft_head, soft_loss = run(soft)
+(hard_head, hard_loss), (soft_head, soft_loss) = run(data), run(soft)
 print(f"train loss on rounded labels {hard_loss:.3f}, on probabilities {soft_loss:.3f}")
 
 # %% [markdown]
 # The rounded labels seem to win. Now take the floors away:
 
 # %%
-def floor_of(p):
-    """Return the mean entropy of soft labels, the lowest possible loss."""
+def floor_of(p):  # mean entropy of the labels, the lowest possible loss
     return -torch.where(p > 0, p * p.log(), 0).sum(dim=1).mean().item()
 
 below = floor_of(soft.train.y)
@@ -195,13 +189,12 @@ for name, loss, low in (("rounded", hard_loss, 0), ("expert's", soft_loss, below
 # Szegedy et al. (2016) take a share ε of every certain label and spread it evenly over the $C$ classes: $p' = (1 - ε)\,p + ε / C$. By hand, and against both libraries:
 
 # %%
-epsilon, z = 0.1, model.head(f[:8]).detach()
-p = F.one_hot(y[:8], 2).float()
-smooth = (1 - epsilon) * p + epsilon / 2
-by_hand = -(smooth * z.log_softmax(dim=1)).sum(dim=1).mean()
-assert torch.isclose(by_hand, F.cross_entropy(z, y[:8], label_smoothing=epsilon))
-assert torch.isclose(by_hand, sft.cross_entropy(z, y[:8], smoothing=epsilon))
-print("p = (0, 1) becomes (0.05, 0.95), with a floor of", round(floor_of(smooth), 3))
+epsilon, z, t = 0.1, model.head(f[:8]).detach(), y[:8]
+p = (1 - epsilon) * F.one_hot(t, 2) + epsilon / 2
+by_hand = -(p * z.log_softmax(dim=1)).sum(dim=1).mean()
+assert torch.isclose(by_hand, F.cross_entropy(z, t, label_smoothing=epsilon))
+assert torch.isclose(by_hand, sft.cross_entropy(z, t, smoothing=epsilon))
+print(f"0 and 1 become {p.min():.2f} and {p.max():.2f}; the floor is {floor_of(p):.3f}")
 
 # %% [markdown]
 # Without smoothing, the perfect answer to a certain label is $q = 1$, which needs an infinite logit: the network is pulled on for ever, even where it is right. With ε = 0.1 the best answer is
@@ -209,16 +202,16 @@ print("p = (0, 1) becomes (0.05, 0.95), with a floor of", round(floor_of(smooth)
 
 # %%
 smooth_head, _ = run(data, loss=partial(sft.cross_entropy, smoothing=epsilon))
-heads = {"rounded labels": hard_head, "expert's probabilities": soft_head,
+heads = {"rounded label": hard_head, "expert's probability": soft_head,
          "rounded and smoothed": smooth_head}
 results = {name: sft.evaluate(head, data.valid) for name, head in heads.items()}
 for name, result in results.items():
     confidence = np.max(result.probabilities, axis=1).mean()
-    print(f"{name:23s} mean confidence {confidence:.3f}")
+    print(f"{name:20s} mean confidence {confidence:.3f}")
 plot.scores(results, label="valid accuracy")
 
 # %% [markdown]
-# Accuracy: no difference that these cells could show. Confidence: the smoothed head is a little less sure of itself, as it was told to be, and the gap grows with more epochs. A loss does not only say which class should win,
+# Accuracy: no difference that these cells could show. Confidence: the smoothed head is a little less sure of itself, as it was told to be. A loss does not only say which class should win,
 # it says *how sure* the answer should be. Whether that is good is a question of lesson 08.
 #
 # ## The gradient is q − p
@@ -230,12 +223,12 @@ plot.scores(results, label="valid accuracy")
 # Answer minus target. Where $q$ is too high the logit is pushed down, where it is too low, up; the pushes sum to zero. Against autograd:
 
 # %%
-p = torch.tensor([0.1, 0.7, 0.2])
+kinds, p = ["intact", "cracked", "dead"], torch.tensor([0.1, 0.7, 0.2])
 z = torch.tensor([2.0, 0.5, -1.0], requires_grad=True)
 q = z.softmax(dim=0)
 F.cross_entropy(z[None], p[None]).backward()
 assert torch.allclose(z.grad, (q - p).detach(), atol=1e-6)
-plot.cross_entropy(p, q.detach(), ["intact", "cracked", "dead"])
+plot.cross_entropy(p, q.detach(), kinds)
 
 # %% [markdown]
 # ## Drag the bars
@@ -244,12 +237,9 @@ plot.cross_entropy(p, q.detach(), ["intact", "cracked", "dead"])
 # make $p$ certain (where is the floor?); let $q$ be confident and wrong.
 
 # %%
-kinds = ["intact", "cracked", "dead"]
-
 def draw(p, q):
-    ax = Figure(figsize=(9.2, 3.3), layout="constrained").add_subplot()
     answer = np.maximum(q, 0.001)        # a softmax is never quite 0
-    return plot.cross_entropy(p, answer / answer.sum(), kinds, ax=ax)
+    return plot.cross_entropy(p, answer / answer.sum(), kinds)
 
 explore(draw, p=distribution("target p", kinds, [0.1, 0.7, 0.2]),
         q=distribution("answer q", kinds, [0.6, 0.3, 0.1]), name="bars")
@@ -263,8 +253,7 @@ explore(draw, p=distribution("target p", kinds, [0.1, 0.7, 0.2]),
 # Everything above was one step's worth of theory. Here is the loop that uses it, written on the features from the store; the line in the middle is the loss of this page.
 
 # %%
-by_hand = sft.replace_head(original, data.classes, seed=SEED)
-head = by_hand.head
+head = sft.replace_head(original, data.classes, seed=SEED).head
 optimizer = torch.optim.AdamW(head.parameters(), lr=1e-3, weight_decay=0)
 for epoch in range(10):
     for x, t in train.batches(32, seed=SEED, epoch=epoch):
@@ -278,11 +267,11 @@ for epoch in range(10):
 
 # %%
 fitted = sft.replace_head(original, data.classes, seed=SEED)
-history = sft.fit(fitted, data, sft.linear_probe(fitted, lr=1e-3), epochs=10, seed=SEED,
-                  weight_decay=0, keep_best=False)
-assert torch.allclose(head.weight, fitted.head.weight, atol=1e-6)
-difference = (head.weight - fitted.head.weight).abs().max().item()
-print("largest difference of a weight:", difference)
+sft.fit(fitted, data, sft.linear_probe(fitted, lr=1e-3), epochs=10, seed=SEED,
+        weight_decay=0, keep_best=False)
+gap = (head.weight - fitted.head.weight).abs().max().item()
+assert gap < 1e-6
+print("largest difference of a weight:", gap)
 
 # %% [markdown]
 # What moved those weights? The chain rule takes the push on the logits one step further: the gradient of the head's weights is $(q - p)\,f^\top$, averaged over the batch, with the features $f$ of each
@@ -308,26 +297,22 @@ guess = sft.widgets.predict("share of the batch's loss, in percent", 0, 100, 10,
 
 # %%
 x, t = next(train.batches(32, seed=SEED))
-with torch.no_grad():
-    q = head(x).softmax(dim=1)
+q = head(x).softmax(dim=1).detach()
 sure = int(q[range(32), t].argmax())
 t[sure] = 1 - t[sure]
 right = q[range(32), t]                   # q of the class that the label names
-plot.shares(-right.log(), 1 - right, at=sure, guess=float(guess))
+plot.shares(-right.log(), 1 - right, at=sure, guess=guess)
 
 # %% [markdown]
 # One image in 32, and a large part of the loss is its. The gradient (here the size of $q - p$) is kinder, since no push is larger than 1: the image's share of it is much smaller,
 # and still several times an even one. How sure must the network be for that? Drag:
 
 # %%
-others = right[torch.arange(32) != sure]
-
 def draw_wrong(confidence, smoothing):
-    q_right = torch.cat([torch.tensor([1 - confidence]), others])
-    q = torch.stack([q_right, 1 - q_right], dim=1)
+    q = torch.stack([right, 1 - right], dim=1)
+    q[sure] = torch.tensor([1 - confidence, confidence])
     p = torch.tensor([1 - smoothing / 2, smoothing / 2])
-    ax = Figure(figsize=(8.2, 2.1), layout="constrained").add_subplot()
-    return plot.shares(-(p * q.log()).sum(dim=1), (q - p).abs()[:, 0], at=0, ax=ax)
+    return plot.shares(-(p * q.log()).sum(dim=1), (q - p).abs()[:, 0], at=sure)
 
 # %%
 steps = [0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9995, 0.9999]
@@ -336,20 +321,19 @@ explore(draw_wrong, confidence=slider("how sure of the wrong class", steps, valu
         smoothing=choice("label smoothing", [0, 0.1, 0.2]), name="wrong")
 
 # %% [markdown]
-# From 99 % to 99.99 % the share of the loss climbs on, the share of the gradient stands still. Smoothing lowers the share, because all other images then have a floor to add.
+# From 99 % to 99.99 % the share of the loss climbs on, the share of the gradient stands still. Smoothing lowers its share of the loss, because all other images then have a floor to add.
 #
 # ## Who makes our loss?
 #
 # That mistake was made up. Which cells make the loss of the head that we trained? The validation cells, sorted:
 
 # %%
-p_valid = np.array(results["rounded labels"].probabilities)
-y_valid = np.array(results["rounded labels"].targets)
-losses = -np.log(p_valid[np.arange(len(y_valid)), y_valid])
-worst = np.argsort(-losses)[: len(losses) // 20]
-share = losses[worst].sum() / losses.sum()
-print(f"{len(worst)} of {len(losses)} cells make {share:.0%} of the loss; "
-      f"the median cell has {np.median(losses):.2f} nats")
+judged = results["rounded label"]
+p_valid = np.array(judged.probabilities)
+losses = -np.log(p_valid[range(judged.n), judged.targets])
+worst = np.argsort(-losses)[: judged.n // 20]
+print(f"{len(worst)} of {judged.n} cells make {losses[worst].sum() / losses.sum():.0%} "
+      f"of the loss; the median cell has {np.median(losses):.2f} nats")
 
 # %%
 said = soft.valid.y[:, 1].numpy()
@@ -395,8 +379,7 @@ assert final > below
 # - **Tweak.** Train with `smoothing=0.5`. What is the floor, what is the mean confidence, and does accuracy suffer?
 # - **Build.** Write a loss that ignores images whose loss is above 3 nats, and pass it to `fit(…, loss=…)`. Turn 30 labels round before you compare.
 # - **Break.** Call `F.cross_entropy` with probabilities in place of logits (a softmax too many). The loop still runs. What is the lowest loss it can reach now, and why?
-
-# %% [markdown]
+#
 # ## Sources
 #
 # - Shannon, 1948, *A Mathematical Theory of Communication*. Entropy.

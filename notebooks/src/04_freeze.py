@@ -12,12 +12,14 @@
 # %%
 import copy
 import time
+import timeit
 from itertools import islice
 
 import torch
 
 import sftlab as sft
 from sftlab import plot, style
+from sftlab.widgets import choice, explore, strip
 
 style.use()
 
@@ -34,21 +36,23 @@ SEED: int = 0                         # split, order of batches, start of the ne
 # classes. Everything before the head shall stay as it is.
 
 # %%
-sft.check_parameters(globals(), BACKBONE=str, SIZE=(int, 64, 300),
-                     LABELS=(int, 200, 800), SEED=(int, 0))
+sft.check_parameters(globals(), SIZE=(int, 64, 300), LABELS=(int, 200, 800),
+                     BACKBONE=tuple(f"efficientnet_lite{i}" for i in range(3)),
+                     SEED=(int, 0))
 data = sft.load("solar", size=SIZE, per_class=LABELS, seed=SEED)
 original = sft.backbone(BACKBONE)
 model = sft.replace_head(original, data.classes, seed=SEED)
-for parameter in model[:-1].parameters():
-    parameter.requires_grad = False
 
 # %%
+for parameter in model[:-1].parameters():
+    parameter.requires_grad = False
 every = sum(p.numel() for p in model.parameters())
 learn = sum(p.numel() for p in model.parameters() if p.requires_grad)
 print(f"{learn:,} of {every:,} parameters take gradients")
 
 # %% [markdown]
-# Before we train we take the network's **fingerprint**: one hash a stage, over *everything* that the stage stores. If a single bit of it changes, so does the hash.
+# Before we train we take the network's **fingerprint**: one hash a stage, over *everything* that the stage stores. If a single bit of it changes, so does the hash. Then
+# an epoch, as the textbook has it: train mode on, the loop from the lesson on the loss, only the head in the optimizer.
 #
 # > **Predict.** The head is trained for one epoch. How many of the twelve stages will have another fingerprint afterwards? Keep your reason: *all but one are frozen*.
 
@@ -56,14 +60,14 @@ print(f"{learn:,} of {every:,} parameters take gradients")
 guess = sft.widgets.predict("stages that changed", 0, 12, default=1)
 before = sft.fingerprint(model)
 
-# %% [markdown]
-# Now the epoch, as the textbook has it: train mode on, the loop from the lesson on the loss, only the head in the optimizer.
-
 # %%
-optimizer = torch.optim.AdamW(model.head.parameters(), lr=1e-3)
-model.train()
-batches = data.train.batches(32, seed=SEED)
-losses = list(sft.steps(model, batches, optimizer, sft.cross_entropy))
+def textbook_epoch(model, split):
+    optimizer = torch.optim.AdamW(model.head.parameters(), lr=1e-3)
+    model.train()
+    batches = split.batches(32, seed=SEED)
+    return list(sft.steps(model, batches, optimizer, sft.cross_entropy))
+
+losses = textbook_epoch(model, data.train)
 plot.changed(before, sft.fingerprint(model), guess=guess)
 
 # %% [markdown]
@@ -71,16 +75,11 @@ plot.changed(before, sft.fingerprint(model), guess=guess)
 # move, and **buffers**, which nobody asked about.
 
 # %%
-def changed(old, new) -> list[str]:
-    """Return the names of the tensors that are no longer the same."""
-    return [name for name in old if not torch.equal(old[name], new[name])]
-
-
-body, source = model[:-1], original[:-1]
-weights = changed(dict(source.named_parameters()), dict(body.named_parameters()))
-moved = changed(dict(source.named_buffers()), dict(body.named_buffers()))
+was, stored = original[:-1].state_dict(), model[:-1].state_dict()
+moved = [name for name in was if not torch.equal(was[name], stored[name])]
+weights = [name for name, _ in model.named_parameters() if name in moved]
 print(f"parameters before the head that changed: {len(weights)}")
-print(f"buffers that changed: {len(moved)}, such as {', '.join(moved[:3])}")
+print(f"buffers: {len(moved) - len(weights)}, such as {', '.join(moved[:3])}")
 
 # %% [markdown]
 # ## What moves without a gradient
@@ -94,16 +93,15 @@ print(f"buffers that changed: {len(moved)}, such as {', '.join(moved[:3])}")
 # first BatchNorm of the network:
 
 # %%
-net = copy.deepcopy(original).train()
-x, _ = next(data.train.batches(32))
+net, (x, _) = copy.deepcopy(original).train(), next(data.train.batches(32))
 norms = [m for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d)]
-first, seen = norms[0], []
-hook = first.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-old, m = first.running_mean.clone(), first.momentum
+convolution, norm = net.stem[0], net.stem[1]
+old, m = norm.running_mean.clone(), norm.momentum
 with torch.no_grad():
-    net(x)
-by_hand = (1 - m) * old + m * seen[0].mean(dim=(0, 2, 3))
-assert torch.allclose(by_hand, first.running_mean, atol=1e-5)
+    entering = convolution(net.input(x))
+    norm(entering)
+by_hand = (1 - m) * old + m * entering.mean(dim=(0, 2, 3))
+assert norm is norms[0] and torch.allclose(by_hand, norm.running_mean, atol=1e-5)
 print(f"{len(norms)} BatchNorms, momentum {m}; the stored mean follows the formula")
 
 # %% [markdown]
@@ -135,7 +133,7 @@ guess = sft.widgets.predict("answers that changed, in percent", 0, 100, default=
 drifted = torch.nn.Sequential(*model[:-1], original.head)
 now = sft.explain.answers(drifted, crops)
 different = (now != asked).float().mean().item()
-plot.guessed(100 * different, float(guess))
+plot.guessed(100 * different, guess)
 
 # %% [markdown]
 # The six from above, then and now:
@@ -153,29 +151,21 @@ plot.images(squares, titles=arrows, licence=LICENCE,
 # ## Two heads, one backbone, one victim
 #
 # "But I only care for solar cells." Then take this everyday case. Anna trains a head that finds defects. Ben needs the cell type, mono- or polycrystalline, so
-# he puts a second head on *the same frozen backbone* and trains it as above. Two heads, one backbone: that is what freezing is for. Anna's head first:
+# he puts a second head on *the same frozen backbone* and trains it for one epoch, the textbook's way. Two heads, one backbone: that is what freezing is for. Then
+# Anna's head answers again, on the backbone that Ben gave back.
 
 # %%
 anna = sft.replace_head(original, data.classes, seed=SEED)
 sft.fit(anna, data, sft.linear_probe(anna), epochs=15, seed=SEED)
 before_ben = sft.evaluate(anna, data.test)
 
-# %% [markdown]
-# Ben freezes the textbook's way and trains one epoch. Then Anna's head answers again, on the backbone that Ben gave back.
-
-# %%
 types = sft.load("solar", size=SIZE, per_class=LABELS, seed=SEED, target="type")
 ben = sft.replace_head(anna, types.classes, seed=SEED)
-for parameter in ben[:-1].parameters():
-    parameter.requires_grad = False
-optimizer = torch.optim.AdamW(ben.head.parameters(), lr=1e-3)
-ben.train()
-batches = types.train.batches(32, seed=SEED)
-losses = list(sft.steps(ben, batches, optimizer, sft.cross_entropy))
-shared = torch.nn.Sequential(*ben[:-1], anna.head)
+ben[:-1].requires_grad_(False)
+losses = textbook_epoch(ben, types.train)
 
 # %%
-after_ben = sft.evaluate(shared, data.test)
+after_ben = sft.evaluate(torch.nn.Sequential(*ben[:-1], anna.head), data.test)
 rows = {"Ben's head (cell type)": sft.evaluate(ben, types.test),
         "Anna's head, before Ben": before_ben, "Anna's head, after Ben": after_ben}
 ax = plot.scores(rows)
@@ -189,20 +179,15 @@ plot.base.title(ax, f"Ben trained his head; Anna's lost {lost:.0f} points", pad=
 # ## The remedy, by hand
 #
 # Mode and gradient are two different axes. A frozen stage needs both: no gradient, and **eval mode**. So we put the frozen stages into eval mode and only the head into train mode.
+# Then the first batches of the same epoch, and the proof; train mode would have changed every stage with the first of them.
 
 # %%
 model = sft.replace_head(original, data.classes, seed=SEED)
-model.requires_grad_(False)
-model.head.requires_grad_(True)
-model[:-1].eval()
-model.head.train()
-by_hand = {name: stage.training for name, stage in model.named_children()}
-
-# %% [markdown]
-# The first batches of the same epoch, and the proof; train mode would have changed every stage with the first of them.
+model.requires_grad_(False).eval()
+model.head.requires_grad_(True).train()
+before = sft.fingerprint(model)
 
 # %%
-before = sft.fingerprint(model)
 optimizer = torch.optim.AdamW(model.head.parameters(), lr=1e-3)
 batches = islice(data.train.batches(32, seed=SEED), 6)
 losses = list(sft.steps(model, batches, optimizer, sft.cross_entropy))
@@ -218,9 +203,8 @@ plot.changed(before, after)
 probe = sft.linear_probe(model, lr=1e-3)
 model.train()
 sft.train_mode(model, probe)  # where the textbook writes model.train()
-for name in probe:  # the stages that store anything
-    assert model.get_submodule(name).training == by_hand[name]
-print("in train mode:", [name for name in probe if model.get_submodule(name).training])
+training = [name for name in probe if model.get_submodule(name).training]
+assert training == ["head"]   # as by hand
 
 # %% [markdown]
 # ## Frozen dice
@@ -232,13 +216,10 @@ print("in train mode:", [name for name in probe if model.get_submodule(name).tra
 dice = sft.backbone(BACKBONE, drop_path_rate=0.2)
 x = data.train.pixels(range(8))
 
-
-def difference(net) -> float:
-    """Return how far two passes of the same images are apart, in percent."""
+def difference(net):  # how far two passes of the same images are apart, in percent
     with torch.no_grad():
         one, two = net[:-1](x), net[:-1](x)
     return 100 * ((one - two).norm() / one.norm()).item()
-
 
 for part in dice[:-1].modules():
     part.train(not isinstance(part, torch.nn.BatchNorm2d))  # the dice alone
@@ -256,7 +237,7 @@ print(f"and by {difference(dice):.0f} % as a frozen part should be")
 
 # %%
 partial = sft.last_k(model, 2, lr=1e-4)
-plot.profile(probe, partial, names=["linear probe", "last two stages"])
+plot.profile(probe, partial, names=["linear probe", "partial fine-tuning"])
 
 # %% [markdown]
 # ## What the optimizer must not hold
@@ -265,8 +246,7 @@ plot.profile(probe, partial, names=["linear probe", "last two stages"])
 # optimizer steps on. Its momentum and its weight decay do not know of the freeze:
 
 # %%
-def steps_after_freezing(to_none: bool, steps: int = 20) -> float:
-    """Return by how many percent a frozen layer moves."""
+def moves(to_none, steps=20):  # by how many percent a frozen layer changes
     torch.manual_seed(SEED)
     layer = torch.nn.Linear(8, 8)
     optimizer = torch.optim.AdamW(layer.parameters(), lr=1e-2)
@@ -278,9 +258,8 @@ def steps_after_freezing(to_none: bool, steps: int = 20) -> float:
         optimizer.step()
     return 100 * ((layer.weight - start).norm() / start.norm()).item()
 
-
-print(f"gradients set to zero: it moves by {steps_after_freezing(False):.0f} %")
-print(f"gradients set to None: it moves by {steps_after_freezing(True):.0f} %")
+print(f"gradients set to zero: it moves by {moves(to_none=False):.0f} %")
+print(f"gradients set to None: it moves by {moves(to_none=True):.0f} %")
 
 # %% [markdown]
 # Since 2.0, PyTorch sets gradients to None, and an optimizer skips what has none. Older code, and code that says otherwise, moves your frozen layers. The safe rule
@@ -305,8 +284,7 @@ print(f"{len(groups)} groups:", ", ".join(group["name"] for group in groups))
 guess = sft.widgets.predict("times as fast", 1, 20, default=10, step=0.5, name="speed")
 
 # %%
-def kept_bytes(net, x, y) -> int:
-    """Return the bytes that one step keeps for its backward pass, parameters aside."""
+def kept_bytes(net, x, y):  # what a step keeps for its backward pass, parameters aside
     own, kept = {p.data_ptr() for p in net.parameters()}, {}
 
     def note(tensor):
@@ -319,23 +297,16 @@ def kept_bytes(net, x, y) -> int:
         sft.cross_entropy(net(x), y).backward()
     return sum(kept.values())
 
-
-def seconds(net, x, y) -> float:
-    """Return the time of a forward and a backward pass, the better of two."""
-    clock = [time.perf_counter()]
-    for _ in range(2):
-        sft.cross_entropy(net(x), y).backward()
-        clock.append(time.perf_counter())
-    return min(clock[1] - clock[0], clock[2] - clock[1])
-
+def seconds(net, x, y):  # of a forward and a backward pass, the best of three
+    return min(timeit.repeat(lambda: sft.cross_entropy(net(x), y).backward(),
+                             number=1, repeat=3))
 
 # %% [markdown]
 # For each cut twice: once with the frozen part run in every step, as a plain loop does, and once with its output at hand, because a constant function gives the same output every time.
 
 # %%
 x, y = next(data.train.batches(8, seed=SEED))
-stages = list(sft.linear_probe(model))
-price = {}
+stages, price = list(probe), {}
 for k in reversed(range(len(stages))):
     net, profile = copy.deepcopy(model), sft.last_k(model, k)
     sft.apply(net, profile)
@@ -349,14 +320,11 @@ plot.costs(price)
 
 # %% [markdown]
 # The frozen forward pass costs what it costs; a freeze alone makes steps only a few times as fast. Memory falls far more. And the solid line falls to almost nothing:
-# whoever *keeps* the output of the frozen part pays for it once. Your guess was about the dashed line:
+# whoever *keeps* the output of the frozen part pays for it once. Your guess was about the dashed line. And where does the memory go?
 
 # %%
 faster = price[stages[0]][0] / price["head"][0]
-plot.guessed(faster, float(guess), low=1, high=20, unit="times")
-
-# %% [markdown]
-# And where does the memory go?
+plot.guessed(faster, guess, low=1, high=20, unit="times")
 
 # %%
 few = sum(p.numel() for name in stages[:3]
@@ -375,31 +343,28 @@ print(f"the first three stages hold {few / every:.1%} of the parameters; "
 # %%
 sft.apply(model, probe)
 sft.train_mode(model, probe)
-kept: dict[str, torch.Tensor] = {}
+kept, hashes = {}, data.train.hashes
 
-
-def remembered(positions):
-    """Return the features of training images; only new ones are computed."""
-    new = [i for i in positions if data.train.hashes[i] not in kept]
+def remembered(positions):  # features of training images; only new ones are computed
+    new = [i for i in positions if hashes[i] not in kept]
     if new:
         with torch.no_grad():
             made = model[:-1](data.train.pixels(new))
-        kept.update({data.train.hashes[i]: f for i, f in zip(new, made, strict=True)})
-    return torch.stack([kept[data.train.hashes[i]] for i in positions])
-
+        kept.update({hashes[i]: f for i, f in zip(new, made, strict=True)})
+    return torch.stack([kept[hashes[i]] for i in positions])
 
 # %%
 for turn in ("first", "second"):
     clock = time.perf_counter()
     for positions in torch.arange(320).split(32):
         remembered(positions.tolist())
-    print(f"320 images, the {turn} time: {time.perf_counter() - clock:.3f} s")
+    print(f"320 images, the {turn} time: {time.perf_counter() - clock:.4f} s")
 direct = model[:-1](data.train.pixels(range(40, 72)))
 assert torch.equal(remembered(range(40, 72)), direct)
 
 # %% [markdown]
-# Equal to the last bit, whatever batch an image came in. That is only true because the frozen part is a constant function; with the textbook's freeze this dict would be wrong from
-# the second batch on. Does a whole training run come out the same as well? `fit` once with the library's store and once without:
+# Equal to the last bit, whatever batch an image came in. That is only true because the frozen part is a constant function; with the textbook's freeze an image's features
+# depend on the batch it comes in, and this dict would be wrong from the start. Does a whole training run come out the same as well? `fit` once with the library's store and once without:
 
 # %%
 runs = {}
@@ -439,15 +404,8 @@ plot.drift(found, cut="head", step=10)
 # you can draw here. How many stages does it take to do most of the damage?
 
 # %%
-from matplotlib.figure import Figure
-
-from sftlab.widgets import choice, explore, strip
-
-
 def draw(cut, step, mode):
-    ax = Figure(figsize=(8.2, 3.6), layout="constrained").add_subplot()
-    return plot.drift(found, cut=cut, step=step, train=mode == "train", ax=ax)
-
+    return plot.drift(found, cut=cut, step=step, train=mode == "train")
 
 explore(draw, name="freeze", cut=strip("first stage that learns", found.stages, "head"),
         step=choice("training steps", found.steps, 10),
@@ -471,28 +429,23 @@ explore(draw, name="freeze", cut=strip("first stage that learns", found.stages, 
 # %%
 net = copy.deepcopy(original)
 net[-1] = torch.nn.Linear(net[-1].in_features, 2)
-net.requires_grad_(False)
-net[-1].requires_grad_(True)
-optimizer = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], lr=1e-3)
+net[:-1].requires_grad_(False)
+optimizer = torch.optim.AdamW(net[-1].parameters(), lr=1e-3)
 before = copy.deepcopy(net[:-1].state_dict())
-for x, y in list(data.train.batches(32, seed=SEED))[:3]:
+for x, y in islice(data.train.batches(32, seed=SEED), 3):
     net.train()
     net[:-1].eval()  # after every net.train(), never only once
     loss = torch.nn.functional.cross_entropy(net(x), y)
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-after = net[:-1].state_dict()
-assert all(torch.equal(value, after[name]) for name, value in before.items())
+    optimizer.zero_grad(); loss.backward(); optimizer.step()
+assert all(torch.equal(before[n], new) for n, new in net[:-1].state_dict().items())
 
 # %% [markdown]
 # ## Try it
 #
 # - **Tweak.** Set `BACKBONE` to `"efficientnet_lite1"`. Which cut of the strip now changes most answers?
 # - **Build.** Write a profile in which only `stem` and the head learn. What is its frozen prefix, and what is left to cache?
-# - **Break.** Empty the dict (`kept.clear()`), call `model.train()` and fill it again. Does the assert hold? Which batch is the first whose features are wrong?
-
-# %% [markdown]
+# - **Break.** Empty the dict (`kept.clear()`), call `model.train()` and fill it again. Does the assert hold? How far apart are one image's features in two different batches?
+#
 # ## Sources
 #
 # - Ioffe and Szegedy, 2015, *Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate Shift*. The running statistics.

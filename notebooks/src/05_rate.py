@@ -12,7 +12,6 @@
 # %%
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 
 import sftlab as sft
 from sftlab import plot, style
@@ -38,7 +37,6 @@ sft.check_parameters(globals(), BACKBONE=str, SIZE=(int, 32, 160), LABELS=(int, 
                      EPOCHS=(int, 5, 20), SEED=(int, 0))
 data = sft.load("digits", size=SIZE, per_class=LABELS, seed=SEED)
 original = sft.backbone(BACKBONE)
-model = sft.replace_head(original, data.classes, seed=SEED)
 print(data.card)
 
 # %% [markdown]
@@ -46,19 +44,15 @@ print(data.card)
 # learns is **one matrix** $w$, a row a class.
 
 # %%
-probe = sft.linear_probe(model, lr=1e-3)
-sft.apply(model, probe)
-
-
 def tensors(split):
     """Return features with a 1 appended (n×d), targets as distributions (n×10)."""
-    x, y = sft.cache.features(model[:-1], split).take(np.arange(len(split)))
-    ones = torch.ones(len(x), 1)
-    return torch.cat([x, ones], dim=1), torch.nn.functional.one_hot(y, 10).float()
+    x, y = sft.cache.features(original[:-1], split).take(np.arange(len(split)))
+    return torch.cat([x, torch.ones(len(x), 1)], dim=1), torch.eye(10)[y]
 
 
 x, p = tensors(data.train)
 x_valid, p_valid = tensors(data.valid)
+model = sft.replace_head(original, data.classes, seed=SEED)
 start = torch.cat([model.head.weight, model.head.bias[:, None]], dim=1).detach()
 
 # %% [markdown]
@@ -89,17 +83,13 @@ assert torch.allclose(w.grad, gradient(start), atol=1e-5)
 
 # %%
 guess = sft.widgets.predict("times the best step that do harm", 1, 20, 10, name="harm")
-guess
 
 # %%
-sizes = np.logspace(-4, -1, 61)
-g = gradient(start)
-after = [float(loss(start - float(eta) * g)) for eta in sizes]
-plot.show(plot.one_step(sizes, after, float(loss(start))))
-best = int(np.argmin(after))
-harmful = next(eta for eta, value in zip(sizes[best:], after[best:], strict=True)
-               if value > float(loss(start)))
-plot.guessed(harmful / sizes[best], float(guess), low=1, high=20, unit="times")
+sizes, before, g = torch.logspace(-4, -1, 61), loss(start), gradient(start)
+after = torch.stack([loss(start - eta * g) for eta in sizes])
+plot.show(plot.one_step(sizes, after, float(before)))
+times = sizes[after > before][0] / sizes[after.argmin()]
+plot.guessed(float(times), guess, low=1, high=20, unit="times")
 
 # %% [markdown]
 # Along a parabola the answer is exactly 2: the way down, and the same way up on the other side. Our loss is not quite a parabola, but near. So the best step
@@ -166,8 +156,7 @@ plot.valley({"SGD, rate 0.02": roll(sgd, 0.02), "momentum, 0.02": roll(momentum,
 
 # %%
 def ways(eta, rule):
-    ax = Figure(figsize=(6.5, 3.4), layout="constrained").add_subplot()
-    return plot.valley({f"{rule}, rate {eta:.3g}": roll(rules[rule], eta)}, ax=ax)
+    return plot.valley({f"{rule}, rate {eta:.3g}": roll(rules[rule], eta)})
 
 
 explore(ways, eta=slider("learning rate", low=0.001, high=10, log=True, value=0.05),
@@ -179,35 +168,30 @@ explore(ways, eta=slider("learning rate", low=0.001, high=10, log=True, value=0.
 # A loop over batches, our gradient, a rule. If our three rules are what everybody means by these names, PyTorch's optimizers must arrive at the same weights.
 
 # %%
+def batches(epochs):
+    """Yield the rows of each batch, in another order each epoch."""
+    for epoch in range(epochs):
+        yield from sft.data.batch_positions(len(x), 32, seed=SEED, epoch=epoch)
+
+
 def train(rule, eta, epochs=EPOCHS, scale=1.0):
     """Train the head by hand and return its weights; `scale` multiplies the loss."""
     w, memory = start.clone(), {}
-    for epoch in range(epochs):
-        batches = sft.data.batch_positions(len(x), 32, seed=SEED, epoch=epoch)
-        for rows in batches:
-            w -= rule(scale * gradient(w, x[rows], p[rows]), memory, eta)
+    for rows in batches(epochs):
+        w -= rule(scale * gradient(w, x[rows], p[rows]), memory, eta)
     return w
 
 
 # %%
-def train_with(optimizer_of, epochs=2):
-    """The same with an optimizer of PyTorch and its automatic gradient."""
+for name, kind, more in (("SGD", torch.optim.SGD, {}), ("Adam", torch.optim.Adam, {}),
+                         ("momentum", torch.optim.SGD, {"momentum": 0.9})):
     w = start.clone().requires_grad_()
-    optimizer = optimizer_of([w])
-    for epoch in range(epochs):
-        for rows in sft.data.batch_positions(len(x), 32, seed=SEED, epoch=epoch):
-            optimizer.zero_grad()
-            loss(w, x[rows], p[rows]).backward()
-            optimizer.step()
-    return w.detach()
-
-
-theirs = {"SGD": lambda w: torch.optim.SGD(w, lr=1e-3),
-          "momentum": lambda w: torch.optim.SGD(w, lr=1e-3, momentum=0.9),
-          "Adam": lambda w: torch.optim.Adam(w, lr=1e-3)}
-for name, rule in rules.items():
-    ours = train(rule, 1e-3, epochs=2)
-    far = (ours - train_with(theirs[name])).abs().max()
+    optimizer = kind([w], lr=1e-3, **more)
+    for rows in batches(epochs=2):
+        optimizer.zero_grad()
+        loss(w, x[rows], p[rows]).backward()
+        optimizer.step()
+    far = (train(rules[name], 1e-3, epochs=2) - w).abs().max()
     print(f"{name:<9} largest difference of a weight after 2 epochs: {far:.0e}")
     assert far < 1e-3
 
@@ -219,21 +203,19 @@ for name, rule in rules.items():
 # > **Predict.** After ten epochs at a rate of 1e-5, how many percent of the validation digits are right? Guessing gives 10.
 
 # %%
-guess = sft.widgets.predict("valid accuracy at 1e-5, in percent", 0, 100, 50, name="small")
-guess
+guess = sft.widgets.predict("percent right at a rate of 1e-5", 0, 100, 50, name="small")
 
 # %%
-def probe_at(rate, **settings):
-    """Train a fresh head at one rate and return the run's history."""
+def run_at(rate, strategy=sft.linear_probe, epochs=EPOCHS):
+    """Train with a fresh head at one rate and return the history."""
     fresh = sft.replace_head(original, data.classes, seed=SEED)
-    settings = dict(epochs=EPOCHS, seed=SEED, verbose=False) | settings
-    return sft.fit(fresh, data, sft.linear_probe(fresh, lr=rate), **settings)
+    profile = strategy(fresh, lr=rate)
+    return sft.fit(fresh, data, profile, epochs, seed=SEED, verbose=False)
 
 
-three = {f"rate {rate}": probe_at(float(rate)) for rate in ("3", "1e-5", "3e-3")}
+three = {f"rate {rate}": run_at(float(rate)) for rate in ("3", "1e-5", "3e-3")}
 plot.show(plot.runs(three, hues=["#D55E00", "#0072B2", "#009E73"]))
-slow = three["rate 1e-5"].epochs[-1].valid_accuracy
-plot.guessed(100 * slow, float(guess), low=0, high=100, unit="percent")
+plot.guessed(100 * three["rate 1e-5"].epochs[-1].valid_accuracy, guess)
 
 # %% [markdown]
 # **Too small** (1e-5): a straight, patient line; nothing wrong except the time. **Right** (3e-3): a steep start, then flat. **Too large** (3): the loss
@@ -241,8 +223,7 @@ plot.guessed(100 * slow, float(guess), low=0, high=100, unit="percent")
 #
 # Now cover the left half of the picture. Judged by accuracy alone, the run at 3 looks bearable, because accuracy asks only which logit is *largest*. The loss sees that
 # its probabilities are nonsense. Look at the loss first.
-
-# %% [markdown]
+#
 # ## Slow is not bad
 #
 # Was 1e-5 *worse*, or only not finished? Give every rate 80 epochs and note when it first reaches 85 %.
@@ -255,24 +236,21 @@ plot.time_to(patient, 0.85)
 # %% [markdown]
 # Half the rate, twice the epochs, as long as the rate is small: rate times epochs, the distance travelled, stays the same. A comparison of two methods at one fixed number of
 # epochs may compare nothing but their rates. The axis has to say *epochs*, and the curve has to be flat before one says "worse".
-
-# %% [markdown]
+#
 # ## Find the power of ten in a second
 #
 # The **learning-rate finder** (Smith, 2017): start absurdly small, multiply the rate a little after every step, and watch the loss. It is flat while steps are too
 # small to matter, falls, and explodes. By hand it is one changing number in the loop:
 
 # %%
-ramp = np.logspace(-6, 1, 114)
+order = list(batches(epochs=6))
+ramp = np.logspace(-6, 1, len(order))
 w, memory, found = start.clone(), {}, []
-batches = [rows for epoch in range(6)
-           for rows in sft.data.batch_positions(len(x), 32, seed=SEED, epoch=epoch)]
-for eta, rows in zip(ramp, batches, strict=True):
+for eta, rows in zip(ramp, order, strict=True):
     found.append(float(loss(w, x[rows], p[rows])))
     w -= adam(gradient(w, x[rows], p[rows]), memory, eta)
-falls = ramp[np.argmin(found)]
-print(f"loss {found[0]:.2f} at the start, lowest near a rate of {falls:.0e}, "
-      f"{found[-1]:.0f} at a rate of 10")
+print(f"loss {found[0]:.2f} at the start, lowest near a rate of "
+      f"{ramp[np.argmin(found)]:.0e}, {found[-1]:.0f} at a rate of 10")
 
 # %% [markdown]
 # The library's smooths the noise, stops when the loss explodes, and proposes the rate of the steepest fall. It works on a throw-away copy. Many finders do not and leave
@@ -280,7 +258,7 @@ print(f"loss {found[0]:.2f} at the start, lowest near a rate of {falls:.0e}, "
 
 # %%
 weights, dice = sft.fingerprint(model), torch.get_rng_state()
-finder = sft.find_lr(model, data, probe)
+finder = sft.find_lr(model, data, sft.linear_probe(model, lr=1e-3))
 assert sft.fingerprint(model) == weights and torch.equal(torch.get_rng_state(), dice)
 plot.lr_finder(finder)
 
@@ -310,14 +288,15 @@ print(f"the finder proposes {finder.steepest:.0e}; "
 # The hill is not a property of the network alone: it depends on how long you train. Drag the epochs from 0 on and watch its left side walk towards smaller rates.
 
 # %%
-sweeps = {"adamw": sweep}
-sweeps["sgd"] = sft.every_rate(model, data, RATES, epochs=EPOCHS, seeds=range(3),
-                               optimizer="sgd")
+sgd_sweep = sft.every_rate(model, data, RATES, epochs=EPOCHS, seeds=range(3),
+                           optimizer="sgd")
+sweeps = {"adamw": sweep, "sgd": sgd_sweep}
+print("lowest valid loss at", {name: f"{s.best:.0e}" for name, s in sweeps.items()})
 
 
 def hill(epoch, optimizer):
-    ax = Figure(figsize=(7.0, 3.4), layout="constrained").add_subplot()
-    plot.every_rate(sweeps[optimizer], epoch=epoch, ax=ax).set_ylim(0, 1)
+    ax = plot.every_rate(sweeps[optimizer], epoch=epoch)
+    ax.set_ylim(0, 1)  # the same frame for every epoch
     return ax
 
 
@@ -327,15 +306,14 @@ explore(hill, epoch=slider("epochs", low=0, high=EPOCHS, value=EPOCHS),
 # %% [markdown]
 # ## A rate for SGD is not a rate for Adam
 #
-# Here both hills peak at similar numbers, which tempts one to think that the numbers mean the same. They do not even have the same unit. Look at the very first step:
+# Both have their lowest loss near the same number, which tempts one to think that the numbers mean the same. They do not even have the same unit. Look at the very first step:
 
 # %%
 for name, rule in rules.items():
-    moved = rule(gradient(start), {}, 1e-3).abs().flatten()
-    moved = moved[moved > 0].numpy()
-    print(f"{name:<9} at 1e-3 moves a weight by {np.median(moved):.1e} "
-          f"(1 % less than {np.quantile(moved, 0.01):.0e}, 1 % more than "
-          f"{np.quantile(moved, 0.99):.0e})")
+    moved = rule(gradient(start), {}, 1e-3).abs()
+    few, half, most = moved[moved > 0].quantile(torch.tensor([0.01, 0.5, 0.99]))
+    print(f"{name:<9} at 1e-3 moves a weight by {half:.1e} "
+          f"(1 % less than {few:.0e}, 1 % more than {most:.0e})")
 
 # %% [markdown]
 # SGD's step is $\eta\,g$: it inherits the size of the gradient. Adam's is about $\eta$ for *every* weight, whatever the gradient. So multiply the loss by 100, as happens when
@@ -355,10 +333,9 @@ plot.hills(curves, majority=sweep.majority,
 
 # %%
 there = {name: np.array(values) for name, (_, values) in curves.items()}
-same = np.abs(there["Adam"] - there["Adam, loss × 100"])[rates <= 1e-2].max()
-moved = np.abs(there["momentum"][4:9] - there["momentum, loss × 100"][:5]).max()
-print(f"Adam up to 1e-2, with and without: {100 * same:.1f} points apart at most")
-print(f"momentum, moved by two powers of ten: {100 * moved:.1f} points apart at most")
+same = abs(there["Adam"] - there["Adam, loss × 100"])[rates <= 1e-2].max()
+moved = abs(there["momentum"][4:9] - there["momentum, loss × 100"][:5]).max()
+print(f"points apart: Adam {100 * same:.1f}; momentum, moved by 100, {100 * moved:.1f}")
 assert same < 0.02 and moved < 0.02
 
 # %% [markdown]
@@ -378,7 +355,8 @@ plot.schedules({"constant": sft.constant(), "cosine": cosine, "linear": sft.line
                 "warm-up, then cosine": sft.warmup_cosine(0.1)})
 
 # %%
-cooled = sft.every_rate(model, data, RATES, epochs=EPOCHS, seeds=range(3), schedule=cosine)
+cooled = sft.every_rate(model, data, RATES, epochs=EPOCHS, seeds=range(3),
+                        schedule=cosine)
 mean = {name: np.mean(s.valid_accuracy, axis=0)[:, -1]
         for name, s in (("constant", sweep), ("cosine", cooled))}
 for name, a in mean.items():
@@ -411,21 +389,16 @@ await cockpit.run()
 # > **Predict.** Full fine-tuning for two epochs at 1e-2, a rate at which the head alone gets more than nine in ten right. How many percent?
 
 # %%
-guess = sft.widgets.predict("percent right, all stages at 1e-2", 0, 100, 80, name="whole")
-guess
+guess = sft.widgets.predict("percent right, all stages at 1e-2", 0, 100, 80, name="all")
 
 # %%
-deep = {}
-for rate in (1e-4, 1e-3, 1e-2):
-    fresh = sft.replace_head(original, data.classes, seed=SEED)
-    run = sft.fit(fresh, data, sft.full(fresh, lr=rate), epochs=2, seed=SEED, verbose=False)
-    deep[rate] = run.epochs[-1].valid_accuracy
-head = f"head only, {EPOCHS} epochs"
-both = {head: (RATES, mean["constant"]), "all stages, 2 epochs":
-        (list(deep), list(deep.values()))}
+deep = {rate: run_at(rate, sft.full, epochs=2).epochs[-1].valid_accuracy
+        for rate in (1e-4, 1e-3, 1e-2)}
+both = {f"head only, {EPOCHS} epochs": (RATES, mean["constant"]),
+        "all stages, 2 epochs": (list(deep), list(deep.values()))}
 plot.show(plot.hills(both, points=["all stages, 2 epochs"], majority=sweep.majority,
                      finding="For a whole network the hill is narrow"))
-plot.guessed(100 * deep[1e-2], float(guess), low=0, high=100, unit="percent")
+plot.guessed(100 * deep[1e-2], guess)
 
 # %% [markdown]
 # Two powers of ten lie between "has hardly begun" and "has been thrown off". In the middle, two epochs of the whole network match ten of the head. Whether all its stages
@@ -458,11 +431,12 @@ print(f"test accuracy {result.accuracy:.3f}, majority {result.majority:.3f}")
 # A finder needs ten lines and no library:
 
 # %%
+torch.manual_seed(SEED)
 head = torch.nn.Linear(x.shape[1] - 1, 10)
 optimizer = torch.optim.AdamW(head.parameters(), lr=1e-6)
 schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=10 ** (6 / 100))
 losses = []
-for rows in batches[:100]:
+for rows in order[:100]:
     value = torch.nn.functional.cross_entropy(head(x[rows, :-1]), p[rows])
     optimizer.zero_grad(); value.backward(); optimizer.step(); schedule.step()
     losses.append(value.item())

@@ -11,10 +11,9 @@
 # %%
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 
 import sftlab as sft
-from sftlab import decisions, plot, style
+from sftlab import decisions, plot, style, widgets
 
 style.use()
 
@@ -31,21 +30,17 @@ ALARM: float = 20.0                   # what a false alarm costs, in €
 #
 # An accuracy adds up all errors as if they were one kind. They never are. We begin with ten classes where every error can be judged at a glance: handwritten digits, and a network of 6,000 parameters that learns
 # them from scratch, from thirty images a class, in a second or two.
+#
+# > **Predict.** Which digit will be the worst, and what is it mistaken for? Write down a pair.
 
 # %%
-sft.check_parameters(globals(), BACKBONE=str, SIZE=(int, 64, 300),
-                     LABELS=(int, 10, 800), SEED=(int, 0), MISSED=(float, 0.1),
-                     ALARM=(float, 0.1))
+sft.check_parameters(globals(), BACKBONE=str, SIZE=(int, 64, 300), SEED=(int, 0),
+                     LABELS=(int, 10, 800), MISSED=(float, 0.1), ALARM=(float, 0.1))
 digits = sft.load("digits", valid=0.4, per_class=30, seed=SEED)
 reader = sft.backbone("tiny", weights=None, seed=SEED)
 history = sft.fit(reader, digits, sft.full(reader, lr=3e-3), epochs=8, seed=SEED)
-
-# %%
 read = sft.evaluate(reader, digits.valid)
 print(f"accuracy {read.accuracy:.3f}, majority {read.majority:.3f}, {read.n} digits")
-
-# %% [markdown]
-# > **Predict.** Which digit is the worst, and what is it mistaken for? Write down a pair before you run the next cell.
 
 # %%
 plot.confusion(read)
@@ -56,12 +51,10 @@ plot.confusion(read)
 
 # %%
 table = np.array(read.confusion)
-recall = np.diag(table) / table.sum(axis=1)
-precision = np.diag(table) / table.sum(axis=0)
-for name, r, q in zip(read.classes, recall, precision, strict=True):
-    assert np.isclose(r, read.per_class[name]["recall"].value)
-    assert np.isclose(q, read.per_class[name]["precision"].value)
-    print(f"{name}: recall {read.per_class[name]['recall']:.2f}   precision {q:.2f}")
+recall, precision = (np.diag(table) / table.sum(axis=k) for k in (1, 0))
+for (name, one), r, q in zip(read.per_class.items(), recall, precision, strict=True):
+    assert np.allclose((r, q), (one["recall"].value, one["precision"].value))
+    print(f"{name}: recall {one['recall']:.2f}   precision {one['precision']:.2f}")
 
 # %% [markdown]
 # Each number has its own interval, and a wide one: a class has only about seventy images here. One accuracy of ten classes can hide a class that is hardly found at all.
@@ -71,28 +64,25 @@ for name, r, q in zip(read.classes, recall, precision, strict=True):
 # Choose what a digit is and what it was called. You see the images, and beneath each the training image *of the called class* that resembles it most in the features: the network's reason, as far as it has one.
 
 # %%
-def features(split):
-    """Return what the head of the digit network reads, n × 32, each of length one."""
-    with torch.no_grad():
-        f = reader[:-1].eval()(split.pixels(np.arange(len(split)))).numpy()
-    return f / np.linalg.norm(f, axis=1, keepdims=True)
+def features(network, split):
+    """Return what the head of a network reads, n × d."""
+    kept = sft.cache.features(network[:-1], split)
+    return kept.take(np.arange(len(kept)))[0].numpy()
 
 
-alike = features(digits.valid) @ features(digits.train).T   # cosines, valid × train
+new, known = features(reader, digits.valid), features(reader, digits.train)
+alike = decisions.cosines(new, known)  # valid × train
 wrong = table - np.diag(np.diag(table))
-most = [read.classes[k] for k in np.unravel_index(wrong.argmax(), wrong.shape)]
+is_a, called = (read.classes[k] for k in np.unravel_index(wrong.argmax(), wrong.shape))
 
 # %%
 def errors(true, said):
-    """Draw the images of one cell of the matrix, and their nearest relatives."""
-    ax = Figure(figsize=(7.5, 3.9), layout="constrained").add_subplot()
-    return plot.confused(read, digits, true, said, alike=alike, ax=ax)
+    return plot.confused(read, digits, true, said, alike=alike)
 
 
-choice = sft.widgets.choice
-sft.widgets.explore(
-    errors, true=choice("it is a", read.classes, most[0]),
-    said=choice("and was called", read.classes, most[1]), name="confusion")
+widgets.explore(
+    errors, true=widgets.choice("it is a", read.classes, is_a),
+    said=widgets.choice("and was called", read.classes, called), name="confusion")
 
 # %% [markdown]
 # Often the two could be sisters. Now to a question where an error has a price.
@@ -106,19 +96,19 @@ data = sft.load("solar", size=SIZE, per_class=LABELS, seed=SEED)
 original = sft.backbone(BACKBONE)
 
 
-def probe(lr, epochs, seed=SEED, on=data, **settings):
+def probe(lr, epochs, seed=SEED, on=data, **how):
     """Train a linear probe and return it with its result on the validation cells."""
     model = sft.replace_head(original, on.classes, seed=seed)
-    sft.fit(model, on, sft.linear_probe(model, lr=lr), epochs, seed=seed, verbose=False,
-            **settings)
+    profile = sft.linear_probe(model, lr=lr)
+    sft.fit(model, on, profile, epochs, seed=seed, verbose=False, **how)
     return model, sft.evaluate(model, on.valid)
 
-# %%
-long_model, long_run = probe(lr=3e-3, epochs=60, keep_best=False)
+
+_, long_run = probe(lr=3e-3, epochs=60, keep_best=False)
 plot.reliability(long_run)
 
 # %% [markdown]
-# A network that says 95 % should be right 19 times in 20. This one is not: the dots hang far below the diagonal. It is **overconfident**. The mean gap, weighted by the number of images in each bin, is the *expected calibration
+# A network that says 95 % should be right 19 times in 20. This one is not: wherever it says more than 70 %, the dots hang far below the diagonal. It is **overconfident**. The mean gap, weighted by the number of images in each bin, is the *expected calibration
 # error*, ECE.
 #
 # Why? Once most training cells are right, their cross-entropy falls further if only the logits grow, so they grow, whether or not new cells agree. If all are too large by about one factor, then divide them by one:
@@ -126,8 +116,8 @@ plot.reliability(long_run)
 # q(class) = softmax(z / T), where z are the logits and T > 1 is called the **temperature**. We look for the T with the lowest cross-entropy on the validation cells.
 
 # %%
-y = np.array(long_run.targets)
-z = np.log(np.array(long_run.probabilities).clip(1e-12))  # logits, up to a constant
+y, p_long = np.array(long_run.targets), np.array(long_run.probabilities)
+z = np.log(p_long.clip(1e-12))  # logits, up to a constant
 
 
 def loss_at(t):
@@ -136,24 +126,16 @@ def loss_at(t):
     return -np.log(q[np.arange(len(y)), y]).mean()
 
 
-grid = np.geomspace(0.3, 10, 300)
-by_hand = grid[np.argmin([loss_at(t) for t in grid])]
-T = decisions.temperature(long_run.probabilities, y)
-print(f"by hand {by_hand:.2f}, library {T:.2f}; "
-      f"loss {loss_at(1):.3f} before, {loss_at(T):.3f} after")
-assert abs(by_hand / T - 1) < 0.02
+best = min(np.geomspace(0.3, 10, 300), key=loss_at)
+T = decisions.temperature(p_long, y)
+print(f"by hand {best:.2f}, library {T:.2f}; loss {loss_at(1):.3f} → {loss_at(T):.3f}")
+assert abs(best / T - 1) < 0.02
 
 # %% [markdown]
 # One number, fitted in a moment. It changes no answer, because dividing by T keeps the order; it only changes how loudly the answers are given.
 
 # %%
-def with_probabilities(result, p):
-    """Return the same result with other probabilities."""
-    return sft.evaluation.result(result.split, result.classes, result.hashes,
-                                 np.array(result.targets), p)
-
-
-cooled = with_probabilities(long_run, decisions.tempered(long_run.probabilities, T))
+cooled = sft.evaluation.with_probabilities(long_run, decisions.tempered(p_long, T))
 assert cooled.predictions == long_run.predictions
 plot.reliability(cooled)
 
@@ -177,22 +159,18 @@ print(f"{'majority':16s} {'':29s}{valid.majority:.3f}")
 # Bayes' rule repairs it without training: multiply each class by its share in the world, divide by its share in training, and let the sum be one again. For the logits this is a *shift*, where temperature was a *factor*.
 
 # %%
-y = np.array(valid.targets)
-p = np.array(valid.probabilities)
-trained = data.train.y.bincount().numpy() / len(data.train)
-world = np.bincount(y) / len(y)
-print(f"defects: {trained[1]:.2f} of the training cells, {world[1]:.2f} of valid; "
-      f"mean probability {p[:, 1].mean():.2f}")
-
-# %%
+y, p = np.array(valid.targets), np.array(valid.probabilities)
+trained, world = (np.bincount(labels) / len(labels) for labels in (data.train.y, y))
 shifted = p * world / trained
 shifted /= shifted.sum(axis=1, keepdims=True)
 assert np.allclose(shifted, decisions.reweighted(p, trained, world))
-moved = with_probabilities(valid, shifted)
-for name, one in (("as trained", valid), ("for our world", moved)):
-    mean = np.mean(one.probabilities, axis=0)[1]
-    print(f"{name:14s} accuracy {one.accuracy:.3f}   mean p(defect) {mean:.2f}")
-print(f"{'majority':14s}          {valid.majority:.3f}")
+
+# %%
+moved = sft.evaluation.with_probabilities(valid, shifted)
+for name, r, q in (("as trained", valid, p), ("for our world", moved, shifted)):
+    print(f"{name:14s} accuracy {r.accuracy:.3f}, mean p(defect) {q[:, 1].mean():.2f}")
+print(f"majority {valid.majority:.3f}; "
+      f"defects are {trained[1]:.0%} of the training cells, {world[1]:.0%} of valid")
 
 # %% [markdown]
 # The mean probability comes down towards the share of defects, and beyond: the rule assumes that *only* the shares differ, while here the modules differ too. And the accuracy: is that a real gain, or luck? The two
@@ -201,18 +179,13 @@ print(f"{'majority':14s}          {valid.majority:.3f}")
 # If the two were equally good, each disagreement would be the toss of a coin. How likely is a toss at least as uneven as this one? That is **McNemar's test**, and it fits in a line.
 
 # %%
-right_a = np.array(moved.predictions) == y
-right_b = np.array(valid.predictions) == y
-plot.disagreements(right_a, right_b, ("shifted", "as trained"))
-
-# %%
 from math import comb
 
-only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
-m, few = only_a + only_b, min(only_a, only_b)
-p_value = min(1.0, 2 * sum(comb(m, k) for k in range(few + 1)) / 2**m)
-assert np.isclose(p_value, decisions.mcnemar(right_a, right_b))
-print(f"{only_a} against {only_b}: p = {p_value:.4f}")
+right_a, right_b = (np.array(result.predictions) == y for result in (moved, valid))
+few, many = sorted((int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())))
+tails = sum(comb(few + many, k) for k in range(few + 1)) / 2**(few + many)
+assert np.isclose(min(1.0, 2 * tails), decisions.mcnemar(right_a, right_b))
+plot.disagreements(right_a, right_b, ("shifted", "as trained"))
 
 # %% [markdown]
 # A large p means: tosses of a coin do this often, so these cells do not show that the shift helps. The bootstrap says the same in points: redraw cells, each with *both* verdicts, and take the difference. What would two
@@ -248,15 +221,13 @@ def bill(p1, at):
     return np.mean(MISSED * ((y == 1) & ~called) + ALARM * ((y == 0) & called))
 
 
-print(f"call it a defect from p = {at:.3f}")
-each = decisions.costs(p[:, 1], y, at, missed=MISSED, false_alarm=ALARM)
-assert np.isclose(bill(p[:, 1], at), each.mean())
+library = decisions.costs(p[:, 1], y, at, missed=MISSED, false_alarm=ALARM)
+assert np.isclose(bill(p[:, 1], at), library.mean())
 
 # %%
-grid = np.linspace(0.01, 0.99, 99)
-kinds = {"60 epochs, raw": np.array(long_run.probabilities)[:, 1],
-         "20 epochs": p[:, 1], "20 epochs, shifted": shifted[:, 1]}
-bills = {name: np.array([bill(q, t) for t in grid]) for name, q in kinds.items()}
+grid = np.union1d(np.linspace(0.01, 0.99, 99), at)
+kinds = {"60 epochs, raw": p_long, "20 epochs": p, "20 epochs, shifted": shifted}
+bills = {name: np.array([bill(q[:, 1], t) for t in grid]) for name, q in kinds.items()}
 plot.bills(grid, bills, at, baselines={"call every cell defect": bill(p[:, 1], 0),
                                        "call none": bill(p[:, 1], 2)})
 
@@ -272,25 +243,19 @@ plot.bills(grid, bills, at, baselines={"call every cell defect": bill(p[:, 1], 0
 # %%
 from functools import partial
 
-weight = torch.tensor([ALARM, MISSED]) / ALARM
-weighted = partial(sft.cross_entropy, weight=weight)
-rows, shift = [], []
-for seed in range(5):
-    plain = np.array(probe(1e-3, 20, seed)[1].probabilities)[:, 1]
-    heavy = np.array(probe(1e-3, 20, seed, loss=weighted)[1].probabilities)[:, 1]
-    rows.append((bill(plain, at), bill(heavy, 0.5)))
-    shift.append(np.log(heavy / (1 - heavy)) - np.log(plain / (1 - plain)))
+ratio = MISSED / ALARM
+heavier = partial(sft.cross_entropy, weight=torch.tensor([1.0, ratio]))
+pairs = [[np.array(probe(1e-3, 20, seed, loss=loss)[1].probabilities)[:, 1]
+          for loss in (sft.cross_entropy, heavier)] for seed in range(5)]
 
 # %%
-plain, heavy = np.transpose(rows)
-gap = decisions.over_runs(heavy - plain)
-print(f"moved threshold {plain.mean():.2f} €, weighted {heavy.mean():.2f} € a cell")
-print(f"weighted minus moved {gap.value:+.2f} € ({gap.low:+.2f} to {gap.high:+.2f})")
-print(f"the weights moved the logit by {np.mean(shift):.2f} on average; "
-      f"ln({weight[1]:.0f}) = {np.log(weight[1].item()):.2f}")
+d = decisions.over_runs([bill(b, 0.5) - bill(a, at) for a, b in pairs])
+print(f"weighted minus moved {d.value:+.2f} € a cell ({d.low:+.2f} to {d.high:+.2f})")
+moves = np.mean([np.log(b / (1 - b)) - np.log(a / (1 - a)) for a, b in pairs])
+print(f"weights move the logit by {moves:.2f}; ln({ratio:g}) = {np.log(ratio):.2f}")
 
 # %% [markdown]
-# Weights do, during training, about what a moved threshold does afterwards: they shift the logit of *defect* by roughly the logarithm of the cost ratio, just as other class shares do. The bills lie close together. But the weighted network's 50 % is no longer a
+# Weights do, during training, about what a moved threshold does afterwards: they shift the logit of *defect* by roughly the logarithm of the cost ratio, just as other class shares do. The interval of the difference contains 0: these cells prefer neither. But the weighted network's 50 % is no longer a
 # probability, and when the price of a roof changes you train again. **Train for honest probabilities; put the costs into the threshold.**
 #
 # ## Hold the threshold in your hand
@@ -298,25 +263,22 @@ print(f"the weights moved the logit by {np.mean(shift):.2f} on average; "
 # Four piles: found, missed, false alarms, rightly left alone. Drag the threshold and the cost of a miss, and watch cells slide from pile to pile while the money moves.
 
 # %%
-rng = np.random.default_rng(SEED)
-shown = rng.permutation(len(y))[:150]
+shown = np.random.default_rng(SEED).permutation(len(y))[:150]
 thumbs = sft.data.resize(data.valid.pixels(shown), 32)[:, 0].numpy()
 
 
 def sort(threshold, missed, formula):
     """Draw the four piles at one threshold and one price of a miss."""
     at = decisions.threshold(missed, ALARM) if formula else threshold / 100
-    ax = Figure(figsize=(8, 5.2), layout="constrained").add_subplot()
     return plot.piles(shifted[:, 1], y, thumbs, shown, at, missed=missed,
-                      false_alarm=ALARM, classes=data.classes, ax=ax)
+                      false_alarm=ALARM, classes=data.classes)
 
 # %%
-slider, prices = sft.widgets.slider, [20, 40, 60, 100, 200, 500, 1000]
-sft.widgets.explore(
-    sort, threshold=slider("call it a defect from", range(0, 101, 2), value=50,
-                           unit="%"),
-    missed=slider("cost of a miss", prices, value=100, unit="€"),
-    formula=sft.widgets.toggle("the formula sets the threshold"), name="piles")
+steps, prices = range(0, 101, 2), [20, 40, 60, 100, 200, 500, 1000]
+widgets.explore(
+    sort, threshold=widgets.slider("call it a defect from", steps, value=50, unit="%"),
+    missed=widgets.slider("cost of a miss", prices, value=100, unit="€"),
+    formula=widgets.toggle("the formula sets the threshold"), name="piles")
 
 # %% [markdown]
 # Solar cells: CC BY-NC-SA 4.0. 150 of the validation cells are shown, the money is computed over all of them. Make a miss cost 1,000 € and turn the formula on: hardly a cell is left alone, and calling *every* cell a defect is cheaper still. At 20 € the threshold is 50 % and the piles are those of plain accuracy.
@@ -326,22 +288,16 @@ sft.widgets.explore(
 # One day somebody uploads a holiday photograph. The network knows two words, *intact* and *defect*, and has to say one.
 #
 # > **Predict.** What probability does it give to its answer, on average, for squares cut from two ordinary photographs?
+#
+# The next cell gathers them, and four more kinds of strangers: enlarged digits, noise, and two that are almost cells.
 
 # %%
-sure = sft.widgets.predict("its certainty about photographs, in percent", 50, 100, 55)
-sure
-
-# %% [markdown]
-# Five kinds of strangers: squares from a palace and a dahlia, enlarged digits, noise, and two that are almost cells. And what the network says of the photographs:
-
-# %%
-from sftlab.explain.drift import photo_crops
-
-cells = data.valid.pixels(np.arange(100))
-noise = torch.randint(0, 256, (80, 1, SIZE, SIZE), dtype=torch.uint8,
-                      generator=torch.Generator().manual_seed(SEED))
-big = torch.nn.functional.interpolate(digits.valid.pixels(np.arange(80)), (SIZE, SIZE))
-strangers = {"photographs": photo_crops(80, size=SIZE), "digits": big, "noise": noise,
+sure = widgets.predict("its certainty about photographs, in percent", 50, 100, 55)
+cells, some = data.valid.pixels(np.arange(100)), digits.valid.pixels(np.arange(80))
+noise = np.random.default_rng(SEED).integers(256, size=(80, 1, SIZE, SIZE))
+strangers = {"photographs": sft.explain.photo_crops(80, size=SIZE),
+             "digits": torch.nn.functional.interpolate(some, (SIZE, SIZE)),
+             "noise": torch.from_numpy(noise.astype(np.uint8)),
              "negatives of cells": 255 - cells, "turned cells": cells.rot90(1, (2, 3))}
 
 # %%
@@ -352,22 +308,17 @@ def see(pixels):
         return f, model[-1](f).softmax(dim=1).numpy()
 
 
-seen = {name: see(pixels) for name, pixels in strangers.items()}
-
-# %% [markdown]
-# And what the network says of the photographs:
-
-# %%
+seen = {"valid cells": (features(model, data.valid), p)}
+seen |= {name: see(pixels) for name, pixels in strangers.items()}
 photos = seen["photographs"][1]
 print(f"photographs: {(photos[:, 1] > 0.5).mean():.0%} of them are called ‘defect’")
-plot.guessed(100 * photos.max(axis=1).mean(), float(sure), low=50, high=100)
+plot.guessed(100 * photos.max(axis=1).mean(), sure, low=50)
 
 # %% [markdown]
-# It has never seen a tree, and is surer about trees than about cells. So the popular rule *refuse if the largest probability is low* cannot work here. Let us see; the limit is put where 5 % of the validation cells would be refused.
+# It has never seen a palace or a dahlia, and is surer about them than about most cells. So the popular rule *refuse if the largest probability is low* cannot work here. Let us see; the limit is put where 5 % of the validation cells would be refused.
 
 # %%
-certainty = {"valid cells": p.max(axis=1)}
-certainty |= {name: q.max(axis=1) for name, (_, q) in seen.items()}
+certainty = {name: q.max(axis=1) for name, (_, q) in seen.items()}
 plot.refusals(certainty, np.quantile(certainty["valid cells"], 0.05),
               label="largest probability", below=True)
 
@@ -377,21 +328,11 @@ plot.refusals(certainty, np.quantile(certainty["valid cells"], 0.05),
 # So measure the other thing: how far is a picture from the training cells? Cosine distance to the five nearest, in the features. Again 5 % of valid cells refused.
 
 # %%
-def stored(split):
-    """Return the features of a split from the store."""
-    return sft.cache.features(model[:-1], split).take(np.arange(len(split)))[0].numpy()
-
-
-at_home, new = stored(data.train), stored(data.valid)
-a, b = (f / np.linalg.norm(f, axis=1, keepdims=True) for f in (new, at_home))
-distance = 1 - np.sort(a @ b.T, axis=1)[:, -5:].mean(axis=1)
+at_home, new = features(model, data.train), seen["valid cells"][0]
+distance = 1 - np.sort(decisions.cosines(new, at_home), axis=1)[:, -5:].mean(axis=1)
 assert np.allclose(distance, decisions.strangeness(new, at_home), atol=1e-5)
-
-# %%
-far = {"valid cells": distance}
-far |= {name: decisions.strangeness(f, at_home) for name, (f, _) in seen.items()}
-limit = np.quantile(far["valid cells"], 0.95)
-plot.refusals(far, limit, label="distance to the training cells")
+far = {name: decisions.strangeness(f, at_home) for name, (f, _) in seen.items()}
+plot.refusals(far, np.quantile(distance, 0.95), label="distance to the training cells")
 
 # %% [markdown]
 # Distance refuses what certainty let through. It is no cure for everything: what still *looks* like a cell, a negative for instance, lies partly within the limit, and one valid cell in twenty is refused for nothing. Test a gate with the strangers that you
@@ -416,12 +357,11 @@ plot.mistakes(moved, data, n=8, columns=4)
 from sftlab.explain.heat import grad_cam, randomised
 
 pixels = data.valid.pixels(np.argsort(-p[:, 1] * (y == 1))[:4])  # the surest four
-stages = [name for name, _ in model.named_children()]
-k, last = len(stages) - 2, stages[-3]  # what follows is pool and head
-model.eval()
-A = model[:k](pixels).detach().requires_grad_()
-gradient, = torch.autograd.grad(model[k:](A)[:, 1].sum(), A)
+front, back = model[:-2].eval(), model[-2:].eval()  # what follows is pool and head
+A = front(pixels).detach().requires_grad_()
+gradient, = torch.autograd.grad(back(A)[:, 1].sum(), A)
 heat = (gradient.mean(dim=(2, 3), keepdim=True) * A).sum(dim=1).relu().detach()
+last = [name for name, _ in front.named_children()][-1]
 assert torch.allclose(heat, grad_cam(model, pixels, 1, last), atol=1e-6)
 print(last, "makes maps", tuple(A.shape), "→ heat", tuple(heat.shape))
 
@@ -430,82 +370,76 @@ print(last, "makes maps", tuple(A.shape), "→ heat", tuple(heat.shape))
 
 # %%
 blank = sft.backbone(BACKBONE, weights=None, seed=SEED)
-depth = len(sft.surgery.stage_names(model)) - 1
-control = grad_cam(randomised(model, blank, depth), pixels, 1, last)
+empty = randomised(model, blank, count=len(sft.surgery.stage_names(model)) - 1)
+control = grad_cam(empty, pixels, 1, last)
 together = np.corrcoef(heat.flatten(), control.flatten())[0, 1]
 print(f"correlation of the two rows of maps: {together:.2f}")
-tiles = torch.cat([pixels, pixels, pixels]).numpy()
-names = ["the cell"] * 4 + ["trained network"] * 4 + ["random weights"] * 4
-maps = [None] * 4 + [*heat.numpy(), *control.numpy()]
-plot.heatmaps(tiles, maps, names, columns=4, licence=data.card.licence,
+rows = {"the cell": None, "trained network": heat, "random weights": control}
+plot.heatmaps(pixels, rows, licence=data.card.licence,
               title="Where the evidence for ‘defect’ lies")
 
 # %% [markdown]
-# With everything but the head random, the maps are others: Grad-CAM passes this control, as it did in the paper. (The correlation does not fall to 0; borders and centre look alike to any network.) Passing means that the
+# With everything but the head random, the maps are others: Grad-CAM passes this control, as it did in the paper. (The correlation does not fall to 0: the border of a picture is a border to any network.) Passing means that the
 # map depends on what was learned. It does not mean that the bright place is the reason; on 5 × 5 places it can hardly point at a hairline.
 #
 # ## Choose on valid, then look at the test. Once.
 #
-# Now we decide. The candidates are the pairs of probabilities and threshold that this page has made; the validation bill chooses.
+# Now we decide. A recipe is a change of the probabilities and a threshold; what it needs, temperature and shares, is fitted on validation cells. The candidates are those that this page has made, and the answer that needs no network. The validation bill chooses.
 
 # %%
-T = decisions.temperature(p, y)
-cool = decisions.reweighted(decisions.tempered(p, T), trained, world)
-candidates = {"as trained, 0.5": (p, 0.5), "as trained, formula": (p, at),
-              "shifted, formula": (shifted, at),
-              "tempered, shifted, formula": (cool, at)}
+def recipes(found, on=data):
+    """Return {name: (change of the probabilities, threshold)}, fitted on valid."""
+    t = decisions.temperature(found.probabilities, found.targets)
+    shares = [np.bincount(y) / len(y) for y in (on.train.y, found.targets)]
+
+    def same(q): return q
+    def shift(q): return decisions.reweighted(q, *shares)
+    def both(q): return shift(decisions.tempered(q, t))
+
+    return {"as trained, 0.5": (same, 0.5), "as trained, formula": (same, at),
+            "shifted, formula": (shift, at), "tempered, shifted, formula": (both, at),
+            "every cell a defect": (same, 0.0)}
 
 # %%
-money = {name: decisions.costs(q[:, 1], y, t, missed=MISSED, false_alarm=ALARM)
-         for name, (q, t) in candidates.items()}
+def euros(recipe, found):
+    """Return what each cell of a result costs under a recipe."""
+    change, limit = recipe
+    q = change(np.array(found.probabilities))[:, 1]
+    return decisions.costs(q, found.targets, limit, missed=MISSED, false_alarm=ALARM)
+
+
+ours = recipes(valid)
+money = {name: euros(recipe, valid) for name, recipe in ours.items()}
 for name, each in money.items():
     print(f"{name:28s} {decisions.mean(each):.2f} € a cell")
-chosen = min(money, key=lambda name: money[name].mean())
-print(f"chosen: {chosen}; calling every cell a defect costs {bill(p[:, 1], 0):.2f} €")
 
 # %% [markdown]
-# The recipe was chosen on validation cells. Now it meets modules that nothing here has seen.
-
-# %%
-def euros(name, result):
-    """Return what each cell of a result costs under a recipe, chosen on valid."""
-    q = np.array(result.probabilities)
-    q = decisions.tempered(q, T) if "tempered" in name else q
-    q = decisions.reweighted(q, trained, world) if "shifted" in name else q
-    return decisions.costs(q[:, 1], np.array(result.targets), candidates[name][1],
-                           missed=MISSED, false_alarm=ALARM)
+# The lowest bill is chosen. Now it meets modules that nothing here has seen.
 
 # %%
 test = sft.evaluate(model, data.test)
-alarms = ALARM * (np.array(test.targets) == 0).mean()
 print(f"accuracy {test.accuracy:.3f}, majority {test.majority:.3f}, {test.n} cells")
-print(f"every cell a defect   {alarms:.2f} € a cell")
-for name in dict.fromkeys(["as trained, 0.5", chosen]):
-    print(f"{name:21s} {decisions.mean(euros(name, test)):.2f} €")
+chosen = min(money, key=lambda name: money[name].mean())
+for name in dict.fromkeys((chosen, "as trained, 0.5", "every cell a defect")):
+    print(f"{name:28s} {decisions.mean(euros(ours[name], test)):.2f} € a cell")
 
 # %% [markdown]
-# One split is one draw of modules, as the last lesson insisted. The whole recipe again, on eight splits: train, fit shift and temperature on valid, evaluate once. Each line is a split, so the differences are paired.
+# One split is one draw of modules, as the last lesson insisted. The whole recipe again, on eight splits: train, fit shift and temperature on valid, evaluate once. All recipes meet the same splits, so the differences are paired.
 
 # %%
-def saved(seed):
-    """Return the test bill of one split: a defect from 0.5 on, and by the formula."""
+def bills_on(seed):
+    """Return the mean test bill of every recipe on one split."""
     one = sft.load("solar", size=SIZE, per_class=LABELS, seed=seed)
     network, on_valid = probe(1e-3, 20, seed, on=one)
     result = sft.evaluate(network, one.test)
-    truth, q = np.array(result.targets), np.array(result.probabilities)
-    share = np.bincount(on_valid.targets) / on_valid.n
-    t = decisions.temperature(on_valid.probabilities, on_valid.targets)
-    ready = decisions.reweighted(decisions.tempered(q, t), (0.5, 0.5), share)
-    prices = {"missed": MISSED, "false_alarm": ALARM}
-    return [decisions.costs(v[:, 1], truth, t, **prices).mean()
-            for v, t in ((q, 0.5), (q, at), (ready, at), (q, 0.0))]
+    return [euros(recipe, result).mean() for recipe in recipes(on_valid, one).values()]
 
 
-half, formula, full, every = np.transpose([saved(seed) for seed in range(8)])
-for name, money in (("formula instead of 0.5", formula - half),
+half, formula, _, full, every = np.transpose([bills_on(seed) for seed in range(8)])
+for name, saved in (("formula instead of 0.5", formula - half),
                     ("calibrated as well", full - formula),
                     ("formula, against calling all", formula - every)):
-    d = decisions.over_runs(money)
+    d = decisions.over_runs(saved)
     print(f"{name:30s} {d.value:+.2f} € a cell ({d.low:+.2f} to {d.high:+.2f})")
 
 # %% [markdown]
@@ -516,7 +450,7 @@ for name, money in (("formula instead of 0.5", formula - half),
 # ## What you have seen
 #
 # - Errors have kinds and prices. The threshold that costs least is c_FP / (c_FP + c_FN), if the probabilities are honest; where they are not, temperature (a factor) and class shares (a shift) repair them, and stopping in time prevents it.
-# - Certainty is not knowledge: a network is most certain where it has never been. Distance to the training cells tells strangers, within the limits that you tested.
+# - Certainty is not knowledge: a network can be most certain where it has never been. Distance to the training cells tells strangers, within the limits that you tested.
 # - Two networks are compared on the same images; heat maps are compared with those of a network that learned nothing.
 #
 # **What should I decide with it? Whatever costs least on average, at a threshold that comes from the prices, chosen on validation images and checked on the test once.**
@@ -534,12 +468,10 @@ labels, log_t = torch.tensor(y), torch.zeros(1, requires_grad=True)
 optimizer = torch.optim.Adam([log_t], lr=0.05)
 for _ in range(200):
     loss = torch.nn.functional.cross_entropy(logits / log_t.exp(), labels)
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
+    optimizer.zero_grad(); loss.backward(); optimizer.step()
 defect = (logits / log_t.exp()).softmax(dim=1)[:, 1] >= ALARM / (ALARM + MISSED)
 print(f"T = {log_t.exp().item():.2f}, {int(defect.sum())} of {len(y)} called defect")
-assert abs(log_t.exp().item() - T) < 0.02
+assert abs(log_t.exp().item() - decisions.temperature(p, y)) < 0.02
 
 # %% [markdown]
 # ## Try it

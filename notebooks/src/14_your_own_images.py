@@ -26,7 +26,7 @@ style.use()
 DATA: str = "solar"                   # "solar", "solar-random", or "folder:PATH"
 BACKBONE: str = "efficientnet_lite0"  # any name from sft.backbones()
 SIZE: int = 300                       # edge of the images in pixels
-STRATEGY: str = "partial"             # "probe" (head), "partial" (a stage more) or "full"
+STRATEGY: str = "partial"             # "probe" (head), "partial" (+ a stage), "full"
 RATE: float = 1e-4                    # learning rate of the head while fine-tuning
 EPOCHS: int = 3                       # passes over the images while fine-tuning
 SEED: int = 0                         # split, order of batches, start of the head
@@ -246,7 +246,6 @@ print(result)
 
 # %%
 better = result.accuracy.low > result.majority
-print(f"accuracy {result.accuracy:.3f}, {result.n} images; majority {result.majority:.3f}")
 print("the whole interval lies above it: the network has learned something" if better
       else "the interval does not clear it: this run shows no skill")
 plot.guessed(100 * result.accuracy.value, float(guess))
@@ -404,7 +403,7 @@ except ValueError as error:
 # ## Try it
 #
 # - **Tweak.** Run it with `STRATEGY = "probe"`, then with `DATA = "solar-random"`. Which difference is larger than the interval, and why?
-# - **Build.** Photograph thirty of each of two things on your desk, and run it on that folder.
+# - **Build.** Photograph thirty of each of two things on your desk, and run it on them.
 # - **Break.** Copy ten photographs from one class folder into the other. Which checks notice?
 # - **Break.** Let `in_doubt` ask the fine-tuned `model` instead of probes that have not seen the image. How many suspects are left?
 #
@@ -414,7 +413,7 @@ except ValueError as error:
 # - Howard and Ruder, 2018, *Universal Language Model Fine-tuning for Text Classification*. Smaller rates for earlier layers.
 # - Guo et al., 2017, *On Calibration of Modern Neural Networks*. The reliability picture.
 # - Northcutt, Jiang and Chuang, 2021, *Confident Learning: Estimating Uncertainty in Dataset Labels*. Check 4.
-# - Hein, Andriushchenko and Bitterwolf, 2019, *Why ReLU Networks Yield High-Confidence Predictions Far Away From the Training Data*; Sun et al., 2022, *Out-of-Distribution Detection with Deep Nearest Neighbors*. The two limits.
+# - Sun et al., 2022, *Out-of-Distribution Detection with Deep Nearest Neighbors*. The limit of distance.
 # - Selvaraju et al., 2017, *Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization*. The heat map.
 # - Mitchell et al., 2019, *Model Cards for Model Reporting*. The card.
 # - Barz and Denzler, 2020, *Do We Train on Test Data? Purging CIFAR of Near-Duplicates*. Why check 2.

@@ -38,7 +38,7 @@ class Embed(nn.Module):
                 f"{self.size}×{self.size} only; load the data with size={self.size}"
             )
         patches = self.conv_proj(x).flatten(2).transpose(1, 2)
-        return torch.cat([self.class_token.expand(len(x), -1, -1), patches], dim=1) + self.positions
+        return torch.cat([self.class_token.expand(x.shape[0], -1, -1), patches], dim=1) + self.positions
 
 
 class ClassToken(nn.Module):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sftlab.comparing import pictures
-from sftlab.comparing.pairs import Comparison, Difference
+from sftlab.comparing.pairs import Comparison, Difference, signed
 from sftlab.records import Interval
 
 SHOWN = 24  # images a side
@@ -33,6 +33,7 @@ def write_page(found: Comparison, path: str | Path) -> Path:
     title = f"{first.name} against {second.name}"
     parts = [
         f"<h1>{escape(title)}</h1>",
+        f'<p class=quiet>{escape(first.folder.name)}<br>{escape(second.folder.name)}</p>',
         f"<p>{escape(found.verdict)}</p>",
         "<h2>Settings that differ</h2>",
         _table(["", first.name, second.name], [[n, _value(a), _value(b)] for n, a, b in found.settings])
@@ -67,7 +68,7 @@ def change(difference: Interval | None) -> str:
     """Return a difference with its sign and its ends, '' for none."""
     if difference is None:
         return ""
-    return f"{difference.value:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
+    return signed(f"{difference.value:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})")
 
 
 def _gallery(found: Comparison, side: int, images: pictures.Pictures | None) -> str:
@@ -75,7 +76,9 @@ def _gallery(found: Comparison, side: int, images: pictures.Pictures | None) -> 
     only, names = found.only[side], [s.name for s in found.sides]
     if not only:
         return f"<h2>Only {escape(names[side])} is right: on no image</h2>"
-    parts = [f"<h2>Only {escape(names[side])} is right: {len(only)} images</h2>", "<div class=images>"]
+    parts = [f"<h2>Only {escape(names[side])} is right: {_images(len(only))}</h2>"]
+    parts.append(f"<p class=quiet>What it is; then what {escape(names[0])} and {escape(names[1])} say of it.</p>")
+    parts.append("<div class=images>")
     parts += [_figure(one, side, images) for one in only[:SHOWN]]
     parts.append("</div>")
     more = f"The {SHOWN} of which the other was surest; {len(only) - SHOWN} more. " if len(only) > SHOWN else ""
@@ -94,6 +97,10 @@ def _figure(one: Difference, side: int, images: pictures.Pictures | None) -> str
     alt = f"is {one.truth}; the first says {one.said[0]}, the second {one.said[1]}"
     image = f'<img src="{images.by_hash[one.image]}" alt="{escape(alt, quote=True)}">' if images else ""
     return f"<figure>{image}<figcaption>is {escape(one.truth)}<br>{'<br>'.join(told)}</figcaption></figure>"
+
+
+def _images(n: int) -> str:
+    return f"{n} image{'s' * (n != 1)}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -10,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from sftlab import decisions, records, runs
+from sftlab import decisions, grids, records, runs
 from sftlab.comparing.paired import differences
 from sftlab.losses import NO_LABEL
 from sftlab.publishing import NotebookError
 from sftlab.records import Interval, Result
 
+MACHINE_MADE = re.compile(r"\d{4}-\d\d-\d\d_\d{6}_.+|.+-[0-9a-f]{12}")  # names of folders: of `run`, of a sweep's run
 ORDINARY = ("images", "size")  # settings that say which images were seen; those are compared by themselves
 
 
@@ -70,7 +72,7 @@ class Comparison:
         """Say in a sentence or two whether one is better than the other, as far as these images can tell."""
         change = next(m.difference for m in self.metrics if m.name == "accuracy")
         assert change is not None
-        n, words = sum(self.counts), f"{100 * change.low:+.1f} to {100 * change.high:+.1f}"
+        n, words = sum(self.counts), signed(f"{100 * change.low:+.1f} to {100 * change.high:+.1f}")
         points = f"{100 * abs(change.value):.1f} points"
         better = self.sides[1 if change.value > 0 else 0].name
         p = "p < 0.001" if self.p < 0.001 else f"p = {self.p:.3f}"
@@ -87,10 +89,7 @@ def compare(first: str | Path, second: str | Path) -> Comparison:
 
     Raises NotebookError if one has no readable record, or the two were not judged by the same labelled images.
     """
-    sides = _side(first), _side(second)
-    if sides[0].name == sides[1].name:
-        one, two = (replace(side, name=f"{side.folder.parent.name}/{side.name}") for side in sides)
-        sides = one, two
+    sides = _named(_side(first), _side(second))
     a, b = (side.result for side in sides)
     order = _lined_up(a, b)
     y = np.array(a.targets)
@@ -107,6 +106,11 @@ def compare(first: str | Path, second: str | Path) -> Comparison:
         sides, _differing(sides[0].settings, sides[1].settings), metrics, (counts[0], counts[1], counts[2], counts[3]),
         decisions.mcnemar(right_a, right_b), (only[0], only[1]),
     )  # fmt: skip
+
+
+def signed(numbers: str) -> str:
+    """Return text with real minus signs: a hyphen is easily overlooked before a small number."""
+    return numbers.replace("-", "−")
 
 
 def _side(run: str | Path) -> Side:
@@ -127,6 +131,17 @@ def _side(run: str | Path) -> Side:
         settings = {"notebook": facts.notebook, **facts.parameters, **settings, **facts.versions}
         settings.pop("code", None)
     return Side(folder.name, folder, result, settings)
+
+
+def _named(one: Side, two: Side) -> tuple[Side, Side]:
+    """Return the sides with names one can tell apart: what differs in place of a name that no person chose."""
+    told = [entry for entry in _differing(one.settings, two.settings) if entry[0].isupper()]
+    if MACHINE_MADE.fullmatch(one.name) and MACHINE_MADE.fullmatch(two.name) and 0 < len(told) <= 3:
+        ours, theirs = (", ".join(f"{entry[0]} {grids.shown(entry[i])}" for entry in told) for i in (1, 2))
+        return replace(one, name=ours), replace(two, name=theirs)
+    if one.name == two.name:
+        one, two = (replace(side, name=f"{side.folder.parent.name}/{side.name}") for side in (one, two))
+    return one, two
 
 
 def _lined_up(a: Result, b: Result) -> list[int]:

@@ -28,18 +28,26 @@ SOLAR_CITATION = (
 MODULES = 44  # the publication's number of solar modules; 2,624 cells are about 60 a module
 
 
-def load(name: str, *, size: int | None = None, per_class: int | None = None, seed: int = 0, **options: Any) -> Data:
+def load(
+    name: str, *, size: int | None = None, per_class: int | None = None, seed: int = 0,
+    corrections: str | Path | None = None, **options: Any,
+) -> Data:  # fmt: skip
     """Load a data set by name: "solar", "solar-random", "digits", a torchvision name, or "folder:PATH".
 
     "docstrings" and "csv:PATH" (a table of texts and labels) are texts.
     size: edge in pixels of the delivered square (texts: bytes that are kept). per_class: keep at most that many
-    training images a class. seed: of the split and of the thinning. options: of the set; `valid` and `test` are
-    shares where the set has no such split of its own, solar takes `split` and `target`, a folder takes `groups`, a
-    table `text`, `label` and `group`. Raises ValueError for an unknown name, FileNotFoundError with what to fetch
-    when a set is not on this machine and cannot be downloaded.
+    training images a class. seed: of the split and of the thinning. corrections: a CSV of corrected labels, as
+    `widgets.relabel` writes it, to be used in place of the original ones (see `corrected`). options: of the set;
+    `valid` and `test` are shares where the set has no such split of its own, solar takes `split` and `target`, a
+    folder takes `groups`, a table `text`, `label` and `group`. Raises ValueError for an unknown name,
+    FileNotFoundError with what to fetch when a set is not on this machine and cannot be downloaded.
     """
     if size is not None and size < 1:
         raise ValueError(f"size={size}: an edge length in pixels, such as 160")
+    if corrections is not None:
+        from sftlab.data.corrections import corrected
+
+        return corrected(load(name, size=size, per_class=per_class, seed=seed, **options), corrections)
     if name.startswith("folder:"):
         from sftlab.data.folder import load_folder
 

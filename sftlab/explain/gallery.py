@@ -114,7 +114,7 @@ def _published(name: str) -> tuple[float | None, str, float | None, bool]:
     if name in FAMILIES:
         from torchvision.models import get_model_weights
 
-        weights = get_model_weights(name)[CLASSIC]
-        meta, here = weights.meta, remote(name).found() is not None
-        return meta["_metrics"]["ImageNet-1K"]["acc@1"], meta.get("license", UNSTATED), meta["_file_size"], here
+        meta, weights = get_model_weights(name)[CLASSIC].meta, remote(name)
+        top1, licence = meta["_metrics"]["ImageNet-1K"]["acc@1"], meta.get("license", UNSTATED)
+        return top1, licence, weights.megabytes, weights.found() is not None
     return None, "MIT", None, True  # comes with this package and starts at random

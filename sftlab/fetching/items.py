@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sftlab.backbones import backbones
@@ -83,9 +84,27 @@ def offered() -> list[Item]:
     return [find(name) for name in [*FAMILIES, *TORCHVISION]]
 
 
+def named_in(sources: Iterable[str]) -> list[str]:
+    """Return what has to be fetched of all that pieces of Python name in plain strings, a choice of values included.
+
+    >>> named_in(['data = load("cifar10")', 'BACKBONE = "efficientnet_lite0"  # or resnet50'])
+    ['cifar10']
+    """
+    names, nodes = (*FAMILIES, *TORCHVISION), [node for source in sources for node in ast.walk(_parsed(source))]
+    return list(dict.fromkeys(n.value for n in nodes if isinstance(n, ast.Constant) and n.value in names))
+
+
 def packaged() -> list[str]:
     """Return the names that need no fetching."""
     return [name for name in [*backbones(), "minilm", *datasets()] if name not in (*FAMILIES, *TORCHVISION)]
+
+
+def _parsed(source: str) -> ast.AST:
+    """Return the syntax tree of a notebook's cell; of one that is not plain Python (`%timeit …`) an empty one."""
+    try:
+        return compile(source, "cell", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    except SyntaxError:
+        return ast.Module([], [])
 
 
 def _weights(name: str) -> RemoteFile:

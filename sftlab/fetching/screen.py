@@ -60,6 +60,20 @@ def show_list(console: Console) -> int:
     return 0
 
 
+def needed_by(notebook: str) -> list[str]:
+    """Return what a notebook names in its code and does not come with the installation.
+
+    Raises NotebookError for a notebook that there is not, ValueError for one that needs nothing.
+    """
+    from sftlab import notebooks  # brings Jupyter along, which nothing else here needs
+
+    path = notebooks.find(notebook)
+    code = [cell.source for cell in notebooks.read(path).cells if cell.cell_type == "code"]
+    if found := items.named_in(code):
+        return found
+    raise ValueError(f"{notebooks.name_of(path)} needs nothing from the network: it can be run as it is")
+
+
 def fetch(console: Console, names: Sequence[str]) -> int:
     """Bring items one by one and say how each went; return 0 if all are here, 1 if not."""
     wanted = list(dict.fromkeys(map(items.find, names)))

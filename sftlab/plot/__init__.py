@@ -11,28 +11,32 @@ from sftlab.plot.decisions import bills, by_certainty, disagreements, heatmaps, 
 from sftlab.plot.depth import depth, filters, maps, parameters
 from sftlab.plot.drift import costs, drift
 from sftlab.plot.grids import grid
-from sftlab.plot.images import confused, images, mistakes
+from sftlab.plot.images import confused, images, mistakes, views
 from sftlab.plot.labels import label_curves, label_differences, label_worth
 from sftlab.plot.layers import differences, moved, trade_off
 from sftlab.plot.networks import changed, profile, stages
 from sftlab.plot.rates import runs
 from sftlab.plot.recipes import losses, repaired
+from sftlab.plot.remedies import gaps, remedies
 from sftlab.plot.results import confusion, probabilities, reliability
 from sftlab.plot.scores import guessed, scores
 from sftlab.plot.selection import candidates, projections, ranked, seen, taps
 from sftlab.plot.sizes import estimates, image_size
 from sftlab.plot.steps import hills, one_step, schedules, time_to, valley
 from sftlab.plot.sweeps import every_rate
+from sftlab.plot.tasks import agreement, compass, second_task
+from sftlab.plot.texts import attention, left_out, tuning, without
 from sftlab.plot.tunnel import paths
 from sftlab.plot.uncertainty import batch_means, climb, coverage, hits, pairs, sampling, spreads
 from sftlab.style import show
 
 __all__ = [
-    "accuracy", "answer", "batch_means", "bills", "by_certainty", "candidates", "changed", "climb", "confused",
-    "confusion", "costs", "coverage", "cross_entropy", "curves", "depth", "differences", "disagreements", "drift",
-    "estimates", "every_rate", "filters", "floors", "grid", "guessed", "heatmaps", "hills", "hits", "image_size",
-    "images", "label_curves", "label_differences", "label_worth", "loss", "losses", "lr_finder", "maps", "mistakes",
-    "moved", "one_step", "pairs", "parameters", "paths", "piles", "probabilities", "profile", "projections",
-    "ranked", "refusals", "reliability", "repaired", "runs", "sampling", "schedules", "scores", "seen", "shares",
-    "show", "spreads", "stages", "taps", "time_to", "trade_off", "valley",
+    "accuracy", "agreement", "answer", "attention", "batch_means", "bills", "by_certainty", "candidates", "changed",
+    "climb", "compass", "confused", "confusion", "costs", "coverage", "cross_entropy", "curves", "depth",
+    "differences", "disagreements", "drift", "estimates", "every_rate", "filters", "floors", "gaps", "grid",
+    "guessed", "heatmaps", "hills", "hits", "image_size", "images", "label_curves", "label_differences",
+    "label_worth", "left_out", "loss", "losses", "lr_finder", "maps", "mistakes", "moved", "one_step", "pairs",
+    "parameters", "paths", "piles", "probabilities", "profile", "projections", "ranked", "refusals", "reliability",
+    "remedies", "repaired", "runs", "sampling", "schedules", "scores", "second_task", "seen", "shares", "show",
+    "spreads", "stages", "taps", "time_to", "trade_off", "tuning", "valley", "views", "without",
 ]  # fmt: skip

@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from sftlab import style
 from sftlab.records import Interval
 
+_offscreen: ContextVar[bool] = ContextVar("offscreen", default=False)
+
+
+@contextmanager
+def offscreen() -> Iterator[None]:
+    """Keep figures that are made inside from pyplot, which is not made for threads and would show them once more."""
+    token = _offscreen.set(True)
+    try:
+        yield
+    finally:
+        _offscreen.reset(token)
+
 
 def axes(ax: Any, width: float = 7.5, height: float = 3.2) -> Any:
-    """Return `ax`, or the Axes of a new figure of that size in inches; only then is pyplot touched."""
+    """Return `ax`, or the Axes of a new figure of that size in inches; only then, and not `offscreen`, pyplot's."""
     if ax is not None:
         return ax
+    how: dict[str, Any] = {"figsize": (width, height), "layout": "constrained"}
+    if _offscreen.get():
+        from matplotlib.figure import Figure
+
+        return Figure(**how).add_subplot()
     import matplotlib.pyplot as plt
 
-    return plt.figure(figsize=(width, height), layout="constrained").add_subplot()
+    return plt.figure(**how).add_subplot()
 
 
 def panels(ax: Any, rows: int, columns: int, gap: tuple[float, float] = (0.16, 0.13)) -> list[Any]:

@@ -117,11 +117,11 @@ def floors(levels: Sequence[float], name: str = "class 1", *, ax: Any = None) ->
             loss = -(1 - p) * np.log(1 - q) - p * np.log(q)
         ax.plot(q, loss, color=colour, linewidth=1.8)
         ax.plot(min(max(p, q[0]), q[-1]), floor, "o", color=colour, markersize=7, clip_on=False, gid="floor")
+        ax.vlines(p, -0.14, floor, color=colour, linewidth=1, linestyle=":")  # the words stand below all curves
         side = "left" if p < 0.05 else "right" if p > 0.95 else "center"
-        back = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.8}
-        how = {"ha": side, "va": "top", "fontsize": 8.5, "color": style.ink_safe(colour), "bbox": back}
-        base.note(ax, f"p = {_fraction(p)}: floor {floor:.2f}", (p, floor), (0, -8), **how)
-    ax.set(xlim=(0, 1), ylim=(-0.3, 2.6), ylabel="H(p, q) (nats)", xlabel=f"q: the answer's probability of ‘{name}’")
+        how = {"ha": side, "va": "top", "color": style.ink_safe(colour), "linespacing": 1.3}
+        base.note(ax, f"p = {_fraction(p)}\nfloor {floor:.2f}", (p, -0.16), (0, 0), **how)
+    ax.set(xlim=(0, 1), ylim=(-0.62, 2.6), ylabel="H(p, q) (nats)", xlabel=f"q: the answer's probability of ‘{name}’")
     ax.set_yticks([0, 0.5, 1, 1.5, 2, 2.5])
     ax.grid(axis="y")
     worst = max(reversed(levels), key=lambda p: lowest[p])

@@ -100,7 +100,8 @@ def refusals(
 ) -> Any:
     """Draw a score a picture, a row a kind, and the share beyond the limit, which are refused.
 
-    scores: {kind: scores}; the first kind is what the network is for. below: refuse low scores instead of high ones.
+    scores: {kind: scores}; the first kind is what the network is for, the others are
+    strangers. below: refuse low scores instead of high ones.
     """
     ax = base.axes(ax, 7.5, 0.95 + 0.5 * len(scores))
     rng, shares = np.random.default_rng(0), {}
@@ -121,8 +122,10 @@ def refusals(
     ax.set_xlim(every.min() - 0.03 * span, every.max() + 0.03 * span)
     first, *others = shares
     told = base.listed([f"{base.percent(shares[name], 0)} of the {name}" for name in others])
-    finding = f"{label.split(':')[0].capitalize()} refuses {told}"
-    base.title(ax, finding, f"And {base.percent(shares[first], 0)} of the {first}.")
+    low, high = (base.percent(end(shares[name] for name in others), 0) for end in (min, max))
+    short = told if len(others) < 3 else f"{low.removesuffix(' %')} to {high} of each kind of stranger"
+    finding = f"{label.split(':')[0].capitalize()} refuses {short}"
+    base.title(ax, finding, f"It refuses {told}, and {base.percent(shares[first], 0)} of the {first}.")
     return ax
 
 
@@ -175,23 +178,28 @@ def disagreements(right_a: np.ndarray, right_b: np.ndarray, names: tuple[str, st
     ax.set(xlim=(0, len(a)), ylim=(-0.75, 0.75), yticks=[], xlabel=f"{len(a)} images")
     ax.spines["left"].set_visible(False)
     gap, p = difference(a, b), mcnemar(a, b)
-    ends = f"{100 * gap.value:+.1f} points ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})"
+    ends = f"{100 * gap.value:+.1f} points ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})".replace("-", "−")
     finding = f"{names[0][:1].upper()}{names[0][1:]} against {names[1]}: {ends}, p = {p:.2g}"
     base.title(ax, finding, f"{', '.join(told)}.")
     return ax
 
 
 def heatmaps(
-    pixels: np.ndarray, maps: Sequence[np.ndarray | None], titles: Sequence[str], *, columns: int, licence: str = "",
-    title: str = "Heat maps", ax: Any = None,
-) -> Any:  # fmt: skip
-    """Draw images (N×C×H×W) under their heat maps, each scaled to its own maximum; None leaves the image bare."""
-    ax = _grid(ax, pixels, list(titles), columns, licence)
+    pixels: Any, rows: Mapping[str, Any], *, licence: str = "", title: str = "Heat maps", ax: Any = None
+) -> Any:
+    """Draw the same images (N×C×H×W) once a row, under the heat maps of the row, each scaled to its own maximum.
+
+    rows: {caption: N maps h×w, or None for the images alone}.
+    """
+    pixels, n = np.asarray(pixels), len(pixels)
+    captions = [name for name in rows for _ in range(n)]
+    maps = [heat for row in rows.values() for heat in ([None] * n if row is None else np.asarray(row))]
+    ax = _grid(ax, np.concatenate([pixels] * len(rows)), captions, n, licence)
     room, look = (ax.get_xlim(), ax.get_ylim()), {"cmap": "inferno", "vmin": 0, "vmax": 1, "alpha": 0.55}
     for picture, heat in zip(list(ax.images), maps, strict=True):
         if heat is not None:
-            share = np.asarray(heat, dtype=float) / max(float(np.max(heat)), 1e-12)
+            share = heat / max(float(heat.max()), 1e-12)
             ax.imshow(share, extent=picture.get_extent(), interpolation="bilinear", **look)
     ax.set(xlim=room[0], ylim=room[1])
-    base.title(ax, title, f"In order: {', '.join(t.replace(chr(10), ' ') for t in titles)}.")
+    base.title(ax, title, f"{n} images, row by row: {', '.join(rows)}.")
     return ax

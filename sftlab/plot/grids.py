@@ -14,6 +14,7 @@ from sftlab.grids import Setting
 from sftlab.plot import base
 
 SHADES = "Blues"  # of an accuracy; heat is kept for learning rates
+SPAN = 0.05  # at least so much accuracy from light to dark: what is nearly equal shall look so
 
 
 def grid(runs: Any, vary: Sequence[str], *, ax: Any = None) -> Any:
@@ -78,7 +79,7 @@ def _map(found: list[Setting], chosen: Setting, vary: list[str], majority: float
         setting = table.get((rows[i], columns[j]))
         if setting is not None and setting.valid is not None:
             means[i, j] = setting.valid.value
-    bottom, top = np.nanmin(means), max(np.nanmax(means), np.nanmin(means) + 0.01)
+    bottom, top = np.nanmin(means), max(np.nanmax(means), np.nanmin(means) + SPAN)
     sides = np.arange(len(columns) + 1) - 0.5, np.arange(len(rows) + 1) - 0.5
     room = 0.3 * (top - bottom)  # neither white nor so dark that words are hard to read
     shades = {"cmap": SHADES, "vmin": bottom - room, "vmax": top + room}
@@ -88,7 +89,7 @@ def _map(found: list[Setting], chosen: Setting, vary: list[str], majority: float
         setting = table.get((rows[i], columns[j]))
         if setting is not None and setting.valid is not None:
             ink = style.ink_on(_hex(shade.to_rgba(means[i, j])))
-            base.note(ax, _cell(setting), (j, i), ha="center", color=ink, fontsize=9)
+            base.note(ax, _cell(setting, chosen), (j, i), ha="center", color=ink, fontsize=9)
         else:
             box = (j - 0.5, i - 0.5)
             ax.add_patch(Rectangle(box, 1, 1, facecolor="white", edgecolor="#DDDDDD", hatch=style.HATCH))
@@ -102,10 +103,9 @@ def _map(found: list[Setting], chosen: Setting, vary: list[str], majority: float
     ax.set(xlabel=vary[1], ylabel=vary[0])
     ax.tick_params(length=0, labelcolor=style.INK)
     ax.spines[:].set_visible(False)
-    words = "valid accuracy in %, mean over seeds ± half its 95 % interval; framed: the choice"
-    words += f"; majority {100 * majority:.0f} %" if majority is not None else ""
     width = int(ax.get_figure(root=True).get_figwidth() * 13)
-    base.note(ax, textwrap.fill(words, width), (0, 0), (0, -38), xycoords="axes fraction", va="top", fontsize=8)
+    words = "\n".join(textwrap.fill(line, width) for line in _legend(found, majority))
+    base.note(ax, words, (0, 0), (0, -38), xycoords="axes fraction", va="top", fontsize=8, linespacing=1.35)
     return ax
 
 
@@ -139,12 +139,28 @@ def _mark(ax: Any, x: Any, chosen: Setting) -> None:
     base.note(ax, f"test {base.percent(test.value)}", (x, test.value), (9, 0), color=style.INK, fontsize=9)
 
 
-def _cell(setting: Setting) -> str:
-    valid = setting.valid
-    assert valid is not None
-    spread = f"± {50 * (valid.high - valid.low):.1f}" if len(setting.rows) > 1 else ""
+def _cell(setting: Setting, chosen: Setting) -> str:
+    assert setting.valid is not None
+    less = grids.against(setting, chosen) if setting is not chosen else None
+    apart = f"({100 * less.value:+.1f} ± {50 * (less.high - less.low):.1f})".replace("-", "−") if less else ""
     missing = f"{len(setting.rows)} of {setting.asked} runs" if len(setting.rows) < setting.asked else ""
-    return "\n".join(filter(None, [f"{100 * valid.value:.1f}", spread, missing]))
+    return "\n".join(filter(None, [f"{100 * setting.valid.value:.1f}", apart, missing]))
+
+
+def _legend(found: Sequence[Setting], majority: float | None) -> list[str]:
+    """Return what the numbers in the cells are, and how far the choice can be trusted."""
+    known = grids.lead(found)
+    line = "Accuracy on valid in %, the highest framed"
+    if known is not None:
+        line = "Accuracy on valid in %, mean over seeds; in brackets the difference from the highest, seed by seed, "
+        line += "± half its 95 % interval"
+    line += f". Majority {100 * majority:.0f} %." if majority is not None else "."
+    if known is None:
+        return [line]
+    _, ahead = known
+    between = f"{100 * ahead.low:+.1f} to {100 * ahead.high:+.1f}".replace("-", "−")
+    doubt = "" if ahead.low > 0 else ": these seeds do not tell the two apart"
+    return [line, f"The choice leads the next by {100 * ahead.value:.1f} points ({between}){doubt}."]
 
 
 def _finding(found: Sequence[Setting], chosen: Setting) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,24 @@ def images(
     size = f"{split.size}×{split.size} pixels"
     finding = title or f"{len(chosen)} of {len(split):,} {split.name} images, {size}"
     base.title(ax, finding, f"In order: {', '.join(c.replace(chr(10), ' ') or 'untitled' for c in captions)}.")
+    return ax
+
+
+def views(
+    split: Any, positions: Sequence[int], others: Mapping[str, Any], *, licence: str | None = None,
+    title: str | None = None, ax: Any = None,
+) -> Any:  # fmt: skip
+    """Draw the same images as they are and in other views, a row each.
+
+    positions: which of the split's images. others: {what it is called: what delivers it, such as a `data.View`}.
+    """
+    chosen = np.asarray(positions, dtype=np.int64)
+    shown = {"as it is": split, **others}
+    captions = [f"{known}, {name}" for name in shown for known in class_names(split, chosen)]
+    pixels = np.concatenate([view.pixels(chosen).numpy() for view in shown.values()])
+    ax = _grid(ax, pixels, captions, len(chosen), licence or "")
+    finding = title or f"{len(chosen)} images in {len(shown)} views"
+    base.title(ax, finding, f"Row by row: {'; '.join(shown)}.")
     return ax
 
 
@@ -95,8 +113,8 @@ def confused(
     split, licence = _split(data, result.split, licence)
     is_, was = result.classes.index(true), result.classes.index(called)
     cell = [i for i, pair in enumerate(zip(result.targets, result.predictions, strict=True)) if pair == (is_, was)]
+    ax = base.axes(ax, 7.5, 2.3 if alike is None else 3.9)  # one size, however many images a cell has
     if not cell:
-        ax = base.axes(ax, 7.5, 1.2)
         ax.set_axis_off()
         base.title(ax, f"No ‘{true}’ was called ‘{called}’")
         return ax
@@ -114,6 +132,7 @@ def confused(
         pixels.append(data.train.pixels(near).numpy())
         captions += [f"nearest ‘{called}’\nin training"] * len(shown)
     ax = _grid(ax, np.concatenate(pixels), captions, len(shown), licence)
+    ax.set_anchor("NW")  # few images stand where many begin
     finding = f"{len(cell)} of {result.targets.count(is_)} ‘{true}’ were called ‘{called}’"
     base.title(ax, finding, f"In order: {', '.join(c.replace(chr(10), ', ') for c in captions)}.")
     return ax

@@ -15,7 +15,8 @@ from sftlab.records import Interval
 
 MARKS = ("o", "s", "D", "^", "v", "P", "X")
 HUES = {
-    "random labels, LP-FT": style.WRONG, "random labels": style.OTHERS[1], "LP-FT": style.VALID,
+    "random labels, LP-FT": style.WRONG, "random labels, probe": style.STRATEGIES["probe"],
+    "random labels": style.OTHERS[1], "LP-FT": style.VALID,
     "nearest": style.OTHERS[3], "logistic": style.OTHERS[2],
 }  # fmt: skip
 
@@ -109,12 +110,13 @@ def label_worth(
         base.note(ax, f"{symbol} {other}", (1, 1), (-6, -8 - 14 * i), **words)
         first = first or f"{other} needs {said(labels.worth(method, runs, shown), max(runs))}"
     ax.axhline(1, color=style.INK, linewidth=1)
-    base.note(ax, "worth nothing", (ns[-1], 1), (0, -7), ha="right")
+    base.note(ax, "worth nothing", (ns[0], 1), (0, -7), ha="left")
     ax.set(xscale="log", yscale="log", xlabel=f"labels a class that {name} was given (log scale)")
     ax.set_ylabel("times as many labels (log)")
     ax.set_xticks(ns, [str(n) for n in ns])
     ax.set_xticks([], minor=True)
-    low, high = ax.get_ylim()
+    low, high = min(ax.get_ylim()[0], 0.85), ax.get_ylim()[1]  # room for the words below the line
+    ax.set_ylim(low, high)
     ax.set_yticks([t for t in (0.25, 0.5, 1, 2, 3, 5, 10, 20, 50) if low <= t <= high])
     ax.yaxis.set_major_formatter(lambda v, _: f"{v:g}")
     ax.set_yticks([], minor=True)
@@ -143,14 +145,16 @@ def label_differences(curves: Mapping[str, labels.Runs], to: str, *, ax: Any = N
             ax.plot((at, at), (m.low, m.high), color=colour, linewidth=2)
         y = [m.value for m in means]
         ax.plot(x, y, mark, color=colour, markerfacecolor="white", markersize=6, gid="stored")
-        ends.append((1.08 * ns[-1], y[-1], name, style.ink_safe(colour)))
+        ends.append((1.13 * ns[-1], y[-1], name, style.ink_safe(colour)))
         told.append(f"{name}: " + ", ".join(f"{n} labels {m:+.1f}" for n, m in zip(ns, means, strict=True)))
         clear = [n for n, m in zip(ns, means, strict=True) if m.low * m.high > 0]
         if i == 0:
             where = f"at {base.listed([str(n) for n in clear])} labels" if clear else "nowhere"
             finding = f"{name} minus {to}: clear of zero {where}"
     ax.axhline(0, color=style.INK, linewidth=1)
-    ax.set(xscale="log", xlabel="labels a class (log scale)", ylabel=f"points more than {to}")
+    ns = sorted(curves[to])
+    ax.set(xscale="log", xlim=(0.85 * ns[0], 1.13 * ns[-1]))  # the names stand outside, clear of the zero line
+    ax.set(xlabel="labels a class (log scale)", ylabel=f"points more than {to}")
     ax.set_xticks(ns, [str(n) for n in ns])
     ax.set_xticks([], minor=True)
     _label_ends(ax, ends)
@@ -188,7 +192,7 @@ def _arrow(ax: Any, curves: Mapping[str, labels.Runs], method: str, baseline: st
     ax.plot((left, right), (y, y), color=style.GUESS, linewidth=7, alpha=0.22, solid_capstyle="butt", zorder=2)
     arrow = {"arrowstyle": "-|>", "color": style.GUESS, "linewidth": 2, "shrinkA": 0, "shrinkB": 0}
     ax.annotate("", (end, y), (at, y), zorder=5, gid="gap", arrowprops=arrow)
-    ax.plot(at, y, "o", color=style.GUESS, markersize=8, zorder=6)
+    ax.plot(at, y, "o", color=style.GUESS, markerfacecolor="none", markeredgewidth=2, markersize=11, zorder=6)
     needs = said(found, most)
     base.note(ax, f"{needs.split(' (')[0]} labels", (end, y), (4, -9), color=style.GUESS, fontsize=9.5)
     word = f"{at:g} label{'s' * (at != 1)} a class"

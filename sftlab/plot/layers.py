@@ -54,13 +54,14 @@ def moved(
 def trade_off(
     points: Mapping[str, Sequence[Pair]] | None = None, *, stored: Mapping[str, Sequence[Pair]] | None = None,
     line: Sequence[str] = (), majority: Sequence[float | None] = (None, None), old: str = "old task, valid accuracy",
-    new: str = "new task, valid accuracy", ax: Any = None,
+    new: str = "new task, valid accuracy", finding: str = "", ax: Any = None,
 ) -> Any:  # fmt: skip
     """Draw strategies in the plane of old (across) and new (up).
 
     points: {strategy: [(old, new), one a seed]}, computed now: solid dots. stored: from records, hollow: the mean with
     its 95 % t-interval in both directions, or each of less than five runs. line: names to be joined in this order, such
-    as one strategy at rising rates. majority: (old, new), dashed; either may be None.
+    as one strategy at rising rates. majority: (old, new), dashed; either may be None. finding: the title; by default
+    which strategy comes nearest to both.
     """
     points, stored = points or {}, stored or {}
     if not {**points, **stored}:
@@ -89,14 +90,14 @@ def trade_off(
     best = max(ends, key=lambda name: ends[name].sum())
     keeps, learns = (base.percent(v, 0) for v in ends[best])
     words = "; ".join(f"{n} old {base.percent(e[0])}, new {base.percent(e[1])}" for n, e in ends.items())
-    finding = f"{best[:1].upper()}{best[1:]} comes nearest to both: old {keeps}, new {learns}"
+    finding = finding or f"{best[:1].upper()}{best[1:]} comes nearest to both: old {keeps}, new {learns}"
     base.title(ax, finding, f"Means over seeds: {words}.")
     return ax
 
 
 def plane(ax: Any, majority: Sequence[float | None], old: str, new: str) -> None:
     """Draw the empty plane of old (across) and new (up): the star where one would like to be, and majority rates."""
-    ax.set(xlim=(-0.02, 1.12), ylim=(-0.02, 1.24), xlabel=f"{old} (%)", ylabel=f"{new} (%)")
+    ax.set(xlim=(-0.05, 1.12), ylim=(-0.02, 1.24), xlabel=f"{old} (%)", ylabel=f"{new} (%)")
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_formatter(lambda v, _: f"{100 * v:.0f}")
         axis.set_ticks([0, 0.2, 0.4, 0.6, 0.8, 1])

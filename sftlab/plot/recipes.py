@@ -33,7 +33,8 @@ def losses(runs: Mapping[str, Sequence[float]], *, floor: tuple[str, float] | No
     if floor is not None:
         which, lowest = floor
         ax.axhline(lowest, color=style.WRONG, linestyle=":", linewidth=1.4, gid="floor")
-        base.note(ax, f"lowest possible: {lowest:.3f}", (1, lowest), (0, 7), color=style.ink_safe(style.WRONG))
+        last = max(len(values) for values in runs.values())
+        ends.append((last, lowest, f"lowest possible: {lowest:.3f}", style.ink_safe(style.WRONG)))
         words.append(f"{which} cannot get below {lowest:.3f}.")
         ax.set_ylim(0, None)
     base.label_ends(ax, ends)
@@ -81,7 +82,7 @@ def repaired(
             base.note(ax, f"now {100 * share:.1f}", (x, share), (side * 9, 0), **text)
     if majority is not None:
         base.majority_line(ax, majority)
-        base.note(ax, "majority rate", (0.5, majority), (0, -8), ha="center")
+        base.note(ax, "majority rate", (-0.44, majority), (0, -8), ha="left")  # where no run is
     ax.set(xlim=(-0.45, 1.45), ylabel=f"{label} (%)")
     ax.set_xticks((0, 1), names)
     ax.tick_params(axis="x", length=0, labelcolor=style.INK)

@@ -43,7 +43,7 @@ def scores(
     span = max(0.05, max(values) - min(values))
     ax.set_xlim(max(-0.01, min(values) - 0.08 * span), min(1.03, max(values) + 0.1 * span))
     ax.set_ylim(len(names) - (0.5 if guess is None else 0.2), -0.55)
-    ax.xaxis.set_major_formatter(lambda x, _: f"{100 * x:.0f}")
+    ax.xaxis.set_major_formatter(lambda x, _: f"{100 * x:g}")
     ax.grid(axis="x")
     ax.set_xlabel(f"{label} (%), with its 95 % interval")
     best = max(shown, key=lambda name: shown[name].value)

@@ -67,7 +67,7 @@ def seen(
     """
     values = np.asarray(p, dtype=float)
     k = len(pictures)
-    ax = base.axes(ax, max(6.2, 2.75 * k), 4.3)
+    ax = base.axes(ax, max(6.6, 2.75 * k), 4.3)
     ax.set_axis_off()
     boxes = [((i + 0.02) / k, low, 0.93 / k, high) for low, high in ((0.4, 0.6), (0.04, 0.33)) for i in range(k)]
     shown = [ax.inset_axes(box) for box in boxes]
@@ -88,7 +88,7 @@ def seen(
         bars.set_axis_off()
         told.append(f"{titles[i]}: " + ", ".join(f"{names[j]} {base.percent(values[i, j], 0)}" for j in order))
     first, last = (base.percent(values[i].max(), 0) for i in (0, k - 1))
-    finding = f"Its first word for ‘{titles[0]}’ gets {first}, for ‘{titles[-1]}’ {last}"
+    finding = f"Surest name: {first} for {titles[0]}, {last} for {titles[-1]}"
     if licence:
         base.note(ax, base.clip(f"Pictures: {licence}", 100), (0, 0), (0, -2), xycoords="axes fraction", fontsize=7)
     base.title(ax, finding, f"{'. '.join(told)}.", pad=24)
@@ -127,13 +127,13 @@ def projections(maps: Mapping[str, Any], labels: Mapping[str, tuple[Any, Sequenc
 
 
 def taps(
-    starts: Sequence[Start], *, majority: float, yardstick: float | None = None, now: Sequence[Start] = (),
-    ax: Any = None,
+    starts: Sequence[Start], *, majority: float, yardstick: float | None = None,
+    now: Mapping[str, Interval] | None = None, ax: Any = None,
 ) -> Any:  # fmt: skip
     """Draw accuracy against the stage that is tapped, a line a network; ImageNet solid, random start dashed.
 
-    starts: of one image size, from stored records, hollow. now: computed just now, solid, with intervals. yardstick:
-    what a probe without any network scores.
+    starts: of one image size, from stored records, hollow. now: {stage: accuracy} computed just now, solid, with its
+    interval. yardstick: what a probe without any network scores.
     """
     ax = base.axes(ax, 8.2, 4.2)
     stages = list(dict.fromkeys(s["stage"] for s in starts))
@@ -150,8 +150,9 @@ def taps(
             name = f"{network.replace('efficientnet_', '')}, {weights}"
             ends.append((x[-1], values[-1], name, style.ink_safe(colour)))
             told.append(f"{network} {weights}: {', '.join(f'{100 * v:.1f}' for v in values)}")
-    for s in now:
-        i, score = stages.index(s["stage"]), s["accuracy"]
+    now = now or {}
+    for stage, score in now.items():
+        i = stages.index(stage)
         ax.plot([i, i], [score.low, score.high], color=style.VALID, linewidth=2.2)
         ax.plot(i, score.value, "o", color=style.VALID, markersize=9, gid="computed")
     base.majority_line(ax, majority)
@@ -159,7 +160,7 @@ def taps(
     if yardstick is not None:
         ax.axhline(yardstick, color=style.GUESS, linestyle=":", linewidth=1.5, gid="yardstick")
         base.note(ax, "two numbers: brightness, contrast", (-0.4, yardstick), (5, 7), color=style.GUESS)
-    values = [s["accuracy"].value for s in starts] + [s["accuracy"].high for s in now] + [majority]
+    values = [s["accuracy"].value for s in starts] + [score.high for score in now.values()] + [majority]
     ax.set(xlim=(-0.4, len(stages) - 0.9), ylim=(min(values) - 0.01, max(values) + 0.012))
     ax.set_xticks(range(len(stages)), stages)
     _percent_axis(ax)

@@ -53,7 +53,7 @@ def valley(paths: Mapping[str, Any], curvatures: tuple[float, float] = (1.0, 25.
 
     paths: {name: T×2 positions}, the first one the start. curvatures: (a, b).
     """
-    ax = base.axes(ax, 3.1 * len(paths) + 0.4, 2.7)
+    ax = base.axes(ax, *((6.5, 3.4) if len(paths) == 1 else (3.1 * len(paths) + 0.4, 2.7)))
     x, y = np.meshgrid(np.linspace(*FRAME[:2], 80), np.linspace(*FRAME[2:], 60))
     said = []
     for panel, (name, path) in zip(base.panels(ax, 1, len(paths), (0, 0.06)), paths.items(), strict=True):

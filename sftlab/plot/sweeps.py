@@ -47,10 +47,13 @@ def every_rate(sweep: Sweep, *, epoch: int | None = None, ax: Any = None) -> Any
     ax.set(xlabel=f"learning rate ({sweep.optimizer}, log scale)", ylabel="valid accuracy (%)")
     ax.yaxis.set_major_formatter(lambda y, _: f"{100 * y:.0f}")
     ax.grid(axis="y")
-    base.note(ax, "majority", (rates[0], sweep.majority), (2, 7), color=INK)
+    base.note(ax, "majority", (1, sweep.majority), (5, 0), xycoords=ax.get_yaxis_transform(), color=INK)
     words = f"Majority rate {base.percent(sweep.majority)}; band: {spread}."
     if not whole.any():
         base.title(ax, f"Every rate has diverged after {passes}", words)
+        return ax
+    if not epoch:
+        base.title(ax, f"Before the first step every rate has the same head: {base.percent(mean[0])}", words)
         return ax
     best = int(np.nanargmax(mean))
     near = rates[whole & (mean >= mean[best] - 0.01)]

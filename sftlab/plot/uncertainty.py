@@ -91,7 +91,7 @@ def hits(intervals: Sequence[Interval], truth: float, *, n: int, majority: float
     ax.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f}")
     half = 50 * np.mean([one.high - one.low for one in intervals])
     found = f"{len(intervals) - missed} of {len(intervals)} intervals contain the truth"
-    base.title(ax, f"{n} test images: {found}; they reach ± {half:.1f} points")
+    base.title(ax, f"{found}; they reach ± {half:.1f} points", f"{n} test images each.")
     return ax
 
 

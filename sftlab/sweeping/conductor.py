@@ -16,7 +16,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from sftlab import grids, runs
-from sftlab.experiments import CELL_SECONDS, Task, runs_folder, shown
+from sftlab.execution import CELL_SECONDS, Task
+from sftlab.experiments import runs_folder, shown
 from sftlab.publishing import NotebookError
 from sftlab.runs import FINISHED, Facts
 from sftlab.sweeping import results, workers

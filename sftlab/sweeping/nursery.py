@@ -22,8 +22,8 @@ from typing import Any, NoReturn
 
 from filelock import FileLock
 
-from sftlab import experiments, kernels, reports, runs
-from sftlab.experiments import Task
+from sftlab import execution, kernels, reports, runs
+from sftlab.execution import Task
 from sftlab.runs import Facts
 
 Answer = dict[str, Any]
@@ -36,10 +36,9 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what anybody prints from here on is no answer
     kernels.preload(json.loads(sys.stdin.readline())["imports"])
-    import papermill  # noqa: F401 - for the runs to come
-    from nbclient import NotebookClient  # noqa: F401
+    from sftlab import engine  # noqa: F401 - for the runs to come
 
-    _ = reports.exporter().template
+    reports.rehearse()
     print(json.dumps({"ready": os.getpid()}), file=answers, flush=True)
     for line in sys.stdin:
         order = json.loads(line)
@@ -63,7 +62,7 @@ def _perform(task: Task, again: bool, **options: Any) -> Answer:
             if not again and (done := finished(task)):
                 return asdict(done)
             shutil.rmtree(folder, ignore_errors=True)
-            return asdict(experiments.execute(task, **options))
+            return asdict(execution.execute(task, **options))
     except Exception as error:  # a full disk, say: the sweep lists it and goes on
         return {"status": "failed", "error": f"{type(error).__name__}: {error}"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import re
@@ -13,7 +14,7 @@ from typing import Any
 import nbformat
 
 from sftlab import runs
-from sftlab.experiments import Task
+from sftlab.execution import Task
 from sftlab.grids import shown
 from sftlab.parameters import Parameter
 
@@ -42,7 +43,7 @@ class Grid:
         there = {path.name.rsplit("-", 1)[-1]: path for path in folder.glob("*-*") if path.is_dir()}
         tasks = []
         for values in self.combinations:
-            mark = address(self.book, self.known, values)
+            mark = address(self.book, self.known, values, self.source.parent)
             where = there.get(mark, folder / f"{self._label(values)}-{mark}")
             tasks.append(Task(self.source.stem, self.book, str(self.source.parent), str(where), values, seconds, mark))
         return tasks
@@ -57,15 +58,18 @@ class Grid:
         return re.sub(r"[^\w.+-]+", "_", words)[:60]
 
 
-def address(book: str, known: list[Parameter], values: Combination) -> str:
+def address(book: str, known: list[Parameter], values: Combination, cwd: Path) -> str:
     """Return the name by which a finished run is found again: a hash of what its numbers depend on.
 
-    That is the notebook's code (not its prose), the value of every parameter, the files of a `folder:` and the versions
-    of sftlab and torch. A run made with other ones has another address and is left alone.
+    That is the notebook's code (not its prose and comments), the value of every parameter, the files of a `folder:`,
+    the CSV files beside it that its code names (corrected labels, say), and the versions of sftlab and torch. A run
+    made with other ones has another address and is left alone.
     """
-    code = [(c.source, c.metadata.get("tags", [])) for c in _cells(book) if c.cell_type == "code"]
+    code = [(_bare(c.source), c.metadata.get("tags", [])) for c in _cells(book) if c.cell_type == "code"]
     every = {p.name: values.get(p.name, p.default) for p in known if p.name != "OUT"}
     files = [_stamp(value) for value in every.values() if isinstance(value, str) and value.startswith("folder:")]
+    tables = {cwd / name for name in re.findall(r"[\"']([^\"'\n]+\.csv)[\"']", book.replace("\\", ""))}
+    files += [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(tables) if path.is_file()]
     versions = {name: runs.versions()[name] for name in ("sftlab", "torch")}
     content = json.dumps([code, every, files, versions], sort_keys=True, default=str)
     return hashlib.sha256(content.encode()).hexdigest()[:12]
@@ -74,6 +78,15 @@ def address(book: str, known: list[Parameter], values: Combination) -> str:
 @cache
 def _cells(book: str) -> list[Any]:
     return list(nbformat.reads(book, as_version=4).cells)
+
+
+@cache
+def _bare(source: str) -> str:
+    """Return code without its comments and line breaks; as it is if it is more than Python."""
+    try:
+        return ast.unparse(ast.parse(source))
+    except SyntaxError:
+        return source
 
 
 @cache

@@ -22,10 +22,11 @@ from typing import Any
 import yaml
 
 from sftlab import notebooks
-from sftlab.experiments import checked, stripped
+from sftlab.execution import stripped
 from sftlab.parameters import Parameter, unknown
 from sftlab.publishing import NotebookError
 from sftlab.sweeping.plan import SEED, Combination, Grid
+from sftlab.values import checked
 
 KEYS = ("notebook", "fixed", "grid", "cases", "seeds")
 

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from sftlab.experiments import Task
+from sftlab.execution import Task
 from sftlab.runs import FINISHED
 from sftlab.sweeping.conductor import Watch
 from sftlab.sweeping.plan import Grid

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from queue import SimpleQueue
 from typing import Any
 
-from sftlab.experiments import Task
+from sftlab.execution import Task
 from sftlab.publishing import NotebookError
 
 GIGABYTES = 2.0  # what one run may need while it fine-tunes; fewer at once where memory is short
@@ -60,7 +60,8 @@ class Nursery:
     def _start(self) -> None:
         threads = {"OMP_NUM_THREADS": str(self.threads)} if self.threads else {}
         self.process = subprocess.Popen(
-            [sys.executable, "-c", "from sftlab.sweeping.nursery import main; main()"], env=os.environ | threads,
+            [sys.executable, "-c", "import sftlab.startup; from sftlab.sweeping.nursery import main; main()"],
+            env=os.environ | threads,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8",
             start_new_session=True,  # Ctrl-C is not for it
         )  # fmt: skip

@@ -58,13 +58,18 @@ SEED: int = 0                # split, order of batches, start of the new layers
 # model.fit(x_train, y_train, epochs=10, validation_data=(x_test, y_test))
 # ```
 #
-# What is not printed is a default: batches of 32, a rate of 0.001, Glorot's start for the Dense layers. What is nowhere is any preprocessing of `x_train`. We write it in PyTorch, piece by piece.
+# We write it in PyTorch, piece by piece.
 
 # %%
 sft.check_parameters(
     globals(), RECIPE=("offline", "as printed"), BACKBONE=str | None, DATA=str | None,
     LABELS=(int | None, 1), SIZE=(int | None, 32, 512), EPOCHS=(int | None, 1, 1000),
     BATCH=(int | None, 2, 4096), RATE=(float | None, 0, 10), SEED=(int, 0))
+
+# %% [markdown]
+# What is not printed is a default: batches of 32, a rate of 0.001, Glorot's start for the Dense layers. What is nowhere is any preprocessing of `x_train`.
+
+# %%
 PRINTED = dict(backbone="resnet50", data="cifar10", labels=None, size=224, hidden=1024,
                epochs=10, batch=32, rate=0.001, eps=1e-7)
 OFFLINE = PRINTED | dict(backbone="efficientnet_lite0", data="solar", labels=200,
@@ -73,9 +78,8 @@ OFFLINE = PRINTED | dict(backbone="efficientnet_lite0", data="solar", labels=200
 # %%
 given = dict(backbone=BACKBONE, data=DATA, labels=LABELS, size=SIZE, epochs=EPOCHS,
              batch=BATCH, rate=RATE)
-given = {name: value for name, value in given.items() if value is not None}
 recipe = {"offline": OFFLINE, "as printed": PRINTED}[RECIPE]
-how = SimpleNamespace(**recipe | given)
+how = SimpleNamespace(**recipe | {k: v for k, v in given.items() if v is not None})
 print(how)
 
 # %% [markdown]
@@ -86,8 +90,7 @@ data = sft.load(how.data, size=how.size, per_class=how.labels, seed=SEED)
 if how.labels is None:                  # as printed: nothing is held back
     rows = np.union1d(data.train.index, data.valid.index)
     data = dataclasses.replace(data, train=data.train.of_rows(rows))
-print(data.card)
-print(f"trained on: {len(data.train):,} images")
+print(f"{data.card}\ntrained on: {len(data.train):,} images")
 
 # %% [markdown]
 # ## Without its top
@@ -102,6 +105,7 @@ base = shelf[: names.index("pool")]
 with torch.no_grad():
     width = base(data.train.pixels(np.arange(2))).shape[1]
 
+# %%
 def on_top(base):
     """Return the base under a new top: pooling, Dense(1024, relu), Dense(classes)."""
     parts = OrderedDict(copy.deepcopy(base).named_children())
@@ -176,13 +180,12 @@ class KerasAdam(torch.optim.Optimizer):
     def step(self, b1=0.9, b2=0.999):
         for group in self.param_groups:
             for w in group["params"]:
-                t, m, v = self.state[w].get("tmv", (0, 0 * w, 0 * w))
-                t += 1
+                t, m, v = self.state[w].get("tmv", (1, 0 * w, 0 * w))
                 m.lerp_(w.grad, 1 - b1)                 # m + (g − m)(1 − β₁)
                 v.lerp_(w.grad ** 2, 1 - b2)
                 rate = group["lr"] * math.sqrt(1 - b2 ** t) / (1 - b1 ** t)
                 w.addcdiv_(m, v.sqrt() + how.eps, value=-rate)
-                self.state[w]["tmv"] = t, m, v
+                self.state[w]["tmv"] = t + 1, m, v
 
 # %% [markdown]
 # `fit` takes any function of parameter groups for an optimizer. So the recipe in this lab's words is the following; base frozen, hidden layer and head at one rate:
@@ -196,6 +199,7 @@ def trained(seed=SEED, base=base, loss=sft.cross_entropy, optimizer=KerasAdam):
                       loss=loss, keep_best=False, seed=seed, verbose=False)
     return model, [step.loss for step in history.steps]
 
+# %%
 model, ours = trained()
 torchs, _ = trained(optimizer=torch.optim.Adam)
 result, of_torchs = (sft.evaluate(net, data.test) for net in (model, torchs))
@@ -247,10 +251,10 @@ def loss_and_gradient(loss):
     value.backward()
     return f"loss {value.item():6.1f}, gradient {z.grad[0].tolist()}"
 
-y = torch.tensor([0])
+# %%
 ways = {"softmax, then log": lambda z: -z.softmax(dim=1).log()[0, 0],
         "clipped at 1e-7": lambda z: -z.softmax(dim=1).clip(1e-7, 1 - 1e-7).log()[0, 0],
-        "folded together": lambda z: nn.functional.cross_entropy(z, y)}
+        "folded together": lambda z: nn.functional.cross_entropy(z, torch.tensor([0]))}
 for name, way in ways.items():
     print(f"{name:18s}", loss_and_gradient(way))
 
@@ -274,10 +278,9 @@ assert torch.allclose(folded.mean(), nn.functional.cross_entropy(z, one_hot))
 # %%
 def plain():
     """Return the network as torchvision or timm builds it, with the same weights."""
-    if how.backbone in torchvision.models.list_models():
-        net = torchvision.models.get_model(how.backbone)
-    else:
-        net = timm.create_model(f"tf_{how.backbone}")
+    theirs = how.backbone in torchvision.models.list_models()
+    net = (torchvision.models.get_model(how.backbone) if theirs
+           else timm.create_model(f"tf_{how.backbone}"))
     net.load_state_dict(original_state_dict(shelf))
     return net.to(memory_format=torch.channels_last)    # a CPU is faster so
 
@@ -303,17 +306,15 @@ class Textbook(nn.Module):
 
 # %%
 def textbook_loop(book, epochs=how.epochs):
-    """Train the top; return the loss of every step."""
+    """Train the top; yield the loss of every step."""
     optimizer = KerasAdam([dict(params=book.top.parameters(), lr=how.rate)])
-    losses = []
     for epoch in range(epochs):
         for x, y in data.train.batches(how.batch, seed=SEED, epoch=epoch):
             loss = nn.functional.cross_entropy(book(x), y)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            losses.append(loss.item())
-    return losses
+            yield loss.item()
 
 # %% [markdown]
 # > **Predict.** One epoch as PyTorch's users write it, `requires_grad = False` and train mode; and one as Keras means it. How many parts of the base are different afterwards in each?
@@ -325,7 +326,7 @@ start = fresh()
 top = start[-2:]
 written = Textbook(top).train()
 before = sft.fingerprint(written.base)
-textbook_loop(written, epochs=1)
+list(textbook_loop(written, epochs=1))
 plot.changed(before, sft.fingerprint(written.base), guess=guess)
 
 # %% [markdown]
@@ -334,7 +335,7 @@ plot.changed(before, sft.fingerprint(written.base), guess=guess)
 # %%
 meant = Textbook(top)
 meant.base.eval()
-losses = textbook_loop(meant)
+losses = list(textbook_loop(meant))
 assert sft.fingerprint(meant.base) == before
 print(f"{len(losses)} steps, and no part of the base is different")
 
@@ -358,7 +359,14 @@ plot.losses({"textbook": losses, "sft.fit": ours})
 # `x_train` goes in as bytes, 0 to 255. Keras's ResNet-50 was trained on images whose channels were turned round (blue, green, red) and from which the mean colour was subtracted; the function that does it,
 # `preprocess_input`, is not in the recipe. In this lab these numbers are part of the network, so we have to take them out to make the mistake. First we ask the network about something that it knows: squares of two photographs, in the right
 # way and in three wrong ones.
-#
+
+# %%
+std = shelf.input.std.flatten().tolist()
+no_mean, raw = Input((0, 0, 0), std), Input((0, 0, 0), (1 / 255,) * 3)
+photos = sft.explain.photo_crops(64, size=how.size, seed=SEED)
+asked = sft.explain.answers(shelf, photos)
+
+# %% [markdown]
 # > **Predict.** Red and blue exchanged, nothing else. What share of the answers is different?
 
 # %%
@@ -366,10 +374,6 @@ guess = sft.widgets.predict("answers that differ, in percent", 0, 100, default=1
                             name="blue")
 
 # %%
-std = shelf.input.std.flatten().tolist()
-no_mean, raw = Input((0, 0, 0), std), Input((0, 0, 0), (1 / 255,) * 3)
-photos = sft.explain.photo_crops(64, size=how.size, seed=SEED)
-asked = sft.explain.answers(shelf, photos)
 wrong = {"red and blue exchanged": (shelf.input, photos.flip(1)),
          "mean left out": (no_mean, photos), "bytes, 0 to 255": (raw, photos)}
 differ = {}
@@ -388,27 +392,22 @@ spoilt.input = raw
 beside("bytes", sft.evaluate(trained(base=spoilt)[0], data.test))
 
 # %% [markdown]
-# It makes do, and worse on each of the ten splits. (The missing mean alone costs these cells nothing that ten splits can show; `recipes.json` has it. Grey images have no red and blue to exchange, and they are no photographs anyway.)
-# A rule that saves the question: preprocessing comes with the weights, not with the recipe.
+# It makes do, and worse on each of the ten splits. (The missing mean alone costs these cells nothing that ten splits can show. Grey images have no red and blue to exchange.) Preprocessing comes with the weights, not with the recipe.
 #
 # ## What differs from the original
 #
-# - **Weights.** Keras's ResNet-50 is the original one of 2015, converted from Caffe; torchvision's was trained anew. Same architecture but for a detail (in which convolution a block takes its stride), other numbers.
+# - **Weights.** Keras's ResNet-50 is the original one of 2015, converted from Caffe; torchvision's was trained anew, with the stride of a block in another convolution.
 # - **Preprocessing.** Ours is that of the weights. The printed code has none.
-# - **BatchNorm.** Keras's has other constants ($\epsilon$ of 1.001e-5 in this network, a momentum of 0.99). Frozen, only $\epsilon$ matters, and it belongs to the weights.
-# - **Optimizer, start, loss.** As in Keras: its Adam, Glorot's start, the cross-entropy of one-hot labels.
-# - **Order.** The images are shuffled by another generator.
-# - **Evaluation.** The original looks at the test images after each epoch. Here they are read at the end.
+# - **BatchNorm.** Keras's has another $\epsilon$, which belongs to the weights, and another momentum, which does not matter while it is frozen.
+# - **Optimizer, start, loss.** As in Keras. The images are shuffled by another generator.
+# - **Evaluation.** The original looks at the test images after each epoch; here they are read at the end.
+#
+# ## What it is
+#
+# Again a profile that is zero up to the last entries. What learns is new, all of it, and no pretrained weight moves. First its result on the test images, then the profile:
 
 # %%
 print(result)
-
-# %% [markdown]
-# ## What it is
-#
-# Again a profile that is zero up to the last entries. What learns is new, all of it, and no pretrained weight moves:
-
-# %%
 probe = sft.linear_probe(model, lr=how.rate)
 assert set(sft.explain.moved(start[:-2], model[:-2]).values()) == {0.0}
 plot.profile(probe, names=["the Keras recipe"])
@@ -443,7 +442,7 @@ plot.profile(probe, names=["the Keras recipe"])
 #         optimizer.zero_grad(); loss.backward(); optimizer.step()
 # ```
 #
-# As printed, for real: `sftlab run recipes/keras_dense -p RECIPE "as printed"`. ResNet-50 (98 MB) and CIFAR-10 (170 MB) are downloaded once; on a CPU, add `-p LABELS 100 -p SIZE 112 -p EPOCHS 3`.
+# As printed, for real: `sftlab run recipes/keras_dense -p RECIPE "as printed"`. ResNet-50 (103 MB) and CIFAR-10 (170 MB) are downloaded once; on a CPU, add `-p LABELS 100 -p SIZE 112 -p EPOCHS 3`.
 
 # %% [markdown]
 # ## Try it

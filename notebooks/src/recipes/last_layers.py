@@ -59,7 +59,7 @@ SEED: int = 0                # split, order of batches, start of the head
 # optimizer = optim.SGD(learning, lr=0.001, momentum=0.9)
 # ```
 #
-# and then the same loop. For VGG-16 one reads `model.classifier` in place of `model.layer4`. Images, batches and epochs are those of [the PyTorch recipe](pytorch_probe.ipynb).
+# and then the same loop.
 
 # %%
 sft.check_parameters(
@@ -67,6 +67,11 @@ sft.check_parameters(
     LABELS=(int | None, 1), SIZE=(int | None, 32, 512), LAST=(int | None, 1, 20),
     EPOCHS=(int | None, 1, 1000), BATCH=(int | None, 2, 4096),
     RATE=(float | None, 0, 10), SEED=(int, 0))
+
+# %% [markdown]
+# For VGG-16 one reads `model.classifier` in place of `model.layer4`. Images, batches and epochs are those of [the PyTorch recipe](pytorch_probe.ipynb).
+
+# %%
 PRINTED = dict(backbone="resnet50", data="cifar10", labels=None, resize=256, crop=224,
                last=1, epochs=10, batch=64, rate=0.001, momentum=0.9)
 OFFLINE = PRINTED | dict(backbone="efficientnet_lite0", data="solar", labels=200,
@@ -75,9 +80,8 @@ OFFLINE = PRINTED | dict(backbone="efficientnet_lite0", data="solar", labels=200
 # %%
 given = dict(backbone=BACKBONE, data=DATA, labels=LABELS, crop=SIZE, epochs=EPOCHS,
              resize=SIZE and SIZE * 256 // 224, last=LAST, batch=BATCH, rate=RATE)
-given = {name: value for name, value in given.items() if value is not None}
 recipe = {"offline": OFFLINE, "as printed": PRINTED}[RECIPE]
-how = SimpleNamespace(**recipe | given)
+how = SimpleNamespace(**recipe | {k: v for k, v in given.items() if v is not None})
 print(how)
 
 # %% [markdown]
@@ -114,11 +118,13 @@ data = sft.load(how.data, size=how.resize, per_class=how.labels, seed=SEED)
 if how.labels is None:                  # as printed: nothing is held back
     rows = np.union1d(data.train.index, data.valid.index)
     data = dataclasses.replace(data, train=data.train.of_rows(rows))
+print(f"{data.card}\ntrained on: {len(data.train):,} images")
+
+# %%
 shelf = sft.backbone(how.backbone)
 crop = constant(transforms.CenterCrop(how.crop))
 network = nn.Sequential(OrderedDict(crop=crop, **dict(shelf.named_children())))
 model = sft.replace_head(network, data.classes, seed=SEED)
-print(f"{data.card}\ntrained on: {len(data.train):,} images")
 
 # %% [markdown]
 # Network and images are those of the first recipe. And the profile, beside that of a probe:
@@ -143,10 +149,9 @@ print("learn:", ", ".join(learning))
 # %%
 def plain():
     """Return the network as torchvision or timm builds it, with the same weights."""
-    if how.backbone in torchvision.models.list_models():
-        net = torchvision.models.get_model(how.backbone)
-    else:
-        net = timm.create_model(f"tf_{how.backbone}")
+    theirs = how.backbone in torchvision.models.list_models()
+    net = (torchvision.models.get_model(how.backbone) if theirs
+           else timm.create_model(f"tf_{how.backbone}"))
     net.load_state_dict(original_state_dict(shelf))
     return net.to(memory_format=torch.channels_last)    # a CPU is faster so
 
@@ -170,31 +175,37 @@ class Textbook(nn.Module):
         return self.net(x.contiguous(memory_format=torch.channels_last))
 
 # %% [markdown]
-# Freezing as the first recipe taught us: no gradient *and* eval mode for what is frozen, at the start of every epoch.
+# Freezing as the first recipe taught us: no gradient *and* eval mode for what is frozen, at the start of every epoch. Then the loop:
+
+# %%
+def modes(book):
+    """Put what learns into train mode and the rest into eval mode."""
+    book.eval()
+    for part in learning + beside:
+        book.net.get_submodule(part).train()
 
 # %%
 def textbook_loop(book):
-    """Train the last few layers; return the loss of every step."""
+    """Train the last few layers; yield the loss of every step."""
     optimizer = torch.optim.SGD([p for p in book.parameters() if p.requires_grad],
                                 lr=how.rate, momentum=how.momentum)
-    losses = []
     torch.manual_seed(SEED)                          # for dropout, where there is any
     for epoch in range(how.epochs):
-        book.eval()
-        for part in learning + beside:
-            book.net.get_submodule(part).train()
+        modes(book)
         for x, y in data.train.batches(how.batch, seed=SEED, epoch=epoch):
             optimizer.zero_grad()
             loss = nn.functional.cross_entropy(book(x), y)
             loss.backward()
             optimizer.step()
-            losses.append(loss.item())
-    return losses
+            yield loss.item()
+
+# %% [markdown]
+# It runs, and then we ask every tensor of the network whether it is still what it was:
 
 # %%
 book = Textbook(model.head)
 before = copy.deepcopy(book.net.state_dict())
-losses = textbook_loop(book)
+losses = list(textbook_loop(book))
 changed = {name for name, value in book.net.state_dict().items()
            if not torch.equal(value, before[name])}
 assert changed == {name for name in before if name.startswith(tuple(learning))}
@@ -208,10 +219,10 @@ print(f"{len(changed)} of {len(before)} tensors changed, all of them in what lea
 # %%
 history = sft.fit(model, data, profile, epochs=how.epochs, batch_size=how.batch,
                   optimizer="sgd", weight_decay=0, keep_best=False, seed=SEED)
-
-# %%
 ours = [step.loss for step in history.steps]
 assert np.allclose(ours[:200], losses[:200], atol=1e-4)
+
+# %%
 for stage, part in names.items():
     mine = model.get_submodule(stage).state_dict()
     theirs = book.net.get_submodule(part).state_dict()
@@ -243,6 +254,8 @@ sft.fit(probe, data, sft.linear_probe(probe, lr=how.rate), epochs=how.epochs,
         seed=SEED)
 results = {"linear probe": sft.evaluate(probe, data.test),
            "last layers": sft.evaluate(model, data.test)}
+
+# %%
 plot.scores(results)
 
 # %% [markdown]
@@ -253,6 +266,8 @@ right = {name: np.array(r.predictions) == r.targets for name, r in results.items
 gain = decisions.difference(right["last layers"], right["linear probe"])
 print(f"last layers: {100 * gain.value:+.1f} points "
       f"({100 * gain.low:+.1f} to {100 * gain.high:+.1f}) on these images")
+
+# %%
 kept = sft.records.read("../../benchmarks/recipes.json")["pytorch"]
 same = all(vars(how)[name] == value for name, value in kept["settings"].items())
 stored = [(run["with eval()"], run["last stage"]) for run in kept["seeds"].values()]
@@ -279,7 +294,7 @@ plot.repaired(stored if same and how.last == 1 else [], ("linear probe", "last l
 # ## The same with VGG-16
 #
 # `sftlab run recipes/last_layers -p RECIPE "as printed" -p BACKBONE vgg16` takes VGG-16 in place of ResNet-50; nothing else changes. Its last stage are the two layers of 4,096 units before the head, with dropout between; there is no BatchNorm, so
-# nothing can drift. `-p LAST 2` lets its last convolutions learn as well. Weights (528 MB; ResNet-50: 98 MB) and CIFAR-10 (170 MB) are downloaded once. On a CPU, add `-p LABELS 100 -p SIZE 112 -p EPOCHS 3`.
+# nothing can drift. `-p LAST 2` lets its last convolutions learn as well. Weights (553 MB; ResNet-50: 103 MB) and CIFAR-10 (170 MB) are downloaded once. On a CPU, add `-p LABELS 100 -p SIZE 112 -p EPOCHS 3`.
 
 # %% [markdown]
 # ## The same in plain PyTorch
@@ -301,7 +316,7 @@ plot.repaired(stored if same and how.last == 1 else [], ("linear probe", "last l
 #
 # - **Tweak.** Set `LAST` to 2, then to 3. What does one more stage cost in seconds, and what does it bring?
 # - **Build.** Train the probe first and let the last stage learn afterwards, from the probe's head. Does it move less far? [06 Layers](../06_layers.ipynb) has the reason.
-# - **Break.** Replace `book.eval()` in the textbook's loop by `book.train()`. Which assert notices, and how many tensors changed?
+# - **Break.** Replace `book.eval()` in `modes` by `book.train()`. Which assert notices, and how many tensors changed?
 
 # %% [markdown]
 # ## Sources

@@ -48,8 +48,9 @@ SEED: int = 0                # split, order of batches, start of the head
 # Whoever has looked for "fine-tuning in PyTorch" has seen these lines, or some very much like them. Ten classes of CIFAR-10, a ResNet-50 from the shelf:
 #
 # ```python
-# transform = transforms.Compose([transforms.Resize(256), transforms.CenterCrop(224), transforms.ToTensor(),
-#                                 transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])])
+# transform = transforms.Compose([
+#     transforms.Resize(256), transforms.CenterCrop(224), transforms.ToTensor(),
+#     transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])])
 # dataset = datasets.CIFAR10("data", train=True, download=True, transform=transform)
 # loader = DataLoader(dataset, batch_size=64, shuffle=True)
 #
@@ -70,6 +71,12 @@ SEED: int = 0                # split, order of batches, start of the head
 #
 # Read it for what it does *not* say. It never says `eval()`, and it never measures anything. Both will matter.
 
+# %%
+sft.check_parameters(
+    globals(), RECIPE=("offline", "as printed"), BACKBONE=str | None, DATA=str | None,
+    LABELS=(int | None, 1), SIZE=(int | None, 32, 512), EPOCHS=(int | None, 1, 1000),
+    BATCH=(int | None, 2, 4096), RATE=(float | None, 0, 10), SEED=(int, 0))
+
 # %% [markdown]
 # ## One recipe, two sizes
 #
@@ -77,10 +84,6 @@ SEED: int = 0                # split, order of batches, start of the head
 # `RECIPE = "as printed"` takes the first line; any other parameter that you give is taken instead of either.
 
 # %%
-sft.check_parameters(
-    globals(), RECIPE=("offline", "as printed"), BACKBONE=str | None, DATA=str | None,
-    LABELS=(int | None, 1), SIZE=(int | None, 32, 512), EPOCHS=(int | None, 1, 1000),
-    BATCH=(int | None, 2, 4096), RATE=(float | None, 0, 10), SEED=(int, 0))
 PRINTED = dict(backbone="resnet50", data="cifar10", labels=None, resize=256, crop=224,
                epochs=10, batch=64, rate=0.001, momentum=0.9)
 OFFLINE = PRINTED | dict(backbone="efficientnet_lite0", data="solar", labels=200,
@@ -89,9 +92,8 @@ OFFLINE = PRINTED | dict(backbone="efficientnet_lite0", data="solar", labels=200
 # %%
 given = dict(backbone=BACKBONE, data=DATA, labels=LABELS, crop=SIZE, epochs=EPOCHS,
              resize=SIZE and SIZE * 256 // 224, batch=BATCH, rate=RATE)
-given = {name: value for name, value in given.items() if value is not None}
 recipe = {"offline": OFFLINE, "as printed": PRINTED}[RECIPE]
-how = SimpleNamespace(**recipe | given)
+how = SimpleNamespace(**recipe | {k: v for k, v in given.items() if v is not None})
 print(how)
 
 # %% [markdown]
@@ -104,8 +106,7 @@ data = sft.load(how.data, size=how.resize, per_class=how.labels, seed=SEED)
 if how.labels is None:
     rows = np.union1d(data.train.index, data.valid.index)
     data = dataclasses.replace(data, train=data.train.of_rows(rows))
-print(data.card)
-print(f"trained on: {len(data.train):,} images")
+print(f"{data.card}\ntrained on: {len(data.train):,} images")
 
 # %% [markdown]
 # A network is a list, so the crop is one more stage in front of it. From the stored pixels on, everything is then inside the network: crop, scale, and the mean and deviation that belong to
@@ -125,6 +126,8 @@ mean, std = (v.flatten().tolist() for v in (shelf.input.mean, shelf.input.std))
 printed = transforms.Compose([
     transforms.Resize(how.resize), transforms.CenterCrop(how.crop),
     transforms.ToTensor(), transforms.Normalize(mean, std)])
+
+# %%
 for i in range(3):
     image = data.train.images[data.train.index[i]].transpose(1, 2, 0)
     theirs = printed(transforms.functional.to_pil_image(image).convert("RGB"))
@@ -143,12 +146,12 @@ for i in range(3):
 names = sft.card(shelf)["names"]        # what its authors call the parts of a stage
 last = names["head"]                    # "fc" in a ResNet
 
+# %%
 def plain():
     """Return the network as torchvision or timm builds it, with the same weights."""
-    if how.backbone in torchvision.models.list_models():
-        net = torchvision.models.get_model(how.backbone)
-    else:
-        net = timm.create_model(f"tf_{how.backbone}")
+    theirs = how.backbone in torchvision.models.list_models()
+    net = (torchvision.models.get_model(how.backbone) if theirs
+           else timm.create_model(f"tf_{how.backbone}"))
     net.load_state_dict(original_state_dict(shelf))
     return net.to(memory_format=torch.channels_last)    # a CPU is faster so
 
@@ -161,9 +164,7 @@ class Textbook(nn.Module):
 
     def __init__(self, head):
         super().__init__()
-        self.net = plain()
-        for parameter in self.net.parameters():
-            parameter.requires_grad = False
+        self.net = plain().requires_grad_(False)
         self.net.set_submodule(last, copy.deepcopy(head))
 
     def forward(self, x):
@@ -177,10 +178,9 @@ class Textbook(nn.Module):
 
 # %%
 def textbook_loop(book):
-    """Train the head as printed; return the loss of every step."""
+    """Train the head as printed; yield the loss of every step."""
     optimizer = torch.optim.SGD(book.net.get_submodule(last).parameters(),
                                 lr=how.rate, momentum=how.momentum)
-    losses = []
     torch.manual_seed(SEED)                         # for dropout, where there is any
     for epoch in range(how.epochs):
         for x, y in data.train.batches(how.batch, seed=SEED, epoch=epoch):
@@ -188,8 +188,7 @@ def textbook_loop(book):
             loss = nn.functional.cross_entropy(book(x), y)
             loss.backward()
             optimizer.step()
-            losses.append(loss.item())
-    return losses
+            yield loss.item()
 
 # %% [markdown]
 # ## What does it change?
@@ -201,10 +200,11 @@ def textbook_loop(book):
 # %%
 guess = sft.widgets.predict("tensors that change, in percent", 0, 100, default=0)
 book = Textbook(model.head)
-before = sft.fingerprint(book.net)
-tensors = copy.deepcopy(book.net.state_dict())
+before, tensors = sft.fingerprint(book.net), copy.deepcopy(book.net.state_dict())
+
+# %%
 clock = time.perf_counter()
-losses = textbook_loop(book)
+losses = list(textbook_loop(book))
 seconds = time.perf_counter() - clock
 print(f"{len(losses)} steps, loss {losses[0]:.2f} → {losses[-1]:.2f}, {seconds:.0f} s")
 plot.changed(before, sft.fingerprint(book.net))
@@ -213,11 +213,9 @@ plot.changed(before, sft.fingerprint(book.net))
 # Each of those parts holds many tensors. Counted one by one:
 
 # %%
-now = book.net.state_dict()
-moved = {name for name, old in tensors.items() if not torch.equal(old, now[name])
-         and not name.startswith(last)}
-body = {name for name in tensors if not name.startswith(last)}
-learned = moved & {name for name, _ in book.net.named_parameters()}
+now, body = book.net.state_dict(), [n for n in tensors if not n.startswith(last)]
+moved = {name for name in body if not torch.equal(tensors[name], now[name])}
+learned = moved & dict(book.net.named_parameters()).keys()
 print(f"before the head: {len(moved)} of {len(body)} tensors changed, "
       f"{len(learned)} of them parameters")
 plot.guessed(100 * len(moved) / len(body), float(guess))
@@ -236,8 +234,7 @@ photos = sft.explain.photo_crops(64, size=how.resize, seed=SEED)
 old = copy.deepcopy(book)
 old.net.set_submodule(last, shelf.head)
 asked, told = (sft.explain.answers(net, photos) for net in (network, old))
-share = (asked != told).float().mean()
-print(f"{share:.0%} of 64 answers about photographs are others now")
+print(f"{(asked != told).float().mean():.0%} of 64 answers about photos are others now")
 
 # %% [markdown]
 # ## The evaluation that is missing
@@ -254,6 +251,7 @@ def called(order):
         answers |= dict(zip(some.tolist(), found.tolist(), strict=True))
     return torch.tensor([answers[i] for i in sorted(answers)])
 
+# %%
 first = torch.arange(min(64, len(data.train)))
 one, two = called(first), called(first[torch.randperm(len(first))])
 print(f"{(one != two).float().mean():.0%} of the answers depend on the neighbours")
@@ -270,7 +268,14 @@ print(as_printed)
 #
 # Now the same recipe with one line added: `eval()`, once, before the loop. The head is a Linear; it computes the same in either mode, so nothing that should learn is lost. (VGG-16 has dropout right before its
 # head. That dropout belongs to what learns and stays on.)
-#
+
+# %%
+steady = Textbook(model.head).eval()
+if "dropout" in names:
+    steady.net.get_submodule(names["dropout"]).train()
+before = sft.fingerprint(steady.net)
+
+# %% [markdown]
 # > **Predict.** What will the repaired recipe reach on the same test images?
 
 # %%
@@ -278,11 +283,7 @@ guess = sft.widgets.predict("test accuracy with eval(), in percent", 0, 100,
                             default=round(100 * as_printed.accuracy.value), name="eval")
 
 # %%
-steady = Textbook(model.head).eval()
-if "dropout" in names:
-    steady.net.get_submodule(names["dropout"]).train()
-before = sft.fingerprint(steady.net)
-steady_losses = textbook_loop(steady)
+steady_losses = list(textbook_loop(steady))
 after = sft.fingerprint(steady.net)
 assert [name for name in before if before[name] != after[name]] == [last.split(".")[0]]
 repaired = sft.evaluate(nn.Sequential(steady), data.test)
@@ -322,7 +323,7 @@ history = sft.fit(model, data, sft.linear_probe(model, lr=how.rate), epochs=how.
                   keep_best=False, seed=SEED)
 quick = time.perf_counter() - clock
 result = sft.evaluate(model, data.test)
-print(f"{quick:.1f} s, against {seconds:.0f} s; accuracy {result.accuracy}")
+print(f"{quick:.2f} s, against {seconds:.0f} s; accuracy {result.accuracy}")
 
 # %% [markdown]
 # `"sgd"` has momentum 0.9; `weight_decay=0` and `keep_best=False` switch off what the recipe does not have. Is it the same computation? Compare every loss and every weight with the
@@ -386,7 +387,7 @@ plot.profile(probe, names=["the PyTorch recipe"])
 # %% [markdown]
 # ## As printed, for real
 #
-# `sftlab run recipes/pytorch_probe -p RECIPE "as printed"` takes ResNet-50 (98 MB) and CIFAR-10 (170 MB), which are downloaded once. On a CPU that is a matter of days: a million passes of an image through ResNet-50 for the two textbook
+# `sftlab run recipes/pytorch_probe -p RECIPE "as printed"` takes ResNet-50 (103 MB) and CIFAR-10 (170 MB), which are downloaded once. On a CPU that is a matter of days: a million passes of an image through ResNet-50 for the two textbook
 # loops. `-p LABELS 100 -p SIZE 112 -p EPOCHS 3` makes it a matter of minutes. Two details stay different: CIFAR-10's training images that are in its test set as well, to the pixel, are left out, and images are shuffled by another generator.
 
 # %% [markdown]
