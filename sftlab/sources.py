@@ -63,7 +63,8 @@ def _encoded(
 
     made = [prefix.features(part, progress, images=todo) for part in parts]
     new, saved = sum(f.seconds for f in made if not f.reused), sum(f.seconds for f in made)
-    how = f"{todo} {noun} encoded once in {new:.1f} s" if todo else f"found on disk, {saved:.1f} s of work saved"
+    counted = noun[:-1] if todo == 1 else noun
+    how = f"{todo} {counted} encoded once in {new:.1f} s" if todo else f"found on disk, {saved:.1f} s of work saved"
     if start := min((f.start for f in made if not f.reused), default=0):
         how += f", the work up to {names[start - 1]} found on disk"
     say(f"frozen {names[0]} … {names[cut - 1]}: {how} ({sum(f.bytes for f in made) / 1e6:.1f} MB)")

@@ -484,4 +484,4 @@ print(f"plain PyTorch {right}, the lab {lab.accuracy}; majority {lab.majority:.3
 # - Cohen et al., 2017, *EMNIST: an extension of MNIST to handwritten letters*. The merged classes.
 # - Alpaydin and Kaynak, 1998, *Optical Recognition of Handwritten Digits*. The digits.
 #
-# Previous: [08 Decide](08_decide.ipynb). Next: [14 Your own images](14_your_own_images.ipynb).
+# Previous: [08 Decide](08_decide.ipynb). Next: [10 Small data](10_small_data.ipynb).

@@ -193,7 +193,7 @@ print(f"one network:  {(body + hidden) / 1e6:.1f} million numbers, one pass")
 #
 # ## Three other second tasks
 #
-# Features that already know everything leave a second task nothing to teach. So now a small network that learns to see from nothing: handwritten digits, one label of each. And three free questions about every training image: does the digit have a closed **loop**; how much **ink** is there, in thirds; and a **random** number, drawn once.
+# Features that already know everything leave a second task nothing to teach. So now a small network that learns to see from nothing: handwritten digits, one label of each. And three other questions about every training image: does the digit have a closed **loop**; how much **ink** is there, in thirds; and a **random** number, drawn once.
 
 # %%
 digits = sft.load("digits", valid=0.3, test=0.3, seed=SEED)
@@ -212,7 +212,7 @@ every = sft.data.with_targets(digits, asked, answers)
 first = few(every.train, "digit", DIGITS)
 
 # %% [markdown]
-# Every run sees all training images, in the same order; they differ in the second task alone. Loop and ink are made from what we know anyway, so they cost nothing. All stages learn, from a random start.
+# Every run sees all training images, in the same order; they differ in the second task alone. Ink is counted. The loop is read off the digit labels that we hide from the first task, as if somebody had answered this easier question about every image. All stages learn, from a random start.
 
 # %%
 def beside_digits(second):
@@ -424,4 +424,4 @@ print(f"plain PyTorch {sft.wilson(int(hits), len(f))}, the lab {found.accuracy},
 # - Buerhop-Lutz et al., 2018, *A Benchmark for Visual Identification of Defective Solar Cells in Electroluminescence Imagery*. The cells.
 # - Alpaydin and Kaynak, 1998, *Optical Recognition of Handwritten Digits*. The digits.
 #
-# Previous: [11 Shift](11_shift.ipynb). Next: [13 Text](13_text.ipynb).
+# Previous: [10 Small data](10_small_data.ipynb). Next: [13 Text](13_text.ipynb).

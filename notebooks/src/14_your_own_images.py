@@ -230,7 +230,6 @@ plot.curves(history)
 
 # %%
 guess = sft.widgets.predict("test accuracy, in percent", 0, 100, default=80)
-guess
 
 # %% [markdown]
 # ## Check 5: the number, with its interval
@@ -248,7 +247,7 @@ print(result)
 better = result.accuracy.low > result.majority
 print("the whole interval lies above it: the network has learned something" if better
       else "the interval does not clear it: this run shows no skill")
-plot.guessed(100 * result.accuracy.value, float(guess))
+plot.guessed(100 * result.accuracy.value, guess)
 
 # %% [markdown]
 # Which errors are they?
@@ -418,4 +417,4 @@ except ValueError as error:
 # - Mitchell et al., 2019, *Model Cards for Model Reporting*. The card.
 # - Barz and Denzler, 2020, *Do We Train on Test Data? Purging CIFAR of Near-Duplicates*. Why check 2.
 #
-# Previous: [09 Pretrain](09_pretrain.ipynb).
+# Previous: [13 Text](13_text.ipynb).

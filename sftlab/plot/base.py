@@ -99,9 +99,13 @@ def guess_line(ax: Any, truth: Interval, guess: float, low: float, high: float) 
     ax.plot((truth.low, truth.high), (0, 0), color=style.VALID, linewidth=2.2, alpha=0.8)
     dot = {"marker": "o", "markersize": 9, "color": style.VALID}
     diamond = {"marker": "D", "markersize": 8, "color": style.GUESS, "markerfacecolor": "none"}
-    for x, text, marker, up in ((truth.value, "measured", dot, 9), (guess, "your guess", diamond, -9)):
+    both = ((truth.value, guess, "measured", dot, 9), (guess, truth.value, "your guess", diamond, -9))
+    for x, other, text, marker, up in both:
         ax.plot(x, 0, markeredgewidth=1.6, clip_on=False, gid=text, **marker)
-        side = -1 if x > (low + high) / 2 else 1  # the words stay inside
+        share, apart = (x - low) / (high - low), (x - other) / (high - low)
+        side = -1 if share > 0.5 else 1  # the words stay inside
+        if 0 < abs(apart) < 0.2 and 0.15 < share < 0.88:
+            side = 1 if apart > 0 else -1  # and those of close neighbours on either side of the two
         note(
             ax,
             f"{text} {x:.3g}",

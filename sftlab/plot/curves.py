@@ -178,9 +178,10 @@ def _count(n: int, what: str) -> str:
 
 def _loss_words(epochs: list[Epoch]) -> str:
     first, last = epochs[0], epochs[-1]
+    trained = [e.train_loss for e in epochs if not math.isnan(e.train_loss)] or [math.nan]  # epoch 0 has none
     return (
-        f"Over {_count(len(epochs), 'epoch')} the train loss goes from {first.train_loss:.3f} "
-        f"to {last.train_loss:.3f}, the valid loss from {first.valid_loss:.3f} to {last.valid_loss:.3f}."
+        f"Over {_count(len(epochs), 'epoch')} the train loss goes from {trained[0]:.3f} "
+        f"to {trained[-1]:.3f}, the valid loss from {first.valid_loss:.3f} to {last.valid_loss:.3f}."
     )
 
 
