@@ -6,7 +6,7 @@
 # - say when a second task helps, when it harms and when it does nothing, in paired differences;
 # - see in the gradients which way each task pulls the stages that they share.
 #
-# 20 minutes to read, under a minute to run. Comes after *Does fine-tuning make the network better, or only narrower?*; needs lessons 03 to 07.
+# 20 minutes to read, under a minute to run. Comes after [10 Small data](10_small_data.ipynb); needs lessons 03 to 07.
 # Images: solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018; digits, CC BY 4.0, Alpaydin and Kaynak 1998.
 
 # %%
