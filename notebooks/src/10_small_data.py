@@ -152,8 +152,8 @@ plot.label_differences(pair, to="pretrained")
 # %%
 four = [int(np.flatnonzero(few.y.numpy() == digit)[0]) for digit in (1, 4, 6, 9)]
 kinds = {"moved": shift(1), "up to 15°": rotate(15), "up to 180°": rotate(180)}
-plot.views(few, four, {name: View(few, augment, SEED, 1) for name, augment in kinds.items()},
-           licence=data.card.licence,
+seen = {name: View(few, augment, SEED, 1) for name, augment in kinds.items()}
+plot.views(few, four, seen, licence=data.card.licence,
            title="Some of these are no longer what their label says")
 
 # %% [markdown]
