@@ -134,10 +134,8 @@ def run(seed: int, chosen: dict[str, dict[str, float]]) -> dict[str, Any]:
 def cells(seed: int) -> dict[str, Any]:
     """Return {strength: [train accuracy, validation accuracy]} of a probe that sees cut-out squares of solar cells."""
     data = sft.load("solar", size=CROP_SIZE, per_class=CROP_LABELS, seed=seed)
-    y, rng = data.valid.y.numpy(), np.random.default_rng(seed)
-    few = np.bincount(y).min()  # as many of each class, as in train
-    rows = np.concatenate([rng.permutation(np.flatnonzero(y == k))[:few] for k in np.unique(y)])
-    data, found = replace(data, valid=data.valid.subset(np.sort(rows))), {}
+    few = int(data.valid.y.bincount().min())  # as many of each class, as in train
+    data, found = replace(data, valid=sft.labels.draw(data.valid, few, seed)), {}
     for strength in CROPS:
         net = sft.replace_head(sft.backbone("efficientnet_lite0"), data.classes, seed=seed)
         how = {"augment": zoom(strength), "views": VIEWS} if strength else {}

@@ -22,11 +22,6 @@ from typing import Any, get_args
 from sftlab.rules import check_value, parts
 
 NAMES: dict[str, Any] = {"int": int, "float": float, "str": str, "bool": bool, "list": list, "dict": dict}
-# What `tuple(f"lite{i}" for i in range(3))` is made of; whatever else there is in an expression, it is not evaluated.
-COUNTING = (
-    ast.Call, ast.GeneratorExp, ast.comprehension, ast.Name, ast.expr_context, ast.JoinedStr, ast.FormattedValue,
-    ast.Constant,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -182,8 +177,4 @@ def _evaluate(node: ast.expr, names: Mapping[str, Any] = NAMES) -> Any:
         from sftlab.backbones import backbones
 
         return tuple(backbones())
-    calls = {ast.unparse(part.func) for part in ast.walk(node) if isinstance(part, ast.Call)}
-    if {"tuple"} <= calls <= {"tuple", "range"} and all(isinstance(part, COUNTING) for part in ast.walk(node)):
-        with suppress(NameError):  # of something that is not counted here
-            return eval(ast.unparse(node), {"__builtins__": {"tuple": tuple, "range": range}})
     return ast.literal_eval(node)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from ledger import Ledger, t_interval
+from ledger import Ledger, pretrained, t_interval
 
 import sftlab as sft
 
@@ -34,10 +34,7 @@ def between(before: Any, after: Any, alpha: float) -> Any:
 
 def world(seed: int) -> tuple[Any, sft.data.Data, sft.data.Split]:
     """Return the zero-shot reader, handwritten digits with 20 labels a class, and printed ones in unseen fonts."""
-    source = sft.load("characters", size=8)
-    net = sft.replace_head(sft.backbone("tiny", seed=seed), source.classes, seed=seed)
-    how = {"batch_size": 128, "schedule": sft.cosine(), "keep_best": False, "verbose": False, "seed": seed}
-    sft.fit(net, source, sft.full(net, 1e-2), epochs=5, **how)
+    net, source = pretrained(seed)
     data = sft.load("digits", valid=0.4, test=0.2, seed=seed)
     data = replace(data, train=sft.labels.draw(data.train, 20, seed))
     reader, rows = sft.replace_head(net, data.classes), [source.classes.index(name) for name in data.classes]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+import sftlab as sft
 from sftlab import records
 
 
@@ -36,6 +37,15 @@ class Ledger:
             print(f"{name}: {runs[name]['seconds']} s", flush=True)
         result: dict[str, Any] = runs[name]
         return result
+
+
+def pretrained(seed: int) -> tuple[Any, sft.data.Data]:
+    """Return `tiny` after five epochs on printed characters of 8×8 pixels, and those characters."""
+    source = sft.load("characters", size=8)
+    net = sft.replace_head(sft.backbone("tiny", seed=seed), source.classes, seed=seed)
+    how = {"batch_size": 128, "schedule": sft.cosine(), "keep_best": False, "verbose": False, "seed": seed}
+    sft.fit(net, source, sft.full(net, 1e-2), epochs=5, **how)
+    return net, source
 
 
 def t_interval(values: np.ndarray) -> tuple[float, float, float]:

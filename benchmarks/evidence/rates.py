@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from ledger import Ledger, t_interval
+from ledger import Ledger, pretrained, t_interval
 
 import sftlab as sft
 
@@ -35,10 +35,7 @@ def last(net: Any, data: sft.data.Data, rate: float, epochs: int, seed: int, **s
 
 def digits(seed: int) -> dict[str, Any]:
     """Return {"adamw 5": an accuracy a rate, …} for one seed."""
-    source = sft.load("characters", size=8)
-    start = sft.replace_head(sft.backbone("tiny", seed=seed), source.classes, seed=seed)
-    how = {"batch_size": 128, "schedule": sft.cosine(), "keep_best": False, "verbose": False, "seed": seed}
-    sft.fit(start, source, sft.full(start, 1e-2), epochs=5, **how)
+    start, _ = pretrained(seed)
     data = sft.load("digits", valid=0.4, test=0.2, seed=seed)
     data, found = replace(data, train=sft.labels.draw(data.train, 20, seed)), {}
     for optimizer, epochs in SETTINGS:
@@ -52,10 +49,8 @@ def digits(seed: int) -> dict[str, Any]:
 def cells(seed: int) -> dict[str, Any]:
     """Return an accuracy a rate for one split of the solar cells, as many intact as broken ones to measure with."""
     data = sft.load("solar", size=96, per_class=100, seed=seed)
-    y, rng = data.valid.y.numpy(), np.random.default_rng(seed)
-    few = np.bincount(y).min()
-    rows = np.concatenate([rng.permutation(np.flatnonzero(y == k))[:few] for k in np.unique(y)])
-    data, accuracies = replace(data, valid=data.valid.subset(np.sort(rows))), []
+    few = int(data.valid.y.bincount().min())
+    data, accuracies = replace(data, valid=sft.labels.draw(data.valid, few, seed)), []
     for rate in CELL_RATES:
         net = sft.replace_head(sft.backbone("efficientnet_lite0"), data.classes, seed=seed)
         accuracies.append(last(net, data, rate, 5, seed))

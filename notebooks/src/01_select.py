@@ -36,7 +36,8 @@ SEED: int = 0                         # split; the stored records are of split 0
 
 # %%
 sft.check_parameters(globals(), SIZE=(96, 160, 224, 300), SEED=(int, 0),
-                     BACKBONE=tuple(f"efficientnet_lite{i}" for i in range(3)))
+                     BACKBONE=("efficientnet_lite0", "efficientnet_lite1",
+                               "efficientnet_lite2"))
 data = sft.load("solar", size=SIZE, seed=SEED)
 original = sft.backbone(BACKBONE)
 print(data.card)

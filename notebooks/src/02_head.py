@@ -36,7 +36,8 @@ SEED: int = 0                         # split, order of batches, start of the ne
 
 # %%
 sft.check_parameters(globals(), SIZE=(int, 64, 300), LABELS=(int, 10, 800),
-                     BACKBONE=tuple(f"efficientnet_lite{i}" for i in range(3)),
+                     BACKBONE=("efficientnet_lite0", "efficientnet_lite1",
+                               "efficientnet_lite2"),
                      SEED=(int, 0))
 data = sft.load("solar", size=SIZE, per_class=LABELS, seed=SEED)
 original = sft.backbone(BACKBONE)
