@@ -174,7 +174,7 @@ for kind in starts:
 #
 # ## Until the label is gone
 #
-# Turn by up to 15°, 30°, … 180°. Every strength is trained now, on the fifty digits from the pretrained start (solid), beside the twenty stored seeds (hollow).
+# Turn by up to 15°, 30°, … 180°. Every strength is trained now, on the fifty digits from the pretrained start; the strongest is drawn (solid) beside the twenty stored seeds (hollow), and the control below shows the others.
 
 # %%
 ANGLES = [0, 15, 30, 45, 90, 135, 180]
@@ -186,7 +186,7 @@ plot.gaps(ANGLES, *turns, majority=majority, xlabel="turned by up to … degrees
           live=(180, *turned[180][:2]))
 
 # %% [markdown]
-# A few degrees change nothing that twenty seeds could show, more harms, and half a circle costs a fifth of all digits. Look at the grey line, too: at the right the network no longer even knows its own fifty images, because half of what it was told about them was not true.
+# A few degrees change nothing that twenty seeds could show, more harms, and half a circle costs a fifth of all digits. Look at the grey line, too: at the right the network no longer even knows its own fifty images.
 #
 # The same with solar cells: 100 cells a class of 96 pixels, and a probe that sees squares cut out of them, ever smaller ones, enlarged again (five splits, stored). A crack is somewhere. Is it still in the square?
 #
