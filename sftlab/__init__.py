@@ -30,7 +30,7 @@ from sftlab.refusing import Refusal, choose_refusal
 from sftlab.saving import load_model, load_refusal, save
 from sftlab.schedules import constant, cosine, linear, piecewise, warmup_cosine
 from sftlab.summary import summary
-from sftlab.surgery import card, fingerprint, frozen_prefix, replace_head, train_mode
+from sftlab.surgery import card, fingerprint, frozen_prefix, interpolate, replace_head, train_mode
 from sftlab.training import fit, train
 
 __version__ = "0.1.0"
@@ -39,10 +39,10 @@ __all__ = [
     "Epoch", "History", "Input", "Interval", "LRFinder", "Refusal", "Result", "Step", "Sweep", "apply", "backbone",
     "backbones", "cache", "card", "check_parameters", "choose_refusal", "constant", "corrected", "cosine",
     "cross_entropy", "cuts", "data", "evaluate", "every_rate", "export", "find_lr", "fingerprint", "fit",
-    "from_arrays", "from_dataset", "from_texts", "frozen_prefix", "full", "imagenet_classes", "labels", "last_k",
-    "layer_decay", "linear", "linear_probe", "load", "load_model", "load_refusal", "losses", "monitors", "param_groups",
-    "piecewise", "predict", "profiles", "records", "replace_head", "save", "schedules", "stages", "steps",
-    "summary", "surgery", "surgical", "toward_start", "train", "train_mode", "warmup_cosine", "wilson",
+    "from_arrays", "from_dataset", "from_texts", "frozen_prefix", "full", "imagenet_classes", "interpolate", "labels",
+    "last_k", "layer_decay", "linear", "linear_probe", "load", "load_model", "load_refusal", "losses", "monitors",
+    "param_groups", "piecewise", "predict", "profiles", "records", "replace_head", "save", "schedules", "stages",
+    "steps", "summary", "surgery", "surgical", "toward_start", "train", "train_mode", "warmup_cosine", "wilson",
 ]  # fmt: skip
 
 

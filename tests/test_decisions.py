@@ -103,3 +103,19 @@ def test_strangeness_is_scikit_learns_cosine_distance_to_the_neighbours():
     assert np.allclose(decisions.cosines(new, known), cosine_similarity(new, known))
     with pytest.raises(ValueError, match="fewer than the 5"):
         decisions.strangeness(new, known[:3])
+
+
+def test_the_threshold_of_fewest_errors_is_no_worse_than_any_other():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        p, y = rng.uniform(size=15).round(1), rng.integers(2, size=15)
+        errors = [((p >= at) != (y == 1)).sum() for at in np.linspace(-0.01, 1.01, 500)]
+        found = decisions.fewest_errors(p, y)
+        assert ((p >= found) != (y == 1)).sum() == min(errors)
+
+
+def test_of_equally_good_thresholds_the_middle_one_is_taken_and_none_is_refused():
+    assert decisions.fewest_errors([0.2, 0.4, 0.8], [0, 0, 1]) == pytest.approx(0.6)
+    assert decisions.fewest_errors([0.3], [0]) > 0.3 and decisions.fewest_errors([0.3], [1]) < 0.3
+    with pytest.raises(ValueError, match="no labelled images"):
+        decisions.fewest_errors([], [])

@@ -24,14 +24,6 @@ ALPHAS = tuple(k / 10 for k in range(11))
 SEEDS, CHOOSING, RATES = range(20), range(100, 103), (1e-3, 3e-3, 1e-2)
 
 
-def between(before: Any, after: Any, alpha: float) -> Any:
-    """Return a network whose weights and statistics lie between two, α of the way."""
-    new, start, end = copy.deepcopy(after), before.state_dict(), after.state_dict()
-    mixed = {name: torch.lerp(start[name], w, alpha) if w.is_floating_point() else w for name, w in end.items()}
-    new.load_state_dict(mixed)
-    return new
-
-
 def world(seed: int) -> tuple[Any, sft.data.Data, sft.data.Split]:
     """Return the zero-shot reader, handwritten digits with 20 labels a class, and printed ones in unseen fonts."""
     net, source = pretrained(seed)
@@ -53,7 +45,7 @@ def run(seed: int, rate: float) -> dict[str, Any]:
     glance = replace(data, valid=data.valid.subset(range(8)))  # the loop looks after every epoch, we once
     how = {"schedule": sft.cosine(), "keep_best": False, "verbose": False, "cached": False, "seed": seed}
     sft.fit(after, glance, sft.full(after, rate), 20, **how)
-    line = [between(before, after, alpha) for alpha in ALPHAS]
+    line = [sft.interpolate(before, after, alpha) for alpha in ALPHAS]
     return {
         name: [sft.loop.validate(net, split.batches(512), sft.cross_entropy)[1] for net in line]
         for name, split in (("in", data.valid), ("out", unseen))

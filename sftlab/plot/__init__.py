@@ -21,6 +21,7 @@ from sftlab.plot.remedies import gaps, remedies
 from sftlab.plot.results import confusion, probabilities, reliability
 from sftlab.plot.scores import guessed, scores
 from sftlab.plot.selection import candidates, projections, ranked, seen, taps
+from sftlab.plot.shift import against, fading, falls, threshold, weight_line
 from sftlab.plot.sizes import estimates, image_size
 from sftlab.plot.steps import hills, one_step, schedules, time_to, valley
 from sftlab.plot.sweeps import every_rate
@@ -31,12 +32,13 @@ from sftlab.plot.uncertainty import batch_means, climb, coverage, hits, pairs, s
 from sftlab.style import show
 
 __all__ = [
-    "accuracy", "agreement", "answer", "attention", "batch_means", "bills", "by_certainty", "candidates", "changed",
-    "climb", "compass", "confused", "confusion", "costs", "coverage", "cross_entropy", "curves", "depth",
-    "differences", "disagreements", "drift", "estimates", "every_rate", "filters", "floors", "gaps", "grid",
-    "guessed", "heatmaps", "hills", "hits", "image_size", "images", "label_curves", "label_differences",
+    "accuracy", "against", "agreement", "answer", "attention", "batch_means", "bills", "by_certainty", "candidates",
+    "changed", "climb", "compass", "confused", "confusion", "costs", "coverage", "cross_entropy", "curves", "depth",
+    "differences", "disagreements", "drift", "estimates", "every_rate", "fading", "falls", "filters", "floors", "gaps",
+    "grid", "guessed", "heatmaps", "hills", "hits", "image_size", "images", "label_curves", "label_differences",
     "label_worth", "left_out", "loss", "losses", "lr_finder", "maps", "mistakes", "moved", "one_step", "pairs",
     "parameters", "paths", "piles", "probabilities", "profile", "projections", "ranked", "refusals", "reliability",
     "remedies", "repaired", "runs", "sampling", "schedules", "scores", "second_task", "seen", "shares", "show",
-    "spreads", "stages", "taps", "time_to", "trade_off", "tuning", "valley", "views", "without",
+    "spreads", "stages", "taps", "threshold", "time_to", "trade_off", "tuning", "valley", "views", "weight_line",
+    "without",
 ]  # fmt: skip

@@ -1,0 +1,194 @@
+"""Does fine-tuning make the network better, or only narrower? The runs of lesson 11, kept in `shift.json`.
+
+    python benchmarks/shift.py
+
+400 solar cells of one type are learned from, by EfficientNet-Lite0 at 96 pixels. *Home*: up to 400 other cells of that
+type, of the same modules. *Away*: 400 cells of the other type, and home under four corruptions. Both directions, 5
+seeds (split, draw, new head, order). No test image is used. Of each strategy: accuracy, area under the ROC curve, what
+knowing the class shares, 20 labelled cells from away (50 draws) and the best of all thresholds make of the accuracy;
+how far each stage moved; and to how many squares of two photographs the old head on the new backbone still gives its
+old answer. The rate of full fine-tuning is chosen at home, on seeds that do not come back; LP-FT takes it too, layer
+decay begins at three times as much. BatchNorm statistics are frozen, but for the runs that say "moving". Resumable: a
+run that is there is not made again. About half an hour on two cores.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from evidence.ledger import Ledger, t_interval
+from sklearn.metrics import roc_auc_score
+
+import sftlab as sft
+from sftlab import decisions
+from sftlab.data import View
+from sftlab.data.corruptions import blur, darken, fade, noise
+from sftlab.evaluation import predict_split
+
+TYPES, SIZE, IMAGES, EPOCHS = ("mono", "poly"), 96, 400, 5
+SEEDS, CHOOSING, RATES = range(5), range(100, 102), (1e-5, 1e-4, 3e-4, 1e-3, 3e-3)
+CORRUPTIONS = {"noise": noise(0.1), "blur": blur(1.5), "dark": darken(0.5), "faded": fade(0.5)}
+SHARES = tuple(k / 10 for k in range(11))  # of the way from the probe to the end of LP-FT
+FEW, DRAWS = 20, 50  # labelled cells from away, and how often they are drawn
+HOW = {"keep_best": False, "verbose": False, "cached": False, "schedule": sft.cosine()}
+
+
+def world(home: str, seed: int) -> tuple[sft.data.Data, sft.data.Split, sft.data.Split]:
+    """Return the home data (valid is home's measure), cells of the other type, and those that 20 are drawn from."""
+    both = sft.load("solar-random", size=SIZE, target="both", seed=seed)
+    kind, rng = both.train.targets["type"].numpy(), np.random.default_rng(seed)
+    data = sft.data.with_targets(both, both.train.targets["defect"], both.classes["defect"])
+    rows = {name: np.concatenate([data.train.index, data.valid.index]) for name in TYPES}
+    rows = {name: rng.permutation(r[kind[r] == TYPES.index(name)]) for name, r in rows.items()}
+    away = rows[TYPES[1 - TYPES.index(home)]]
+    mine = replace(
+        data, train=data.train.of_rows(rows[home][:IMAGES]), valid=data.valid.of_rows(rows[home][IMAGES : 2 * IMAGES])
+    )
+    return mine, data.valid.of_rows(away[:IMAGES]), data.valid.of_rows(away[IMAGES:])
+
+
+def strategies(rate: float) -> dict[str, Callable[[Any, sft.data.Data, int], Any]]:
+    """Return {name: a function of (new network, data, seed) that trains the network}."""
+
+    def one(profile: Any, epochs: int = EPOCHS, batchnorm: str = "frozen", **more: Any) -> Callable[..., None]:
+        def trained(net: Any, data: Any, seed: int) -> None:
+            glance = replace(data, valid=data.valid.subset(range(8)))  # the loop looks after every epoch, we once
+            sft.fit(net, glance, profile(net), epochs, batchnorm=batchnorm, seed=seed, **HOW | more)
+
+        return trained
+
+    def two(batchnorm: str) -> Callable[..., None]:
+        def trained(net: Any, data: Any, seed: int) -> None:
+            probe(net, data, seed)
+            one(lambda m: sft.full(m, rate), batchnorm=batchnorm)(net, data, seed)
+
+        return trained
+
+    probe = one(lambda m: sft.linear_probe(m, 3e-3), 20, cached=True)
+    return {
+        "from scratch": one(lambda m: sft.full(m, 1e-3), 2 * EPOCHS, "train"),
+        "linear probe": probe,
+        "layer decay": one(lambda m: sft.layer_decay(m, 3 * rate, 0.7)),
+        "full": one(lambda m: sft.full(m, rate)),
+        "full, moving": one(lambda m: sft.full(m, rate), batchnorm="train"),
+        "LP-FT": two("frozen"),
+        "LP-FT, moving": two("train"),
+    }
+
+
+def scored(net: Any, split: Any, y: np.ndarray) -> tuple[dict[str, float], np.ndarray]:
+    """Return accuracy and area under the ROC curve, and the probabilities of a defect."""
+    p = predict_split(net, split)[:, 1]
+    return {"accuracy": float(((p >= 0.5) == y).mean()), "auc": float(roc_auc_score(y, p))}, p
+
+
+def repaired(net: Any, p: np.ndarray, y: np.ndarray, pool: sft.data.Split, prior: float, seed: int) -> dict[str, float]:
+    """Return the accuracy away that each repair of the answers leaves; not a weight is changed."""
+    rng = np.random.default_rng(seed)
+    q, labels = predict_split(net, pool)[:, 1], pool.y.numpy()
+    drawn = [rng.choice(len(labels), FEW, replace=False) for _ in range(DRAWS)]
+    chosen = [((p >= decisions.fewest_errors(q[rows], labels[rows])) == y).mean() for rows in drawn]
+    shares = ([1 - prior, prior], [1 - y.mean(), y.mean()])
+    known = decisions.reweighted(np.stack([1 - p, p], axis=1), *shares)[:, 1]
+    best = ((p >= decisions.fewest_errors(p, y)) == y).mean()
+    return {"shares known": float(((known >= 0.5) == y).mean()), "20 labels": float(np.mean(chosen)),
+            "best threshold": float(best)}  # fmt: skip
+
+
+def measured(net: Any, worlds: tuple, seed: int, crops: bool = True) -> dict[str, Any]:
+    """Return all numbers of one finished network."""
+    data, away, pool = worlds
+    y_home, y_away, lite = data.valid.y.numpy(), away.y.numpy(), sft.backbone("efficientnet_lite0")
+    there, p = scored(net, away, y_away)
+    out: dict[str, Any] = {
+        "home": scored(net, data.valid, y_home)[0],
+        "away": there | repaired(net, p, y_away, pool, float(data.train.y.float().mean()), seed),
+        "majority": {"home": max(y_home.mean(), 1 - y_home.mean()), "away": max(y_away.mean(), 1 - y_away.mean())},
+        "moved": sft.explain.moved(lite, net),
+        "kept": kept(net, lite),
+    }
+    for name, corruption in CORRUPTIONS.items() if crops else ():
+        out[name] = scored(net, View(data.valid, corruption, seed, 1), y_home)[0]
+    return out
+
+
+def kept(net: Any, lite: Any) -> float:
+    """Return the share of squares of two photographs to which the old head, put back, gives its old answer."""
+    photos, old = sft.explain.photo_crops(128), type(net)(*net[:-1], lite.head)
+    return float((sft.explain.answers(old, photos) == sft.explain.answers(lite, photos)).float().mean())
+
+
+def start(data: sft.data.Data, seed: int, weights: str | None = "imagenet") -> Any:
+    """Return EfficientNet-Lite0 with a new head."""
+    source = sft.backbone("efficientnet_lite0", **({} if weights else {"weights": None, "seed": seed}))
+    return sft.replace_head(source, data.classes, seed=seed)
+
+
+def run(home: str, seed: int, name: str, rate: float) -> dict[str, Any]:
+    """Train by one strategy; return its numbers."""
+    worlds = world(home, seed)
+    net = start(worlds[0], seed, None if name == "from scratch" else "imagenet")
+    strategies(rate)[name](net, worlds[0], seed)
+    return measured(net, worlds, seed)
+
+
+def line(home: str, seed: int, rate: float) -> dict[str, Any]:
+    """Return the networks between probe and LP-FT: both accuracies and areas at each share of the way."""
+    data, away, _ = worlds = world(home, seed)
+    probe = start(data, seed)
+    strategies(rate)["linear probe"](probe, data, seed)
+    tuned = start(data, seed)
+    strategies(rate)["LP-FT"](tuned, data, seed)
+    found = {}
+    for share in SHARES:
+        net = sft.interpolate(probe, tuned, share)
+        if share == 0.5:
+            half = measured(net, worlds, seed)
+        found[f"{share:g}"] = {
+            "home": scored(net, data.valid, data.valid.y.numpy())[0], "away": scored(net, away, away.y.numpy())[0]
+        }  # fmt: skip
+    return {"line": found, "half": half}
+
+
+def main() -> None:
+    ledger = Ledger(__file__)
+
+    def tried(home: str, seed: int, rate: float) -> dict[str, Any]:
+        worlds = world(home, seed)
+        net = start(worlds[0], seed)
+        strategies(rate)["full"](net, worlds[0], seed)
+        return measured(net, worlds, seed, crops=False)
+
+    rates = {
+        rate: [ledger.run(f"rate {rate:g} {home} {seed}", lambda h=home, s=seed, r=rate: tried(h, s, r))
+               for home in TYPES for seed in CHOOSING]
+        for rate in RATES
+    }  # fmt: skip
+    rate = max(rates, key=lambda r: np.mean([one["home"]["auc"] for one in rates[r]]))
+    print(f"rate {rate:g}")
+    for seed in SEEDS:
+        for home in TYPES:
+            for name in strategies(rate):
+                ledger.run(f"{name} {home} {seed}", lambda h=home, s=seed, n=name: run(h, s, n, rate))
+            ledger.run(f"line {home} {seed}", lambda h=home, s=seed: line(h, s, rate))
+    report(ledger.kept["runs"], list(strategies(rate)))
+
+
+def report(runs: dict[str, Any], names: list[str]) -> None:
+    """Print a table a direction, and the differences to the probe in pairs."""
+    for home in TYPES:
+        print(f"\nlearned from {home}: home accuracy, AUC; away accuracy, AUC, 20 labels; corrupted AUC; kept")
+        for name in [*names, "half"]:
+            found = [runs[f"{name} {home} {s}"] if name != "half" else runs[f"line {home} {s}"]["half"] for s in SEEDS]
+            cells = [100 * np.array([one[a][b] for one in found])
+                     for a, b in (("home", "accuracy"), ("home", "auc"), ("away", "accuracy"), ("away", "auc"),
+                                  ("away", "20 labels"))]  # fmt: skip
+            cells += [100 * np.array([np.mean([one[c]["auc"] for c in CORRUPTIONS]) for one in found])]
+            cells += [100 * np.array([one["kept"] for one in found])]
+            shown = [t_interval(cell) for cell in cells]
+            print(f"{name:14s}", "  ".join(f"{mean:5.1f} ± {mean - low:4.1f}" for mean, low, _ in shown))
+
+
+if __name__ == "__main__":
+    main()
