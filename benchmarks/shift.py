@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from evidence.ledger import Ledger, t_interval
 from sklearn.metrics import roc_auc_score
 
@@ -31,21 +32,14 @@ SEEDS, CHOOSING, RATES = range(5), range(100, 102), (1e-5, 1e-4, 3e-4, 1e-3, 3e-
 CORRUPTIONS = {"noise": noise(0.1), "blur": blur(1.5), "dark": darken(0.5), "faded": fade(0.5)}
 SHARES = tuple(k / 10 for k in range(11))  # of the way from the probe to the end of LP-FT
 FEW, DRAWS = 20, 50  # labelled cells from away, and how often they are drawn
+SQUARES = 13, 123  # of `photo_crops(128)`: a palace and a daisy, of which it was sure
 HOW = {"keep_best": False, "verbose": False, "cached": False, "schedule": sft.cosine()}
 
 
-def world(home: str, seed: int) -> tuple[sft.data.Data, sft.data.Split, sft.data.Split]:
+def world(home: str, seed: int) -> sft.data.Elsewhere:
     """Return the home data (valid is home's measure), cells of the other type, and those that 20 are drawn from."""
     both = sft.load("solar-random", size=SIZE, target="both", seed=seed)
-    kind, rng = both.train.targets["type"].numpy(), np.random.default_rng(seed)
-    data = sft.data.with_targets(both, both.train.targets["defect"], both.classes["defect"])
-    rows = {name: np.concatenate([data.train.index, data.valid.index]) for name in TYPES}
-    rows = {name: rng.permutation(r[kind[r] == TYPES.index(name)]) for name, r in rows.items()}
-    away = rows[TYPES[1 - TYPES.index(home)]]
-    mine = replace(
-        data, train=data.train.of_rows(rows[home][:IMAGES]), valid=data.valid.of_rows(rows[home][IMAGES : 2 * IMAGES])
-    )
-    return mine, data.valid.of_rows(away[:IMAGES]), data.valid.of_rows(away[IMAGES:])
+    return sft.data.elsewhere(both, "defect", by="type", home=home, n=IMAGES, seed=seed)
 
 
 def strategies(rate: float) -> dict[str, Callable[[Any, sft.data.Data, int], Any]]:
@@ -151,6 +145,19 @@ def line(home: str, seed: int, rate: float) -> dict[str, Any]:
     return {"line": found, "half": half}
 
 
+def fading(home: str, rate: float) -> dict[str, Any]:
+    """Return what the old head still says of two squares after LP-FT at this rate: {class: probability} for each."""
+    worlds = world(home, 0)
+    net, lite = start(worlds[0], 0), sft.backbone("efficientnet_lite0")
+    strategies(rate)["LP-FT"](net, worlds[0], 0)
+    squares, names = sft.explain.photo_crops(128)[list(SQUARES)], sft.imagenet_classes()
+    old = type(net)(*net[:-1], lite.head)
+    with torch.no_grad(), sft.surgery.evaluating(lite), sft.surgery.evaluating(old):
+        before, now = (one(squares).softmax(dim=1) for one in (lite, old))
+    told = [{names[k]: float(q[k]) for k in p.topk(3).indices.tolist()} for p, q in zip(before, now, strict=True)]
+    return {"told": told, **measured(net, worlds, 0, crops=False)}
+
+
 def main() -> None:
     ledger = Ledger(__file__)
 
@@ -172,6 +179,9 @@ def main() -> None:
             for name in strategies(rate):
                 ledger.run(f"{name} {home} {seed}", lambda h=home, s=seed, n=name: run(h, s, n, rate))
             ledger.run(f"line {home} {seed}", lambda h=home, s=seed: line(h, s, rate))
+    for home in TYPES:
+        for each in RATES:
+            ledger.run(f"fading {each:g} {home}", lambda h=home, r=each: fading(h, r))
     report(ledger.kept["runs"], list(strategies(rate)))
 
 

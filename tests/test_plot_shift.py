@@ -50,7 +50,10 @@ def test_ways_are_compared_run_by_run_under_each_condition():
         "renamed": {"all": [0.5, 0.6, 0.7], "last": [0.7, 0.8, 0.9]},
     }
     ax = plot.against(runs, "all", live={"noise": {"first": 9.0}})
-    assert finding(ax) == "Highest, in the mean: noise: first; renamed: last"
+    assert finding(ax) == "Clearly above all: noise by first (+10), renamed by last (+20)"
+    assert finding(plot.against({"noise": {"all": [0.5, 0.6], "first": [0.9, 0.3]}}, "all")) == (
+        "Nothing is clearly above all"
+    )
     centres = sorted(float(mark.get_xdata()[0]) for mark in marked(ax, "stored"))
     assert np.allclose(centres, [-10, 10, 20]) and len(marked(ax, "live")) == 1
     assert drawn_whole(ax)

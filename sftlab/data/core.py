@@ -145,7 +145,7 @@ class Split:
                 x = augment(x, generator(seed or 0, epoch, k))
             yield x, y
 
-    def of_rows(self, rows: Sequence[int], *, size: int | None = None) -> Split:
+    def of_rows(self, rows: Sequence[int] | np.ndarray, *, size: int | None = None) -> Split:
         """Return a split of the given rows of `images`, whichever split they are in: for looking, not for learning."""
         return replace(self, index=np.asarray(rows, dtype=np.int64), size=size or self.size)
 

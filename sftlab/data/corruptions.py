@@ -72,6 +72,6 @@ def _uint8(x: Tensor) -> Tensor:
 
 
 def _check(name: str, value: float, low: float, high: float) -> None:
-    if not (math.isfinite(value) and low <= value < high):
+    if not low <= value < high:  # which refuses nan and infinity, too
         upper = f" to below {high:g}" if math.isfinite(high) else " upwards"
         raise ValueError(f"{name}={value}: a number from {low:g}{upper}; {low:g} changes nothing")

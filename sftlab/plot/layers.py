@@ -30,24 +30,27 @@ def moved(
     top = 100 * max(share for change in changes.values() for share in change.values())
     for row, (name, change) in zip(rows, changes.items(), strict=True):
         rates = profiles[name]
+        alike = len(change) > 5 and len({rates[stage] for stage in change}) == 1  # then it is said once
         for i, (stage, share) in enumerate(change.items()):
             how = {"hatch": style.HATCH, "gid": "frozen"} if not rates[stage] else {"gid": "moved"}
             colour = style.heat(rates[stage])
             row.bar(i, 100 * share, width=0.7, color=colour, edgecolor="#7C8CA0", linewidth=0.6, **how)
             text = {"va": "bottom", "fontsize": 9, "color": style.INK}
-            rate = f"at {base.rate_text(rates[stage])}" if rates[stage] else "frozen"
-            base.note(row, f"{base.percent(share)} {rate}", (i, 100 * share), (0, 2), ha="center", **text)
+            rate = f" at {base.rate_text(rates[stage])}" if rates[stage] else " frozen"
+            words = base.percent(share, 1 if top >= 1 else 2) + ("" if alike else rate)
+            base.note(row, words, (i, 100 * share), (0, 2), ha="center", **text)
         row.set_xticks(range(len(change)), list(change) if row is rows[-1] else [])
         row.set(ylim=(0, 1.3 * top or 1), ylabel="moved (%)", xlim=(-0.6, len(change) - 0.4))
         row.tick_params(axis="x", length=0)
         where = {"xycoords": "axes fraction", "va": "bottom", "fontweight": "bold", "fontsize": 9.5}
-        base.note(row, name, (0, 1), (0, 4), color=style.ink_safe(_hue(name)), **where)
+        told = f"{name}, every stage at {base.rate_text(rates[next(iter(change))])}" if alike else name
+        base.note(row, told, (0, 1), (0, 4), color=style.ink_safe(_hue(name)), **where)
     first = next(iter(changes.values()))
     far, near = max(first, key=lambda s: first[s]), min(first, key=lambda s: first[s])
-    most, least = base.percent(first[far], 0), base.percent(first[near], 0)
+    most, least = (base.percent(first[stage], 0 if top >= 1 else 2) for stage in (far, near))
     finding = f"{next(iter(changes))}: {far} moves by {most}, {near} by {least}"
-    told = "; ".join(f"{n}: " + ", ".join(f"{s} {base.percent(v)}" for s, v in c.items()) for n, c in changes.items())
-    base.title(ax, finding, f"Change of each stage's weights. {told}.", pad=24)
+    words = "; ".join(f"{n}: " + ", ".join(f"{s} {base.percent(v)}" for s, v in c.items()) for n, c in changes.items())
+    base.title(ax, finding, f"Change of each stage's weights. {words}.", pad=24)
     return ax
 
 

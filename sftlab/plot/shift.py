@@ -13,8 +13,8 @@ from sftlab.plot import base
 from sftlab.plot.layers import _hue
 
 Runs = Sequence[float]
+TICKS = (1e-4, 1e-3, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
 HOME, AWAY = style.VALID, style.WRONG
-MANY = ("#0072B2", "#009E73", "#8C6D31", "#CC79A7", "#6B4C9A", "#D55E00")  # of ways that have no hue of their own
 MARKS = ("o", "s", "D", "^", "v", "P")
 
 
@@ -70,23 +70,25 @@ def threshold(
 ) -> Any:  # fmt: skip
     """Draw what a network says in several places, a row a place: both classes, and the threshold between the answers.
 
-    places: {place: (n probabilities of class 1, n labels 0 or 1)}. at: the threshold; before: where it was, dotted.
+    Probabilities stand at their log-odds, because answers crowd near 0 and 1. places: {place: (n probabilities of class
+    1, n labels 0 or 1)}. at: the threshold; before: where it was, dotted.
     """
     ax = base.axes(ax, 7.8, 0.8 + 1.5 * len(places))
     rows, told = base.panels(ax, len(places), 1, (0.28, 0)), []
-    bins = np.linspace(0, 1, 31)
+    every = np.concatenate([_log_odds(p1) for p1, _ in places.values()])
+    low, high = min(-3.0, float(every.min()) - 0.2), max(3.0, float(every.max()) + 0.2)
+    ticks = [t for t in TICKS if low <= _log_odds(t) <= high]
     for row, (name, (p1, y)) in zip(rows, places.items(), strict=True):
         p, labels = np.asarray(p1, dtype=float), np.asarray(y)
-        sides = ((0, style.VALID, "stepfilled", 0.35), (1, style.WRONG, "step", 1.0))
-        for k, colour, kind, alpha in sides:
-            row.hist(p[labels == k], bins, histtype=kind, color=colour, alpha=alpha, linewidth=1.6)
+        for k, colour, kind, alpha in ((0, style.VALID, "stepfilled", 0.35), (1, style.WRONG, "step", 1.0)):
+            how = {"histtype": kind, "color": colour, "alpha": alpha, "linewidth": 1.6}
+            row.hist(_log_odds(p[labels == k]), np.linspace(low, high, 41), **how)
         right, share = float(((p >= at) == (labels == 1)).mean()), float(max(labels.mean(), 1 - labels.mean()))
-        row.axvline(at, color=style.GUESS, linewidth=2, gid="threshold")
+        row.axvline(np.clip(_log_odds(at), low, high), color=style.GUESS, linewidth=2, gid="threshold")
         if at != before:
-            row.axvline(before, color=style.QUIET, linewidth=1, linestyle=":")
-        row.set(xlim=(0, 1), yticks=[], xticks=[0, 0.25, 0.5, 0.75, 1])
-        row.tick_params(labelbottom=row is rows[-1])
-        row.xaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f}")
+            row.axvline(_log_odds(before), color=style.QUIET, linewidth=1, linestyle=":")
+        row.set(xlim=(low, high), yticks=[])
+        row.set_xticks([_log_odds(t) for t in ticks], [f"{100 * t:g}" for t in ticks] if row is rows[-1] else [])
         row.spines["left"].set_visible(False)
         words = f"{name}: {base.percent(right)} right, majority rate {base.percent(share)}"
         base.note(row, words, (0, 1), (0, 7), xycoords="axes fraction", color=style.INK, fontsize=9.5)
@@ -95,8 +97,15 @@ def threshold(
         how = {"xycoords": "axes fraction", "ha": "right", "fontsize": 9, "color": style.ink_safe(colour)}
         base.note(rows[0], f"{mark} {classes[k]}", (1, 1), (-70 * (1 - k), 7), **how)
     rows[-1].set_xlabel(f"probability of ‘{classes[1]}’ (%), called so from the line upwards")
-    base.title(ax, f"Called ‘{classes[1]}’ from {base.percent(at, 0)} upwards", f"{'; '.join(told)}.", pad=24)
+    finding = f"Called ‘{classes[1]}’ from {100 * at:.4g} % upwards" if at <= 1 else f"Never called ‘{classes[1]}’"
+    base.title(ax, finding, f"{'; '.join(told)}.", pad=24)
     return ax
+
+
+def _log_odds(p: Any) -> Any:
+    """Return log(p / (1 − p)), of probabilities within a hundred-thousandth of 0 and 1."""
+    inside = np.clip(np.asarray(p, dtype=float), 1e-5, 1 - 1e-5)
+    return np.log(inside / (1 - inside))
 
 
 def weight_line(
@@ -153,11 +162,11 @@ def against(
     ways = list(dict.fromkeys(way for row in runs.values() for way in row if way != to))
     if not ways or any(to not in row for row in runs.values()):
         raise ValueError(f"give {to!r} and at least one other way under every condition")
-    ax, told, best = base.axes(ax, 8.0, 1.4 + (0.2 + 0.17 * len(ways)) * len(runs)), [], []
+    ax, told, clear = base.axes(ax, 8.0, 1.4 + (0.2 + 0.17 * len(ways)) * len(runs)), [], []
     ax.axvline(0, color=style.INK, linewidth=1)
-    colours = [_hue(way, k) for k, way in enumerate(ways)] if len(ways) <= 3 else list(MANY)
+    colours = [_hue(way, k) for k, way in enumerate(ways)]
     for row, (name, found) in enumerate(runs.items()):
-        means = {}
+        gains = {}
         for k, way in enumerate(ways):
             if way not in found:
                 continue
@@ -168,9 +177,10 @@ def against(
             ax.plot(gain.value, y, MARKS[k % 6], color=dark, markerfacecolor="white", markersize=6.5, gid="stored")
             if live and way in live.get(name, {}):
                 ax.plot(live[name][way], y, MARKS[k % 6], color=dark, markersize=6.5, zorder=5, gid="live")
-            means[way] = gain.value
+            gains[way] = gain
             told.append(f"{name}, {way}: {gain:+.1f}")
-        best.append(f"{name}: {max(means, key=means.__getitem__)}")
+        first = max(gains, key=lambda way: gains[way].value)
+        clear += [f"{name} by {first} ({gains[first].value:+.0f})"] if gains[first].low > 0 else []
     for k, way in enumerate(ways):
         how = {"xycoords": "axes fraction", "fontsize": 9, "color": style.ink_safe(colours[k])}
         base.note(ax, f"{'○□◇△▽✚'[k % 6]} {way}", (k / max(3, len(ways)), 1), (2, 10), **how)
@@ -180,7 +190,8 @@ def against(
     for border in range(1, len(runs)):
         ax.axhline(border - 0.5, color="#E6E6E6", linewidth=0.8)
     ax.grid(axis="x")
-    base.title(ax, f"Highest, in the mean: {'; '.join(best)}", f"Against {to}: {'; '.join(told)}.", pad=26)
+    finding = f"Clearly above {to}: {', '.join(clear)}" if clear else f"Nothing is clearly above {to}"
+    base.title(ax, finding, f"Against {to}: {'; '.join(told)}.", pad=26)
     return ax
 
 
