@@ -186,18 +186,30 @@ def main() -> None:
 
 
 def report(runs: dict[str, Any], names: list[str]) -> None:
-    """Print a table a direction, and the differences to the probe in pairs."""
+    """Print a table for each direction, and differences of areas under the ROC curve in pairs."""
+    columns = [("home", "accuracy"), ("home", "auc"), ("away", "accuracy"), ("away", "20 labels"), ("away", "auc")]
     for home in TYPES:
-        print(f"\nlearned from {home}: home accuracy, AUC; away accuracy, AUC, 20 labels; corrupted AUC; kept")
-        for name in [*names, "half"]:
-            found = [runs[f"{name} {home} {s}"] if name != "half" else runs[f"line {home} {s}"]["half"] for s in SEEDS]
-            cells = [100 * np.array([one[a][b] for one in found])
-                     for a, b in (("home", "accuracy"), ("home", "auc"), ("away", "accuracy"), ("away", "auc"),
-                                  ("away", "20 labels"))]  # fmt: skip
-            cells += [100 * np.array([np.mean([one[c]["auc"] for c in CORRUPTIONS]) for one in found])]
-            cells += [100 * np.array([one["kept"] for one in found])]
-            shown = [t_interval(cell) for cell in cells]
-            print(f"{name:14s}", "  ".join(f"{mean:5.1f} ± {mean - low:4.1f}" for mean, low, _ in shown))
+        found = {name: [runs[f"{name} {home} {seed}"] for seed in SEEDS] for name in names}
+        found["mean of both"] = [runs[f"line {home} {seed}"]["half"] for seed in SEEDS]
+        print(f"\n| learned from {home} | {' | '.join(' '.join(column) for column in columns)} | kept |")
+        print("|---" * (len(columns) + 2) + "|")
+        for name, splits in found.items():
+            values = [[split[place][measure] for split in splits] for place, measure in columns]
+            told = [points(one) for one in [*values, [split["kept"] for split in splits]]]
+            print(f"| {name} | {' | '.join(told)} |")
+        for a, b in (("full", "linear probe"), ("LP-FT", "linear probe"), ("LP-FT", "full"), ("layer decay", "full"),
+                     ("mean of both", "LP-FT"), ("full, moving", "full"), ("LP-FT, moving", "LP-FT")):  # fmt: skip
+            told = []
+            for place in ("home", "away", *CORRUPTIONS):
+                pairs = zip(found[a], found[b], strict=True)
+                told.append(f"{place} {points([x[place]['auc'] - y[place]['auc'] for x, y in pairs], '+')}")
+            print(f"{a} minus {b}, AUC: {', '.join(told)}")
+
+
+def points(values: list[float], sign: str = "") -> str:
+    """Return mean ± half of the 95 % t-interval over splits, in points."""
+    mean, low, _ = t_interval(100 * np.array(values))
+    return f"{mean:{sign}.1f} ± {mean - low:.1f}"
 
 
 if __name__ == "__main__":

@@ -17,8 +17,9 @@ from typing import Any
 
 from nbformat import NotebookNode
 
+from sftlab import extras
 from sftlab.notebooks import CELL_SECONDS, NEW, built, execute, name_of, read, sources, target
-from sftlab.publishing import publish
+from sftlab.publishing import NotebookError, publish
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def build(path: Path, *, force: bool = False, seconds: int = CELL_SECONDS) -> Bu
     """Execute one source from top to bottom and write the notebook, cleaned, to its place; nothing if a cell fails.
 
     Where only prose has changed, the outputs stay. force: execute it even if nothing has changed since. seconds: limit
-    for one cell. Raises NotebookError, with the cell and its error.
+    for one cell. Raises NotebookError: with the cell and its error, or for an extra that the notebook needs.
     """
     source, place, name = read(path), target(path), name_of(path)
     marks = hashes(source)
@@ -99,6 +100,7 @@ def build(path: Path, *, force: bool = False, seconds: int = CELL_SECONDS) -> Bu
     began = time.perf_counter()
     place.parent.mkdir(parents=True, exist_ok=True)
     if force or not (goal.is_file() and _took_outputs(source, read(goal))):
+        _check_extras(source, name)
         execute(source, place.parent, name=name, seconds=seconds)
     notes += [f"cell {number} wrote to stderr, which is not published: {said}" for number, said in _stderr(source)]
     text = publish(source, marks, root=_root(place, name), name=name)
@@ -106,6 +108,14 @@ def build(path: Path, *, force: bool = False, seconds: int = CELL_SECONDS) -> Bu
     partial.write_text(text, encoding="utf-8", newline="\n")
     partial.replace(goal)
     return Built(goal, outcome, tuple(notes), time.perf_counter() - began)
+
+
+def _check_extras(source: NotebookNode, name: str) -> None:
+    """Raise NotebookError if an extra is missing: the notebook would run to its end, and publish nothing."""
+    code = "\n".join(cell.source for cell in source.cells if cell.cell_type == "code")
+    for extra in extras.asked(code):
+        if extras.missing(extra):
+            raise NotebookError(f"{name} {extras.needed(extra)}\n           Its notebook was left as it is")
 
 
 def _root(place: Path, name: str) -> Path:

@@ -86,7 +86,7 @@ class Prefix:
         if not made:
             seconds = entry.seconds * len(split) / max(1, len(entry.rows))
         rows = np.array([entry.rows[image] for image in split.hashes], dtype=np.int64)
-        return Features(entry.arrays(folder), rows, split, seconds, reused=not made, start=start)
+        return Features(entry.arrays(folder), rows, split, seconds, not made, start, entry.threads)
 
     def _encode(
         self, split: Split | View, positions: np.ndarray, folder: Path, entry: Entry, images: int,
@@ -101,6 +101,8 @@ class Prefix:
         saved = clock = time.perf_counter()
         chunks = [positions[batch] for batch in encoders.batches(len(positions))]
         start, known = self._shallower(split, positions)
+        if self.device.type == "cpu":
+            entry.threads = sorted({*entry.threads, *(known.threads if known else ()), torch.get_num_threads()})
         if known is None:
             encoded = self.encoder.encode(map(split.inputs, chunks), len(positions))
         else:
@@ -151,7 +153,7 @@ class Prefix:
             entry = Entry.read(folder)
             if entry.rows and not len(entry.missing([images[p] for p in positions])):
                 rows = np.array([entry.rows.get(image, -1) for image in images], dtype=np.int64)
-                return cut, Features(entry.arrays(folder), rows, split, entry.seconds, reused=True)
+                return cut, Features(entry.arrays(folder), rows, split, entry.seconds, True, threads=entry.threads)
         return 0, None
 
     def _entry(self, split: Split | View) -> tuple[Path, Entry]:

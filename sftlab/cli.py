@@ -11,10 +11,9 @@ from sftlab import startup  # noqa: F401 - before anything that it concerns
 import typer
 
 from sftlab import options as take
+from sftlab.defaults import MAIN, START
 from sftlab.options import fail, sentences
 
-MAIN = "14_your_own_images"
-START = "00_start_here"
 EXTRA = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 app = typer.Typer(

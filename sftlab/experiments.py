@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from sftlab import notebooks, records
+from sftlab.defaults import MAIN
 from sftlab.execution import CELL_SECONDS, Task, execute, stripped
 from sftlab.publishing import NotebookError
 from sftlab.runs import MODEL, RECORD
 from sftlab.values import checked
-
-MAIN = "14_your_own_images"
 
 
 @dataclass(frozen=True)

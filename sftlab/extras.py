@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib.util import find_spec
 from typing import Any
@@ -16,6 +17,20 @@ def missing(extra: str) -> list[str]:
     return [package for package in EXTRAS[extra] if find_spec(package) is None]
 
 
+def asked(source: str) -> list[str]:
+    """Return the extras that the code of a notebook requires.
+
+    >>> asked("from sftlab import extras; extras.require('text')")
+    ['text']
+    """
+    return re.findall(r"\bextras\.require\(\s*[\"'](\w+)[\"']", source)
+
+
+def needed(extra: str) -> str:
+    """Say which extra is needed, and how it is installed."""
+    return f"needs the extra sftlab[{extra}], which is not installed here: pip install 'sftlab[{extra}]'"
+
+
 def require(extra: str) -> None:
     """Return if the packages of an extra are here; else say what to install, and let the notebook end with that.
 
@@ -24,12 +39,11 @@ def require(extra: str) -> None:
     """
     if not missing(extra):
         return
-    needed = f"This needs the extra sftlab[{extra}], which is not installed here: pip install 'sftlab[{extra}]'"
     shell = _shell()
     if shell is None:
-        raise ImportError(needed)
+        raise ImportError(f"This {needed(extra)}")
     shell.input_transformers_post.append(lambda lines: [])  # a cell without lines is an empty cell
-    print(f"{needed}\nThen restart the kernel. Until then the other cells of this notebook do nothing.")
+    print(f"This {needed(extra)}\nThen restart the kernel. Until then the other cells of this notebook do nothing.")
 
 
 def _shell() -> Any:

@@ -28,6 +28,7 @@ class LRFinder:
     """The sweep: the highest rate of the profile at each step, the loss there, and the rate we would try first.
 
     `steepest` is where the smoothed loss falls fastest; `diverged` is the rate at which the sweep was ended, if it was.
+    `noun` says what the loss is a mean of: images or texts.
     """
 
     rates: list[float]
@@ -35,6 +36,7 @@ class LRFinder:
     smoothed: list[float]
     steepest: float
     diverged: float | None
+    noun: str = "images"
 
     def __repr__(self) -> str:
         end = f", diverged at {self.diverged:.2g}" if self.diverged else ""
@@ -90,7 +92,7 @@ def find_lr(
         diverged = tried[-1] if tried else low
     finally:
         stream.close()  # type: ignore[attr-defined]
-    return LRFinder(tried, losses, smooth, _steepest(tried, smooth), diverged)
+    return LRFinder(tried, losses, smooth, _steepest(tried, smooth), diverged, data.train.noun)
 
 
 def _steepest(rates: list[float], smooth: list[float]) -> float:

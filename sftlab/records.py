@@ -46,7 +46,7 @@ class Epoch:
 class History:
     """The curves of one or more runs: `a + b` is `a` continued by `b`, epochs and steps counted on.
 
-    `runs` holds the settings of each run, the epochs it `ran` and the `majority` rate of its validation
+    `runs` holds the settings of each run, the epochs it `ran`, its `noun` and the `majority` rate of its validation
     images; `stopped` says why each one ended ("finished", "early stop" or "diverged"); `best` is the epoch whose
     weights the last run kept (0: those it came with).
     """
@@ -56,6 +56,11 @@ class History:
     runs: list[dict[str, Any]] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
     best: int | None = None
+
+    @property
+    def noun(self) -> str:
+        """What its runs learned from: "images" or "texts"."""
+        return next((run["noun"] for run in self.runs if "noun" in run), "images")
 
     def __add__(self, other: History) -> History:
         if not self.epochs:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import re
-from base64 import b64encode
 from functools import cache
-from html import escape
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from sftlab import notebooks
+from sftlab import formulas, notebooks
 from sftlab.publishing import without_overwritten, without_widget
 
 # nbconvert's page without the three scripts it fetches (require.js, MathJax, Mermaid), code folded away.
@@ -28,7 +25,8 @@ PAGE = """
   main { max-width: 60rem; margin: 0 auto; padding: 0 1rem }
   .code > summary { cursor: pointer; color: #696969; font: 12px sans-serif }
   img { max-width: 100% }
-  .formula { text-align: center; margin: 1em 0 }
+  math { font-family: "STIX Two Math", "Cambria Math", "Latin Modern Math", math; font-size: 1.05em }
+  math[display="block"] { margin: 1em 0 }
   @media print {
     .code > summary { display: none }
     h1, h2, h3 { break-after: avoid }
@@ -49,24 +47,21 @@ FETCHED = re.compile(
     r"""(<(?:script|img|iframe|source|video|audio|embed|link)\b[^>]*?\s(?:src|href)\s*=\s*["']?"""
     r"""|(?:@import\s+|url\()\s*["']?)((?:https?:)?//[^"'\s>)]+)"""
 )
-# Code, which is left alone; $$ a formula $$; $a formula$, whose dollars touch it: 5$ and 6$ are prices.
-FORMULA = re.compile(r"(```.*?```|`[^`\n]*`)|\$\$(.+?)\$\$|(?<![\\$\w])\$(?=\S)([^$\n]+?)(?<=\S)\$(?!\w)", re.DOTALL)
 
 
 def report(executed: str | Path, pictures: Path | None = None) -> Path:
     """Write an executed notebook as one HTML file beside it, code folded away, and return the file's path.
 
     pictures: the folder that the notebook's own picture links start from; its own by default.
-    Nothing on the page is fetched. A picture that the notebook names by its address shows its alt text.
+    Nothing on the page is fetched: formulas become MathML, and a picture that the notebook names by its address shows
+    its alt text.
     """
     executed = Path(executed)
     book = notebooks.read(executed)
     book.metadata.pop("widgets", None)
     book.metadata["title"] = title(book) or executed.stem
     for cell in book.cells:
-        if cell.cell_type == "markdown":
-            cell.source = draw_formulas(cell.source)
-        elif cell.cell_type == "code":
+        if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if without_widget(output)]
             for output in cell.outputs:
                 if output.output_type == "stream":
@@ -80,15 +75,35 @@ def report(executed: str | Path, pictures: Path | None = None) -> Path:
 
 @cache
 def exporter() -> Any:
-    """Return nbconvert's exporter with our page: reading its templates takes longer than filling them."""
+    """Return nbconvert's exporter with our page and formulas: reading its templates takes longer than filling them."""
+    from jinja2 import pass_context
     from nbconvert import HTMLExporter
+    from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
-    return HTMLExporter(raw_template=PAGE, embed_images=True, exclude_input_prompt=True, exclude_output_prompt=True)
+    class Renderer(IPythonRenderer):
+        """nbconvert's; but it parses each tag of a text by itself, to embed pictures, which closes it at once."""
+
+        def inline_html(self, html: str) -> str:
+            return super().inline_html(html) if "<img" in html else html
+
+        def block_html(self, html: str) -> str:
+            return super().block_html(html) if "<img" in html else f"{html}\n"
+
+    class Exporter(HTMLExporter):
+        @pass_context
+        def markdown2html(self, context: Any, source: str) -> str:
+            cell, about = context.get("cell", {}), context["resources"]["metadata"]
+            renderer = Renderer(
+                escape=False, attachments=cell.get("attachments", {}), embed_images=True, path=about.get("path", "")
+            )
+            return formulas.typeset(MarkdownWithMath(renderer=renderer).render(source))
+
+    return Exporter(raw_template=PAGE, embed_images=True, exclude_input_prompt=True, exclude_output_prompt=True)
 
 
 def rehearse() -> None:
     """Make a small page and throw it away: what the first one has to read and compile is then there for all."""
-    cells = [new_markdown_cell("# A *page*"), new_code_cell("1 + 1", outputs=[new_output("stream", text="2")])]
+    cells = [new_markdown_cell("# A *page*, $x$"), new_code_cell("1 + 1", outputs=[new_output("stream", text="2")])]
     metadata = {"language_info": {"name": "python", "pygments_lexer": "ipython3"}}
     exporter().from_notebook_node(new_notebook(cells=cells, metadata=metadata), {"metadata": {"name": "a", "path": ""}})
 
@@ -103,31 +118,3 @@ def title(book: NotebookNode) -> str:
 def external_references(html: str) -> list[str]:
     """Return the addresses that a browser would fetch to show a page; links to click do not count."""
     return [found[2] for found in FETCHED.finditer(html)]
-
-
-def draw_formulas(markdown: str) -> str:
-    """Replace TeX formulas by pictures of them, drawn by matplotlib: MathJax would come from the network.
-
-    A formula that matplotlib cannot set stays as it was written; so does whatever stands in code.
-
-    >>> draw_formulas("costs 5$ or 6$, see `$x$`")
-    'costs 5$ or 6$, see `$x$`'
-    """
-    return FORMULA.sub(lambda m: m[0] if m[1] else _drawn(m[2] or m[3], display=bool(m[2])) or m[0], markdown)
-
-
-def _drawn(formula: str, *, display: bool) -> str:
-    """Return a formula as an HTML picture with the TeX as its alt text; '' if matplotlib cannot set it."""
-    from matplotlib import rc_context
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.mathtext import math_to_image
-
-    text, picture, size = " ".join(formula.split()), BytesIO(), FontProperties(size=12 if display else 11)
-    try:
-        with rc_context({"mathtext.fontset": "cm"}):
-            depth = math_to_image(f"${text}$", picture, prop=size, dpi=72, format="svg")
-    except (ValueError, RuntimeError):
-        return ""
-    source = f"data:image/svg+xml;base64,{b64encode(picture.getvalue()).decode()}"
-    image = f'<img alt="{escape(text)}" src="{source}" style="vertical-align:-{depth:.1f}pt">'
-    return f'<div class="formula">{image}</div>' if display else image

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Event
 
+import torch
 from torch import nn
 
 from sftlab import cache, encoders
@@ -67,6 +68,9 @@ def _encoded(
     how = f"{todo} {counted} encoded once in {new:.1f} s" if todo else f"found on disk, {saved:.1f} s of work saved"
     if start := min((f.start for f in made if not f.reused), default=0):
         how += f", the work up to {names[start - 1]} found on disk"
+    here = torch.get_num_threads()
+    if others := sorted({n for f in made for n in f.threads} - {here}):
+        how += f", with {' and '.join(map(str, others))} thread{'s' * (others != [1])}, here {here}"
     say(f"frozen {names[0]} … {names[cut - 1]}: {how} ({sum(f.bytes for f in made) / 1e6:.1f} MB)")
     return made
 

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,16 @@ from sftlab.data.core import Targets
 
 @dataclass
 class Entry:
-    """The index of one entry: whose features its rows are, their form, and what they cost to make."""
+    """The index of one entry: whose features its rows are, their form, what they cost, and how many threads made them.
+
+    threads: every count that had a part in it, none for entries of earlier versions. Two counts differ in their last
+    bits; a key for each would double the store for that, so the index only says which it was.
+    """
 
     rows: dict[str, int]
     forms: list[tuple[tuple[int, ...], str]]
     seconds: float
+    threads: list[int] = field(default_factory=list)
 
     @classmethod
     def read(cls, folder: Path) -> Entry:
@@ -34,12 +39,14 @@ class Entry:
         except FileNotFoundError:
             return cls({}, [], 0.0)
         forms = [(tuple(shape), dtype) for shape, dtype in facts["forms"]]
-        return cls({h: i for i, h in enumerate(facts["images"])}, forms, facts["seconds"])
+        rows = {h: i for i, h in enumerate(facts["images"])}
+        return cls(rows, forms, facts["seconds"], facts.get("threads", []))
 
     def write(self, folder: Path) -> None:
         """Write the index, whole or not at all: it names a row only once its bytes are written."""
         partial = folder / "index.partial"
-        partial.write_text(json.dumps({"images": list(self.rows), "forms": self.forms, "seconds": self.seconds}))
+        facts = {"images": list(self.rows), "forms": self.forms, "seconds": self.seconds, "threads": self.threads}
+        partial.write_text(json.dumps(facts))
         partial.replace(folder / "index.json")
 
     def missing(self, images: Sequence[str]) -> np.ndarray:
@@ -63,7 +70,8 @@ class Features:
     arrays: one memory-mapped array for each tensor that flows between the stages, an image a row; channels last where
     the loop has them last, so that a batch needs no reordering. rows: the row of each image of the split.
     seconds: what encoding cost, now or when it was done; reused: whether all of it was on disk already; start: how
-    many leading stages did not have to run even so, because a shallower cut's features were there.
+    many leading stages did not have to run even so, because a shallower cut's features were there. threads: with how
+    many threads its entry was made; more than one number if different processes had a part in it.
     """
 
     arrays: list[np.ndarray]
@@ -72,6 +80,7 @@ class Features:
     seconds: float
     reused: bool
     start: int = 0
+    threads: Sequence[int] = ()
 
     def __len__(self) -> int:
         return len(self.split)

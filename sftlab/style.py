@@ -11,10 +11,11 @@ import base64
 import html
 import io
 import math
-import re
 import sys
 import weakref
 from typing import Any
+
+from sftlab.pictures import compressed, slim
 
 STRATEGIES = {
     "scratch": "#999999", "probe": "#56B4E9", "decay": "#E69F00", "last": "#009E73", "partial": "#009E73",
@@ -30,7 +31,6 @@ RAMP = ("#FFE9A8", "#FDBE5C", "#F28A3A", "#D9512C", "#A3201F", "#5F0F1B")  # dar
 COOLEST, HOTTEST = 1e-6, 1e-1  # the rates at the two ends of the ramp
 
 DPI = 110  # of pictures; lines are vectors
-COLOURS, COLOURFUL = 96, 256  # of a picture's palette; of one that holds a photograph in colour
 POINTS = 6000  # a figure with more points than this is smaller as a picture
 
 RULES: dict[Any, Any] = {
@@ -107,20 +107,18 @@ def alt(fig: Any) -> str:
 
 
 def picture(fig: Any) -> tuple[str, bytes]:
-    """Draw the figure: SVG if it is lines and text, PNG with a palette if it holds images or many points."""
+    """Draw the figure: SVG if it is lines and text, PNG with a palette if it holds images or many points.
+
+    A palette makes islands of the sky in a photograph in colour, so such a figure is a JPEG.
+    """
     buffer = io.BytesIO()
     if _is_photographic(fig):
         from PIL import Image
 
         fig.savefig(buffer, format="png", dpi=DPI)
-        image = Image.open(buffer).convert("RGB")
-        colours = COLOURFUL if _is_colourful(fig) else COLOURS
-        image = image.quantize(colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)  # keeps coloured words
-        small = io.BytesIO()
-        image.save(small, format="png", optimize=True)
-        return "image/png", small.getvalue()
+        return compressed(Image.open(buffer).convert("RGB"), _is_colourful(fig))
     fig.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return "image/svg+xml", _slim(buffer.getvalue().decode()).encode()
+    return "image/svg+xml", slim(buffer.getvalue().decode()).encode()
 
 
 def figure_html(fig: Any, text: str | None = None) -> str:
@@ -170,20 +168,6 @@ def _is_colourful(fig: Any) -> bool:
         for x, name in shown
         if x is not None
     )
-
-
-def _slim(svg: str) -> str:
-    """Drop what nobody sees: prolog, metadata, digits beyond a hundredth of a point, and line breaks."""
-
-    def short(number: re.Match[str]) -> str:
-        value = float(number[0])  # small ones are scales, which multiply: they keep their digits
-        return f"{value:.2f}".rstrip("0").rstrip(".") if abs(value) >= 1 else f"{value:.6g}"
-
-    svg = svg[svg.index("<svg") :]
-    svg = svg.replace("'DejaVu Sans'", "'DejaVu Sans',Verdana")  # the same letter widths where DejaVu is missing
-    svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.S)
-    svg = re.sub(r"(?<![#\w.])-?\d+\.\d{3,}", short, svg)
-    return re.sub(r"\s+", " ", svg).replace("> <", "><")
 
 
 def _install() -> None:

@@ -138,7 +138,7 @@ def fit(
         print(error)  # also when not verbose: a result that looks like one must not pass in silence
     history.stopped = [outcome]
     ran = history.epochs[-1].epoch if history.epochs else 0
-    history.runs[0] |= {"ran": ran, "majority": _majority(data.valid)}
+    history.runs[0] |= {"ran": ran, "majority": _majority(data.valid), "noun": data.train.noun}
     finite = [e for e in history.epochs if math.isfinite(e.valid_loss)]
     if settings.get("keep_best", True) and finite:
         history.best = min(finite, key=lambda e: e.valid_loss).epoch

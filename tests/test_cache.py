@@ -150,6 +150,32 @@ def test_what_a_killed_process_wrote_beyond_its_index_is_never_read(tiny, blobs,
         assert torch.equal(made.take(np.arange(72))[0], tiny[:-1].eval()(blobs.train.take(np.arange(72))[0]))
 
 
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_features_of_another_thread_count_are_used_and_said(tiny, blobs, store, two_threads, capsys):
+    shallow = cache.features(tiny[:2], blobs.train)
+    assert list(shallow.threads) == [2]
+    torch.set_num_threads(1)
+    assert list(cache.features(tiny[:-1], blobs.valid).threads) == [1]
+    assert list(cache.features(tiny[:-1], blobs.train).threads) == [1, 2], "it went on from what two had made"
+    model = sft.replace_head(tiny, blobs.classes)
+    sft.fit(model, blobs, sft.linear_probe(model), epochs=1)
+    assert "of work saved, with 2 threads, here 1 (" in capsys.readouterr().out
+
+
+def test_an_entry_without_a_thread_count_claims_none(tiny, blobs, store, capsys):
+    cache.features(tiny[:-1], blobs.train)
+    (index,) = store.glob("*/index.json")
+    index.write_text(index.read_text().replace(f', "threads": [{torch.get_num_threads()}]', ""))
+    assert list(cache.features(tiny[:-1], blobs.train).threads) == []
+
+
 def _ask(folder, counter, barrier):
     os.environ["SFTLAB_DATA"] = folder
     torch.set_num_threads(1)

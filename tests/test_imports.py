@@ -69,21 +69,24 @@ CORE = {
 }
 EVERYTHING = {*CORE, "style", "plot"}
 OUTER = {
-    "style": set(),
+    "pictures": set(),
+    "style": {"pictures"},
     "plot": {"answering", "decisions", "evaluation", "grids", "labels", "records", "schedules", "style", "summary"},
     "explain": EVERYTHING,
     "widgets": EVERYTHING | {"explain"},
     "answersheet": {"answering", "predicting"},
     "extras": set(),
+    "defaults": set(),
     "publishing": set(),
     "notebooks": {"parameters", "publishing"},
-    "building": {"notebooks", "publishing"},
-    "reports": {"notebooks", "publishing"},
+    "building": {"extras", "notebooks", "publishing"},
+    "formulas": set(),
+    "reports": {"formulas", "notebooks", "publishing"},
     "runs": {"notebooks", "publishing", "records"},
     "engine": set(),
     "values": {"backbones", "data", "parameters", "publishing", "rules"},
     "execution": {"engine", "notebooks", "reports", "runs"},
-    "experiments": {"execution", "notebooks", "publishing", "records", "runs", "values"},
+    "experiments": {"defaults", "execution", "notebooks", "publishing", "records", "runs", "values"},
     "kernels": {"notebooks"},
     "sweeping": {
         "engine", "execution", "experiments", "grids", "kernels", "notebooks", "parameters", "plot", "publishing",
@@ -95,8 +98,8 @@ OUTER = {
     "startup": set(),
     "options": {"parameters", "publishing", "rules"},
     "cli": {
-        "answersheet", "building", "checks", "comparing", "experiments", "exporting", "fetching", "notebooks",
-        "options", "startup", "sweeping",
+        "answersheet", "building", "checks", "comparing", "defaults", "experiments", "exporting", "fetching",
+        "notebooks", "options", "startup", "sweeping",
     },
 }
 PICTURE = {**CORE, **OUTER}

@@ -19,6 +19,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from nbclient import NotebookClient
+from PIL import Image
 
 import sftlab as sft
 from sftlab import plot, style
@@ -363,6 +364,39 @@ def test_lines_are_small_vectors_and_photographs_small_pictures(blobs):
     fig.add_subplot().plot(range(20_000))
     assert style.picture(fig)[0] == "image/png", "a line of many points is smaller as a picture"
     assert style.picture(fig) == style.picture(fig), "the same figure gives the same bytes"
+
+
+def stored_and_drawn(ax):
+    """Return the pixels of a figure as it is stored, and as it was drawn, as H×W×3 integers; and the mime type."""
+    ax.figure.draw_without_rendering()
+    ax.figure.set_layout_engine("none")  # which moves everything a little at each drawing
+    mime, data = style.picture(ax.figure)
+    exact = io.BytesIO()
+    ax.figure.savefig(exact, format="png", dpi=style.DPI)
+    return *(np.asarray(Image.open(f).convert("RGB")).astype(int) for f in (io.BytesIO(data), exact)), mime
+
+
+def test_a_photograph_in_colour_is_stored_without_islands_of_one_colour():
+    from sklearn.datasets import load_sample_image
+
+    names, answers = list("abcdef"), [[0.5, 0.1, 0.1, 0.1, 0.1, 0.1]] * 2
+    photos = [load_sample_image("china.jpg"), load_sample_image("flower.jpg")]
+    stored, drawn, mime = stored_and_drawn(plot.seen(photos, ["a", "b"], names, answers))
+    assert mime == "image/jpeg" and np.square(stored - drawn).mean() < 6, "38 dB would be 10"
+    sky = np.s_[60:120, 100:300]
+    assert len(np.unique(stored[sky].reshape(-1, 3), axis=0)) > 100
+    assert (stored[:, :3] == drawn[:, :3]).all(), "paper stays white"
+
+
+def test_grey_pictures_stay_grey_beside_a_mark_in_colour(digits):
+    ax = plot.images(digits, [0, 1, 2, 3], ["✓ a", "✗ b", "c", "d"])
+    ax.plot([0.3, 0.6], [0.4, 0.7], color="#E69F00", linewidth=3, transform=ax.transAxes)
+    stored, drawn, mime = stored_and_drawn(ax)
+    grey = np.ptp(drawn, axis=2) == 0
+    assert mime == "image/png" and grey.mean() > 0.5
+    assert (np.ptp(stored[grey], axis=1) == 0).all()
+    orange = (drawn == [0xE6, 0x9F, 0x00]).all(axis=2)
+    assert orange.sum() > 100 and abs(stored[orange] - drawn[orange]).max() <= 8
 
 
 def test_html_carries_the_alternative_text_escaped():

@@ -65,6 +65,6 @@ def test_an_old_head_fades_beside_what_it_said_before():
     crops = np.zeros((2, 3, 8, 8), dtype=np.uint8)
     before = [{"palace": 0.8, "bell cote": 0.1}, {"daisy": 0.9, "bee": 0.05}]
     now = [{"palace": 0.2, "bell cote": 0.1}, {"daisy": 0.1, "bee": 0.05}]
-    ax = plot.fading(crops, before, now, kept=0.25, licence="CC BY 2.0")
+    ax = plot.fading(crops, before, now, kept=0.25, beside="AUC 86 % and 78 % away", licence="CC BY 2.0")
     assert finding(ax) == "The old head still gives 25 % of its old answers"
     assert drawn_whole(ax)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import sftlab as sft
-from sftlab import adapters, cache
+from sftlab import adapters, cache, plot
 from sftlab.data import as_bytes, docstrings
 from sftlab.data.texts import as_texts
 
@@ -46,6 +46,26 @@ def test_a_split_of_texts_delivers_what_an_input_stage_takes(texts):
     x, y = texts.train.take(np.arange(3))
     assert x.dtype == torch.uint8 and len(x) == 3 and y.tolist() == texts.train.y[:3].tolist()
     assert as_texts(x) == texts.train.texts[:3] and "texts" in str(texts.card)
+
+
+class Letters(nn.Module):
+    """How often a text has each of eight letters."""
+
+    def forward(self, x):
+        return torch.stack([(x == ord(letter)).float().mean(dim=1) for letter in "aeimnrst"], dim=1)
+
+
+def test_curves_of_texts_say_texts_and_images_remain_the_usual_word(texts):
+    model = nn.Sequential()
+    model.add_module("letters", Letters())
+    model.add_module("head", nn.Linear(8, 2))
+    found = sft.find_lr(model, texts, sft.full(model), steps=12, batch_size=8)
+    assert plot.lr_finder(found).get_ylabel() == "train loss (nats per text)"
+    history = sft.fit(model, texts, sft.full(model), epochs=1, verbose=False)
+    assert plot.loss(history).get_ylabel() == "loss (nats per text)"
+    assert plot.loss(history).get_xlabel() == "epoch (passes over the train texts)"
+    left, *_ = plot.runs({"one": history}).child_axes
+    assert "per text" in left.get_ylabel() and sft.History().noun == "images"
 
 
 @needs_encoder

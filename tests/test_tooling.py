@@ -15,7 +15,7 @@ import pytest
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from sftlab import building, checks, notebooks
+from sftlab import building, checks, extras, notebooks
 from sftlab.cli import app
 from sftlab.publishing import NotebookError, publish, without_machine_paths
 
@@ -245,6 +245,23 @@ def test_where_only_prose_has_changed_nothing_runs_again_and_the_outputs_stay(cl
     book = notebooks.read(target)
     assert book.cells[-1].source == "A last word." and building.check(clone) == []
     assert [cell.outputs for cell in book.cells if cell.cell_type == "code"] == before
+
+
+def test_without_its_extra_a_lesson_keeps_its_outputs_and_says_what_to_install(clone, instant, monkeypatch):
+    source, target = clone / "notebooks" / "src" / "00_lesson.py", clone / "notebooks" / "00_lesson.ipynb"
+    lesson = LESSON.replace("import sys\n", "import sys\nfrom sftlab import extras\nextras.require('text')\n")
+    source.write_text(lesson, encoding="utf-8")
+    monkeypatch.setattr(extras, "find_spec", lambda name: object())
+    assert command("notebooks").exit_code == 0 and "done" in target.read_text(encoding="utf-8")
+    before = target.read_bytes()
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    source.write_text(lesson.replace("N + 1", "N + 2"), encoding="utf-8")
+    refused = command("notebooks")
+    assert refused.exit_code == 1 and target.read_bytes() == before
+    assert "00_lesson needs the extra sftlab[text], which is not installed here: pip install" in refused.output
+    source.write_text(lesson + "\n# %% [markdown]\n# A last word.\n", encoding="utf-8")
+    assert command("notebooks").exit_code == 0, "prose needs no extra"
+    assert notebooks.read(target).cells[-1].source == "A last word."
 
 
 def test_a_learners_change_is_never_overwritten(clone, instant):

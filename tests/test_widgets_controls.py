@@ -16,7 +16,7 @@ import sftlab as sft
 from sftlab import monitors, plot, widgets
 from sftlab.plot import rates
 from sftlab.records import Epoch, History, Step
-from sftlab.widgets import button, choice, distribution, explore, panel, slider, strip, toggle
+from sftlab.widgets import button, choice, distribution, explore, panel, slider, strip, toggle, words
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +58,7 @@ def test_a_slider_knows_its_values_and_writes_them_with_their_unit():
 
 
 @pytest.mark.parametrize(
-    ("make", "words"),
+    ("make", "says"),
     [
         (lambda: slider("n"), "list of values"),
         (lambda: slider("n", low=2, high=1), "must rise"),
@@ -69,13 +69,15 @@ def test_a_slider_knows_its_values_and_writes_them_with_their_unit():
         (lambda: strip("w", []), "nothing to choose"),
         (lambda: distribution("p", ["a", "b"], [0.5, 0.6]), "not one probability for each of a, b"),
         (lambda: distribution("p", ["a", "b"], [1.0]), "not one probability for each of a, b"),
+        (lambda: words("out", ["a", "b"], [True]), "kept has 1 values for 2 words"),
+        (lambda: words("out", []), "nothing to choose"),
         (lambda: explore(titled), "no control"),
         (lambda: explore(titled, size=3), "size=3 is no control"),
         (lambda: explore(lambda size: None, rate=toggle("r")), "do not fit"),
     ],
 )
-def test_a_control_that_cannot_be_is_refused_by_a_sentence(make, words):
-    with pytest.raises(ValueError, match=words):
+def test_a_control_that_cannot_be_is_refused_by_a_sentence(make, says):
+    with pytest.raises(ValueError, match=says):
         make()
 
 
@@ -111,6 +113,17 @@ def test_a_moved_control_redraws_and_the_choice_survives_running_the_cell_again(
     again = cell()
     assert again.values == {"w": "random", "n": 0}, "clicks are counted from 0 again"
     assert again.view.drawn["alt"] == "w=random n=0"
+
+
+def test_words_are_a_text_of_which_a_draw_function_hears_what_is_left():
+    text = words("click words out", ["not", "so", "bad"], [True, False, True])
+    assert text.text(text.start) == "click words out: not ···· bad"
+    shown = explore(titled, kept=text, name="text")
+    assert shown.values == {"kept": [True, False, True]}
+    move(shown, kept=[0, 1, 1])
+    shown.wait()
+    assert shown.view.drawn["alt"] == "kept=[False, True, True]" and "···· so bad" in shown.html()
+    assert explore(titled, kept=text, name="text").values == {"kept": [False, True, True]}
 
 
 def test_bars_of_a_distribution_are_whole_percents_that_sum_to_a_hundred():

@@ -17,7 +17,7 @@ LIMIT = 250  # ms from letting go of the rate to the new curve: 10 epochs, 600 i
 CELLS = [
     "import numpy as np\nfrom sklearn.datasets import load_digits\nfrom matplotlib.figure import Figure\n"
     "import sftlab as sft\n"
-    "from sftlab.widgets import button, choice, cockpit, distribution, explore, slider, strip, toggle\n"
+    "from sftlab.widgets import button, choice, cockpit, distribution, explore, slider, strip, toggle, words\n"
     "def draw(rate, kind, tap, deep, peeks):\n"
     "    if rate == 0.9:\n        raise ValueError('nine tenths are too much')\n"
     "    ax = Figure(figsize=(5, 2), layout='constrained').add_subplot()\n"
@@ -49,6 +49,7 @@ CELLS = [
     "def shares(p):\n"
     "    ax = Figure(figsize=(3, 2)).add_subplot()\n    ax.set_title(str([round(100 * v) for v in p]))\n    return ax\n"
     "explore(shares, p=distribution('target', ['a', 'b', 'c'], [0.6, 0.3, 0.1]), name='bars')",
+    "explore(shares, p=words('click words out', ['not', 'so', 'bad', 'so', 'far']), name='text')",
 ]
 EXPLORE, VALUES, COCKPIT, SECOND, RUNS, TODO, BEST = 1, 2, 4, 5, 6, 8, 9
 
@@ -162,6 +163,26 @@ def test_bars_of_a_distribution_give_way_to_the_one_that_is_dragged(book: browse
     expect(picture).to_have_attribute("alt", "[0, 0, 100]")
     page.get_by_label("target: c").press("ArrowDown")
     expect(picture).to_have_attribute("alt", re.compile(r", 99\]$"))
+
+
+def test_words_are_struck_out_by_mouse_and_keyboard_and_are_one_stop_of_the_tab_key(
+    book: browser.Notebook, expect
+) -> None:
+    page, picture = book.page, book.page.locator(".sft-text-picture")
+    text = page.get_by_role("toolbar", name="click words out")
+    text.scroll_into_view_if_needed()
+    text.get_by_role("button", name="bad").click()
+    expect(picture).to_have_attribute("alt", "[100, 100, 0, 100, 100]")
+    expect(text.get_by_role("button", name="bad")).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Space")
+    expect(picture).to_have_attribute("alt", "[100, 100, 0, 0, 100]")
+    page.keyboard.press("Home")
+    page.keyboard.press("Enter")
+    expect(picture).to_have_attribute("alt", "[0, 100, 0, 0, 100]")
+    text.get_by_role("button", name="bad").click()
+    expect(picture).to_have_attribute("alt", "[0, 100, 100, 0, 100]")
+    assert text.locator("button:not([tabindex='-1'])").count() == 1
 
 
 def test_letting_go_of_the_rate_shows_the_new_curve_within_a_quarter_of_a_second(

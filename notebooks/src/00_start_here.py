@@ -390,13 +390,13 @@ assert abs(by_hand - result.accuracy.value) < 0.06
 # **A path of three hours:** 00, 02, 04, 05, 06, 07, then [14 Your own images](14_your_own_images.ipynb).
 
 # %% [markdown]
-# And from there, wherever you like. What has no link yet is being written.
+# And from there, wherever you like.
 #
 # lesson | question | minutes
 # ---|---|---
 # **[09 Pretrain](09_pretrain.ipynb)** | How many labels is a pretrained network worth? | 25
 # **[10 Small data](10_small_data.ipynb)** | Does it learn, or remember? | 25
-# 11 Shift | Does fine-tuning make the network better, or only narrower? | 25
+# **[11 Shift](11_shift.ipynb)** | Does fine-tuning make the network better, or only narrower? | 25
 # **[12 Two tasks](12_two_tasks.ipynb)** | Does a second task help the first when labels are few? | 20
 # **[13 Text](13_text.ipynb)** | Is it the same for language? | 25
 # **[14 Your own images](14_your_own_images.ipynb)** | What must I check before I believe it on my own photos? | 20

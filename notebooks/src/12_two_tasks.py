@@ -6,7 +6,7 @@
 # - say when a second task helps, when it harms and when it does nothing, in paired differences;
 # - see in the gradients which way each task pulls the stages that they share.
 #
-# 20 minutes to read, under a minute to run. Comes after [10 Small data](10_small_data.ipynb); needs lessons 03 to 07.
+# 20 minutes to read, under a minute to run. Comes after [11 Shift](11_shift.ipynb); needs lessons 03 to 07.
 # Images: solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018; digits, CC BY 4.0, Alpaydin and Kaynak 1998.
 
 # %%
@@ -15,7 +15,6 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import nn
 
 import sftlab as sft
@@ -40,9 +39,14 @@ SEED: int = 0     # split, draw of the labels, start of every network
 sft.check_parameters(globals(), BACKBONE=str, CELLS=(10, 25, 50), DIGITS=(1, 2, 5, 20),
                      SEED=(int, 0))
 solar = sft.load("solar", size=160, target="both", seed=SEED)
+print(solar.card)
+
+# %% [markdown]
+# To keep it quick, 600 of the training cells stay.
+
+# %%
 rows = np.random.default_rng(SEED).permutation(len(solar.train))[:600]
 solar = replace(solar, train=solar.train.subset(np.sort(rows)))
-print(solar.card)
 
 # %% [markdown]
 # ## A label that is missing
@@ -104,6 +108,10 @@ def only(data, task, y=None):
     return sft.data.with_targets(data, {task: y}, {task: data.classes[task]})
 
 
+# %% [markdown]
+# Now the same cells twice: with the unknown filled in, and with the unknown left out.
+
+# %%
 filled = few_defects.clamp(min=0)      # −100 becomes 0, “intact”
 results = {"unknown means intact": learn(only(both, "defect", filled))["defect"],
            "unknown left out": learn(only(both, "defect"))["defect"]}
@@ -206,13 +214,18 @@ thirds = torch.quantile(ink[digits.train.index], torch.tensor([1 / 3, 2 / 3]))
 asked = {"digit": digit, "loop": torch.isin(digit, torch.tensor([0, 6, 8, 9])).long(),
          "ink": torch.bucketize(ink, thirds),
          "random": torch.from_numpy(rng.integers(10, size=len(digit)))}
+
+# %% [markdown]
+# Ink is counted. The loop is read off the digit labels that we hide from the first task, as if somebody had answered this easier question about every image.
+
+# %%
 answers = {"digit": names, "loop": ["none", "loop"], "ink": ["light", "middle", "dark"],
            "random": names}
 every = sft.data.with_targets(digits, asked, answers)
 first = few(every.train, "digit", DIGITS)
 
 # %% [markdown]
-# Every run sees all training images, in the same order; they differ in the second task alone. Ink is counted. The loop is read off the digit labels that we hide from the first task, as if somebody had answered this easier question about every image. All stages learn, from a random start.
+# Every run sees all training images, in the same order; they differ in the second task alone. All stages learn, from a random start.
 
 # %%
 def beside_digits(second):
@@ -328,7 +341,7 @@ def pull(labels, second, epoch):
                                    for one in left], second: [truth[second]]}
     found = {name: [float(torch.cosine_similarity(g, truth["digit"], dim=0))
                     for g in several] for name, several in arrows.items()}
-    return plot.compass(found, ax=Figure((7, 4.3), layout="constrained").add_subplot())
+    return plot.compass(found)
 
 
 # %%
@@ -424,4 +437,4 @@ print(f"plain PyTorch {sft.wilson(int(hits), len(f))}, the lab {found.accuracy},
 # - Buerhop-Lutz et al., 2018, *A Benchmark for Visual Identification of Defective Solar Cells in Electroluminescence Imagery*. The cells.
 # - Alpaydin and Kaynak, 1998, *Optical Recognition of Handwritten Digits*. The digits.
 #
-# Previous: [10 Small data](10_small_data.ipynb). Next: [13 Text](13_text.ipynb).
+# Previous: [11 Shift](11_shift.ipynb). Next: [13 Text](13_text.ipynb).

@@ -24,7 +24,7 @@ from torch import nn
 import sftlab as sft
 from sftlab import adapters, decisions, extras, plot, style
 from sftlab.data import as_bytes
-from sftlab.widgets import explore, toggle
+from sftlab.widgets import explore, toggle, words
 
 style.use()
 extras.require("text")
@@ -58,7 +58,9 @@ for k, name in enumerate(data.classes):
 
 # %%
 encoder = sft.backbone("minilm", tokens=TOKENS)
-print(sft.summary(encoder), "\n")
+print(sft.summary(encoder))
+
+# %%
 said = "The matrix is factorised because it is small."
 cut = encoder.input.encode(said)
 pieces = [p for p, real in zip(cut.tokens, cut.attention_mask) if real]
@@ -264,10 +266,10 @@ class LoRA(nn.Module):
 # %%
 layer, x = nn.Linear(384, 384), torch.randn(5, 384)
 mine, library = LoRA(layer, 8), adapters.LoRA(layer, 8)
-with torch.no_grad():
-    library.a.copy_(mine.a); library.b.copy_(mine.b.normal_())
-    for same in (library, library.merged()):
-        assert torch.allclose(same(x), mine(x), atol=1e-3)
+nn.init.normal_(mine.b)
+library.load_state_dict(mine.state_dict())
+for same in (library, library.merged()):
+    assert torch.allclose(same(x), mine(x), atol=1e-5)
 
 # %% [markdown]
 # `adapters.lora` puts one on the query and the value of every layer, in a copy, as all surgery here. What is held still is a buffer: no profile can wake it, and every stage keeps its place in the list.
@@ -309,8 +311,7 @@ merged = adapters.merge(low)
 with torch.no_grad():
     x = as_bytes(data.valid.texts[:8])
     assert torch.allclose(merged.eval()(x), low.eval()(x), atol=1e-4)
-assert [n for n, _ in merged.named_parameters()] == [
-    n for n, _ in model.named_parameters()]
+assert merged.state_dict().keys() == model.state_dict().keys()
 
 # %% [markdown]
 # After `merge` it is the plain network again, stage by stage, with the same names: `sft.save` and `sft.load_model` take it like any other. One can keep a file of a few hundred kilobytes for each task, and one encoder for all of them.
@@ -350,20 +351,19 @@ plot.left_out(sentence, drops, truth=data.classes[answer])
 #
 # ## Click words out
 #
-# Every word is a switch. Turn some off, turn the order around, and watch both models' bars.
+# Here is that text. Click words out, and in again, turn the order around, and watch both models' bars.
 
 # %%
-def draw(backwards, **switches):
+def draw(kept, backwards):
     way = -1 if backwards else 1
-    shown, on = sentence[::way], list(switches.values())[::way]
-    left = " ".join(word for word, kept in zip(shown, on) if kept)
+    shown, kept = sentence[::way], kept[::way]
+    left = " ".join(word for word, there in zip(shown, kept) if there)
     says = {name: p[0] for name, p in say([left or "."]).items()}
-    ax = Figure(figsize=(8.6, 3.5), layout="constrained").add_subplot()
-    return plot.without(shown, on, says, data.classes, data.classes[answer], ax=ax)
+    return plot.without(shown, kept, says, data.classes, data.classes[answer])
 
 
-switches = {f"w{i}": toggle(word, value=True) for i, word in enumerate(sentence)}
-explore(draw, backwards=toggle("in reverse order"), **switches, name="words")
+explore(draw, kept=words("click words out", sentence),
+        backwards=toggle("in reverse order"), name="words")
 
 # %% [markdown]
 # Find the word that turns the encoder, then the one that turns the bag of words. Then reverse the order: the bag cannot notice. How much does order matter to the encoder, over all validation texts? We shuffle the words of each.
@@ -391,12 +391,14 @@ print(f"paired difference {100 * gap.value:+.1f} points "
 stream = torch.tensor(list(" ".join(data.train.texts).encode()))
 before, after = stream[:-1], stream[1:]
 table = nn.Sequential(nn.Embedding.from_pretrained(torch.zeros(256, 256), freeze=False))
+
+# %%
 start = sft.cross_entropy(table(before), after).item()
 print(f"{len(after):,} classifications; loss at the start {start:.3f} = ln 256")
 assert math.isclose(start, math.log(256), abs_tol=1e-4)
 
 # %% [markdown]
-# The same four lines of `steps` train it. How low can it get? No table beats the shares that stand in the text itself: the mean of −log of these is the **conditional entropy**. For $n_{ab}$, how often byte b follows byte a, it is $-\sum n_{ab} \log (n_{ab} / n_a) / \sum n_{ab}$.
+# The same four lines of `steps` train it. How low can it get? No table beats the shares that stand in the text itself: the mean of −log of these is the **conditional entropy**. For $n_{ab}$, how often byte b follows byte a, it is $-\sum n_{ab} \log (n_{ab} / n_a) / \sum n_{ab}$. Then let the table write: draw a byte, feed it back, draw the next.
 
 # %%
 counts = torch.zeros(256, 256).index_put_((before, after), torch.ones(len(after)), True)
@@ -411,19 +413,15 @@ assert floor < end < floor + 0.1
 print(f"loss {end:.3f} nats, floor {floor:.3f}: as if {math.exp(end):.0f} bytes "
       "were left to choose from")
 
-# %% [markdown]
-# The same loss, the same loop, another table of classes. Write with it: draw a byte, feed it back, draw the next.
-
 # %%
 dice, written = torch.Generator().manual_seed(SEED), list(b"The ")
-with torch.no_grad():
-    for _ in range(120):
-        q = table(torch.tensor(written[-1:])).softmax(dim=1)
-        written.append(int(torch.multinomial(q, 1, generator=dice)))
+for _ in range(120):
+    q = table(torch.tensor(written[-1:])).softmax(dim=1)
+    written.append(int(torch.multinomial(q, 1, generator=dice)))
 print(bytes(written).decode(errors="ignore"))
 
 # %% [markdown]
-# A large language model is this with a better table: one that looks back thousands of tokens, through the attention that you built above. And **instruction tuning**, the step that makes a chat model of it, is supervised fine-tuning: texts of a question and a good answer, next-token cross-entropy, but *only on the answer*. The question's targets are −100, the number that marks a missing label.
+# The same loss, the same loop, another table of classes. A large language model is this with a better table: one that looks back thousands of tokens, through the attention that you built above. And **instruction tuning**, the step that makes a chat model of it, is supervised fine-tuning: texts of a question and a good answer, next-token cross-entropy, but *only on the answer*. The question's targets are −100, the number that marks a missing label.
 
 # %%
 question, reply = b"Which library draws axes? ", b"matplotlib."
@@ -446,10 +444,9 @@ print(f"loss on the answer {masked:.3f}, on everything "
 # %%
 better = tuned.accuracy.value > probed.accuracy.value
 chosen = "LoRA, layers 5 and 6" if better else "linear probe"
-final = {f"{chosen} (chosen)": sft.evaluate(low if better else model, data.test)}
 hits = int((bag.predict(data.test.texts) == data.test.y.numpy()).sum())
-final["bag of words"] = sft.wilson(hits, len(data.test))
-plot.scores(final, label="test accuracy")
+plot.scores({f"{chosen} (chosen)": sft.evaluate(low if better else model, data.test),
+             "bag of words": sft.wilson(hits, len(data.test))}, label="test accuracy")
 
 # %% [markdown]
 # Two intervals far apart, on texts from modules that nothing here had seen. Which network was chosen matters little: on valid they differ by a handful of texts.
@@ -486,21 +483,20 @@ print(f"plain PyTorch {plain}; the lab's probe {probed.accuracy}; "
 # ## Try it
 #
 # - **Tweak.** Set `LABELS` to 10, then to 150. Does the bag of words or the probe gain more?
-# - **Tweak.** Your own texts: `DATA = "csv:reviews.csv"`, a table with the columns *text* and *label*. All but the stored figures is then about your texts.
+# - **Tweak.** `DATA = "csv:reviews.csv"`, a table with the columns *text* and *label*: then all but the stored figures is about your texts.
 # - **Build.** Draw attention of `layer6` head by head. What do they do with `[SEP]`?
 # - **Build.** Give the table two bytes to look back at (65,536 rows). The floor falls; does the loss on *valid* texts?
 # - **Break.** Start LoRA with both matrices at zero. Which gradient is zero then, and what does it learn?
-
-# %% [markdown]
+#
 # ## Sources
 #
-# - Vaswani et al., 2017, *Attention Is All You Need*. Queries, keys, values.
-# - Wang et al., 2020, *MiniLM: Deep Self-Attention Distillation for Task-Agnostic Compression of Pre-Trained Transformers*. The network.
-# - Reimers and Gurevych, 2019, *Sentence-BERT: Sentence Embeddings using Siamese BERT-Networks*. One vector a sentence.
-# - Joachims, 1998, *Text Categorization with Support Vector Machines*. The bag of words as the thing to beat.
+# - Vaswani et al., 2017, *Attention Is All You Need*.
+# - Wang et al., 2020, *MiniLM: Deep Self-Attention Distillation for Task-Agnostic Compression of Pre-Trained Transformers*.
+# - Reimers and Gurevych, 2019, *Sentence-BERT: Sentence Embeddings using Siamese BERT-Networks*.
+# - Joachims, 1998, *Text Categorization with Support Vector Machines*. Bags of words.
 # - Hu et al., 2022, *LoRA: Low-Rank Adaptation of Large Language Models*.
 # - Ben Zaken, Goldberg and Ravfogel, 2022, *BitFit: Simple Parameter-efficient Fine-tuning for Transformer-based Masked Language-models*.
-# - Ouyang et al., 2022, *Training language models to follow instructions with human feedback*. Instruction tuning, and what follows it.
+# - Ouyang et al., 2022, *Training language models to follow instructions with human feedback*. Instruction tuning.
 # - Shannon, 1951, *Prediction and Entropy of Printed English*. The game of the next letter.
 #
 # Previous: [12 Two tasks](12_two_tasks.ipynb). Next: [14 Your own images](14_your_own_images.ipynb).

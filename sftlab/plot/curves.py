@@ -50,7 +50,7 @@ def loss(history: History, *, ax: Any = None) -> Any:
     valid = _line(ax, epochs, "valid_loss", VALID)
     kept = _kept(history)
     _mark(ax, kept, kept.valid_loss, -1)
-    ax.set(ylabel="loss (nats per image)")
+    ax.set(ylabel=f"loss (nats per {history.noun[:-1]})")
     low, high = ax.get_ylim()
     ax.set_ylim(low - 0.1 * (high - low), high)
     _epoch_axis(ax, history)
@@ -103,7 +103,8 @@ def lr_finder(found: LRFinder, *, ax: Any = None) -> Any:
     top = min(high, low + 2.2 * (start - low)) if start > low else high
     margin = 0.12 * max(top - low, 1e-3)
     ax.set_ylim(low - 2 * margin, top + margin)
-    ax.set(xlabel="learning rate (highest of the profile, log scale)", ylabel="train loss (nats per image)")
+    unit = f"nats per {found.noun[:-1]}"
+    ax.set(xlabel="learning rate (highest of the profile, log scale)", ylabel=f"train loss ({unit})")
     at = min(range(len(found.rates)), key=lambda i: abs(found.rates[i] - found.steepest))
     ax.axvline(found.steepest, color=GUESS, linewidth=1, zorder=1)
     ax.plot(found.steepest, found.smoothed[at], "o", color=GUESS, markersize=7)
@@ -164,7 +165,7 @@ def _epoch_axis(ax: Any, history: History) -> None:
     first, last = history.epochs[0].epoch, history.epochs[-1].epoch
     ax.set_xlim(first - 0.4, max(last, first + 1) + 0.15)
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
-    ax.set(xlabel="epoch (passes over the train images)")
+    ax.set(xlabel=f"epoch (passes over the train {history.noun})")
     ax.grid(axis="y")
     for border in run_borders(history):
         ax.axvline(border + 0.5, color="#AAAAAA", linewidth=1, linestyle=":", gid="border")

@@ -52,11 +52,12 @@ def runs(
     if majority is not None:
         base.majority_line(right, majority)
         accuracy_ends.append((last, majority, "majority", style.INK))
-    left.set(ylim=(0, top), ylabel="loss (nats per image)")
+    counted = next(iter(histories.values())).noun
+    left.set(ylim=(0, top), ylabel=f"loss (nats per {counted[:-1]})")
     right.set(ylim=(floor(histories.values(), majority), 1.0), ylabel="valid accuracy (%)")
     right.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f}")
     for panel in (left, right):
-        panel.set(xlim=(-0.2, last + 0.2), xlabel="epoch (passes over the train images)")
+        panel.set(xlim=(-0.2, last + 0.2), xlabel=f"epoch (passes over the train {counted})")
         panel.xaxis.get_major_locator().set_params(integer=True, nbins=6)
         panel.grid(axis="y")
     for row, (name, ink, words) in enumerate(out):

@@ -197,12 +197,12 @@ def against(
 
 def fading(
     crops: Any, before: Sequence[Mapping[str, float]], now: Sequence[Mapping[str, float]], *, kept: float,
-    licence: str = "", ax: Any = None,
+    beside: str = "", licence: str = "", ax: Any = None,
 ) -> Any:  # fmt: skip
     """Draw images and how sure an old head is of its old answers to them: pale before, solid now.
 
     crops: N×3×H×W. before, now: for each image {class: probability}, the same classes. kept: the share of a larger
-    set of images to which the answer is still the old one.
+    set of images to which the answer is still the old one. beside: what else there is to say of this network.
     """
     pixels, told = np.asarray(crops), []
     ax = base.axes(ax, 7.8, 0.9 + 1.45 * len(pixels))
@@ -226,6 +226,7 @@ def fading(
         told.append(f"{names[0]} {base.percent(was[names[0]], 0)}, now {base.percent(has[names[0]], 0)}")
     finding = f"The old head still gives {base.percent(kept, 0)} of its old answers"
     base.title(ax, finding, f"{'; '.join(told)}.")
+    base.note(ax, beside, (0.5, 1), (0, 4), xycoords="axes fraction", color=style.INK, fontsize=9)
     if licence:
         base.note(ax, base.clip(f"Pictures: {licence}", 110), (0, -0.05), xycoords="axes fraction", fontsize=7)
     return ax

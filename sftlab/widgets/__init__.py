@@ -6,7 +6,7 @@ everything a control needs comes with the package. Unattended runs change nothin
 """
 
 from sftlab.widgets.cockpit import Cockpit, cockpit
-from sftlab.widgets.controls import button, choice, distribution, slider, strip, toggle
+from sftlab.widgets.controls import button, choice, distribution, slider, strip, toggle, words
 from sftlab.widgets.explorer import Explorer, explore
 from sftlab.widgets.guess import Prediction, predict
 from sftlab.widgets.labelling import Labelling, label_cells
@@ -18,5 +18,5 @@ from sftlab.widgets.upload import Upload, upload
 __all__ = [
     "Cockpit", "Explorer", "Labelling", "Panel", "Prediction", "Relabelling", "Tunnel", "Upload", "button", "choice",
     "cockpit", "distribution", "explore", "label_cells", "predict", "relabel", "slider", "strip", "toggle", "upload",
-    "wind_tunnel",
+    "wind_tunnel", "words",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Sliders, bars, choices, strips, toggles and buttons: what each can say. `inputs` puts them on the page."""
+"""Sliders, bars, choices, strips, toggles, words and buttons: what each can say. `inputs` puts them on the page."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from sftlab.plot.texts import GONE
 
 MOST = 2000  # positions of a slider; more than pixels are of no use
 
@@ -17,7 +19,7 @@ class Control:
     """One control: what it is, its label, the values it can take, how each is written, where it starts.
 
     A position is an index into `values`; a button has no values, and its position is the number of clicks; the position
-    of bars is the percentage of each, and `texts` are their names.
+    of bars is the percentage of each, and `texts` are their names; that of words is 1 for each that is kept, else 0.
     """
 
     kind: str
@@ -30,12 +32,16 @@ class Control:
         """Return what the control says at a position."""
         if self.kind == "bars":
             return [share / 100 for share in position]
+        if self.kind == "words":
+            return [bool(kept) for kept in position]
         return self.values[position] if self.values else position
 
     def text(self, position: Any) -> str:
         """Return label and value in words, as in 'image size 160 px'."""
         if self.kind == "bars":
             said = ", ".join(f"{name} {share} %" for name, share in zip(self.texts, position, strict=True))
+        elif self.kind == "words":
+            said = " ".join(word if kept else GONE for word, kept in zip(self.texts, position, strict=True))
         else:
             said = self.texts[position] if self.texts else str(position)
         return f"{self.label}: {said}"
@@ -44,6 +50,10 @@ class Control:
         """Return where `value` stands; raises ValueError if the control cannot say it."""
         if self.kind == "bars":
             return _percent(self.label, self.texts, value)
+        if self.kind == "words":
+            if len(value) != len(self.texts):
+                raise ValueError(f"{self.label}: kept has {len(value)} values for {len(self.texts)} words")
+            return [int(kept) for kept in value]
         if not self.values:
             return int(value)
         if value in self.values:
@@ -86,6 +96,14 @@ def strip(label: str, stage_names: Sequence[str], value: str | None = None) -> C
 def toggle(label: str, value: bool = False) -> Control:
     """Make a box to tick: True or False."""
     return Control("toggle", label, (False, True), ("off", "on"), int(value))
+
+
+def words(label: str, text: Sequence[str], kept: Sequence[bool] | None = None) -> Control:
+    """Make a text whose words are struck out, and back in, by clicking them; a draw function gets a bool a word.
+
+    kept: which of them are there at the start (default: all).
+    """
+    return _starting(Control("words", label, (), tuple(text)), [True] * len(text) if kept is None else kept)
 
 
 def button(label: str) -> Control:

@@ -122,8 +122,8 @@ def explore(draw: Callable[..., Any], *, name: str = "explore", **controls: Cont
     draw: takes the controls' values by name and returns the Axes or Figure it drew. It is called once in the cell, so
     that its errors end the cell, then in a thread: let `sftlab.plot` make the figure, or `matplotlib.figure.Figure`,
     never pyplot, and compute beforehand what takes longer than a quarter of a second. controls: `slider`, `choice`,
-    `strip`, `toggle`, `button`. name: part of the CSS classes `sft-NAME-KEY-input` and the like. Raises ValueError if
-    `draw` does not take what the controls give.
+    `strip`, `toggle`, `words`, `distribution`, `button`. name: part of the CSS classes `sft-NAME-KEY-input` and the
+    like. Raises ValueError if `draw` does not take what the controls give.
     """
     if not controls:
         raise ValueError("no control given: explore(draw, size=slider(…)) moves the argument `size` of draw")
@@ -133,7 +133,7 @@ def explore(draw: Callable[..., Any], *, name: str = "explore", **controls: Cont
         raise ValueError(f"draw and its controls ({', '.join(controls)}) do not fit: {error}") from None
     for key, control in controls.items():
         if not isinstance(control, Control):
-            raise ValueError(f"{key}={control!r} is no control; make one with slider, choice, strip, toggle or button")
+            raise ValueError(f"{key}={control!r} is no control, as slider, choice, words or button make them")
     panel = Explorer(draw, controls, name)
     panel.show()
     return panel

@@ -103,6 +103,28 @@ class Controls(anywidget.AnyWidget):
         inputs[spec.key] = [input];
         return () => {};
       }
+      function words(spec, box, css) {  // one stop of the tab key; arrows go from word to word
+        make("span", box, { className: "sft-label", id: `${uid}-${spec.key}` }, spec.label);
+        const group = make("span", box, { className: "sft-words" });
+        group.setAttribute("role", "toolbar");
+        group.setAttribute("aria-labelledby", `${uid}-${spec.key}`);
+        const all = spec.texts.map((text, k) => {
+          const word = native(make("button", group, { type: "button", className: `${css}-${k}-input` }, text));
+          word.tabIndex = k ? -1 : 0;
+          word.addEventListener("focus", () => all.forEach(other => { other.tabIndex = other === word ? 0 : -1; }));
+          word.addEventListener("click", () => {
+            choose(spec.key, model.get("state")[spec.key].map((kept, i) => i === k ? 1 - kept : kept), true);
+          });
+          return word;
+        });
+        group.addEventListener("keydown", event => {
+          const at = all.indexOf(event.target);
+          const to = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: all.length - 1 }[event.key];
+          if (to !== undefined) { event.preventDefault(); all[to]?.focus(); }
+        });
+        inputs[spec.key] = all;
+        return kept => all.forEach((word, k) => word.setAttribute("aria-pressed", !kept[k]));
+      }
       function bars(spec, box, css) {
         make("span", box, { className: "sft-label", id: `${uid}-${spec.key}` }, spec.label);
         const group = make("span", box, { className: "sft-bars" });
@@ -143,7 +165,7 @@ class Controls(anywidget.AnyWidget):
         now[last] += 100 - now.reduce((sum, share) => sum + share);
         return now;
       }
-      const kinds = { slider, bars, choice, strip: choice, toggle, button };
+      const kinds = { slider, bars, choice, strip: choice, toggle, words, button };
       for (const spec of model.get("specs")) {
         const css = `sft-${name}-${spec.key}`;
         const box = make("div", row, { className: `sft-control sft-kind-${spec.kind} ${css}` });

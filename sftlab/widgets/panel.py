@@ -54,6 +54,11 @@ CSS = """
 .sft-panel input:checked + span { background: #0072B2; border-color: #0072B2; color: white; position: relative; }
 .sft-panel input:focus-visible + span { outline: 3px solid #E69F00; outline-offset: 2px; z-index: 1;
   position: relative; }
+.sft-kind-words { flex-basis: 100%; }
+.sft-words { display: flex; flex-wrap: wrap; gap: .2em .35em; max-width: 60em; }
+.sft-panel .sft-words button { padding: .2em .15em; border-width: 0 0 2px; border-style: dotted; border-radius: 0; }
+.sft-panel .sft-words [aria-pressed=true] { text-decoration: line-through 2px #D55E00; opacity: .7;
+  border-color: transparent; }
 .sft-status { margin: .2em 0; min-height: 1.5em; }
 .sft-status.sft-error { border-left: 4px solid #D55E00; padding-left: .6em; }
 .sft-unseen { position: absolute; width: 1px; height: 1px; min-height: 0; overflow: hidden; clip-path: inset(50%); }
