@@ -28,6 +28,7 @@ EXPLORERS = {  # the panels of each lesson, by the name that their CSS classes c
     "08_decide": ["confusion", "piles"],
     "09_pretrain": ["gap"],
     "10_small_data": ["strength"],
+    "11_shift": ["handle", "walk", "fading"],
     "12_two_tasks": ["pull"],
     "13_text": ["words"],
 }
@@ -39,10 +40,11 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple]:
         "playwright.sync_api", reason="playwright is not installed: pip install playwright"
     )
     root, home = tmp_path_factory.mktemp("lessons"), tmp_path_factory.mktemp("jupyter")
-    for found in ("notebooks/*.ipynb", "benchmarks/*.json"):  # lessons draw records that the benchmarks left
+    for found in ("notebooks/*.ipynb", "benchmarks/**/*.json"):  # lessons draw records that the benchmarks left
         for path in ROOT.glob(found):
-            (root / path.parent.name).mkdir(exist_ok=True)
-            shutil.copy(path, root / path.parent.name)
+            copy = root / path.relative_to(ROOT)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, copy)
     with browser.jupyterlab(root, home) as server, playwright.sync_playwright() as program:
         chromium = program.chromium.launch(executable_path=browser.CHROMIUM, headless=True, args=browser.FLAGS)
         yield server, chromium, playwright.expect

@@ -225,8 +225,8 @@ def fading(
             bars.set_xlabel("probability (%): pale before, dark now")
         told.append(f"{names[0]} {base.percent(was[names[0]], 0)}, now {base.percent(has[names[0]], 0)}")
     finding = f"The old head still gives {base.percent(kept, 0)} of its old answers"
-    base.title(ax, finding, f"{'; '.join(told)}.")
-    base.note(ax, beside, (0.5, 1), (0, 4), xycoords="axes fraction", color=style.INK, fontsize=9)
+    base.title(ax, finding, f"{'; '.join(told)}. {beside}".strip(), pad=24 if beside else None)
+    base.note(ax, beside, (0, 1), (0, 9), xycoords="axes fraction", color=style.INK, fontsize=9)
     if licence:
         base.note(ax, base.clip(f"Pictures: {licence}", 110), (0, -0.05), xycoords="axes fraction", fontsize=7)
     return ax
