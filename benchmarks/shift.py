@@ -29,6 +29,7 @@ from sftlab.evaluation import predict_split
 
 TYPES, SIZE, IMAGES, EPOCHS = ("mono", "poly"), 96, 400, 5
 SEEDS, CHOOSING, RATES = range(5), range(100, 102), (1e-5, 1e-4, 3e-4, 1e-3, 3e-3)
+FADING = (1e-5, 1e-4, 1.4e-4, 2e-4, 3e-4, 1e-3, 3e-3)  # rates at which the old head is asked about two squares
 CORRUPTIONS = {"noise": noise(0.1), "blur": blur(1.5), "dark": darken(0.5), "faded": fade(0.5)}
 SHARES = tuple(k / 10 for k in range(11))  # of the way from the probe to the end of LP-FT
 FEW, DRAWS = 20, 50  # labelled cells from away, and how often they are drawn
@@ -180,7 +181,7 @@ def main() -> None:
                 ledger.run(f"{name} {home} {seed}", lambda h=home, s=seed, n=name: run(h, s, n, rate))
             ledger.run(f"line {home} {seed}", lambda h=home, s=seed: line(h, s, rate))
     for home in TYPES:
-        for each in RATES:
+        for each in FADING:
             ledger.run(f"fading {each:g} {home}", lambda h=home, r=each: fading(h, r))
     report(ledger.kept["runs"], list(strategies(rate)))
 
