@@ -1,9 +1,9 @@
 """Frozen work is done once: the features of a frozen prefix live on disk, addressed by content.
 
-An entry's key is the hash of everything its values depend on: the prefix (structure, parameters, buffers), the size of
-the images, and the encoder; in it, each image (or augmented view of one) has a row by its hash. So every run, split,
-seed, notebook and process that asks for the same image behind the same prefix shares the row, and nothing is ever
-invalidated, because other content has another key.
+An entry's key is the hash of everything its values depend on: the prefix (structure, parameters, buffers, the code of
+modules that a user wrote), the size of the images, and the encoder; in it, each image (or augmented view of one) has a
+row by its hash. So every run, split, seed, notebook and process that asks for the same image behind the same prefix
+shares the row, and nothing is ever invalidated, because other content has another key.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from sftlab import encoders, memory
+from sftlab.bytecode import own_code
 from sftlab.data import Split, View
 from sftlab.store import Entry, Features, NoRoom, cache_dir, channels_last, check_room, clear, evict, info, limit
 from sftlab.surgery import evaluating, fingerprint, frozen_prefix, has_parameters
@@ -183,4 +184,5 @@ def missing(prefix: nn.Sequential, split: Split | View) -> int:
 def key(prefix: nn.Sequential, size: int, device: torch.device, encoder: str = "torch") -> str:
     """Return the address of an entry: a hash of all that its values depend on besides the images themselves."""
     parts = [VERSION, encoders.identity(encoder), device.type, repr(prefix), fingerprint(prefix), size]
+    parts += own_code(prefix)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]

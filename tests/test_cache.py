@@ -2,7 +2,10 @@
 
 import multiprocessing
 import os
+import subprocess
+import sys
 import time
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -51,6 +54,57 @@ def test_anything_that_changes_the_values_changes_the_address(tiny, store):
     tiny.stem[1].running_var += 1
     addresses.add(address(tiny[:-1]))
     assert len(addresses) == 5
+
+
+CELL = """
+from torch import nn
+
+def scaled(x):
+    return {factor} * x
+
+class Own(nn.Module):
+    def forward(self, x):
+        if x.ndim in {{4, 3}} and "a" in {{"a", "b", "c"}}:
+            return scaled(x.float()){more}
+"""
+
+
+def written(factor=2, more="", above=""):
+    """Return a network that begins with a module as a notebook's cell defines it."""
+    cell = {"__name__": "__main__"}
+    exec(compile(above + CELL.format(factor=factor, more=more), f"cell {len(above)}", "exec"), cell)
+    return nn.Sequential(OrderedDict(own=cell["Own"](), flat=nn.Flatten()))
+
+
+def test_a_changed_forward_of_an_own_module_or_of_its_helper_has_another_address():
+    kind = torch.device("cpu")
+    first = cache.key(written(), 16, kind)
+    assert cache.key(written(more=" + 1"), 16, kind) != first
+    assert cache.key(written(factor=3), 16, kind) != first
+    assert cache.key(written(above="# the same cell, further down\n\n"), 16, kind) == first
+
+
+def test_the_address_of_an_own_module_is_the_same_in_another_process(tmp_path):
+    script = tmp_path / "own.py"
+    script.write_text(
+        "import torch\nfrom collections import OrderedDict\nfrom sftlab import cache\n"
+        f"{CELL.format(factor=2, more='')}\n"
+        "net = nn.Sequential(OrderedDict(own=Own(), flat=nn.Flatten()))\n"
+        "print(cache.key(net, 16, torch.device('cpu')))\n"
+    )
+    told = {
+        subprocess.run(
+            [sys.executable, script], env=os.environ | {"PYTHONHASHSEED": seed}, capture_output=True, text=True
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(told) == 1 and len(told.pop().strip()) == 32
+
+
+def test_changed_code_is_never_served_the_old_features(blobs, store):
+    old = cache.features(written(), blobs.train).take(np.arange(3))[0]
+    new = cache.features(written(factor=5), blobs.train)
+    assert not new.reused and torch.equal(new.take(np.arange(3))[0], 2.5 * old)
 
 
 def test_an_image_is_encoded_once_whatever_split_or_order_it_comes_in(tiny, blobs, store):

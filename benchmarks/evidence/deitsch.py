@@ -51,7 +51,6 @@ def summary(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return mean.flatten(1), x.amax((2, 3)), (x - mean).square().mean((2, 3)).sqrt()
 
 
-# The store knows a module by its name and weights, not by its code: another `forward` needs another name.
 class Summaries(nn.Module):
     """A frozen network that tells of each stage and channel its mean, largest, smallest value and spread."""
 
