@@ -325,6 +325,8 @@ def test_the_keras_recipe_has_keras_own_losses(in_place, monkeypatch):
 def test_two_runs_with_the_same_losses_are_called_the_same(house_style):
     ax = plot.losses({"textbook": [0.7, 0.5, 0.4], "sft.fit": [0.7, 0.5, 0.4 + 1e-7]})
     assert finding(ax) == "The same loss at each of 3 steps: at most 1e-07 apart" and drawn_whole(ax)
+    ax = plot.losses({"textbook": [0.7, 0.5, 0.4], "sft.fit": [0.7, 0.5, 0.4]})
+    assert finding(ax) == "The same loss at each of 3 steps: not a bit apart"
     ax = plot.losses({"textbook": [0.7, 0.5, 0.4], "sft.fit": [0.7, 0.6, 0.4]})
     assert finding(ax) == "The losses are up to 0.10 apart"
     with pytest.raises(ValueError, match="4 runs"):

@@ -397,6 +397,7 @@ plot.scores({f"digits, {second}": found for second, found in final.items()},
 
 # %%
 f, y = sft.cache.features(source[:-1], both.train).take(np.arange(len(both.train)))
+torch.manual_seed(SEED)
 shared, defect, kind = nn.Linear(f.shape[1], 64), nn.Linear(64, 2), nn.Linear(64, 2)
 parts = nn.ModuleList([shared, defect, kind])
 optimizer = torch.optim.AdamW(parts.parameters(), lr=1e-3)

@@ -50,7 +50,8 @@ def _finding(runs: Mapping[str, Sequence[float]], floor: tuple[str, float] | Non
     if len(names) == 2 and len(runs[names[0]]) == len(runs[names[1]]):
         apart = float(np.abs(np.subtract(runs[names[0]], runs[names[1]])).max())
         if apart < SAME:
-            return f"The same loss at each of {len(runs[names[0]])} steps: at most {apart:.0e} apart"
+            how = f"at most {apart:.0e} apart" if apart else "not a bit apart"
+            return f"The same loss at each of {len(runs[names[0]])} steps: {how}"
         return f"The losses are up to {apart:.2f} apart"
     return base.listed([f"{name}: {values[0]:.2f} → {values[-1]:.2f}" for name, values in runs.items()])
 
