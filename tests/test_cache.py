@@ -59,28 +59,31 @@ def test_anything_that_changes_the_values_changes_the_address(tiny, store):
 CELL = """
 from torch import nn
 
+OFFSET = {offset}
+
 def scaled(x):
-    return {factor} * x
+    return {factor} * x + OFFSET
 
 class Own(nn.Module):
-    def forward(self, x):
+    def forward(self, x, *, then=scaled):
         if x.ndim in {{4, 3}} and "a" in {{"a", "b", "c"}}:
             return scaled(x.float()){more}
 """
 
 
-def written(factor=2, more="", above=""):
+def written(factor=2, more="", above="", offset=0):
     """Return a network that begins with a module as a notebook's cell defines it."""
     cell = {"__name__": "__main__"}
-    exec(compile(above + CELL.format(factor=factor, more=more), f"cell {len(above)}", "exec"), cell)
+    exec(compile(above + CELL.format(factor=factor, more=more, offset=offset), f"cell {len(above)}", "exec"), cell)
     return nn.Sequential(OrderedDict(own=cell["Own"](), flat=nn.Flatten()))
 
 
-def test_a_changed_forward_of_an_own_module_or_of_its_helper_has_another_address():
+def test_a_changed_forward_of_an_own_module_its_helper_or_a_number_they_read_has_another_address():
     kind = torch.device("cpu")
     first = cache.key(written(), 16, kind)
     assert cache.key(written(more=" + 1"), 16, kind) != first
     assert cache.key(written(factor=3), 16, kind) != first
+    assert cache.key(written(offset=1), 16, kind) != first
     assert cache.key(written(above="# the same cell, further down\n\n"), 16, kind) == first
 
 
@@ -88,7 +91,7 @@ def test_the_address_of_an_own_module_is_the_same_in_another_process(tmp_path):
     script = tmp_path / "own.py"
     script.write_text(
         "import torch\nfrom collections import OrderedDict\nfrom sftlab import cache\n"
-        f"{CELL.format(factor=2, more='')}\n"
+        f"{CELL.format(factor=2, more='', offset=0)}\n"
         "net = nn.Sequential(OrderedDict(own=Own(), flat=nn.Flatten()))\n"
         "print(cache.key(net, 16, torch.device('cpu')))\n"
     )
