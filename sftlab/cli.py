@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -39,9 +40,13 @@ def lab(ctx: typer.Context) -> None:
     open_at = [f"--LabApp.default_url=/lab/tree/notebooks/{start.name}"] if start.is_file() else []
     command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={root}", *open_at, *ctx.args]
     try:
-        raise typer.Exit(subprocess.run(command, cwd=root).returncode)
+        code = subprocess.run(command, cwd=root).returncode
     except KeyboardInterrupt:  # how one leaves JupyterLab
         raise typer.Exit() from None
+    is_root = getattr(os, "geteuid", lambda: 1)() == 0  # as in a container; Windows has no such question
+    if code and is_root and "--allow-root" not in ctx.args:
+        print("JupyterLab starts for root only if told to: make lab ARGS=--allow-root, or sftlab lab --allow-root")
+    raise typer.Exit(code)
 
 
 @app.command(cls=take.WithParameters)

@@ -496,3 +496,14 @@ def test_taking_paths_out_of_a_large_picture_is_quick_work():
 
     small, large = min(seconds(20_000) for _ in range(5)), min(seconds(200_000) for _ in range(5))
     assert large < 40 * small  # ten times the text: ten times the work, not a hundred
+
+
+@pytest.mark.parametrize(("user", "words", "told"), [(0, [], True), (0, ["--allow-root"], False), (1000, [], False)])
+def test_root_is_told_how_the_lab_opens_for_root(monkeypatch, user, words, told):
+    from typer.testing import CliRunner
+
+    monkeypatch.setattr("os.geteuid", lambda: user, raising=False)
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 1))
+    done = CliRunner().invoke(app, ["lab", *words])
+    assert done.exit_code == 1
+    assert ("make lab ARGS=--allow-root" in done.output) == told
