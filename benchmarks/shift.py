@@ -9,22 +9,25 @@ knowing the class shares, 20 labelled cells from away (50 draws) and the best of
 how far each stage moved; and to how many squares of two photographs the old head on the new backbone still gives its
 old answer. The rate of full fine-tuning is chosen at home, on seeds that do not come back; LP-FT takes it too, layer
 decay begins at three times as much. BatchNorm statistics are frozen, but for the runs that say "moving". Resumable: a
-run that is there is not made again. About half an hour on two cores.
+run that is there is not made again. An hour on one thread of a busy machine. Then come `evidence/lpft.py` and
+`evidence/surgical.py`, of which the lesson reads as well: 24 minutes more.
 """
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from evidence.ledger import Ledger, t_interval
+from evidence.ledger import Ledger, points
 from sklearn.metrics import roc_auc_score
 
 import sftlab as sft
 from sftlab import decisions
-from sftlab.data import View
-from sftlab.data.corruptions import blur, darken, fade, noise
+from sftlab.data import View, blur, darken, fade, noise
 from sftlab.evaluation import predict_split
 
 TYPES, SIZE, IMAGES, EPOCHS = ("mono", "poly"), 96, 400, 5
@@ -91,7 +94,7 @@ def repaired(net: Any, p: np.ndarray, y: np.ndarray, pool: sft.data.Split, prior
             "best threshold": float(best)}  # fmt: skip
 
 
-def measured(net: Any, worlds: tuple, seed: int, crops: bool = True) -> dict[str, Any]:
+def measured(net: Any, worlds: tuple, seed: int, spoilt: bool = True) -> dict[str, Any]:
     """Return all numbers of one finished network."""
     data, away, pool = worlds
     y_home, y_away, lite = data.valid.y.numpy(), away.y.numpy(), sft.backbone("efficientnet_lite0")
@@ -103,7 +106,7 @@ def measured(net: Any, worlds: tuple, seed: int, crops: bool = True) -> dict[str
         "moved": sft.explain.moved(lite, net),
         "kept": kept(net, lite),
     }
-    for name, corruption in CORRUPTIONS.items() if crops else ():
+    for name, corruption in CORRUPTIONS.items() if spoilt else ():
         out[name] = scored(net, View(data.valid, corruption, seed, 1), y_home)[0]
     return out
 
@@ -114,16 +117,15 @@ def kept(net: Any, lite: Any) -> float:
     return float((sft.explain.answers(old, photos) == sft.explain.answers(lite, photos)).float().mean())
 
 
-def start(data: sft.data.Data, seed: int, weights: str | None = "imagenet") -> Any:
+def start(data: sft.data.Data, seed: int, weights: str | None = "default") -> Any:
     """Return EfficientNet-Lite0 with a new head."""
-    source = sft.backbone("efficientnet_lite0", **({} if weights else {"weights": None, "seed": seed}))
-    return sft.replace_head(source, data.classes, seed=seed)
+    return sft.replace_head(sft.backbone("efficientnet_lite0", weights, seed=seed), data.classes, seed=seed)
 
 
 def run(home: str, seed: int, name: str, rate: float) -> dict[str, Any]:
     """Train by one strategy; return its numbers."""
     worlds = world(home, seed)
-    net = start(worlds[0], seed, None if name == "from scratch" else "imagenet")
+    net = start(worlds[0], seed, None if name == "from scratch" else "default")
     strategies(rate)[name](net, worlds[0], seed)
     return measured(net, worlds, seed)
 
@@ -156,7 +158,7 @@ def fading(home: str, rate: float) -> dict[str, Any]:
     with torch.no_grad(), sft.surgery.evaluating(lite), sft.surgery.evaluating(old):
         before, now = (one(squares).softmax(dim=1) for one in (lite, old))
     told = [{names[k]: float(q[k]) for k in p.topk(3).indices.tolist()} for p, q in zip(before, now, strict=True)]
-    return {"told": told, **measured(net, worlds, 0, crops=False)}
+    return {"told": told, **measured(net, worlds, 0, spoilt=False)}
 
 
 def main() -> None:
@@ -166,7 +168,7 @@ def main() -> None:
         worlds = world(home, seed)
         net = start(worlds[0], seed)
         strategies(rate)["full"](net, worlds[0], seed)
-        return measured(net, worlds, seed, crops=False)
+        return measured(net, worlds, seed, spoilt=False)
 
     rates = {
         rate: [ledger.run(f"rate {rate:g} {home} {seed}", lambda h=home, s=seed, r=rate: tried(h, s, r))
@@ -184,6 +186,8 @@ def main() -> None:
         for each in FADING:
             ledger.run(f"fading {each:g} {home}", lambda h=home, r=each: fading(h, r))
     report(ledger.kept["runs"], list(strategies(rate)))
+    for script in ("lpft", "surgical"):  # which lesson 11 reads as well
+        subprocess.run([sys.executable, Path(__file__).with_name("evidence") / f"{script}.py"], check=True)
 
 
 def report(runs: dict[str, Any], names: list[str]) -> None:
@@ -205,12 +209,6 @@ def report(runs: dict[str, Any], names: list[str]) -> None:
                 pairs = zip(found[a], found[b], strict=True)
                 told.append(f"{place} {points([x[place]['auc'] - y[place]['auc'] for x, y in pairs], '+')}")
             print(f"{a} minus {b}, AUC: {', '.join(told)}")
-
-
-def points(values: list[float], sign: str = "") -> str:
-    """Return mean ± half of the 95 % t-interval over splits, in points."""
-    mean, low, _ = t_interval(100 * np.array(values))
-    return f"{mean:{sign}.1f} ± {mean - low:.1f}"
 
 
 if __name__ == "__main__":

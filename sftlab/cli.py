@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 from sftlab import startup  # noqa: F401 - before anything that it concerns
 
 # isort: split
 import typer
 
 from sftlab import options as take
-from sftlab.defaults import MAIN, START
+from sftlab.defaults import MAIN
 from sftlab.options import fail, sentences
 
 EXTRA = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -32,21 +28,12 @@ def lab(ctx: typer.Context) -> None:
 
     Further words go to JupyterLab: sftlab lab --no-browser --port 9000
     """
+    from sftlab import lab as server
     from sftlab.notebooks import checkout
 
     with sentences():
         root = checkout()
-    start = root / "notebooks" / f"{START}.ipynb"
-    open_at = [f"--LabApp.default_url=/lab/tree/notebooks/{start.name}"] if start.is_file() else []
-    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={root}", *open_at, *ctx.args]
-    try:
-        code = subprocess.run(command, cwd=root).returncode
-    except KeyboardInterrupt:  # how one leaves JupyterLab
-        raise typer.Exit() from None
-    is_root = getattr(os, "geteuid", lambda: 1)() == 0  # as in a container; Windows has no such question
-    if code and is_root and "--allow-root" not in ctx.args:
-        print("JupyterLab starts for root only if told to: make lab ARGS=--allow-root, or sftlab lab --allow-root")
-    raise typer.Exit(code)
+    raise typer.Exit(server.run(root, ctx.args))
 
 
 @app.command(cls=take.WithParameters)

@@ -78,6 +78,7 @@ OUTER = {
     "answersheet": {"answering", "predicting"},
     "extras": set(),
     "defaults": set(),
+    "lab": {"defaults"},
     "publishing": set(),
     "notebooks": {"parameters", "publishing"},
     "building": {"extras", "notebooks", "publishing"},
@@ -100,7 +101,7 @@ OUTER = {
     "options": {"parameters", "publishing", "rules"},
     "cli": {
         "answersheet", "building", "checks", "comparing", "defaults", "experiments", "exporting", "fetching",
-        "notebooks", "options", "startup", "sweeping",
+        "lab", "notebooks", "options", "startup", "sweeping",
     },
 }
 PICTURE = {**CORE, **OUTER}

@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from ledger import Ledger, pretrained, t_interval
+from ledger import Ledger, points, pretrained
 
 import sftlab as sft
+from sftlab.decisions import over_runs
 
 ALPHAS = tuple(k / 10 for k in range(11))
 SEEDS, CHOOSING, RATES = range(20), range(100, 103), (1e-3, 3e-3, 1e-2)
@@ -65,11 +66,10 @@ def main() -> None:
     print("|---" * (len(ALPHAS) + 1) + "|")
     for name in ("in", "out"):
         values = np.array([one[name] for one in found])
-        means = [t_interval(100 * values[:, k]) for k in range(len(ALPHAS))]
-        print(f"| {name} | {' | '.join(f'{mean:.1f} ± {mean - low:.1f}' for mean, low, _ in means)} |")
+        print(f"| {name} | {' | '.join(points(values[:, k]) for k in range(len(ALPHAS)))} |")
         for k in (5, 7, 8, 9):
-            mean, low, high = t_interval(100 * (values[:, k] - values[:, -1]))
-            print(f"  {name}, α = {ALPHAS[k]:g} minus α = 1: {mean:+.1f} ({low:+.1f} to {high:+.1f})")
+            gain = over_runs(100 * (values[:, k] - values[:, -1]))
+            print(f"  {name}, α = {ALPHAS[k]:g} minus α = 1: {gain:+.1f}")
 
 
 if __name__ == "__main__":

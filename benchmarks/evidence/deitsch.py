@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from ledger import Ledger, t_interval
+from ledger import Ledger, points
 from scipy.linalg import cho_factor, cho_solve
 from sklearn.metrics import f1_score, roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train_test_split
@@ -258,9 +258,7 @@ def line(name: str, found: list[dict[str, Any]]) -> None:
     """Print a row of the table: mean and half of the 95 % t-interval over splits."""
     cells = []
     for what in ("folds", "accuracy", "sure", "unsure", "f1", "area"):
-        values = np.array([100 * one.get(what, np.nan) for one in found])
-        mean, low, _ = t_interval(values)
-        cells.append("" if np.isnan(mean) else f"{mean:.1f} ± {mean - low:.1f}")
+        cells.append(points([one[what] for one in found]) if what in found[0] else "")
     accuracies = ", ".join(f"{100 * one['accuracy']:.1f}" for one in found)
     print(f"| {name} | {' | '.join(cells)} | {accuracies} |")
 

@@ -11,6 +11,7 @@ import torch
 
 import sftlab as sft
 from sftlab import records
+from sftlab.decisions import over_runs
 
 
 class Ledger:
@@ -48,10 +49,7 @@ def pretrained(seed: int) -> tuple[Any, sft.data.Data]:
     return net, source
 
 
-def t_interval(values: np.ndarray) -> tuple[float, float, float]:
-    """Return (mean, low, high): the mean of a few independent values and its 95 % t-interval."""
-    from scipy import stats
-
-    x = np.asarray(values, dtype=float)
-    half = stats.t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x)) if len(x) > 1 else float("nan")
-    return float(x.mean()), float(x.mean() - half), float(x.mean() + half)
+def points(values: Any, sign: str = "") -> str:
+    """Return the mean of shares of 1 over independent runs ± half of its 95 % interval, in points."""
+    found = over_runs(100 * np.asarray(values, dtype=float))
+    return f"{found.value:{sign}.1f} ± {found.value - found.low:.1f}"

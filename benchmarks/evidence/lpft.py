@@ -24,8 +24,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from ledger import Ledger, pretrained
-from shifts import STATISTICS, accuracy, fit, points, printed_digits, spoilt, take_statistics
+from ledger import Ledger, points, pretrained
+from shifts import STATISTICS, accuracy, fit, printed_digits, spoilt, take_statistics
 
 import sftlab as sft
 from sftlab.data import Data, Split, blur, darken, fade, noise

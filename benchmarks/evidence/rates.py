@@ -14,10 +14,10 @@ No epoch is chosen. Accuracy is that of the validation images.
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-from ledger import Ledger, pretrained, t_interval
+from ledger import Ledger, pretrained
 
 import sftlab as sft
+from sftlab.decisions import over_runs
 
 RATES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 CELL_RATES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
@@ -68,8 +68,8 @@ def row(name: str, rates: tuple[float, ...], runs: list[list[float]]) -> None:
     """Print one line of the table: mean and half of the 95 % t-interval over runs, for each rate."""
     told = []
     for k in range(len(rates)):
-        mean, low, _ = t_interval(np.array([run[k] for run in runs]))
-        told.append(f"{100 * mean:.0f} ± {100 * (mean - low):.0f}")
+        found = over_runs([100 * run[k] for run in runs])
+        told.append(f"{found.value:.0f} ± {found.value - found.low:.0f}")
     print(f"| {name} | {' | '.join(told + ['–'] * (len(RATES) - len(rates)))} |")
 
 
@@ -87,9 +87,8 @@ def main() -> None:
     row("the same, known modules, statistics frozen", CELL_RATES, [run["adamw 5"] for run in on_known])
     middle = CELL_RATES.index(1e-4)
     for end in (0, -1):
-        points = [100 * (run["adamw 5"][middle] - run["adamw 5"][end]) for run in on_known]
-        mean, low, high = t_interval(np.array(points))
-        print(f"known modules, 1e-4 minus {CELL_RATES[end]:g}: {mean:+.1f} points ({low:+.1f} to {high:+.1f})")
+        gain = over_runs([100 * (run["adamw 5"][middle] - run["adamw 5"][end]) for run in on_known])
+        print(f"known modules, 1e-4 minus {CELL_RATES[end]:g}: {gain:+.1f} points")
 
 
 if __name__ == "__main__":

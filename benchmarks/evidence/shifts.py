@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from ledger import t_interval
 
 import sftlab as sft
 from sftlab.data import Augment, Data, Split, View
@@ -52,9 +51,3 @@ def fit(net: Any, data: Data, profile: dict[str, float], epochs: int, size: int,
     data = replace(data, train=again, valid=data.train.subset(range(8)))  # the loop looks after every epoch, we once
     how = {"schedule": sft.cosine(), "keep_best": False, "verbose": False, "cached": False, "seed": seed}
     sft.fit(net, data, profile, epochs, **how | settings)
-
-
-def points(values: Any, sign: str = "") -> str:
-    """Return mean ± half of the 95 % t-interval over seeds, in points."""
-    mean, low, _ = t_interval(100 * np.asarray(values))
-    return f"{mean:{sign}.1f} ± {mean - low:.1f}"

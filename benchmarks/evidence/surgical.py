@@ -26,8 +26,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from ledger import Ledger
-from shifts import STATISTICS, accuracy, fit, points, spoilt, take_statistics
+from ledger import Ledger, points
+from shifts import STATISTICS, accuracy, fit, spoilt, take_statistics
 
 import sftlab as sft
 from sftlab.data import Data, Split, blur, fade, invert, noise

@@ -146,7 +146,7 @@ class Split:
             yield x, y
 
     def of_rows(self, rows: Sequence[int] | np.ndarray, *, size: int | None = None) -> Split:
-        """Return a split of the given rows of `images`, whichever split they are in: for looking, not for learning."""
+        """Return a split of the given rows of `images`, whatever split they are in: the caller keeps splits apart."""
         return replace(self, index=np.asarray(rows, dtype=np.int64), size=size or self.size)
 
     def subset(self, positions: Sequence[int] | np.ndarray) -> Split:

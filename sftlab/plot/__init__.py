@@ -9,7 +9,7 @@ from sftlab.plot.crossentropy import cross_entropy, floors, shares
 from sftlab.plot.curves import accuracy, curves, loss, lr_finder
 from sftlab.plot.decisions import bills, by_certainty, disagreements, heatmaps, piles, refusals
 from sftlab.plot.depth import depth, filters, maps, parameters
-from sftlab.plot.drift import costs, drift
+from sftlab.plot.drift import costs, drift, fading
 from sftlab.plot.grids import grid
 from sftlab.plot.images import confused, images, mistakes, views
 from sftlab.plot.labels import label_curves, label_differences, label_worth
@@ -21,7 +21,7 @@ from sftlab.plot.remedies import gaps, remedies
 from sftlab.plot.results import confusion, probabilities, reliability
 from sftlab.plot.scores import guessed, scores
 from sftlab.plot.selection import candidates, projections, ranked, seen, taps
-from sftlab.plot.shift import against, fading, falls, threshold, weight_line
+from sftlab.plot.shift import against, falls, threshold, weight_line
 from sftlab.plot.sizes import estimates, image_size
 from sftlab.plot.steps import hills, one_step, schedules, time_to, valley
 from sftlab.plot.sweeps import every_rate

@@ -1,9 +1,11 @@
-"""Freezing in pictures: what drifts in a stage that nobody trains, and what each cut costs."""
+"""What drifts in a stage that nobody trains, what each cut costs, and how an old head's answers fade."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from sftlab import style
 from sftlab.plot import base
@@ -108,3 +110,40 @@ def _round(times: float) -> str:
 
 def _count(stages: int) -> str:
     return "No stage" if not stages else "1 stage" if stages == 1 else f"{stages} stages"
+
+
+def fading(
+    crops: Any, before: Sequence[Mapping[str, float]], now: Sequence[Mapping[str, float]], *, kept: float,
+    beside: str = "", licence: str = "", ax: Any = None,
+) -> Any:  # fmt: skip
+    """Draw images and how sure an old head is of its old answers to them: pale before, solid now.
+
+    crops: N×3×H×W. before, now: for each image {class: probability}, the same classes. kept: the share of a larger
+    set of images to which the answer is still the old one. beside: what else there is to say of this network.
+    """
+    pixels, told = np.asarray(crops), []
+    ax = base.axes(ax, 7.8, 0.9 + 1.45 * len(pixels))
+    ax.set_axis_off()
+    height = 1 / len(pixels)
+    for k, (picture, was, has) in enumerate(zip(pixels, before, now, strict=True)):
+        bottom = 1 - (k + 1) * height
+        tile = ax.inset_axes((0, bottom + 0.05 * height, 0.24, 0.9 * height))
+        tile.imshow(picture.transpose(1, 2, 0))
+        tile.set_axis_off()
+        bars = ax.inset_axes((0.5, bottom + 0.12 * height, 0.46, 0.76 * height))
+        names = sorted(was, key=lambda name: -was[name])
+        for y, name in enumerate(names):
+            bars.barh(y, 100 * was[name], height=0.78, color=style.COLD)
+            bars.barh(y, 100 * has[name], height=0.4, color=style.VALID)
+        bars.set_yticks(range(len(names)), [base.clip(name, 26) for name in names])
+        bars.tick_params(axis="y", length=0, labelcolor=style.INK)
+        bars.set(xlim=(0, 100), ylim=(len(names) - 0.4, -0.6), xticks=[0, 50, 100])
+        if k == len(pixels) - 1:
+            bars.set_xlabel("probability (%): pale before, dark now")
+        told.append(f"{names[0]} {base.percent(was[names[0]], 0)}, now {base.percent(has[names[0]], 0)}")
+    finding = f"The old head still gives {base.percent(kept, 0)} of its old answers"
+    base.title(ax, finding, f"{'; '.join(told)}. {beside}".strip(), pad=24 if beside else None)
+    base.note(ax, beside, (0, 1), (0, 9), xycoords="axes fraction", color=style.INK, fontsize=9)
+    if licence:
+        base.note(ax, base.clip(f"Pictures: {licence}", 110), (0, -0.05), xycoords="axes fraction", fontsize=7)
+    return ax

@@ -44,7 +44,7 @@ def moved(
         row.tick_params(axis="x", length=0)
         where = {"xycoords": "axes fraction", "va": "bottom", "fontweight": "bold", "fontsize": 9.5}
         told = f"{name}, every stage at {base.rate_text(rates[next(iter(change))])}" if alike else name
-        base.note(row, told, (0, 1), (0, 4), color=style.ink_safe(_hue(name)), **where)
+        base.note(row, told, (0, 1), (0, 4), color=style.ink_safe(hue(name)), **where)
     first = next(iter(changes.values()))
     far, near = max(first, key=lambda s: first[s]), min(first, key=lambda s: first[s])
     most, least = (base.percent(first[stage], 0 if top >= 1 else 2) for stage in (far, near))
@@ -75,9 +75,9 @@ def trade_off(
     joined = [np.mean(known[name], axis=0) for name in line]
     lines = [*between(joined), *rates(majority)]
     if joined:
-        ax.plot(*np.transpose(joined), color=_hue(line[0]), linewidth=1.3, alpha=0.55, zorder=1)
+        ax.plot(*np.transpose(joined), color=hue(line[0]), linewidth=1.3, alpha=0.55, zorder=1)
     for i, name in enumerate(known):
-        colour = _hue(name, i)
+        colour = hue(name, i)
         if name in stored:
             lines += between(_spread(ax, np.asarray(stored[name], dtype=float), colour))
         if name in points:
@@ -86,7 +86,7 @@ def trade_off(
     low = min(min(pair[1] for pairs in known.values() for pair in pairs), majority[1] or 1.0)
     ax.set_ylim(max(-0.02, low - 0.07), None)
     ends = {name: np.mean(stored.get(name, pairs), axis=0) for name, pairs in known.items()}
-    names = [name_beside(ax, name, end, style.ink_safe(_hue(name, i))) for i, (name, end) in enumerate(ends.items())]
+    names = [name_beside(ax, name, end, style.ink_safe(hue(name, i))) for i, (name, end) in enumerate(ends.items())]
     marks = [*ends.values(), *(pair for pairs in points.values() for pair in pairs), (1, 1)]
     marks += [pair for name in stored if len(stored[name]) < ENOUGH for pair in stored[name]]
     placing.place(ax, names, marks=marks, lines=lines)
@@ -114,7 +114,8 @@ def plane(ax: Any, majority: Sequence[float | None], old: str, new: str) -> None
         base.note(ax, words, (0.22 if majority[0] is None else majority[0], majority[1]), (4, -8), fontsize=8)
 
 
-def _hue(name: str, index: int = 0) -> str:
+def hue(name: str, index: int = 0) -> str:
+    """Return the colour of a strategy."""
     return HUES.get(name) or style.hue(name, index)
 
 
@@ -176,7 +177,7 @@ def differences(runs: Mapping[str, Sequence[Pair]], to: str, *, ax: Any = None) 
         for row, name in enumerate(others):
             far = 100 * (np.asarray(runs[name], dtype=float) - np.asarray(runs[to], dtype=float))[:, side]
             mean, half = far.mean(), t.ppf(0.975, n - 1) * far.std(ddof=1) / n**0.5
-            colour = _hue(name, row)
+            colour = hue(name, row)
             panel.plot(far, np.full(n, row + 0.22), "o", color=colour, markersize=3, alpha=0.5)
             panel.plot([mean - half, mean + half], [row, row], color=colour, linewidth=2.4)
             panel.plot(mean, row, "D", color=colour, markersize=6)

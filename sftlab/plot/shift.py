@@ -10,7 +10,7 @@ import numpy as np
 from sftlab import style
 from sftlab.decisions import over_runs
 from sftlab.plot import base
-from sftlab.plot.layers import _hue
+from sftlab.plot.layers import hue
 
 Runs = Sequence[float]
 TICKS = (1e-4, 1e-3, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
@@ -164,7 +164,7 @@ def against(
         raise ValueError(f"give {to!r} and at least one other way under every condition")
     ax, told, clear = base.axes(ax, 8.0, 1.4 + (0.2 + 0.17 * len(ways)) * len(runs)), [], []
     ax.axvline(0, color=style.INK, linewidth=1)
-    colours = [_hue(way, k) for k, way in enumerate(ways)]
+    colours = [hue(way, k) for k, way in enumerate(ways)]
     for row, (name, found) in enumerate(runs.items()):
         gains = {}
         for k, way in enumerate(ways):
@@ -192,41 +192,4 @@ def against(
     ax.grid(axis="x")
     finding = f"Clearly above {to}: {', '.join(clear)}" if clear else f"Nothing is clearly above {to}"
     base.title(ax, finding, f"Against {to}: {'; '.join(told)}.", pad=26)
-    return ax
-
-
-def fading(
-    crops: Any, before: Sequence[Mapping[str, float]], now: Sequence[Mapping[str, float]], *, kept: float,
-    beside: str = "", licence: str = "", ax: Any = None,
-) -> Any:  # fmt: skip
-    """Draw images and how sure an old head is of its old answers to them: pale before, solid now.
-
-    crops: N×3×H×W. before, now: for each image {class: probability}, the same classes. kept: the share of a larger
-    set of images to which the answer is still the old one. beside: what else there is to say of this network.
-    """
-    pixels, told = np.asarray(crops), []
-    ax = base.axes(ax, 7.8, 0.9 + 1.45 * len(pixels))
-    ax.set_axis_off()
-    height = 1 / len(pixels)
-    for k, (picture, was, has) in enumerate(zip(pixels, before, now, strict=True)):
-        bottom = 1 - (k + 1) * height
-        tile = ax.inset_axes((0, bottom + 0.05 * height, 0.24, 0.9 * height))
-        tile.imshow(picture.transpose(1, 2, 0))
-        tile.set_axis_off()
-        bars = ax.inset_axes((0.5, bottom + 0.12 * height, 0.46, 0.76 * height))
-        names = sorted(was, key=lambda name: -was[name])
-        for y, name in enumerate(names):
-            bars.barh(y, 100 * was[name], height=0.78, color=style.COLD)
-            bars.barh(y, 100 * has[name], height=0.4, color=style.VALID)
-        bars.set_yticks(range(len(names)), [base.clip(name, 26) for name in names])
-        bars.tick_params(axis="y", length=0, labelcolor=style.INK)
-        bars.set(xlim=(0, 100), ylim=(len(names) - 0.4, -0.6), xticks=[0, 50, 100])
-        if k == len(pixels) - 1:
-            bars.set_xlabel("probability (%): pale before, dark now")
-        told.append(f"{names[0]} {base.percent(was[names[0]], 0)}, now {base.percent(has[names[0]], 0)}")
-    finding = f"The old head still gives {base.percent(kept, 0)} of its old answers"
-    base.title(ax, finding, f"{'; '.join(told)}. {beside}".strip(), pad=24 if beside else None)
-    base.note(ax, beside, (0, 1), (0, 9), xycoords="axes fraction", color=style.INK, fontsize=9)
-    if licence:
-        base.note(ax, base.clip(f"Pictures: {licence}", 110), (0, -0.05), xycoords="axes fraction", fontsize=7)
     return ax
