@@ -18,8 +18,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 import sftlab as sft
+from sftlab.core.records import Epoch
 from sftlab.data import Data
-from sftlab.records import Epoch
 
 RATE = 1e-3
 

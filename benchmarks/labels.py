@@ -23,7 +23,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 
 import sftlab as sft
-from sftlab import labels, records
+from sftlab.analysis import labels
+from sftlab.core import records
 
 FILE = Path(__file__).with_name("labels.json")
 SEEDS, TRIAL_SEEDS = range(10), range(100, 103)

@@ -15,7 +15,8 @@ import numpy as np
 from torch import nn
 
 import sftlab as sft
-from sftlab import explain, records
+from sftlab import analysis as explain
+from sftlab.core import records
 
 FILE = Path(__file__).with_name("layers.json")
 DIGIT_SEEDS, CELL_SEEDS = range(20), range(5)

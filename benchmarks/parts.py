@@ -16,7 +16,7 @@ import torch
 from torch.nn import functional as F
 
 import sftlab as sft
-from sftlab import encoders, memory
+from sftlab.core import encoders, memory
 
 ROUNDS = 5
 

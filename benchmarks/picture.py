@@ -1,6 +1,6 @@
 """Take the README's picture out of the executed first lesson, so that both show the same run.
 
-    python benchmarks/picture.py
+python benchmarks/picture.py
 """
 
 import base64

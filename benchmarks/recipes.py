@@ -17,8 +17,8 @@ from torch import nn
 from torchvision import transforms
 
 import sftlab as sft
-from sftlab import memory, records
-from sftlab.backbones.staging import constant
+from sftlab.core import memory, records
+from sftlab.networks.staging import constant
 
 FILE = Path(__file__).with_name("recipes.json")
 SEEDS = range(10)

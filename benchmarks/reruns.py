@@ -21,7 +21,7 @@ import nbformat
 import torch
 from joblib import cpu_count
 
-from sftlab import sweeping
+from sftlab.runs import sweeping
 
 NOTEBOOK = "14_your_own_images"
 FIXED = {"SIZE": 160, "STRATEGY": "probe"}
@@ -47,7 +47,7 @@ def command(out, seed):
     """Run `sftlab run` in a process of its own and return how long it and its parts took."""
     words = [word for name, value in (FIXED | {"SEED": seed}).items() for word in ("-p", name, str(value))]
     began = time.perf_counter()
-    code = "from sftlab.cli import app; app()"
+    code = "from sftlab.runs.cli import app; app()"
     subprocess.run(
         [sys.executable, "-c", code, "run", NOTEBOOK, *words, "--out", out], check=True, capture_output=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from scipy.stats import t
 
-from sftlab import experiments, records
+from sftlab.core import records
+from sftlab.runs import experiments
 
 HERE = Path(__file__).parent
 RUNS = HERE.parent / "runs" / "seeds"

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 import sftlab as sft
-from sftlab import explain, records
+from sftlab import analysis as explain
+from sftlab.core import records
 from sftlab.data import Split
 from sftlab.data.sources import module_blocks
 

@@ -26,9 +26,9 @@ from evidence.ledger import Ledger, points
 from sklearn.metrics import roc_auc_score
 
 import sftlab as sft
-from sftlab import decisions
+from sftlab.core import decisions
+from sftlab.core.evaluation import predict_split
 from sftlab.data import View, blur, darken, fade, noise
-from sftlab.evaluation import predict_split
 
 TYPES, SIZE, IMAGES, EPOCHS = ("mono", "poly"), 96, 400, 5
 SEEDS, CHOOSING, RATES = range(5), range(100, 102), (1e-5, 1e-4, 3e-4, 1e-3, 3e-3)
@@ -103,7 +103,7 @@ def measured(net: Any, worlds: tuple, seed: int, spoilt: bool = True) -> dict[st
         "home": scored(net, data.valid, y_home)[0],
         "away": there | repaired(net, p, y_away, pool, float(data.train.y.float().mean()), seed),
         "majority": {"home": max(y_home.mean(), 1 - y_home.mean()), "away": max(y_away.mean(), 1 - y_away.mean())},
-        "moved": sft.explain.moved(lite, net),
+        "moved": sft.analysis.moved(lite, net),
         "kept": kept(net, lite),
     }
     for name, corruption in CORRUPTIONS.items() if spoilt else ():
@@ -113,8 +113,8 @@ def measured(net: Any, worlds: tuple, seed: int, spoilt: bool = True) -> dict[st
 
 def kept(net: Any, lite: Any) -> float:
     """Return the share of squares of two photographs to which the old head, put back, gives its old answer."""
-    photos, old = sft.explain.photo_crops(128), type(net)(*net[:-1], lite.head)
-    return float((sft.explain.answers(old, photos) == sft.explain.answers(lite, photos)).float().mean())
+    photos, old = sft.analysis.photo_crops(128), type(net)(*net[:-1], lite.head)
+    return float((sft.analysis.answers(old, photos) == sft.analysis.answers(lite, photos)).float().mean())
 
 
 def start(data: sft.data.Data, seed: int, weights: str | None = "default") -> Any:
@@ -153,7 +153,7 @@ def fading(home: str, rate: float) -> dict[str, Any]:
     worlds = world(home, 0)
     net, lite = start(worlds[0], 0), sft.backbone("efficientnet_lite0")
     strategies(rate)["LP-FT"](net, worlds[0], 0)
-    squares, names = sft.explain.photo_crops(128)[list(SQUARES)], sft.imagenet_classes()
+    squares, names = sft.analysis.photo_crops(128)[list(SQUARES)], sft.imagenet_classes()
     old = type(net)(*net[:-1], lite.head)
     with torch.no_grad(), sft.surgery.evaluating(lite), sft.surgery.evaluating(old):
         before, now = (one(squares).softmax(dim=1) for one in (lite, old))

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 import sftlab as sft
-from sftlab import decisions, records
+from sftlab.core import decisions, records
 from sftlab.data import rotate, shift, zoom
 
 FILE = Path(__file__).with_name("small_data.json")

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 import sftlab as sft
-from sftlab import adapters, records
+from sftlab.core import records
+from sftlab.networks import adapters
 
 FILE = Path(__file__).with_name("text.json")
 TOKENS = 48

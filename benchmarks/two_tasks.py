@@ -18,8 +18,9 @@ import torch
 from torch.nn.functional import cosine_similarity
 
 import sftlab as sft
-from sftlab import labels, records
-from sftlab.losses import NO_LABEL
+from sftlab.analysis import labels
+from sftlab.core import records
+from sftlab.core.losses import NO_LABEL
 
 FILE = Path(__file__).with_name("two_tasks.json")
 DIGIT_SEEDS, CELL_SEEDS, TUNED_SEEDS = range(10), range(20), range(10)
@@ -78,8 +79,8 @@ def compared(model, data, every):
     """Return four cosines of gradients over all training images; `every` has all labels of the first task."""
     first = next(iter(data.classes))
     x, y = data.train.take(np.arange(len(data.train)))
-    found = sft.explain.task_gradients(model, x, y)
-    truth = sft.explain.task_gradients(model, x, {first: every[data.train.index]})[first]
+    found = sft.analysis.task_gradients(model, x, y)
+    truth = sft.analysis.task_gradients(model, x, {first: every[data.train.index]})[first]
     own, *second = found.values()
     pairs = {"few and all": (own, truth)}
     if second:

@@ -10,28 +10,30 @@ sft.evaluate(model, data.test)
 from importlib import import_module
 from typing import Any
 
-from sftlab import cache, data, labels, losses, monitors, profiles, records, schedules, surgery
-from sftlab.anchors import toward_start
-from sftlab.backbones import Input, backbone, backbones, imagenet_classes, stages
+from sftlab import data
+from sftlab.analysis import labels
+from sftlab.analysis.prices import cuts
+from sftlab.core import cache, losses, monitors, profiles, records, schedules, surgery
+from sftlab.core.anchors import toward_start
+from sftlab.core.evaluation import evaluate, wilson
+from sftlab.core.heads import Sweep, every_rate
+from sftlab.core.loop import steps
+from sftlab.core.losses import cross_entropy
+from sftlab.core.lr_finder import LRFinder, find_lr
+from sftlab.core.profiles import apply, full, last_k, layer_decay, linear_probe, param_groups, surgical
+from sftlab.core.records import Epoch, History, Interval, Result, Step
+from sftlab.core.schedules import constant, cosine, linear, piecewise, warmup_cosine
+from sftlab.core.summary import summary
+from sftlab.core.surgery import card, fingerprint, frozen_prefix, interpolate, replace_head, train_mode
+from sftlab.core.training import fit, train
 from sftlab.data import from_arrays, from_dataset, from_texts, load
 from sftlab.data.corrections import corrected
-from sftlab.evaluation import evaluate, wilson
-from sftlab.exporting import export
-from sftlab.heads import Sweep, every_rate
-from sftlab.loop import steps
-from sftlab.losses import cross_entropy
-from sftlab.lr_finder import LRFinder, find_lr
-from sftlab.parameters import check_parameters
-from sftlab.predicting import predict
-from sftlab.prices import cuts
-from sftlab.profiles import apply, full, last_k, layer_decay, linear_probe, param_groups, surgical
-from sftlab.records import Epoch, History, Interval, Result, Step
-from sftlab.refusing import Refusal, choose_refusal
-from sftlab.saving import load_model, load_refusal, save
-from sftlab.schedules import constant, cosine, linear, piecewise, warmup_cosine
-from sftlab.summary import summary
-from sftlab.surgery import card, fingerprint, frozen_prefix, interpolate, replace_head, train_mode
-from sftlab.training import fit, train
+from sftlab.deploy.exporting import export
+from sftlab.deploy.predicting import predict
+from sftlab.deploy.refusing import Refusal, choose_refusal
+from sftlab.deploy.saving import load_model, load_refusal, save
+from sftlab.networks import Input, backbone, backbones, imagenet_classes, stages
+from sftlab.runs.parameters import check_parameters
 
 __version__ = "0.1.0"
 
@@ -48,8 +50,10 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Load the rooms that draw or run notebooks when they are first named: they bring heavy libraries along."""
-    if name in ("plot", "style", "widgets", "explain", "experiments", "sweeping"):
+    if name in ("analysis", "lessons", "plot", "widgets"):
         return import_module(f"sftlab.{name}")
+    if name == "style":
+        return import_module("sftlab.plot.style")
     if name == "load_runs":
-        return import_module("sftlab.runs").load_runs
+        return import_module("sftlab.runs.results").load_runs
     raise AttributeError(f"module 'sftlab' has no attribute {name!r}")

@@ -69,7 +69,7 @@ def house_style():
     """Draw in the lab's style, and leave no figure open."""
     import matplotlib.pyplot as plt
 
-    from sftlab import style
+    from sftlab.plot import style
 
     with plt.rc_context():
         style.use()

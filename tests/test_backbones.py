@@ -25,7 +25,7 @@ from torch import nn
 from torchvision import models
 
 import sftlab as sft
-from sftlab.backbones import catalogue, lite, meta, original_state_dict, staging, timm_nets, torchvision_nets
+from sftlab.networks import catalogue, lite, meta, original_state_dict, staging, timm_nets, torchvision_nets
 
 TORCHVISION = list(torchvision_nets.FAMILIES)
 GENERIC = ["resnet10t", "mobilenetv2_050", "convnext_atto", "regnetx_002", "vit_tiny_patch16_224"]
@@ -50,9 +50,7 @@ RANDOM: dict[str, dict[str, Any]] = {
 
 def options_of(name: str) -> dict[str, Any]:
     size = FIXED_SIZE.get(name)
-    return RANDOM.get(name, {}) | (
-        {} if size is None else {"image_size" if name == "vit_b_16" else "img_size": size}
-    )
+    return RANDOM.get(name, {}) | ({} if size is None else {"image_size" if name == "vit_b_16" else "img_size": size})
 
 
 @functools.lru_cache(maxsize=1)  # the tests of one network follow one another; two VGGs at once would be 1 GB
@@ -65,9 +63,7 @@ def pair(name: str) -> tuple[nn.Sequential, nn.Module]:
     else:
         plain = timm.create_model(f"tf_{name}" if name in lite.LITE else name, **options)
     with torch.no_grad():
-        for module in (
-            staged.modules()
-        ):  # a fresh ViT head is zero and ConvNeXt scales branches by 1e-6: nothing to see
+        for module in staged.modules():  # a fresh ViT head is zero and ConvNeXt scales branches by 1e-6: nothing to see
             for parameter in module.parameters(recurse=False):
                 if parameter.abs().max() < 1e-4:
                     parameter.uniform_(-0.1, 0.1)
@@ -110,9 +106,7 @@ def test_a_staged_network_is_its_original_whatever_the_memory_layout(name: str) 
         wanted = seeded(contiguous, staged[0](x).contiguous())
     finally:
         plain.to(memory_format=torch.channels_last)
-    torch.testing.assert_close(
-        seeded(staged, x), wanted, rtol=1e-4, atol=1e-5 * max(1, wanted.abs().max().item())
-    )
+    torch.testing.assert_close(seeded(staged, x), wanted, rtol=1e-4, atol=1e-5 * max(1, wanted.abs().max().item()))
 
 
 def test_every_parameter_is_in_one_stage_and_the_head_is_the_last_linear(name: str) -> None:
@@ -282,14 +276,10 @@ def test_a_wrong_name_suggests_close_ones() -> None:
 
 
 def test_a_wrong_weights_name_lists_the_right_ones() -> None:
-    with pytest.raises(
-        ValueError, match="'IMAGENET1K_V9'; there are IMAGENET1K_V1, IMAGENET1K_V2, or the path"
-    ):
+    with pytest.raises(ValueError, match="'IMAGENET1K_V9'; there are IMAGENET1K_V1, IMAGENET1K_V2, or the path"):
         sft.backbone("resnet50", "IMAGENET1K_V9")
     with pytest.raises(ValueError, match="'IMAGENET1K_FEATURES'; there are IMAGENET1K_V1, or"):
-        sft.backbone(
-            "vgg16", "IMAGENET1K_FEATURES"
-        )  # torchvision has it, for detection, without a classifier
+        sft.backbone("vgg16", "IMAGENET1K_FEATURES")  # torchvision has it, for detection, without a classifier
 
 
 def test_networks_without_one_linear_head_are_refused() -> None:
@@ -321,9 +311,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 @contextlib.contextmanager
 def served(folder: Path) -> Iterator[str]:
-    server = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder))
-    )
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
@@ -387,9 +375,7 @@ def test_a_download_with_a_wrong_hash_is_refused_and_not_kept(
     (tmp_path / "www").mkdir()
     (tmp_path / "www" / "resnet18-0123abcd.pth").write_bytes(b"not these weights")
     with served(tmp_path / "www") as address:
-        monkeypatch.setattr(
-            models.ResNet18_Weights.IMAGENET1K_V1.value, "url", f"{address}/resnet18-0123abcd.pth"
-        )
+        monkeypatch.setattr(models.ResNet18_Weights.IMAGENET1K_V1.value, "url", f"{address}/resnet18-0123abcd.pth")
         with pytest.raises(ValueError, match=r"the download of resnet18-0123abcd\.pth is damaged"):
             sft.backbone("resnet18")
     assert not list(kept.iterdir())
@@ -454,9 +440,7 @@ def test_timm_weights_come_from_the_hub_once_then_from_the_disk_and_offline_says
         }
         env |= {"HF_HUB_OFFLINE": more.get("HF_HUB_OFFLINE", "0"), "no_proxy": "127.0.0.1"}
         command = [sys.executable, "-c", HUB_SCRIPT, str(tmp_path / "out.pth")]
-        return subprocess.run(
-            command, env=env, capture_output=True, text=True, timeout=120, check=True
-        ).stdout
+        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=True).stdout
 
     with served(tmp_path / "www") as address:
         assert "REFUSED" not in ask(address, "first")
@@ -528,9 +512,7 @@ def test_a_matching_shape_is_no_proof_and_the_shipped_setup_sees_photographs_bes
 
     def loss(prefix: str, eps: float, scaling: tuple[tuple[float, ...], tuple[float, ...]]) -> float:
         plain = timm.create_model(f"{prefix}{name}", bn_eps=eps).eval()
-        plain.load_state_dict(
-            state, strict=True
-        )  # every alternative takes the same tensors without complaint
+        plain.load_state_dict(state, strict=True)  # every alternative takes the same tensors without complaint
         with torch.no_grad():
             return F.cross_entropy(plain(staging.Input(*scaling)(x)), truth).item()
 
@@ -543,9 +525,7 @@ def test_a_matching_shape_is_no_proof_and_the_shipped_setup_sees_photographs_bes
         for prefix in ("tf_", "") for eps in (1e-3, 1e-5) for scaling in (half, imagenet)
         if (prefix, eps, scaling) != ("tf_", 1e-3, half)
     }  # fmt: skip
-    assert shipped < min(others.values()) - 0.02, (
-        others
-    )  # 0.02 is far above what another processor's rounding moves
+    assert shipped < min(others.values()) - 0.02, others  # 0.02 is far above what another processor's rounding moves
 
 
 # stages(): one's own network

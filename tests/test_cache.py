@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import sftlab as sft
-from sftlab import cache
+from sftlab.core import cache
 
 
 @pytest.fixture

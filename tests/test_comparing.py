@@ -8,11 +8,13 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 import sftlab as sft
-from sftlab import comparing, decisions, records, reports, runs
-from sftlab.cli import app
-from sftlab.comparing import paired, pictures
-from sftlab.evaluation import result as make
-from sftlab.publishing import NotebookError
+from sftlab.core import decisions, records
+from sftlab.core.evaluation import result as make
+from sftlab.runs import comparing, reports
+from sftlab.runs import results as runs
+from sftlab.runs.cli import app
+from sftlab.runs.comparing import paired, pictures
+from sftlab.runs.publishing import NotebookError
 
 
 def probabilities(y, skill, seed, classes=2):

@@ -8,7 +8,7 @@ from sklearn.metrics import log_loss
 from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.neighbors import NearestNeighbors
 
-from sftlab import decisions
+from sftlab.core import decisions
 
 
 def answers(n=400, classes=3, seed=0, sharp=3.0):

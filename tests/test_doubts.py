@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import sftlab as sft
-from sftlab import doubts
+from sftlab.analysis import doubts
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,9 @@ from torchvision import datasets
 
 import sftlab as sft
 from sftlab.data import unpacking
+from sftlab.data.remote import Bar, bar, transfer
 from sftlab.data.torchvision_sets import TORCHVISION
-from sftlab.fetching import forbidden
-from sftlab.remote import Bar, bar, transfer
+from sftlab.runs.fetching import forbidden
 
 PARTS = ("train", "valid", "test")
 

@@ -12,7 +12,9 @@ import pytest
 import torch
 
 import sftlab as sft
-from sftlab import explain, plot, style
+from sftlab import analysis as explain
+from sftlab import plot
+from sftlab.plot import style
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import sftlab as sft
-from sftlab import cache, encoders
+from sftlab.core import cache, encoders
 
 needs_openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="the extra sftlab[fast] is not installed")
 

@@ -7,7 +7,7 @@ from scipy.stats import binomtest
 from sklearn import metrics as sk
 
 import sftlab as sft
-from sftlab import evaluation, records
+from sftlab.core import evaluation, records
 
 rng = np.random.default_rng(0)
 Y = rng.integers(0, 3, 300)

@@ -7,12 +7,14 @@ import nbformat
 import pytest
 
 import sftlab as sft
-from sftlab import engine, experiments, formulas, notebooks, parameters, records, reports, runs
-from sftlab.cli import app
-from sftlab.parameters import Parameter, check_parameters, parse_value, read_parameters
-from sftlab.publishing import NotebookError
-from sftlab.rules import check_value
-from sftlab.values import checked
+from sftlab.core import records
+from sftlab.runs import engine, experiments, formulas, notebooks, parameters, reports
+from sftlab.runs import results as runs
+from sftlab.runs.cli import app
+from sftlab.runs.parameters import Parameter, check_parameters, parse_value, read_parameters
+from sftlab.runs.publishing import NotebookError
+from sftlab.runs.rules import check_value
+from sftlab.runs.values import checked
 
 LESSON = """\
 # %% [markdown]
@@ -26,7 +28,7 @@ NAME: str = "Ä"
 OUT: str = ""  # folder for the results
 
 # %%
-from sftlab.parameters import check_parameters
+from sftlab.runs.parameters import check_parameters
 
 check_parameters(globals(), LABELS=(int, 1, 1000), NAME=str, OUT=str)
 
@@ -34,7 +36,7 @@ check_parameters(globals(), LABELS=(int, 1, 1000), NAME=str, OUT=str)
 from pathlib import Path
 
 from sftlab import records
-from sftlab.records import Interval, Result
+from sftlab.core.records import Interval, Result
 
 accuracy = {"accuracy": Interval(0.5, 0.1, 0.9)}
 settings = {"labels": LABELS, "name": NAME}

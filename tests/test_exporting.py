@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import sftlab as sft
-from sftlab import answering, graphs
-from sftlab.backbones.meta import Source
-from sftlab.backbones.tiny import Tiny
+from sftlab.deploy import answering, graphs
+from sftlab.networks.meta import Source
+from sftlab.networks.tiny import Tiny
 
 has_onnx = all(find_spec(name) for name in graphs.NEEDED)
 needs_onnx = pytest.mark.skipif(not has_onnx, reason='needs the extra: pip install "sftlab[onnx]"')
@@ -153,7 +153,7 @@ def test_a_network_that_fixes_the_number_of_images_is_refused_by_name_of_the_fau
 def test_the_embedding_of_a_vit_leaves_the_number_of_images_open():
     from torchvision.models import VisionTransformer
 
-    from sftlab.backbones.torchvision_nets import Embed
+    from sftlab.networks.torchvision_nets import Embed
 
     vit = VisionTransformer(image_size=32, patch_size=16, num_layers=1, num_heads=2, hidden_dim=16, mlp_dim=32)
     x = torch.rand(5, 3, 32, 32)
@@ -183,7 +183,7 @@ def test_files_that_are_no_graphs_of_ours_are_refused_by_a_sentence(tiny, tmp_pa
 
 @needs_onnx
 def test_a_saved_model_is_exported_with_its_limits_by_one_call(tiny, blobs, tmp_path):
-    from sftlab.exporting import export_file
+    from sftlab.deploy.exporting import export_file
 
     sft.fit(tiny, blobs, sft.full(tiny), epochs=1, verbose=False)
     refusal = sft.choose_refusal(tiny, blobs)

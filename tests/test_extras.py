@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from sftlab import extras
+from sftlab.runs import extras
 
 CELLS = ["from sftlab import extras", "extras.require('text')", "1 / 0", "print('reached')", "%matplotlib nonsense"]
 

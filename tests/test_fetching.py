@@ -25,12 +25,12 @@ from small_sets import install
 from typer.testing import CliRunner
 
 import sftlab as sft
-from sftlab import fetching
-from sftlab.cli import app
 from sftlab.data import datasets
+from sftlab.data.remote import Damaged, NoRoom, RemoteFile, Unreachable, Watch, download, files, manifest, transfer
 from sftlab.data.torchvision_sets import TORCHVISION
-from sftlab.fetching import proof, screen
-from sftlab.remote import Damaged, NoRoom, RemoteFile, Unreachable, Watch, download, files, manifest, transfer
+from sftlab.runs import fetching
+from sftlab.runs.cli import app
+from sftlab.runs.fetching import proof, screen
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 
@@ -475,7 +475,7 @@ def test_each_name_to_fetch_is_a_name_to_load_or_to_build():
 def test_a_megabyte_is_a_million_bytes_everywhere():
     resnet18 = 46_830_571  # bytes of resnet18-f37072fd.pth; torchvision states 44.7, in units of 2**20
     assert fetching.find("resnet18").megabytes == pytest.approx(resnet18 / 1e6, abs=0.01)
-    assert sft.explain.gallery(["resnet18"], size=32)["resnet18"].megabytes == fetching.find("resnet18").megabytes
+    assert sft.analysis.gallery(["resnet18"], size=32)["resnet18"].megabytes == fetching.find("resnet18").megabytes
 
 
 def test_what_a_notebook_can_ask_for_is_fetched_by_its_name(shelf, tmp_path):
@@ -595,7 +595,7 @@ def test_a_terminal_sees_how_far_it_is_and_how_long_it_takes():
 
 
 SMALLEST = "test_resnet.r160_in1k"  # timm's own for tests: two megabytes
-COMMAND = (sys.executable, "-c", "from sftlab.cli import app; app()", "fetch")
+COMMAND = (sys.executable, "-c", "from sftlab.runs.cli import app; app()", "fetch")
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 import sftlab as sft
-from sftlab import optimizers, plot, records
+from sftlab import plot
+from sftlab.core import optimizers, records
 
 RATES = [1e-4, 3e-3, 0.1]
 

@@ -15,7 +15,10 @@ from figures import drawn_whole, finding, marked
 from matplotlib.figure import Figure
 
 import sftlab as sft
-from sftlab import labels, plot, records, style
+from sftlab import plot
+from sftlab.analysis import labels
+from sftlab.core import records
+from sftlab.plot import style
 from sftlab.plot.labels import said
 
 pytestmark = pytest.mark.usefixtures("house_style")

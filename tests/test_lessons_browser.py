@@ -9,7 +9,7 @@ from pathlib import Path
 import browser
 import pytest
 
-from sftlab import extras
+from sftlab.runs import extras
 
 pytestmark = [
     pytest.mark.skipif(browser.CHROMIUM is None, reason=browser.WHY_NOT),

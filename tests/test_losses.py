@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 import sftlab as sft
-from sftlab.losses import correct
+from sftlab.core.losses import correct
 
 torch.manual_seed(0)
 LOGITS = 3 * torch.randn(12, 5)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import sftlab as sft
-from sftlab import cache, records
+from sftlab.core import cache, records
 
 
 def test_it_leaves_model_buffers_gradients_flags_and_random_state_as_they_were(dropping, blobs):

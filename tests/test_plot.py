@@ -22,11 +22,12 @@ from nbclient import NotebookClient
 from PIL import Image
 
 import sftlab as sft
-from sftlab import plot, style
-from sftlab.evaluation import result as make_result
+from sftlab import plot
+from sftlab.core.evaluation import result as make_result
+from sftlab.core.records import Epoch, History, Interval, Step
+from sftlab.plot import style
 from sftlab.plot.curves import run_borders
 from sftlab.plot.images import most_confident_mistakes
-from sftlab.records import Epoch, History, Interval, Step
 
 pytestmark = pytest.mark.usefixtures("house_style")
 

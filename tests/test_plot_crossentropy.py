@@ -1,6 +1,5 @@
 """Figures of lesson 03: cross-entropy in two parts, its floor, and who makes a batch's loss."""
 
-
 import matplotlib
 
 matplotlib.use("agg")
@@ -13,7 +12,8 @@ from figures import drawn_whole, finding, marked
 from matplotlib.figure import Figure
 from torch.nn import functional as F
 
-from sftlab import plot, style
+from sftlab import plot
+from sftlab.plot import style
 from sftlab.plot.crossentropy import entropy
 
 pytestmark = pytest.mark.usefixtures("house_style")

@@ -1,6 +1,5 @@
 """Figures of lesson 02: where a head reads, where the parameters are, what a stage hands on."""
 
-
 import matplotlib
 
 matplotlib.use("agg")
@@ -13,8 +12,9 @@ from figures import drawn_whole, finding, marked
 from matplotlib.figure import Figure
 
 import sftlab as sft
-from sftlab import plot, style
-from sftlab.records import Interval
+from sftlab import plot
+from sftlab.core.records import Interval
+from sftlab.plot import style
 
 pytestmark = pytest.mark.usefixtures("house_style")
 

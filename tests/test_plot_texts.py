@@ -5,7 +5,8 @@ import pytest
 from figures import drawn_whole, finding, marked
 from matplotlib.figure import Figure
 
-from sftlab import plot, style
+from sftlab import plot
+from sftlab.plot import style
 
 TOKENS = ["[CLS]", "the", "matrix", "."]
 

@@ -4,7 +4,9 @@ import matplotlib
 import numpy as np
 import pytest
 
-from sftlab import decisions, plot, style, wilson
+from sftlab import plot, wilson
+from sftlab.core import decisions
+from sftlab.plot import style
 
 matplotlib.use("agg")
 RNG = np.random.default_rng(0)

@@ -11,10 +11,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import sftlab as sft
-from sftlab import answersheet, cli, predicting
-from sftlab.answering import of_network
 from sftlab.data import read_photo
 from sftlab.data.listing import photos_in
+from sftlab.deploy import predicting
+from sftlab.deploy.answering import of_network
+from sftlab.runs import answersheet, cli
 
 
 @pytest.fixture

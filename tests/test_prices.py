@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import sftlab as sft
-from sftlab import cache, memory
+from sftlab.core import cache, memory
 
 
 def test_the_megabytes_of_a_cut_are_those_of_the_store(blobs, tiny):
@@ -45,7 +45,7 @@ def test_features_without_room_are_computed_in_every_epoch(blobs, monkeypatch, t
 def test_the_size_is_said_before_a_long_encoding(blobs, tiny, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("SFTLAB_DATA", str(tmp_path))
     now = iter(range(0, 10**6, 100))
-    monkeypatch.setattr("sftlab.sources.time.perf_counter", lambda: float(next(now)))
+    monkeypatch.setattr("sftlab.core.sources.time.perf_counter", lambda: float(next(now)))
     sft.fit(tiny, blobs, sft.linear_probe(tiny), 1)
     assert "MB …" in capsys.readouterr().out
 

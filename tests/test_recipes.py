@@ -19,9 +19,11 @@ from torchvision.models import vgg
 from typer.testing import CliRunner
 
 import sftlab as sft
-from sftlab import decisions, notebooks, plot
-from sftlab.backbones import original_state_dict
-from sftlab.cli import app
+from sftlab import plot
+from sftlab.core import decisions
+from sftlab.networks import original_state_dict
+from sftlab.runs import notebooks
+from sftlab.runs.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = ["keras_dense", "last_layers", "pytorch_probe"]

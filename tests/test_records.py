@@ -5,8 +5,8 @@ import math
 
 import pytest
 
-from sftlab import records
-from sftlab.records import Epoch, History, Interval, Step
+from sftlab.core import records
+from sftlab.core.records import Epoch, History, Interval, Step
 
 
 def test_a_history_round_trips_with_numbers_that_json_does_not_have(tmp_path):

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 import sftlab as sft
-from sftlab import decisions
-from sftlab.answering import Answers, of_network
-from sftlab.refusing import Refusal, distances
+from sftlab.core import decisions
+from sftlab.deploy.answering import Answers, of_network
+from sftlab.deploy.refusing import Refusal, distances
 
 
 @pytest.fixture(scope="module")

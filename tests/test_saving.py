@@ -10,7 +10,7 @@ from conftest import same
 from PIL import Image
 
 import sftlab as sft
-from sftlab import cards
+from sftlab.deploy import cards
 
 
 @pytest.fixture

@@ -11,9 +11,12 @@ import pytest
 from torchvision.models import get_model_weights
 
 import sftlab as sft
-from sftlab import explain, plot, records, style
-from sftlab.explain.gallery import Candidate, Gallery
-from sftlab.records import Interval
+from sftlab import analysis as explain
+from sftlab import plot
+from sftlab.analysis.gallery import Candidate, Gallery
+from sftlab.core import records
+from sftlab.core.records import Interval
+from sftlab.plot import style
 
 pytestmark = pytest.mark.usefixtures("house_style")
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import sftlab as sft
-from sftlab import surgery
+from sftlab.core import surgery
 
 
 def test_replace_head_leaves_the_original_untouched_and_keeps_every_other_weight():

@@ -17,11 +17,14 @@ import yaml
 from figures import drawn_whole, finding, marked
 from typer.testing import CliRunner
 
-from sftlab import decisions, grids, kernels, notebooks, plot, records, runs, sweeping
-from sftlab.cli import app
-from sftlab.publishing import NotebookError
-from sftlab.sweeping import plan, results, screen, workers
-from sftlab.values import checked
+from sftlab import plot
+from sftlab.core import decisions, records
+from sftlab.runs import grids, kernels, notebooks, sweeping
+from sftlab.runs import results as runs
+from sftlab.runs.cli import app
+from sftlab.runs.publishing import NotebookError
+from sftlab.runs.sweeping import plan, results, screen, workers
+from sftlab.runs.values import checked
 
 # It loads sftlab where no import statement shows it, so that a nursery for it is ready in a second.
 TOY = """\
@@ -39,7 +42,7 @@ OUT: str = ""  # folder for the records
 # %%
 from importlib import import_module
 
-check_parameters = import_module("sftlab.parameters").check_parameters
+check_parameters = import_module("sftlab.runs.parameters").check_parameters
 check_parameters(globals(), RATE=(float, 0, 1), LAYERS=("head", "all"), SEED=(int, 0), WAIT=str, OUT=str,
                  KILL=("", "kernel", "run", "nursery"))
 
@@ -61,7 +64,7 @@ while WAIT and not Path(WAIT).exists():
     time.sleep(0.05)
 
 # %%
-records = import_module("sftlab.records")
+records = import_module("sftlab.core.records")
 share = 0.5 + 0.4 * RATE + 0.01 * SEED + (0.05 if LAYERS == "all" else 0)
 accuracy = {"accuracy": records.Interval(share - 0.1, share - 0.2, share)}
 result = records.Result("test", ["a", "b"], ["1"], [0], [[0.9, 0.1]], accuracy, {}, [[1, 0], [0, 0]], 0.5, 1)
@@ -92,7 +95,7 @@ def written(path="grid.yml", **parts):
 @contextmanager
 def command(*words):
     """Run the command line in a process of its own, which does not outlive the test."""
-    code = "from sftlab.cli import app; app()"
+    code = "from sftlab.runs.cli import app; app()"
     how = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     with subprocess.Popen([sys.executable, "-c", code, *words], **how) as process:
         try:
@@ -412,7 +415,7 @@ def test_load_runs_reads_a_sweep_a_plain_run_and_what_papermill_left(folder):
     Path("by_hand").mkdir()
     words = ["toy.ipynb", "by_hand/toy.ipynb", "-p", "RATE", "0.25", "-p", "OUT", "by_hand", "-k", "python3"]
     subprocess.run([sys.executable, "-m", "papermill", *words], check=True, capture_output=True)
-    from sftlab import experiments
+    from sftlab.runs import experiments
 
     experiments.run("toy.py", {"RATE": 0.5}, out="by_hand")
     table = runs.load_runs("by_hand")

@@ -9,8 +9,9 @@ from figures import drawn_whole, finding, marked
 from torch import nn
 
 import sftlab as sft
-from sftlab import plot, style
-from sftlab.explain import task_gradients
+from sftlab import plot
+from sftlab.analysis import task_gradients
+from sftlab.plot import style
 
 HEADS = {"digit": 3, "loop": 2}
 

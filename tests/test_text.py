@@ -8,9 +8,11 @@ import torch
 from torch import nn
 
 import sftlab as sft
-from sftlab import adapters, cache, plot
+from sftlab import plot
+from sftlab.core import cache
 from sftlab.data import as_bytes, docstrings
 from sftlab.data.texts import as_texts
+from sftlab.networks import adapters
 
 WORDS = ["the matrix is inverted", "draw a line on the axes", "a tensor of shape n", "the legend and the ticks"] * 6
 needs_encoder = pytest.mark.skipif(

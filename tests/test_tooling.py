@@ -15,9 +15,10 @@ import pytest
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from sftlab import building, checks, extras, notebooks
-from sftlab.cli import app
-from sftlab.publishing import NotebookError, publish, without_machine_paths
+from sftlab.runs import extras, notebooks
+from sftlab.runs.cli import app
+from sftlab.runs.publishing import NotebookError, publish, without_machine_paths
+from tools import building, checks
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

@@ -11,9 +11,9 @@ from conftest import same
 from torch import nn
 
 import sftlab as sft
-from sftlab import cache, checkpoints, encoders, loop, monitors
-from sftlab.monitors import Diverged
-from sftlab.records import Epoch, Step
+from sftlab.core import cache, checkpoints, encoders, loop, monitors
+from sftlab.core.monitors import Diverged
+from sftlab.core.records import Epoch, Step
 
 FAST = {"batch_size": 16, "verbose": False}
 

@@ -7,7 +7,7 @@ from scipy.optimize import minimize
 from scipy.stats import multivariate_normal
 
 import sftlab as sft
-from sftlab.explain import logme, probed, tapped
+from sftlab.analysis import logme, probed, tapped
 
 
 def task(n=40, d=6, signal=1.0, seed=0, classes=2):

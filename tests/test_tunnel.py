@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import sftlab as sft
-from sftlab import explain, widgets
+from sftlab import analysis as explain
+from sftlab import widgets
 from sftlab.widgets import panel
 
 

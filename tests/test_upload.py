@@ -14,9 +14,9 @@ from PIL import Image
 
 import sftlab as sft
 from sftlab import plot
-from sftlab.answering import Prediction
-from sftlab.backbones.meta import Source
-from sftlab.refusing import Refusal
+from sftlab.deploy.answering import Prediction
+from sftlab.deploy.refusing import Refusal
+from sftlab.networks.meta import Source
 from sftlab.widgets import panel as panels
 from sftlab.widgets import upload
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import sftlab as sft
-from sftlab import cache
+from sftlab.core import cache
 from sftlab.data import View, augment, brightness, chain, flip, shift, turn
 
 

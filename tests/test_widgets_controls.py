@@ -13,9 +13,10 @@ import pytest
 from matplotlib.figure import Figure
 
 import sftlab as sft
-from sftlab import monitors, plot, widgets
+from sftlab import plot, widgets
+from sftlab.core import monitors
+from sftlab.core.records import Epoch, History, Step
 from sftlab.plot import rates
-from sftlab.records import Epoch, History, Step
 from sftlab.widgets import button, choice, distribution, explore, panel, slider, strip, toggle, words
 
 

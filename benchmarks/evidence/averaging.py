@@ -19,7 +19,7 @@ import torch
 from ledger import Ledger, points, pretrained
 
 import sftlab as sft
-from sftlab.decisions import over_runs
+from sftlab.core.decisions import over_runs
 
 ALPHAS = tuple(k / 10 for k in range(11))
 SEEDS, CHOOSING, RATES = range(20), range(100, 103), (1e-3, 3e-3, 1e-2)

@@ -30,10 +30,10 @@ from timm.models._efficientnet_blocks import InvertedResidual
 from torch import Tensor, nn
 
 import sftlab as sft
-from sftlab import cache
+from sftlab.core import cache
+from sftlab.core.surgery import evaluating
 from sftlab.data import View
 from sftlab.data.sources import module_blocks
-from sftlab.surgery import evaluating
 
 STAGES = ("layer2", "layer3", "layer4", "layer5", "layer6", "layer7", "neck")
 LATE, FORMS = STAGES[2:], ("mean", "largest", "spread")

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 import sftlab as sft
-from sftlab import records
-from sftlab.decisions import over_runs
+from sftlab.core import records
+from sftlab.core.decisions import over_runs
 
 
 class Ledger:

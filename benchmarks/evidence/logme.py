@@ -15,7 +15,7 @@ from ledger import Ledger
 from scipy import stats
 
 import sftlab as sft
-from sftlab import explain
+from sftlab import analysis as explain
 from sftlab.data.sources import module_blocks
 
 NETWORKS = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")

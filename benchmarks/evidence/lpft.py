@@ -99,7 +99,7 @@ def run(strategy: str, statistics: str, labels: int, seed: int, rate: float, pro
     found = {name: accuracy(net, split) for name, split in places.items()} | {"rate": rate}
     if strategy == "scratch":
         return found
-    moved = {stage: share for stage, share in sft.explain.moved(before, net).items() if stage != "head"}
+    moved = {stage: share for stage, share in sft.analysis.moved(before, net).items() if stage != "head"}
     return found | {"moved": moved, "features": {name: far(before, net, places[name]) for name in ("in", "printed")}}
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from ledger import Ledger, pretrained
 
 import sftlab as sft
-from sftlab.decisions import over_runs
+from sftlab.core.decisions import over_runs
 
 RATES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 CELL_RATES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 import sftlab as sft
-from sftlab import plot, style
+from sftlab import plot
+from sftlab.plot import style
 
 style.use()
 

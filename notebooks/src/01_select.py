@@ -18,7 +18,9 @@ from torch import nn
 from torch.nn import functional as F
 
 import sftlab as sft
-from sftlab import explain, plot, records, style
+from sftlab import analysis as explain, plot
+from sftlab.core import records
+from sftlab.plot import style
 from sftlab.widgets import choice, explore, slider
 
 style.use()

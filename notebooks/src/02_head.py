@@ -19,7 +19,8 @@ from matplotlib.figure import Figure
 from torch import nn
 
 import sftlab as sft
-from sftlab import plot, style
+from sftlab import plot
+from sftlab.plot import style
 from sftlab.widgets import choice, explore, strip
 
 style.use()
@@ -316,7 +317,7 @@ with torch.no_grad():
 # %%
 digits, large = (sft.load("digits", size=s, per_class=30, seed=SEED) for s in (32, 64))
 sets = {"solar cells": data, "digits, 32 px": digits, "digits, 64 px": large}
-tapped = {name: [sft.explain.tapped(original, part) for part in (d.train, d.valid)]
+tapped = {name: [sft.analysis.tapped(original, part) for part in (d.train, d.valid)]
           for name, d in sets.items()}
 assert np.allclose(tapped["solar cells"][0]["neck"], f, atol=1e-5)   # = `pool`
 
@@ -411,7 +412,7 @@ plot.scores({f"cut after {best}": sft.evaluate(short, digits.test),
 #
 # **So how does it answer?** By a new head: throw the thousand answers away, keep the features, and let a fresh linear layer learn your classes from them.
 #
-# *Where this lives in the library:* `sft.backbone`, `sft.replace_head`, `sft.summary`, `sft.fingerprint`, `sft.explain.tapped`, `sft.cache.features`; `sftlab/surgery.py` is short enough to read.
+# *Where this lives in the library:* `sft.backbone`, `sft.replace_head`, `sft.summary`, `sft.fingerprint`, `sft.analysis.tapped`, `sft.cache.features`; `sftlab/surgery.py` is short enough to read.
 #
 # ## The same in plain PyTorch
 #
@@ -431,7 +432,7 @@ print(plain.eval()(torch.zeros(1, 3, SIZE, SIZE)).shape)
 # ## Try it
 #
 # - **Tweak.** Set `LABELS` to 30. Which stages of the solar curve fall, and does Dense(1024) fall further than the linear head?
-# - **Build.** Read `sft.explain.tapped??` and write your own, which hands out the *largest* value of each map beside its mean (`amax`). A crack is small: does the maximum keep what the mean dilutes?
+# - **Build.** Read `sft.analysis.tapped??` and write your own, which hands out the *largest* value of each map beside its mean (`amax`). A crack is small: does the maximum keep what the mean dilutes?
 # - **Break.** Leave out the factor 3/C in `widen` and use eight channels. How far off is the answer, and which layer would repair it in training?
 #
 # ## Sources

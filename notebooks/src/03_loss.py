@@ -18,7 +18,8 @@ import torch
 from torch.nn import functional as F
 
 import sftlab as sft
-from sftlab import plot, style
+from sftlab import plot
+from sftlab.plot import style
 from sftlab.widgets import choice, distribution, explore, slider
 
 style.use()

@@ -18,7 +18,8 @@ from itertools import islice
 import torch
 
 import sftlab as sft
-from sftlab import plot, style
+from sftlab import plot
+from sftlab.plot import style
 from sftlab.widgets import choice, explore, strip
 
 style.use()
@@ -115,9 +116,9 @@ print(f"{len(norms)} BatchNorms, momentum {m}; the stored mean follows the formu
 
 # %%
 LICENCE = "samples of scikit-learn, CC BY 2.0"
-crops = sft.explain.photo_crops(64, size=SIZE, seed=SEED)
+crops = sft.analysis.photo_crops(64, size=SIZE, seed=SEED)
 names = sft.imagenet_classes()
-asked = sft.explain.answers(original, crops)
+asked = sft.analysis.answers(original, crops)
 shown = range(3, 64, 11)
 squares = sft.from_arrays(crops, asked % 2).train.of_rows(shown)
 plot.images(squares, titles=[names[asked[i]] for i in shown],
@@ -132,7 +133,7 @@ guess = sft.widgets.predict("answers that changed, in percent", 0, 100, default=
 
 # %%
 drifted = torch.nn.Sequential(*model[:-1], original.head)
-now = sft.explain.answers(drifted, crops)
+now = sft.analysis.answers(drifted, crops)
 different = (now != asked).float().mean().item()
 plot.guessed(100 * different, guess)
 
@@ -398,7 +399,7 @@ sft.cuts(model, data)
 # Here is the bug under your hand. We ask 32 of the squares again. One pass of ten batches in train mode serves all cuts, because what happens to the statistics of a stage depends only on the stages before it.
 
 # %%
-found = sft.explain.drift(original, data.train.batches(32, seed=SEED), crops[::2])
+found = sft.analysis.drift(original, data.train.batches(32, seed=SEED), crops[::2])
 plot.drift(found, cut="head", step=10)
 
 # %% [markdown]

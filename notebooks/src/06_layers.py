@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 import sftlab as sft
-from sftlab import plot, style
+from sftlab import plot
+from sftlab.plot import style
 
 style.use()
 
@@ -91,7 +92,7 @@ guess = sft.widgets.predict("old task still solved, in percent", 0, 100, default
 def right(net, split) -> sft.Interval:
     """Return the accuracy of a network on a split, with its interval."""
     images, targets = split.take(np.arange(len(split)))
-    hits = (sft.explain.answers(net, images) == targets).sum().item()
+    hits = (sft.analysis.answers(net, images) == targets).sum().item()
     return sft.wilson(hits, len(split))
 
 
@@ -137,7 +138,7 @@ for name in ("stem", "layer1", "layer2"):
     size = float(before.square().mean().sqrt())
     print(f"{name}: typical weight {size:.2f}, typical move {change[name] * size:.2f}")
 
-library = sft.explain.moved(source, full)
+library = sft.analysis.moved(source, full)
 assert all(abs(library[name] - share) < 1e-5 for name, share in change.items())
 plot.moved({"full": change}, {"full": sft.full(full, lr=1e-2)})
 
@@ -239,7 +240,7 @@ for seed in range(SEEDS):
     for name, plan in plans(full).items():
         net = run(source_s, new_s, plan, seed)
         live[name].append(score(net, old_s, new_s, source_s.head))
-        moved[name] = sft.explain.moved(source_s, net)
+        moved[name] = sft.analysis.moved(source_s, net)
 
 # %%
 plot.show(plot.trade_off(live, stored=digits, line=curve, majority=(0.2, 0.2)))
@@ -267,7 +268,7 @@ plot.differences({name: digits[name] for name in named}, to="full, 0.01")
 # %%
 alike = sft.full(full, lr=1e-2)
 halved = run(source_s, new_s, [(alike, EPOCHS // 2)], seed)
-moved["full, half the epochs"] = sft.explain.moved(source_s, halved)
+moved["full, half the epochs"] = sft.analysis.moved(source_s, halved)
 rates = {"full, 0.01": alike, "full, half the epochs": alike, "LP-FT": alike,
          "layer decay": decay}
 plot.moved({name: {stage: moved[name][stage] for stage in change}
@@ -308,12 +309,12 @@ plot.base.title(plot.scores(on_test), f"On test images: {said}", pad=24)
 
 # %%
 data = sft.load("solar", size=160, per_class=100, seed=0)
-lite, photos = sft.backbone("efficientnet_lite0"), sft.explain.photo_crops(128)
+lite, photos = sft.backbone("efficientnet_lite0"), sft.analysis.photo_crops(128)
 net = sft.replace_head(lite, data.classes, seed=0)
 history = sft.fit(net, data, sft.last_k(net, 2, lr=1e-4), epochs=4, seed=0,
                   batchnorm="frozen", schedule=sft.cosine(), keep_best=False)
-now = sft.explain.answers(with_old_head(net, lite.head), photos)
-same = (now == sft.explain.answers(lite, photos)).float().mean().item()
+now = sft.analysis.answers(with_old_head(net, lite.head), photos)
+same = (now == sft.analysis.answers(lite, photos)).float().mean().item()
 
 # %%
 solar = stored["solar"].values()
@@ -345,7 +346,7 @@ plot.differences(paired, to="full, 1e-4")
 #
 # **Should all layers take the same step? No:** the head may run, late stages walk, and early ones hardly move; then much of the new is learned and most of the old is kept.
 #
-# *Where this lives in the library:* `sft.last_k`, `sft.layer_decay`, `sft.surgical`, `sft.fit`, `sft.explain.moved`, `sft.explain.answers`, `sft.widgets.wind_tunnel`; type `sft.layer_decay??` to read it.
+# *Where this lives in the library:* `sft.last_k`, `sft.layer_decay`, `sft.surgical`, `sft.fit`, `sft.analysis.moved`, `sft.analysis.answers`, `sft.widgets.wind_tunnel`; type `sft.layer_decay??` to read it.
 #
 # ## The same in plain PyTorch
 

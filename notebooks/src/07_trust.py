@@ -13,7 +13,9 @@ import numpy as np
 import torch
 
 import sftlab as sft
-from sftlab import decisions, plot, style, widgets
+from sftlab import plot, widgets
+from sftlab.core import decisions
+from sftlab.plot import style
 
 style.use()
 
@@ -440,7 +442,7 @@ print(f"looks    {result.evaluations} at this test set")
 # **How sure is this number? As sure as the test set is large, unrelated to the training images, and untouched by choosing.**
 #
 # *Where this lives in the library:* `sft.wilson`, `sft.evaluate` (it counts how often a test set was seen), `sft.every_rate(…, seeds=…)`, `sft.load("solar")` and
-# `sft.load("solar-random")`, `groups=` of `sft.load("folder:…")` and `sft.from_arrays`, `sftlab.decisions.over_runs`, `plot.spreads`, `plot.pairs`.
+# `sft.load("solar-random")`, `groups=` of `sft.load("folder:…")` and `sft.from_arrays`, `sftlab.core.decisions.over_runs`, `plot.spreads`, `plot.pairs`.
 #
 # ## The same in plain PyTorch
 #

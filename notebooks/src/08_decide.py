@@ -13,7 +13,9 @@ import numpy as np
 import torch
 
 import sftlab as sft
-from sftlab import decisions, plot, style, widgets
+from sftlab import plot, widgets
+from sftlab.core import decisions
+from sftlab.plot import style
 
 style.use()
 
@@ -295,7 +297,7 @@ widgets.explore(
 sure = widgets.predict("its certainty about photographs, in percent", 50, 100, 55)
 cells, some = data.valid.pixels(np.arange(100)), digits.valid.pixels(np.arange(80))
 noise = np.random.default_rng(SEED).integers(256, size=(80, 1, SIZE, SIZE))
-strangers = {"photographs": sft.explain.photo_crops(80, size=SIZE),
+strangers = {"photographs": sft.analysis.photo_crops(80, size=SIZE),
              "digits": torch.nn.functional.interpolate(some, (SIZE, SIZE)),
              "noise": torch.from_numpy(noise.astype(np.uint8)),
              "negatives of cells": 255 - cells, "turned cells": cells.rot90(1, (2, 3))}
@@ -354,7 +356,7 @@ plot.mistakes(moved, data, n=8, columns=4)
 # negative evidence is cut off.
 
 # %%
-from sftlab.explain.heat import grad_cam, randomised
+from sftlab.analysis.heat import grad_cam, randomised
 
 pixels = data.valid.pixels(np.argsort(-p[:, 1] * (y == 1))[:4])  # the surest four
 front, back = model[:-2].eval(), model[-2:].eval()  # what follows is pool and head
@@ -455,7 +457,7 @@ for name, saved in (("formula instead of 0.5", formula - half),
 #
 # **What should I decide with it? Whatever costs least on average, at a threshold that comes from the prices, chosen on validation images and checked on the test once.**
 #
-# *Where this lives in the library:* `sftlab.decisions` (`temperature`, `tempered`, `reweighted`, `threshold`, `costs`, `mcnemar`, `difference`, `strangeness`), `sftlab.explain.heat` (`grad_cam`, `randomised`), `plot.reliability`,
+# *Where this lives in the library:* `sftlab.core.decisions` (`temperature`, `tempered`, `reweighted`, `threshold`, `costs`, `mcnemar`, `difference`, `strangeness`), `sftlab.analysis.heat` (`grad_cam`, `randomised`), `plot.reliability`,
 # `plot.bills`, `plot.piles`, `plot.refusals`, `plot.mistakes`.
 #
 # ## The same in plain PyTorch

@@ -19,7 +19,9 @@ from matplotlib.figure import Figure
 from torch import nn
 
 import sftlab as sft
-from sftlab import decisions, plot, style
+from sftlab import plot
+from sftlab.core import decisions
+from sftlab.plot import style
 from sftlab.widgets import choice, explore, slider
 
 style.use()

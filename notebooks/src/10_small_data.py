@@ -17,7 +17,9 @@ import torch
 from matplotlib.figure import Figure
 
 import sftlab as sft
-from sftlab import decisions, plot, style
+from sftlab import plot
+from sftlab.core import decisions
+from sftlab.plot import style
 from sftlab.data import View, rotate, shift, zoom
 
 style.use()
@@ -273,7 +275,7 @@ shrunk, (_, new_shrunk, _) = tune(pretrained, few, RATE["pretrained"], weight_de
 # %%
 nets = {"no pull": full, "toward zero": shrunk, "toward the start": anchored}
 profile = sft.full(full, RATE["pretrained"])
-far = {name: {stage: share for stage, share in sft.explain.moved(pretrained, net).items()
+far = {name: {stage: share for stage, share in sft.analysis.moved(pretrained, net).items()
               if stage != "head"} for name, net in nets.items()}
 plot.moved(far, dict.fromkeys(far, profile))
 

@@ -17,7 +17,9 @@ import numpy as np
 import torch
 
 import sftlab as sft
-from sftlab import decisions, plot, style
+from sftlab import plot
+from sftlab.core import decisions
+from sftlab.plot import style
 from sftlab.data import View, blur, darken, fade, noise
 from sftlab.widgets import choice, explore, slider, toggle
 
@@ -360,13 +362,13 @@ for shift in ("blur", "fade", "noise"):
 # So far *elsewhere* meant solar cells. But the network came as one that names photographs. Put its old head back on the backbone that has moved, and ask it about 128 squares cut from two photographs. No label is needed: how often is the answer still the one from before?
 
 # %%
-photos = sft.explain.photo_crops(128)
+photos = sft.analysis.photo_crops(128)
 
 
 # the share of old answers that the old head still gives on this backbone
 def kept(net):
     old = torch.nn.Sequential(*net[:-1], lite.head)
-    now, then = (sft.explain.answers(one, photos) for one in (old, lite))
+    now, then = (sft.analysis.answers(one, photos) for one in (old, lite))
     return (now == then).float().mean().item()
 
 
@@ -385,7 +387,7 @@ plot.trade_off({"LP-FT": here}, stored=remembered, old="old answers kept", new="
 # How far did the stages go for that?
 
 # %%
-moved = sft.explain.moved(lite, lpft)
+moved = sft.analysis.moved(lite, lpft)
 plot.moved({"LP-FT": moved}, {"LP-FT": sft.full(lpft, RATE)})
 
 # %% [markdown]
@@ -435,7 +437,7 @@ plot.scores(last | {"away, 20 labels": sft.wilson(int(hits.sum()), len(hits))})
 #
 # **Does fine-tuning make the network better, or only narrower?** Better at its question, also on strangers; narrower in everything that nobody asked any more. Measure both, and with a number that survives a moved threshold.
 #
-# *Where this lives in the library:* `sft.data.elsewhere`, `sft.interpolate`, `decisions.fewest_errors`, `decisions.reweighted`, `sft.surgical`, `sft.data.noise`, `blur`, `darken`, `fade`, `invert`; `sft.explain.answers`, `photo_crops`, `moved`; `plot.threshold`, `falls`, `weight_line`, `against`, `fading`.
+# *Where this lives in the library:* `sft.data.elsewhere`, `sft.interpolate`, `decisions.fewest_errors`, `decisions.reweighted`, `sft.surgical`, `sft.data.noise`, `blur`, `darken`, `fade`, `invert`; `sft.analysis.answers`, `photo_crops`, `moved`; `plot.threshold`, `falls`, `weight_line`, `against`, `fading`.
 #
 # ## The same in plain PyTorch
 #

@@ -18,8 +18,10 @@ import torch
 from torch import nn
 
 import sftlab as sft
-from sftlab import decisions, plot, style
-from sftlab.explain import task_gradients
+from sftlab import plot
+from sftlab.core import decisions
+from sftlab.plot import style
+from sftlab.analysis import task_gradients
 from sftlab.widgets import choice, explore, slider
 
 style.use()
@@ -389,7 +391,7 @@ plot.scores({f"digits, {second}": found for second, found in final.items()},
 #
 # **Does a second task help the first when labels are few?** It can, if answering it needs what the first needs and the network does not know it yet. Measure the pair: both signs occur.
 #
-# *Where this lives in the library:* `sft.replace_head(model, {"defect": 2, "type": 2})`, `sft.cross_entropy` and `sft.evaluate` for several tasks, `sft.data.with_targets`, `sftlab.explain.task_gradients`, `plot.second_task`, `plot.compass`.
+# *Where this lives in the library:* `sft.replace_head(model, {"defect": 2, "type": 2})`, `sft.cross_entropy` and `sft.evaluate` for several tasks, `sft.data.with_targets`, `sftlab.analysis.task_gradients`, `plot.second_task`, `plot.compass`.
 #
 # ## The same in plain PyTorch
 #

@@ -22,7 +22,11 @@ from sklearn.pipeline import make_pipeline
 from torch import nn
 
 import sftlab as sft
-from sftlab import adapters, decisions, extras, plot, style
+from sftlab import plot
+from sftlab.core import decisions
+from sftlab.networks import adapters
+from sftlab.plot import style
+from sftlab.runs import extras
 from sftlab.data import as_bytes
 from sftlab.widgets import explore, toggle, words
 
@@ -459,7 +463,7 @@ plot.scores({f"{chosen} (chosen)": sft.evaluate(low if better else model, data.t
 #
 # **Is it the same for language?** Yes: other tokens and layers, but the same list, loss and loop, and the same question of what carries over to texts from elsewhere.
 #
-# *Where this lives in the library:* `sft.backbone("minilm")`, `sft.load("csv:PATH")`, `sft.from_texts`, `sftlab.adapters` (`lora`, `bias_only`, `merge`), `plot.tuning`.
+# *Where this lives in the library:* `sft.backbone("minilm")`, `sft.load("csv:PATH")`, `sft.from_texts`, `sftlab.networks.adapters` (`lora`, `bias_only`, `merge`), `plot.tuning`.
 #
 # ## The same in plain PyTorch
 #

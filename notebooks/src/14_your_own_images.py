@@ -18,7 +18,9 @@ import torch
 from IPython.display import Markdown
 
 import sftlab as sft
-from sftlab import doubts, plot, style
+from sftlab import plot
+from sftlab.analysis import doubts
+from sftlab.plot import style
 
 style.use()
 
@@ -298,7 +300,7 @@ print(f"keeps {refusal.kept:.1%} of {refusal.images} right validation answers")
 # What do they catch? Squares cut from two ordinary photographs, a palace and a dahlia:
 
 # %%
-from sftlab.explain.drift import photo_crops
+from sftlab.analysis.drift import photo_crops
 
 answerer = sft.answering.of_network(model, size=SIZE, refusal=refusal)
 answers = answerer.answers(["square"] * 40, photo_crops(40, size=SIZE))

@@ -11,11 +11,11 @@ import torch
 from sftlab.data.assembly import assemble
 from sftlab.data.core import Data
 from sftlab.data.photos import to_square
+from sftlab.data.remote import Bar, Damaged, Unreachable, check_room, download, full_disk_said, lock
 from sftlab.data.splits import Rows, check_shares, draw, drop_copies
 from sftlab.data.store import decoded, image_hash
 from sftlab.data.torchvision_sets import TORCHVISION, Downloaded, root
 from sftlab.data.unpacking import BROKEN, differs, unpack
-from sftlab.remote import Bar, Damaged, Unreachable, check_room, download, full_disk_said, lock
 
 
 def load_torchvision(

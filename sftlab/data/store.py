@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sftlab.remote import data_dir
+from sftlab.data.remote import data_dir
 
 IN_MEMORY = 500_000_000  # bytes; a larger array of pixels lives in a file, so that a laptop keeps its memory
 

@@ -190,5 +190,3 @@ def _columns(
             "Name them: load('csv:PATH', text=…, label=…)"
         )
     return found
-
-

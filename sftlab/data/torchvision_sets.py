@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sftlab.remote import RemoteFile, data_dir
+from sftlab.data.remote import RemoteFile, data_dir
 
 
 @dataclass(frozen=True)

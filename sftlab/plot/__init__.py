@@ -24,12 +24,12 @@ from sftlab.plot.selection import candidates, projections, ranked, seen, taps
 from sftlab.plot.shift import against, falls, threshold, weight_line
 from sftlab.plot.sizes import estimates, image_size
 from sftlab.plot.steps import hills, one_step, schedules, time_to, valley
+from sftlab.plot.style import show
 from sftlab.plot.sweeps import every_rate
 from sftlab.plot.tasks import agreement, compass, second_task
 from sftlab.plot.texts import attention, left_out, tuning, without
 from sftlab.plot.tunnel import paths
 from sftlab.plot.uncertainty import batch_means, climb, coverage, hits, pairs, sampling, spreads
-from sftlab.style import show
 
 __all__ = [
     "accuracy", "against", "agreement", "answer", "attention", "batch_means", "bills", "by_certainty", "candidates",

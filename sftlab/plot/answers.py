@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from sftlab import style
-from sftlab.answering import Prediction
-from sftlab.plot import base
+from sftlab.deploy.answering import Prediction
+from sftlab.plot import base, style
 
 MOST_BARS = 6
 SIZE = (7.8, 2.9)  # inches

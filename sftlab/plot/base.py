@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from sftlab import style
-from sftlab.records import Interval
+from sftlab.core.records import Interval
+from sftlab.plot import style
 
 _offscreen: ContextVar[bool] = ContextVar("offscreen", default=False)
 

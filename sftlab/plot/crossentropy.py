@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sftlab import style
-from sftlab.plot import base
+from sftlab.plot import base, style
 
 FLOOR, REMOVABLE, OTHERS = "#B9C1C9", style.WRONG, "#C7D6E3"
 STRIPES = "\\\\\\"  # of what comes from the labels: the target and its entropy

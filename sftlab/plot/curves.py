@@ -6,14 +6,14 @@ import math
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
+from sftlab.core.records import Epoch, History
 from sftlab.plot import base
-from sftlab.records import Epoch, History
-from sftlab.style import GUESS, INK, LINE, QUIET, VALID, WRONG
+from sftlab.plot.style import GUESS, INK, LINE, QUIET, VALID, WRONG
 
 BEHIND = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8}  # below words that lie on lines
 
 if TYPE_CHECKING:
-    from sftlab.lr_finder import LRFinder
+    from sftlab.core.lr_finder import LRFinder
 
 
 def curves(history: History, *, majority: float | None = None, ax: Any = None) -> Any:

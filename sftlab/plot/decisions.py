@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from sftlab import style
-from sftlab.decisions import costs, difference, mcnemar
-from sftlab.plot import base
+from sftlab.core.decisions import costs, difference, mcnemar
+from sftlab.plot import base, style
 from sftlab.plot.images import _grid
 
 PILES = ((0, 0, "called {0}, is {0}"), (0, 1, "called {1}, is {0}: false alarms"),
@@ -131,7 +130,7 @@ def refusals(
 
 def by_certainty(p: np.ndarray, y: np.ndarray, *, majority: float, ax: Any = None) -> Any:
     """Draw the accuracy on what is kept when the least certain images go to a person, with Wilson intervals."""
-    from sftlab.evaluation import wilson
+    from sftlab.core.evaluation import wilson
 
     p, y = np.asarray(p), np.asarray(y)
     order = np.argsort(-p.max(axis=1), kind="stable")

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from sftlab import style
-from sftlab.plot import base
-from sftlab.records import Interval
+from sftlab.core.records import Interval
+from sftlab.plot import base, style
 
 
 def depth(

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sftlab import style
-from sftlab.plot import base
+from sftlab.plot import base, style
 
 if TYPE_CHECKING:
-    from sftlab.explain import Drift
+    from sftlab.analysis import Drift
 
 GLOW = 0.02  # a statistic that moved by one standard deviation is as hot as a rate of 0.02
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from sftlab import grids, style
-from sftlab.grids import Setting
-from sftlab.plot import base
+from sftlab.plot import base, style
+from sftlab.runs import grids
+from sftlab.runs.grids import Setting
 
 SHADES = "Blues"  # of an accuracy; heat is kept for learning rates
 SPAN = 0.05  # at least so much accuracy from light to dark: what is nearly equal shall look so

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from sftlab import style
-from sftlab.plot import base
-from sftlab.records import Result
+from sftlab.core.records import Result
+from sftlab.plot import base, style
 
 Positions = Sequence[int] | np.ndarray | None
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from sftlab import labels, style
-from sftlab.decisions import over_runs
-from sftlab.plot import base
-from sftlab.records import Interval
+from sftlab.analysis import labels
+from sftlab.core.decisions import over_runs
+from sftlab.core.records import Interval
+from sftlab.plot import base, style
 
 MARKS = ("o", "s", "D", "^", "v", "P", "X")
 HUES = {

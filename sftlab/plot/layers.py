@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sftlab import style
-from sftlab.plot import base, placing
+from sftlab.plot import base, placing, style
 
 Pair = Sequence[float]  # (old, new): what is left of the old task, what is reached in the new one
 HUES = {"LP-FT": style.OTHERS[0], "gradual unfreezing": style.OTHERS[1]}  # beside the strategies that `style` knows

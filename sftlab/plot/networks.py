@@ -6,9 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sftlab import style
-from sftlab.plot import base
-from sftlab.records import Interval
+from sftlab.core.records import Interval
+from sftlab.plot import base, style
 
 ROW = 1.25  # inches a profile takes
 
@@ -53,7 +52,7 @@ def stages(network: Any, profile: Mapping[str, float] | None = None, *, ax: Any 
     network: a `Summary`, or a model, which is then summarised with `profile`.
     """
     if not hasattr(network, "rows"):
-        from sftlab.summary import summary
+        from sftlab.core.summary import summary
 
         network = summary(network, profile)
     rows = network.rows

@@ -6,9 +6,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sftlab import style
-from sftlab.plot import base
-from sftlab.records import Epoch, History
+from sftlab.core.records import Epoch, History
+from sftlab.plot import base, style
 
 MARKERS = "os^Dv"
 PIECES = 4  # points an epoch of a train curve; single steps are mostly noise

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from sftlab import style
-from sftlab.decisions import over_runs
-from sftlab.plot import base
+from sftlab.core.decisions import over_runs
+from sftlab.plot import base, style
 
 LOOKS = ((style.LINE, "-", 5.0, 0.55), (style.VALID, "-", 1.4, 1.0), (style.WRONG, "--", 1.4, 1.0))
 SAME = 1e-3  # nats; two losses that are closer than this at every step are drawn on one line

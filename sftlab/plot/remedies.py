@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from sftlab import style
-from sftlab.decisions import over_runs
-from sftlab.plot import base
+from sftlab.core.decisions import over_runs
+from sftlab.plot import base, style
 
 MARKS = ("o", "s", "D", "^")
 Points = Mapping[str, Sequence[float]]  # {remedy: points gained, one a run}

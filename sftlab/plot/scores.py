@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sftlab import style
-from sftlab.plot import base
-from sftlab.records import Interval, Result
+from sftlab.core.records import Interval, Result
+from sftlab.plot import base, style
 
 Score = Result | Interval | float
 

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sftlab import style
-from sftlab.plot import base, placing
-from sftlab.records import Interval
+from sftlab.core.records import Interval
+from sftlab.plot import base, placing, style
 
 if TYPE_CHECKING:
-    from sftlab.explain.gallery import Gallery
+    from sftlab.analysis.gallery import Gallery
 
 Start = Mapping[str, Any]  # network, weights, size, stage, accuracy (an Interval), logme
 LOOKS = {"ImageNet": (style.VALID, "o", "-"), "random": (style.LINE, "s", (0, (4, 2)))}

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from sftlab import style
-from sftlab.decisions import over_runs
-from sftlab.plot import base
+from sftlab.core.decisions import over_runs
+from sftlab.plot import base, style
 from sftlab.plot.layers import hue
 
 Runs = Sequence[float]

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from sftlab import style
-from sftlab.plot import base
+from sftlab.core.records import Interval
+from sftlab.plot import base, style
 from sftlab.plot.selection import LOOKS, Start
-from sftlab.records import Interval
 
 
 def estimates(starts: Sequence[Start], correlation: Interval, *, ax: Any = None) -> Any:

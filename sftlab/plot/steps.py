@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sftlab.core.schedules import Schedule
 from sftlab.plot import base
-from sftlab.schedules import Schedule
-from sftlab.style import GUESS, INK, LINE, OTHERS, VALID, WRONG, ink_safe
+from sftlab.plot.style import GUESS, INK, LINE, OTHERS, VALID, WRONG, ink_safe
 
 if TYPE_CHECKING:
-    from sftlab.heads import Sweep
+    from sftlab.core.heads import Sweep
 
 MARKERS = "os^Dv"
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.4)), (0, (6, 2, 1, 2)))

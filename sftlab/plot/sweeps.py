@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sftlab.evaluation import wilson
+from sftlab.core.evaluation import wilson
 from sftlab.plot import base
-from sftlab.style import INK, VALID, WRONG
+from sftlab.plot.style import INK, VALID, WRONG
 
 if TYPE_CHECKING:
-    from sftlab.heads import Sweep
+    from sftlab.core.heads import Sweep
 
 
 def every_rate(sweep: Sweep, *, epoch: int | None = None, ax: Any = None) -> Any:

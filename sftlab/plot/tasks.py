@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from sftlab import style
-from sftlab.decisions import over_runs
-from sftlab.plot import base
+from sftlab.core.decisions import over_runs
+from sftlab.plot import base, style
 
 HUES = {"alone": style.INK, "loop": style.RIGHT, "ink": style.WRONG, "random": style.OTHERS[2]}
 MARKS = ("o", "s", "D", "^", "v", "P", "X")

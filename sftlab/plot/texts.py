@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from sftlab import style
-from sftlab.decisions import over_runs
-from sftlab.plot import base
+from sftlab.core.decisions import over_runs
+from sftlab.plot import base, style
 
 GONE = "····"
 MARKS = {"encoder": (style.VALID, "#A9C7DE"), "bag of words": (style.OTHERS[3], "#DCCFAF")}

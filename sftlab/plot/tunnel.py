@@ -7,8 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from sftlab import style
-from sftlab.plot import base, placing
+from sftlab.plot import base, placing, style
 from sftlab.plot.layers import Pair, between, name_beside, plane, rates
 
 

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from sftlab import style
-from sftlab.decisions import over_runs
-from sftlab.plot import base
-from sftlab.records import Interval
+from sftlab.core.decisions import over_runs
+from sftlab.core.records import Interval
+from sftlab.plot import base, style
 
 Values = Sequence[float] | np.ndarray
 

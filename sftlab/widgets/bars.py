@@ -18,7 +18,9 @@ BARS_CSS = """
 class Bars(anywidget.AnyWidget):
     """A native vertical range a stage; letting go sends all positions at once. Dragging sideways paints the others."""
 
-    _esm = MAKE + """
+    _esm = (
+        MAKE
+        + """
     function render({ model, el }) {
       const name = model.get("name"), stages = model.get("stages"), texts = model.get("texts");
       const heat = model.get("heat"), uid = `sft-${Math.random().toString(36).slice(2)}`;
@@ -119,6 +121,7 @@ class Bars(anywidget.AnyWidget):
     }
     export default { render };
     """
+    )
     _css = CSS + UPRIGHT + BARS_CSS
     name = traitlets.Unicode("tunnel").tag(sync=True)
     stages = traitlets.List(traitlets.Unicode()).tag(sync=True)

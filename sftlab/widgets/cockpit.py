@@ -11,11 +11,10 @@ from typing import Any
 import ipywidgets
 from torch import nn
 
-from sftlab import style
+from sftlab.core.records import History
+from sftlab.core.surgery import stage_names
 from sftlab.data import Data
-from sftlab.plot import base, rates
-from sftlab.records import History
-from sftlab.surgery import stage_names
+from sftlab.plot import base, rates, style
 from sftlab.widgets import runs as curves
 from sftlab.widgets.chart import Chart
 from sftlab.widgets.controls import button, choice, slider, specs, strip

@@ -30,7 +30,10 @@ class DropZone(anywidget.AnyWidget):
     drawn: the picture (`src`, `alt`, `width`). rows: [name, answer, probabilities] a photograph, the newest first.
     """
 
-    _esm = f"const PIECE = {PIECE}, MOST = {MOST};" + MAKE + """
+    _esm = (
+        f"const PIECE = {PIECE}, MOST = {MOST};"
+        + MAKE
+        + """
     const LATE = 15000;  // ms without an answer after which we doubt that anybody listens
     function render({ model, el }) {
       const name = model.get("name"), uid = `sft-${Math.random().toString(36).slice(2)}`;
@@ -121,6 +124,7 @@ class DropZone(anywidget.AnyWidget):
     }
     export default { render };
     """
+    )
     _css = CSS + STYLE
     name = traitlets.Unicode("upload").tag(sync=True)
     title = traitlets.Unicode("").tag(sync=True)

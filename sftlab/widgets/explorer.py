@@ -11,8 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from sftlab import style
-from sftlab.plot import base
+from sftlab.plot import base, style
 from sftlab.widgets.controls import Control, specs
 from sftlab.widgets.inputs import Controls
 from sftlab.widgets.panel import Panel, drawing, remembered

@@ -12,14 +12,14 @@ from typing import Any
 
 from torch import nn
 
-from sftlab import monitors, training
+from sftlab.core import monitors, training
+from sftlab.core.evaluation import wilson
+from sftlab.core.loop import validate
+from sftlab.core.losses import cross_entropy
+from sftlab.core.records import Epoch, Interval
+from sftlab.core.surgery import replace_head
 from sftlab.data import Data, first_task
-from sftlab.evaluation import wilson
-from sftlab.loop import validate
-from sftlab.losses import cross_entropy
 from sftlab.plot import base
-from sftlab.records import Epoch, Interval
-from sftlab.surgery import replace_head
 
 
 @dataclass

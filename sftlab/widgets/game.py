@@ -12,7 +12,9 @@ from sftlab.widgets.panel import CSS
 class Game(anywidget.AnyWidget):
     """One image at a time, a button a class, a clock; it plays in the browser, busy kernel or not."""
 
-    _esm = MAKE + """
+    _esm = (
+        MAKE
+        + """
     let justPlayed = false;  // the output is written anew after a game; the focus must not get lost then
     function render({ model, el }) {
       const name = model.get("name"), images = model.get("images"), classes = model.get("classes");
@@ -94,6 +96,7 @@ class Game(anywidget.AnyWidget):
     }
     export default { render };
     """
+    )
     _css = CSS
     name = traitlets.Unicode("cells").tag(sync=True)
     noun = traitlets.Unicode("cell").tag(sync=True)

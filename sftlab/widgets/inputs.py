@@ -17,7 +17,9 @@ class Controls(anywidget.AnyWidget):
     that do nothing at present.
     """
 
-    _esm = MAKE + """
+    _esm = (
+        MAKE
+        + """
     const LATE = 300, LOST = 8000;  // ms until a sign of life, and until we doubt that anybody listens
     function render({ model, el }) {
       const name = model.get("name"), uid = `sft-${Math.random().toString(36).slice(2)}`;
@@ -202,6 +204,7 @@ class Controls(anywidget.AnyWidget):
     }
     export default { render };
     """
+    )
     _css = CSS + UPRIGHT
     name = traitlets.Unicode("explore").tag(sync=True)
     title = traitlets.Unicode("").tag(sync=True)

@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from sftlab import style
+from sftlab.core.evaluation import wilson
+from sftlab.core.records import Interval
 from sftlab.data import Split
 from sftlab.data.core import first_task
-from sftlab.evaluation import wilson
-from sftlab.plot import base
+from sftlab.plot import base, style
 from sftlab.plot.images import images, size_of_grid
-from sftlab.records import Interval
 from sftlab.widgets.game import Game
 from sftlab.widgets.panel import Panel, remembered
 

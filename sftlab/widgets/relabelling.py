@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from sftlab import style
+from sftlab.analysis.doubts import mislabelled, undecided
 from sftlab.data import Data, resize
 from sftlab.data.corrections import Correction, Key, address, read_corrections, write_corrections
-from sftlab.doubts import mislabelled, undecided
+from sftlab.plot import style
 from sftlab.plot.answers import sureness
 from sftlab.plot.images import images, size_of_grid
 from sftlab.widgets.labelling import data_uri

@@ -29,7 +29,9 @@ class Tiles(anywidget.AnyWidget):
     labels, and last what leaves an image out. Any change is sent at once.
     """
 
-    _esm = MAKE + """
+    _esm = (
+        MAKE
+        + """
     function render({ model, el }) {
       const name = model.get("name"), uid = `sft-${Math.random().toString(36).slice(2)}`;
       const groups = model.get("groups"), options = model.get("options");
@@ -88,6 +90,7 @@ class Tiles(anywidget.AnyWidget):
     }
     export default { render };
     """
+    )
     _css = CSS + STYLE
     name = traitlets.Unicode("relabel").tag(sync=True)
     title = traitlets.Unicode("").tag(sync=True)

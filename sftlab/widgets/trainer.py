@@ -12,12 +12,12 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from sftlab import cache, monitors, profiles, training
+from sftlab.core import cache, monitors, profiles, training
+from sftlab.core.losses import NO_LABEL
+from sftlab.core.records import Step
+from sftlab.core.surgery import card, stage_names, with_card
 from sftlab.data import Data, first_task
-from sftlab.losses import NO_LABEL
 from sftlab.plot import rates
-from sftlab.records import Step
-from sftlab.surgery import card, stage_names, with_card
 from sftlab.widgets.runs import Run
 
 KEPT = 6  # runs to compare; more lines cannot be told apart

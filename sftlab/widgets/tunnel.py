@@ -13,10 +13,10 @@ from typing import Any
 from matplotlib.figure import Figure
 from torch import nn
 
-from sftlab import monitors, profiles, style
+from sftlab.core import monitors, profiles
+from sftlab.core.surgery import stage_names
 from sftlab.data import Data
-from sftlab.plot import base, tunnel
-from sftlab.surgery import stage_names
+from sftlab.plot import base, style, tunnel
 from sftlab.widgets.bars import Bars
 from sftlab.widgets.flights import Course, Flight
 from sftlab.widgets.panel import Panel, drawing, remembered

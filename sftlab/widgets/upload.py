@@ -18,13 +18,13 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from sftlab import style
-from sftlab.answering import Answerer, Prediction, of_network
+from sftlab.analysis.heat import grad_cam
+from sftlab.core.surgery import evaluating
 from sftlab.data import Split, read_photo
-from sftlab.explain.heat import grad_cam
+from sftlab.deploy.answering import Answerer, Prediction, of_network
+from sftlab.deploy.refusing import Refusal
 from sftlab.plot import answers as plot
-from sftlab.refusing import Refusal
-from sftlab.surgery import evaluating
+from sftlab.plot import style
 from sftlab.widgets.dropzone import DropZone
 from sftlab.widgets.panel import Panel, drawing, remembered
 

@@ -23,8 +23,9 @@ import torchvision
 from torch import nn
 
 import sftlab as sft
-from sftlab import plot, style
-from sftlab.backbones import Input, original_state_dict
+from sftlab import plot
+from sftlab.plot import style
+from sftlab.networks import Input, original_state_dict
 
 style.use()
 
@@ -363,8 +364,8 @@ plot.losses({"textbook": losses, "sft.fit": ours})
 # %%
 std = shelf.input.std.flatten().tolist()
 no_mean, raw = Input((0, 0, 0), std), Input((0, 0, 0), (1 / 255,) * 3)
-photos = sft.explain.photo_crops(64, size=how.size, seed=SEED)
-asked = sft.explain.answers(shelf, photos)
+photos = sft.analysis.photo_crops(64, size=how.size, seed=SEED)
+asked = sft.analysis.answers(shelf, photos)
 
 # %% [markdown]
 # > **Predict.** Red and blue exchanged, nothing else. What share of the answers is different?
@@ -379,7 +380,7 @@ wrong = {"red and blue exchanged": (shelf.input, photos.flip(1)),
 differ = {}
 for name, (stage, pictures) in wrong.items():
     net = nn.Sequential(stage, *shelf[1:])
-    differ[name] = (sft.explain.answers(net, pictures) != asked).float().mean().item()
+    differ[name] = (sft.analysis.answers(net, pictures) != asked).float().mean().item()
     print(f"{name:24s} {differ[name]:.0%} of 64 answers differ")
 plot.guessed(100 * differ["red and blue exchanged"], float(guess))
 
@@ -409,7 +410,7 @@ beside("bytes", sft.evaluate(trained(base=spoilt)[0], data.test))
 # %%
 print(result)
 probe = sft.linear_probe(model, lr=how.rate)
-assert set(sft.explain.moved(start[:-2], model[:-2]).values()) == {0.0}
+assert set(sft.analysis.moved(start[:-2], model[:-2]).values()) == {0.0}
 plot.profile(probe, names=["the Keras recipe"])
 
 # %% [markdown]

@@ -23,9 +23,11 @@ from torch import nn
 from torchvision import transforms
 
 import sftlab as sft
-from sftlab import decisions, plot, style
-from sftlab.backbones import original_state_dict
-from sftlab.backbones.staging import constant
+from sftlab import plot
+from sftlab.core import decisions
+from sftlab.plot import style
+from sftlab.networks import original_state_dict
+from sftlab.networks.staging import constant
 
 style.use()
 
@@ -239,7 +241,7 @@ plot.losses({"textbook": losses, "sft.fit": ours})
 # Here is the difference to the two other recipes. Theirs moved no pretrained weight at all.
 
 # %%
-far = sft.explain.moved(network, model)
+far = sft.analysis.moved(network, model)
 assert all((share > 0) == (profile[stage] > 0) for stage, share in far.items())
 for stage, share in far.items():
     print(f"{stage:8s} {'moved by' if share else 'stayed as it was:'} {share:.2%}")
@@ -288,7 +290,7 @@ plot.repaired(stored if same and how.last == 1 else [], ("linear probe", "last l
 #
 # **Which are the last few layers, and what do they buy?** The ones that your profile names; and what they buy has to be measured against the probe, on your images.
 #
-# *Where this lives in the library:* `sft.last_k`, `sft.linear_probe`, `sft.fit`, `sft.explain.moved`, `sft.summary`; type `sft.last_k??` to read it.
+# *Where this lives in the library:* `sft.last_k`, `sft.linear_probe`, `sft.fit`, `sft.analysis.moved`, `sft.summary`; type `sft.last_k??` to read it.
 
 # %% [markdown]
 # ## The same with VGG-16

@@ -24,9 +24,11 @@ from torch import nn
 from torchvision import transforms
 
 import sftlab as sft
-from sftlab import decisions, plot, style
-from sftlab.backbones import original_state_dict
-from sftlab.backbones.staging import constant
+from sftlab import plot
+from sftlab.core import decisions
+from sftlab.plot import style
+from sftlab.networks import original_state_dict
+from sftlab.networks.staging import constant
 
 style.use()
 
@@ -230,10 +232,10 @@ plot.guessed(100 * len(moved) / len(body), float(guess))
 # The loss does not: the head learns on whatever it gets. But somebody may want the old network back. We put its old head on again and ask about squares of two photographs.
 
 # %%
-photos = sft.explain.photo_crops(64, size=how.resize, seed=SEED)
+photos = sft.analysis.photo_crops(64, size=how.resize, seed=SEED)
 old = copy.deepcopy(book)
 old.net.set_submodule(last, shelf.head)
-asked, told = (sft.explain.answers(net, photos) for net in (network, old))
+asked, told = (sft.analysis.answers(net, photos) for net in (network, old))
 print(f"{(asked != told).float().mean():.0%} of 64 answers about photos are others now")
 
 # %% [markdown]
@@ -350,7 +352,7 @@ plot.losses({"textbook, as printed": losses, "sft.fit": ours})
 
 # %%
 probe = sft.linear_probe(model, lr=how.rate)
-assert set(sft.explain.moved(network, model).values()) == {0.0}
+assert set(sft.analysis.moved(network, model).values()) == {0.0}
 plot.profile(probe, names=["the PyTorch recipe"])
 
 # %% [markdown]
@@ -366,7 +368,7 @@ plot.profile(probe, names=["the PyTorch recipe"])
 #
 # **What does it train, and what else does it change?** It trains a linear probe; and, unless somebody says `eval()`, it changes the network that it calls frozen.
 #
-# *Where this lives in the library:* `sft.linear_probe`, `sft.fit`, `sft.evaluate`, `sft.fingerprint`, `sft.explain.answers`; the runs over seeds in `benchmarks/recipes.py`.
+# *Where this lives in the library:* `sft.linear_probe`, `sft.fit`, `sft.evaluate`, `sft.fingerprint`, `sft.analysis.answers`; the runs over seeds in `benchmarks/recipes.py`.
 
 # %% [markdown]
 # ## The same in plain PyTorch, repaired

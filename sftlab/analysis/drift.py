@@ -1,0 +1,145 @@
+"""What moves although nobody meant it to: statistics, weights, and the answers to questions asked before.
+
+A network's *answer* to an image is the class it gives the highest logit. Whoever keeps old images and old answers can
+tell without a single label whether a network is still the one it was.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice, pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sftlab.core import memory
+from sftlab.core.surgery import evaluating, stage_names
+from sftlab.data import resize
+
+BATCH = 64
+
+
+def photo_crops(n: int = 128, *, size: int = 160, seed: int = 0) -> Tensor:
+    """Return uint8 n×3×size×size: random squares of two ordinary photographs, half of each.
+
+    The photographs are scikit-learn's samples, a palace in Beijing and a dahlia (CC BY 2.0). The crops overlap, so they
+    are n questions to one network, not a sample of n photographs.
+    """
+    from sklearn.datasets import load_sample_images
+
+    rng, crops = np.random.default_rng(seed), []
+    photos = load_sample_images().images
+    for i in range(n):
+        photo = photos[i * len(photos) // n]
+        edge = int(rng.integers(160, 400))
+        top, left = (int(rng.integers(0, side - edge)) for side in photo.shape[:2])
+        square = photo[top : top + edge, left : left + edge].transpose(2, 0, 1)
+        crops.append(resize(torch.from_numpy(square.copy())[None], size))
+    return torch.cat(crops)
+
+
+def answers(model: nn.Module, images: Tensor) -> Tensor:
+    """Return the answer of `model`, in eval mode, to each of N images: N class numbers."""
+    with evaluating(model), torch.no_grad(), memory.kept():
+        return torch.cat([model(x).argmax(dim=1) for x in images.split(BATCH)])
+
+
+def moved(before: nn.Sequential, after: nn.Sequential) -> dict[str, float]:
+    """Return how far each stage's parameters moved, as a share of their own length: ‖w′ − w‖ / ‖w‖, by stage.
+
+    w is the vector of all parameters of a stage. Stages of another shape, such as a new head, are left out.
+    """
+    found = {}
+    for name in stage_names(before):
+        old = dict(before.get_submodule(name).named_parameters())
+        new = dict(after.get_submodule(name).named_parameters())
+        if {k: v.shape for k, v in old.items()} == {k: v.shape for k, v in new.items()}:
+            far = sum(float(((new[k] - old[k]).detach() ** 2).sum()) for k in old)
+            long = sum(float((v.detach() ** 2).sum()) for v in old.values())
+            found[name] = (far / long) ** 0.5 if long else 0.0
+    return found
+
+
+@dataclass(frozen=True)
+class Drift:
+    """What train mode does to a network none of whose parameters learns.
+
+    stages: all with parameters, stem first. steps: after how many batches it was looked at. statistics: for each of
+    these {stage: how far the BatchNorm statistics of its median channel have moved, in standard deviations; 0 without
+    BatchNorm}. answers: for each of these {stage: share of the answers that are different, if this
+    stage is the first that learns and all stages before it are "frozen" by `requires_grad = False` alone}.
+    """
+
+    stages: list[str]
+    steps: list[int]
+    statistics: list[dict[str, float]]
+    answers: list[dict[str, float]]
+
+
+def drift(
+    model: nn.Sequential, batches: Iterable[tuple[Any, Any]], images: Tensor, steps: Sequence[int] = (1, 3, 10)
+) -> Drift:
+    """Run batches through a copy of `model` in train mode and ask it about `images` after some of them.
+
+    One pass serves every cut: what a stage's statistics become depends on the stages before it only. batches: of
+    (images, targets); no target is read and no gradient computed. steps: numbers of batches, rising from at least 1.
+    """
+    looks = [0, *steps]
+    if any(b <= a for a, b in pairwise(looks)):
+        raise ValueError(f"steps={tuple(steps)}: numbers of batches that rise, from at least 1")
+    names, first = stage_names(model), answers(model, images)
+    moving, supply = copy.deepcopy(model), iter(batches)
+    shifts, changed = [dict.fromkeys(names, 0.0)], [dict.fromkeys(names, 0.0)]
+    for done, target in pairwise(looks):
+        _run(moving, islice(supply, target - done), target - done)
+        shifts.append({name: _shift(model.get_submodule(name), moving.get_submodule(name)) for name in names})
+        changed.append(_changed(model, moving, images, first))
+    return Drift(names, looks, shifts, changed)
+
+
+def _run(model: nn.Sequential, batches: Iterable[tuple[Any, Any]], wanted: int) -> None:
+    model.train()
+    seen = 0
+    with torch.no_grad(), memory.kept():
+        for x, _ in batches:
+            model(x)
+            seen += 1
+    if seen < wanted:
+        raise ValueError(f"the batches ended {wanted - seen} before the last step to look at")
+
+
+def _changed(model: nn.Sequential, moving: nn.Sequential, images: Tensor, first: Tensor) -> dict[str, float]:
+    """For each stage: the share of answers that differ if all stages before it are the moving copy's."""
+    names = [name for name, _ in model.named_children()]
+    found = dict[str, float]()
+    with evaluating(model), evaluating(moving), torch.no_grad(), memory.kept():
+        flow = list(images.split(BATCH))
+        for i, name in enumerate(names):
+            if name in stage_names(model):
+                new = torch.cat([model[i:](x).argmax(dim=1) for x in flow])
+                found[name] = float((new != first).float().mean())
+            flow = [moving[i](x) for x in flow]
+    return found
+
+
+def _shift(before: nn.Module, after: nn.Module) -> float:
+    """How far the stored normal distribution of the median channel has moved: √(Δμ² + Δσ²) / σ.
+
+    The root is the Wasserstein distance of two normal distributions (Olkin and Pukelsheim, 1982).
+    """
+    far = []
+    for old, new in zip(_statistics(before), _statistics(after), strict=True):
+        mean = new["running_mean"] - old["running_mean"]
+        sigma = old["running_var"].sqrt()
+        far.append((mean**2 + (new["running_var"].sqrt() - sigma) ** 2).sqrt() / sigma)
+    every = torch.cat(far) if far else torch.zeros(1)
+    return float(every[every.isfinite()].median())  # a dead channel has σ = 0
+
+
+def _statistics(stage: nn.Module) -> list[Mapping[str, Tensor]]:
+    norms = [m for m in stage.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    return [dict(m.named_buffers()) for m in norms if m.running_mean is not None]

@@ -1,0 +1,114 @@
+"""What labels buy: draw a few of them, and say how many a method would need for what another reaches with fewer.
+
+A learning curve is accuracy against labels a class (Cortes et al., 1994). Between two curves there is a vertical gap,
+in points, and a horizontal one, in labels; the second is what a pretrained network is worth.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from sftlab.core.records import Interval
+from sftlab.data import Split, first_task
+
+RESAMPLES = 1000
+Runs = Mapping[int, Sequence[float]]  # {labels a class: accuracies, one a run}; run i is the same run at every n
+
+
+def draw(split: Split, n: int, seed: int) -> Split:
+    """Return n images of each class, drawn at random; the draw of n + 1 with the same seed contains that of n.
+
+    Raises ValueError if n is below 1 or some class has fewer images.
+    """
+    y, rng = first_task(split.y).numpy(), np.random.default_rng(seed)
+    if n < 1:
+        raise ValueError(f"n={n}: at least one label a class")
+    chosen = []
+    names = split.classes if isinstance(split.classes, list) else next(iter(split.classes.values()))
+    for k in np.unique(y[y >= 0]):
+        rows = rng.permutation(np.flatnonzero(y == k))
+        if len(rows) < n:
+            raise ValueError(f"n={n}: class {names[k]} has {len(rows)} images in {split.name}")
+        chosen.append(rows[:n])
+    return split.subset(np.concatenate(chosen))
+
+
+def packed(hits: Any) -> str:
+    """Return which of n images were right (n times True or False) as n / 4 hexadecimal digits, for a record.
+
+    >>> packed([True, False, False, True, True])
+    '98'
+    """
+    return np.packbits(np.asarray(hits, dtype=bool)).tobytes().hex()
+
+
+def unpacked(digits: str, n: int) -> np.ndarray:
+    """Return the n values that `packed` wrote.
+
+    >>> unpacked("98", 5).tolist()
+    [True, False, False, True, True]
+    """
+    return np.unpackbits(np.frombuffer(bytes.fromhex(digits), dtype=np.uint8), count=n).astype(bool)
+
+
+def needed(labels: Sequence[float], accuracy: Any, target: Any) -> Any:
+    """Return how many labels a class a curve needs to reach `target`: inf if it does not get there.
+
+    labels: K numbers, rising. accuracy: K numbers, or … × K of many curves with a target each. A dip counts as no
+    progress (the running maximum is taken); between two points the curve is a straight line over the logarithm of the
+    labels. What the first point reaches already needs no more than labels[0], which is returned.
+
+    >>> float(needed([1, 10, 100], [0.5, 0.7, 0.9], 0.8).round(1))
+    31.6
+    """
+    x, best = np.log(np.asarray(labels, dtype=float)), _rising(accuracy)
+    wanted = np.asarray(target, dtype=float)[..., None]
+    k = (best >= wanted).argmax(axis=-1)[..., None]
+    before = np.maximum(k - 1, 0)
+    low, high = np.take_along_axis(best, before, -1), np.take_along_axis(best, k, -1)
+    share = np.divide(wanted - low, high - low, out=np.zeros(np.shape(low)), where=(k > 0) & (high > low))
+    found = np.exp(x[before] + share * (x[k] - x[before]))
+    return np.where(wanted > best[..., -1:], math.inf, found)[..., 0][()]  # of one curve a number, of many an array
+
+
+def reached(labels: Sequence[float], accuracy: Any, n: float) -> Any:
+    """Return the accuracy of one curve or of many at n labels a class, on the same straight lines as `needed`."""
+    x, best = np.log(np.asarray(labels, dtype=float)), _rising(accuracy)
+    at = min(max(math.log(n), x[0]), x[-1])
+    k = min(int(np.searchsorted(x, at, side="right")) - 1, len(x) - 2)
+    share = (at - x[k]) / (x[k + 1] - x[k])
+    return (1 - share) * best[..., k] + share * best[..., k + 1]
+
+
+def worth(method: Runs, baseline: Runs, n: float, *, seed: int = 0) -> Interval:
+    """Return how many labels a class the baseline needs to be as good as the method is with n, on average over runs.
+
+    The interval is a bootstrap over runs, drawn in pairs (Efron, 1979): method and baseline met the same draws of
+    labels. inf: more than were tried. Raises ValueError if the two do not have the same runs.
+    """
+    (ns, a), (ms, b) = _table(method), _table(baseline)
+    if len(a) != len(b):
+        raise ValueError(f"{len(a)} runs of the method, {len(b)} of the baseline: pairs need the same ones")
+    rows = np.random.default_rng(seed).integers(len(a), size=(RESAMPLES, len(a)))
+    rows = np.concatenate([np.arange(len(a))[None], rows])  # all runs as they are come first: the value itself
+    found = needed(ms, b[rows].mean(axis=1), reached(ns, a[rows].mean(axis=1), n))
+    value, drawn = float(found[0]), np.sort(found[1:])
+    low, high = drawn[int(0.025 * RESAMPLES)], drawn[int(0.975 * RESAMPLES)]  # no mean of neighbours: one may be inf
+    return Interval(value, min(float(low), value), max(float(high), value), "bootstrap over runs")
+
+
+def _rising(accuracy: Any) -> np.ndarray:
+    return np.maximum.accumulate(np.asarray(accuracy, dtype=float), axis=-1)
+
+
+def _table(runs: Runs) -> tuple[list[int], np.ndarray]:
+    """Return the labels a class, rising, and runs × labels."""
+    ns = sorted(runs)
+    lengths = {len(runs[n]) for n in ns}
+    if len(lengths) != 1:
+        raise ValueError(f"{' or '.join(map(str, sorted(lengths)))} runs, by the number of labels; give the same ones")
+    return ns, np.array([list(runs[n]) for n in ns], dtype=float).T

@@ -1,0 +1,120 @@
+"""A strategy is a learning-rate profile: {stage: rate}, 0 means frozen.
+
+A profile names exactly the stages that have parameters, stem first. It is a plain dict: print it, edit it, save it.
+`apply` is the only function in the lab that sets `requires_grad`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from sftlab.core.surgery import named_stages, stage_names
+
+Profile = dict[str, float]
+
+
+def linear_probe(model: nn.Sequential, lr: float = 1e-3) -> Profile:
+    """Train the head only; the backbone stays a constant function (Alain and Bengio, 2017).
+
+    A `hidden` stage inserted by `replace_head` is as new as the head, so it learns as well.
+    """
+    return surgical(model, [n for n in stage_names(model) if n in ("hidden", "head")], lr=lr)
+
+
+def last_k(model: nn.Sequential, k: int, lr: float = 1e-4) -> Profile:
+    """Train the head and the k stages before it, all at one rate (Yosinski et al., 2014)."""
+    names = stage_names(model)
+    if not 0 <= k < len(names):
+        raise ValueError(
+            f"k={k}: this model has {len(names) - 1} stages before its head, so k goes from 0 to {len(names) - 1}"
+        )
+    return surgical(model, names[len(names) - 1 - k :], lr=lr)
+
+
+def full(model: nn.Sequential, lr: float = 1e-4) -> Profile:
+    """Train every stage at one rate."""
+    return surgical(model, stage_names(model), lr=lr)
+
+
+def layer_decay(model: nn.Sequential, lr: float = 3e-4, decay: float = 0.7, *, start: str | None = None) -> Profile:
+    """Train the head at `lr` and each stage before it at `decay` times the next one's rate (Howard and Ruder, 2018).
+
+    start: name of the first stage that learns; stages before it are frozen. Default: all learn.
+    """
+    if not 0 < decay <= 1:
+        raise ValueError(f"decay={decay}: a factor in (0, 1], such as 0.7")
+    names = stage_names(model)
+    first = names.index(_known(start, names)) if start is not None else 0
+    rates = {name: lr * decay ** (len(names) - 1 - i) if i >= first else 0.0 for i, name in enumerate(names)}
+    return check(model, rates)
+
+
+def surgical(model: nn.Sequential, stages: str | list[str], lr: float = 1e-4) -> Profile:
+    """Train the named stages only, all at one rate (Lee et al., 2023: which block to tune depends on the shift)."""
+    names = stage_names(model)
+    chosen = {_known(s, names) for s in ([stages] if isinstance(stages, str) else stages)}
+    return check(model, {name: lr if name in chosen else 0.0 for name in names})
+
+
+def check(model: nn.Sequential, profile: Mapping[str, float]) -> Profile:
+    """Return the profile as {stage: float} in the model's order.
+
+    Raises ValueError for a missing stage, an invented one, or a rate that is not a finite number ≥ 0.
+    """
+    names = stage_names(model)
+    for name in profile:
+        _known(name, names)
+    missing = [name for name in names if name not in profile]
+    if missing:
+        raise ValueError(f"the profile says nothing of {', '.join(missing)}; give each a rate (0 freezes it)")
+    for name, rate in profile.items():
+        if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not math.isfinite(rate) or rate < 0:
+            raise ValueError(f"{name}: a learning rate is a finite number ≥ 0, not {rate!r}")
+    return {name: float(profile[name]) for name in names}
+
+
+def _known(name: str, names: list[str]) -> str:
+    if name not in names:
+        close = difflib.get_close_matches(str(name), names, 1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"no stage with parameters is named {name!r}; there are {', '.join(names)}.{hint}")
+    return name
+
+
+def apply(model: nn.Sequential, profile: Mapping[str, float]) -> None:
+    """Set `requires_grad` from the profile, in place; a frozen parameter's old gradient is dropped.
+
+    Without the drop, an optimizer made later could still move it by momentum or weight decay.
+    """
+    rates = check(model, profile)
+    for name, stage in named_stages(model):
+        stage.requires_grad_(rates[name] > 0)
+        if not rates[name]:
+            for p in stage.parameters():
+                p.grad = None
+
+
+def param_groups(
+    model: nn.Sequential, profile: Mapping[str, float], weight_decay: float = 0.01
+) -> list[dict[str, Any]]:
+    """Return optimizer groups: two a trainable stage at the stage's rate, weights decayed, biases and norms not.
+
+    Each group carries its `stage` and its `name`, so that a checkpoint can be restored by name.
+    """
+    rates, groups = check(model, profile), []
+    for stage, module in named_stages(model):
+        if not rates[stage]:
+            continue
+        weights = [p for p in module.parameters() if p.requires_grad and p.ndim > 1]
+        others = [p for p in module.parameters() if p.requires_grad and p.ndim <= 1]
+        for name, params, decay in ((stage, weights, weight_decay), (f"{stage} (biases, norms)", others, 0.0)):
+            if params:
+                groups.append(
+                    {"name": name, "stage": stage, "params": params, "lr": rates[stage], "weight_decay": decay}
+                )
+    return groups

@@ -1,0 +1,1 @@
+"""How a model leaves the lab: saved with its card, asked about files, exported."""

@@ -1,0 +1,122 @@
+"""When to answer "neither": limits chosen on validation images, kept with the model.
+
+There are two reasons, and they catch different pictures. The largest probability is low: the picture lies between the
+classes. Its features are far from those of every training image: it is a stranger. A probability alone cannot say
+that, because a linear head is surest far away from its border, and so may be surer of a tree than of any solar cell
+(Hein et al., 2019); the distance to the nearest training images can (Sun et al., 2022).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sftlab.core import cache
+from sftlab.core.losses import NO_LABEL
+from sftlab.core.surgery import evaluating
+from sftlab.data import Data, Split, first_task
+
+NEAREST = 5  # training images that a picture is compared with
+MOST = 1000  # training images kept with the model: 2.5 MB at 1,280 features
+BATCH = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Refusal:
+    """Limits beyond which the answer is "neither".
+
+    probability: the least that the likeliest class must have. distance: the largest mean cosine distance to the five
+    nearest of `known` (K×D unit rows of float16: features of training images). kept: the share of the right answers to
+    `images` validation images that were right which passes both limits.
+    """
+
+    probability: float = 0.0
+    distance: float = math.inf
+    known: Tensor | None = None
+    kept: float = 1.0
+    images: int = 0
+
+    def reason(self, p: float, distance: float | None) -> str:
+        """Say why an answer of probability `p` at `distance` is refused; '' if it is not."""
+        if distance is not None and distance > self.distance:
+            return f"unlike every training image (distance {distance:.3f}, limit {self.distance:.3f})"
+        if p < self.probability:
+            return f"undecided (probability {p:.3f}, limit {self.probability:.3f})"
+        return ""
+
+    def facts(self) -> dict[str, Any]:
+        """Return the numbers, for a card."""
+        far = self.distance if math.isfinite(self.distance) else None
+        return {"probability": self.probability, "distance": far, "kept": self.kept, "images": self.images}
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any], known: Tensor | None = None) -> Refusal:
+        """Rebuild what `facts` told; the features come from elsewhere."""
+        far = facts["distance"] if facts["distance"] is not None else math.inf
+        return cls(facts["probability"], far, known, facts["kept"], facts["images"])
+
+
+def distances(features: Tensor, known: Tensor) -> Tensor:
+    """Return the mean cosine distance of each row of features (N×D) to the nearest rows of `known` (K×D, unit)."""
+    alike = F.normalize(features, dim=1) @ known.T
+    return 1 - alike.topk(NEAREST, dim=1).values.mean(dim=1)
+
+
+def choose_refusal(model: nn.Sequential, data: Data, keep: float = 0.95, *, strangers: bool = True) -> Refusal:
+    """Choose limits that keep at least the share `keep` of the right answers to the validation images.
+
+    Each limit may cost half of what is allowed. strangers: False chooses a probability only, and nothing of the
+    training images is kept; else the features of up to 1,000 of them are. Raises ValueError for a share outside
+    (0, 1), several heads, or too few images.
+    """
+    if not 0 < keep < 1:
+        raise ValueError(f"keep={keep}: a share of the right answers between 0 and 1, such as 0.95")
+    if not isinstance(data.classes, list):
+        raise ValueError("these data have several tasks; a refusal is chosen for one: load one target")
+    valid, truth = _features(model, data.valid), first_task(data.valid.y)
+    p = _probabilities(model, valid)
+    right = (p.argmax(dim=1) == truth) & (truth != NO_LABEL)
+    if not right.any():
+        raise ValueError("no validation image is answered rightly, so there is no answer worth keeping")
+    rest = (1 - keep) / 2 if strangers else 1 - keep
+    least = _quantile(p.max(dim=1).values[right], rest, "lower")
+    if not strangers:
+        kept = float((p.max(dim=1).values[right] >= least).float().mean())
+        return Refusal(least, kept=kept, images=int(right.sum()))
+    chosen = np.random.default_rng(0).permutation(len(data.train))[:MOST]
+    if len(chosen) < NEAREST:
+        raise ValueError(f"{len(chosen)} training images; distances need at least {NEAREST}: use strangers=False")
+    known = F.normalize(_features(model, data.train.subset(np.sort(chosen))), dim=1).half()
+    far = distances(valid, known.float())
+    most = _quantile(far[right], 1 - rest, "higher")
+    passed = (p.max(dim=1).values >= least) & (far <= most)
+    return Refusal(least, most, known, float(passed[right].float().mean()), int(right.sum()))
+
+
+def _quantile(values: Tensor, share: float, method: Any) -> float:
+    return float(np.quantile(values.numpy().astype(np.float64), share, method=method))
+
+
+def _features(model: nn.Sequential, split: Split) -> Tensor:
+    """Return what the head reads, N×D; the frozen prefix comes from the store."""
+    here, cut = next(model.parameters()).device, min(cache.worthwhile(model), len(model) - 1)
+    source = cache.features(model[:cut], split, device=here) if cut else split
+    with evaluating(model), torch.no_grad():
+        return torch.cat([model[cut:-1](_to(x, here)).cpu() for x, _ in source.batches(BATCH)])
+
+
+def _to(x: Any, device: torch.device) -> Any:
+    return tuple(t.to(device) for t in x) if isinstance(x, tuple) else x.to(device)
+
+
+def _probabilities(model: nn.Sequential, features: Tensor) -> Tensor:
+    with evaluating(model), torch.no_grad():
+        head = model[-1]
+        return head(features.to(next(head.parameters()).device)).softmax(dim=1).cpu()

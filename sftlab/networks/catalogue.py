@@ -1,0 +1,58 @@
+"""One door to every pretrained network: `backbone(name)`."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from sftlab.networks import lite, minilm, tiny, torchvision_nets
+
+
+def backbone(name: str, weights: str | Path | None = "default", *, seed: int = 0, **options: Any) -> nn.Sequential:
+    """Return a pretrained network as an `nn.Sequential` of named stages, in eval mode.
+
+    weights: "default" (the library's own, downloaded once where they do not come with a package), the
+    name of one of torchvision's weight sets, the path of a local file, or None for a random start. seed:
+    of that random start. options: passed to the architecture (drop_rate, stochastic_depth_prob, …).
+    Raises ValueError for an unknown name, FileNotFoundError when weights are not here: it says what to fetch,
+    and where to put it.
+
+    >>> [stage for stage, _ in backbone("tiny").named_children()]
+    ['input', 'stem', 'layer1', 'layer2', 'pool', 'head']
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if name == "tiny":
+            model = tiny.build(name, weights, **options)
+        elif name == "minilm":
+            model = minilm.build(name, weights, **options)
+        elif name in lite.LITE:
+            model = lite.build(name, weights, **options)
+        elif name in torchvision_nets.FAMILIES:
+            model = torchvision_nets.build(name, weights, **options)
+        else:
+            model = _from_timm(name, weights, **options)
+    return model.eval().to(memory_format=torch.channels_last)
+
+
+def backbones() -> list[str]:
+    """Return the names with an adapter of their own; any timm name works besides, and "minilm" reads texts."""
+    return [*lite.LITE, *torchvision_nets.FAMILIES, "tiny"]
+
+
+def _from_timm(name: str, weights: str | Path | None, **options: Any) -> nn.Sequential:
+    import timm
+
+    from sftlab.networks import timm_nets
+
+    if not timm.is_model(name.split(".")[0]):
+        close = difflib.get_close_matches(name, [*backbones(), *timm.list_models()], 3)
+        hint = f" Did you mean {' or '.join(close)}?" if close else ""
+        raise ValueError(
+            f"no network is named {name!r}.{hint} With an adapter: {', '.join(backbones())}; or any timm name."
+        )
+    return timm_nets.build(name, weights, **options)

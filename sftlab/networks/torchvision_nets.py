@@ -1,0 +1,190 @@
+"""torchvision's families, one table each.
+
+torchvision itself is imported only when a network is asked for.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from sftlab.data.remote import RemoteFile
+from sftlab.networks.meta import Source, bring, load_weights, read_weights
+from sftlab.networks.staging import Part, Table, stages
+
+CLASSIC = "IMAGENET1K_V1"
+
+
+class Embed(nn.Module):
+    """What a ViT does before its first block: N×3×S×S → N×(1 + patches)×D, class token first."""
+
+    original_names: ClassVar = {
+        "conv_proj": "conv_proj", "class_token": "class_token", "positions": "encoder.pos_embedding",
+    }  # fmt: skip
+
+    def __init__(self, vit: Any) -> None:
+        super().__init__()
+        self.size, self.conv_proj, self.class_token = vit.image_size, vit.conv_proj, vit.class_token
+        self.positions = vit.encoder.pos_embedding
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the tokens; raise ValueError for images of another size than the positions were made for."""
+        if x.shape[2:] != (self.size, self.size):
+            raise ValueError(
+                f"images of {x.shape[2]}×{x.shape[3]} pixels, but this ViT has positions for "
+                f"{self.size}×{self.size} only; load the data with size={self.size}"
+            )
+        patches = self.conv_proj(x).flatten(2).transpose(1, 2)
+        return torch.cat([self.class_token.expand(x.shape[0], -1, -1), patches], dim=1) + self.positions
+
+
+class ClassToken(nn.Module):
+    """Pick the class token, the first one: N×T×D → N×D."""
+
+    is_constant = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the class token's features."""
+        return x[:, 0]
+
+
+def _features(start: int, stop: int) -> list[str]:
+    return [f"features.{i}" for i in range(start, stop)]
+
+
+POOL: list[Part] = ["avgpool", nn.Flatten(1)]
+RESNET: Table = {
+    "stem": ["conv1", "bn1", "relu", "maxpool"],
+    **{f"layer{i}": [f"layer{i}"] for i in range(1, 5)},
+    "pool": POOL, "head": ["fc"],
+}  # fmt: skip
+# fc6 and fc7, with the dropout between them, are pretrained layers before the head: the neck
+VGG_END: Table = {
+    "pool": POOL, "neck": [f"classifier.{i}" for i in range(5)], "dropout": ["classifier.5"],
+    "head": ["classifier.6"],
+}  # fmt: skip
+VGG16: Table = {
+    "stem": _features(0, 5), "layer1": _features(5, 10), "layer2": _features(10, 17),
+    "layer3": _features(17, 24), "layer4": _features(24, 31), **VGG_END,
+}  # fmt: skip
+VGG16_BN: Table = {
+    "stem": _features(0, 7), "layer1": _features(7, 14), "layer2": _features(14, 24),
+    "layer3": _features(24, 34), "layer4": _features(34, 44), **VGG_END,
+}  # fmt: skip
+# MobileNetV3: a layer is what runs at one resolution; the last 1×1 convolution closes the last of them
+MOBILENET_END: Table = {
+    "pool": POOL, "neck": ["classifier.0", "classifier.1"], "dropout": ["classifier.2"],
+    "head": ["classifier.3"],
+}  # fmt: skip
+MOBILENET_SMALL: Table = {
+    "stem": _features(0, 1), "layer1": _features(1, 2), "layer2": _features(2, 4), "layer3": _features(4, 9),
+    "layer4": _features(9, 13), **MOBILENET_END,
+}  # fmt: skip
+MOBILENET_LARGE: Table = {
+    "stem": _features(0, 1), "layer1": _features(1, 2), "layer2": _features(2, 4), "layer3": _features(4, 7),
+    "layer4": _features(7, 13), "layer5": _features(13, 17), **MOBILENET_END,
+}  # fmt: skip
+EFFICIENTNET: Table = {
+    "stem": _features(0, 1), **{f"layer{i}": _features(i, i + 1) for i in range(1, 8)},
+    "neck": _features(8, 9), "pool": POOL, "dropout": ["classifier.0"], "head": ["classifier.1"],
+}  # fmt: skip
+# ConvNeXt and Swin halve the resolution between their stages; the halving belongs to the stage that follows
+FOUR_STAGES: Table = {
+    "stem": _features(0, 1), "layer1": _features(1, 2), "layer2": _features(2, 4), "layer3": _features(4, 6),
+    "layer4": _features(6, 8),
+}  # fmt: skip
+CONVNEXT: Table = {
+    **FOUR_STAGES, "pool": ["avgpool"], "neck": ["classifier.0", "classifier.1"], "head": ["classifier.2"],
+}  # fmt: skip
+SWIN: Table = {**FOUR_STAGES, "neck": ["norm", "permute"], "pool": ["avgpool", "flatten"], "head": ["head"]}
+VIT_B: Table = {
+    "stem": [Embed, "encoder.dropout"],
+    **{f"layer{i + 1}": [f"encoder.layers.encoder_layer_{i}"] for i in range(12)},
+    "neck": ["encoder.ln"], "pool": [ClassToken()], "head": ["heads.head"],
+}  # fmt: skip
+
+FAMILIES: dict[str, Table] = {
+    "resnet18": RESNET, "resnet34": RESNET, "resnet50": RESNET, "vgg16": VGG16, "vgg16_bn": VGG16_BN,
+    "mobilenet_v3_small": MOBILENET_SMALL, "mobilenet_v3_large": MOBILENET_LARGE,
+    "efficientnet_b0": EFFICIENTNET, "convnext_tiny": CONVNEXT, "vit_b_16": VIT_B, "swin_t": SWIN,
+}  # fmt: skip
+
+
+def build(name: str, weights: str | Path | None, **options: Any) -> nn.Sequential:
+    """Build a staged torchvision network.
+
+    weights: "default" means IMAGENET1K_V1, the weights that papers and tutorials mean by a network's
+    name. Where a V2 exists (resnet50, mobilenet_v3_large) it names ImageNet's photographs better, by a
+    longer recipe with label smoothing and mixed images; such losses tend to give features that transfer
+    less well to a linear probe (Kornblith et al., 2021). Ask for it by its name, "IMAGENET1K_V2". A path
+    is read as a file; None is a random start. options: as in torchvision (dropout, stochastic_depth_prob,
+    image_size, …).
+    Raises ValueError for an unknown weights name or a file that does not fit, FileNotFoundError offline.
+    """
+    from torchvision import models
+
+    sets = _sets(name)
+    chosen = sets.get(CLASSIC if weights == "default" else str(weights))
+    named = isinstance(weights, str) and not Path(weights).suffix and not Path(weights).exists()
+    if chosen is None and named:
+        raise _unknown(name, weights)
+    if chosen is not None and name.startswith("vit"):
+        options.setdefault("image_size", chosen.meta["min_size"][0])
+    preset = (chosen or sets[CLASSIC]).transforms()
+    size = options.get("image_size", preset.crop_size[0])
+    facts: dict[str, Any] = {"name": name, "weights": "random start", "size": size, "options": options}
+    model = models.get_model(name, weights=None, **options)
+    if chosen is not None:
+        load_weights(model, _fetch(name, chosen), name)
+        top1 = chosen.meta["_metrics"]["ImageNet-1K"]["acc@1"]
+        facts |= {"weights": chosen.name, "top1": top1, "source": "torchvision"}
+        if licence := chosen.meta.get("license"):
+            facts["licence"] = licence
+    elif weights is not None:
+        load_weights(model, read_weights(weights), name)
+        facts |= {"weights": Path(weights).name, "source": "a local file"}
+    table = dict(FAMILIES[name])
+    if "dropout" in table and not model.get_submodule(str(table["dropout"][0])).p:
+        del table["dropout"]
+    return stages(model, table, source=Source(tuple(preset.mean), tuple(preset.std), facts))
+
+
+def remote(name: str, weights: str = "default") -> RemoteFile:
+    """Return the file of a weight set of torchvision: where it comes from, and where it goes.
+
+    Raises ValueError for an unknown weights name.
+    """
+    chosen = _sets(name).get(CLASSIC if weights == "default" else weights)
+    if chosen is None:
+        raise _unknown(name, weights)
+    file = chosen.url.rpartition("/")[2]
+    digest = Path(file).stem.rpartition("-")[2]  # torchvision's file names end with the first digits of the sha256
+    return RemoteFile(
+        name if chosen.name == CLASSIC else f"{name}:{chosen.name}", f"weights/{file}", (chosen.url,),
+        f"sha256:{digest}", chosen.meta.get("license") or "none stated for the weights; torchvision is BSD-3-Clause",
+        elsewhere=(Path(torch.hub.get_dir()) / "checkpoints" / file,),
+        megabytes=chosen.meta["_file_size"] * 2**20 / 1e6,
+    )  # fmt: skip
+
+
+def _sets(name: str) -> dict[str, Any]:
+    from torchvision import models
+
+    # VGG's third set was made for detection and has no classifier, so it is not on offer
+    return {w.name: w for w in models.get_model_weights(name) if w.meta["categories"]}
+
+
+def _unknown(name: str, weights: object) -> ValueError:
+    there = ", ".join(_sets(name))
+    return ValueError(f"{name} has no weights named {weights!r}; there are {there}, or the path of a file")
+
+
+def _fetch(name: str, chosen: Any) -> dict[str, Tensor]:
+    """Return the state dict of a torchvision weight set, downloaded once, its hash checked at every read."""
+    file = remote(name, chosen.name)
+    about = f"{file.name} ({file.megabytes:.0f} MB, torchvision's {chosen.name})"
+    path = file.found() or bring(name, file, about)
+    return read_weights(path, digest=file.digest.partition(":")[2])

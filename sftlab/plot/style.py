@@ -1,0 +1,185 @@
+"""The look of every figure: house style, colours with a meaning, and pictures that a screen reader can read.
+
+Frozen is cold, learning is hot: a stage's colour is its learning rate on a log scale. Strategy hues are Okabe
+and Ito's (2008), which colour-blind readers tell apart. No meaning rests on colour alone: frozen stages are
+hatched as well.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import math
+import sys
+import weakref
+from typing import Any
+
+from sftlab.plot.pictures import compressed, slim
+
+STRATEGIES = {
+    "scratch": "#999999", "probe": "#56B4E9", "decay": "#E69F00", "last": "#009E73", "partial": "#009E73",
+    "full": "#D55E00", "extraction": "#0072B2", "multi": "#CC79A7",
+}  # fmt: skip
+OTHERS = ("#0072B2", "#CC79A7", "#6B4C9A", "#8C6D31")
+INK, QUIET, LINE, VALID = "#222222", "#6B6B6B", "#8A8A8A", "#0072B2"
+RIGHT, WRONG, GUESS = "#009E73", "#D55E00", "#AA3377"
+
+COLD = "#C3CFDC"  # frozen, whatever the scale
+HATCH = "////"
+RAMP = ("#FFE9A8", "#FDBE5C", "#F28A3A", "#D9512C", "#A3201F", "#5F0F1B")  # darker is hotter, in grey as well
+COOLEST, HOTTEST = 1e-6, 1e-1  # the rates at the two ends of the ramp
+
+DPI = 110  # of pictures; lines are vectors
+POINTS = 6000  # a figure with more points than this is smaller as a picture
+
+RULES: dict[Any, Any] = {
+    "figure.figsize": (7.5, 3.2), "figure.dpi": 96, "figure.facecolor": "white", "savefig.facecolor": "white",
+    "figure.constrained_layout.use": True, "figure.constrained_layout.h_pad": 0.07,
+    "figure.constrained_layout.w_pad": 0.07, "font.size": 10, "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"], "text.color": INK, "axes.titlesize": 11.5, "axes.titleweight": "bold",
+    "axes.titlelocation": "left", "axes.titlepad": 10, "axes.labelcolor": QUIET, "axes.labelsize": 9.5,
+    "axes.edgecolor": "#BBBBBB", "axes.linewidth": 0.8, "axes.spines.top": False, "axes.spines.right": False,
+    "axes.axisbelow": True, "axes.grid": False, "grid.color": "#E6E6E6", "grid.linewidth": 0.8,
+    "xtick.color": QUIET, "ytick.color": QUIET, "xtick.labelsize": 9, "ytick.labelsize": 9,
+    "lines.linewidth": 2, "lines.markersize": 5, "hatch.linewidth": 0.7, "legend.frameon": False,
+    "svg.fonttype": "none", "svg.hashsalt": "sftlab",
+}  # fmt: skip
+
+_alts: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
+
+
+def use() -> None:
+    """Switch the house style on; in a notebook, figures are then shown with a text alternative.
+
+    A cell that ends in an Axes or a Figure shows the figure, once. Call it again as often as you like.
+    """
+    import matplotlib as mpl
+    from cycler import cycler
+
+    mpl.rcParams.update(RULES | {"axes.prop_cycle": cycler(color=[VALID, *STRATEGIES.values(), *OTHERS[1:]])})
+    _install()
+
+
+def hue(name: str, index: int = 0) -> str:
+    """Return the colour of the strategy that `name` mentions, else the `index`-th of the spare ones."""
+    known = (colour for word, colour in STRATEGIES.items() if word in name.lower())
+    return next(known, OTHERS[index % len(OTHERS)])
+
+
+def heat(rate: float) -> str:
+    """Return the colour of a stage that learns at `rate`: log scale from 1e-6 to 0.1; 0 is cold blue-grey."""
+    from matplotlib.colors import LinearSegmentedColormap, to_hex
+
+    if not rate > 0:
+        return COLD
+    share = math.log(rate / COOLEST) / math.log(HOTTEST / COOLEST)
+    return to_hex(LinearSegmentedColormap.from_list("heat", RAMP)(min(1.0, max(0.0, share))))
+
+
+def ink_on(colour: str) -> str:
+    """Return black or white, whichever reads better on `colour` (relative luminance after WCAG 2)."""
+    from matplotlib.colors import to_rgb
+
+    return "white" if _luminance(to_rgb(colour)) < 0.18 else INK
+
+
+def ink_safe(colour: str) -> str:
+    """Return `colour` darkened until letters of it read well on white (contrast 4.5 after WCAG 2)."""
+    from matplotlib.colors import to_hex, to_rgb
+
+    rgb = to_rgb(colour)
+    while 1.05 / (_luminance(rgb) + 0.05) < 4.5:
+        rgb = (0.94 * rgb[0], 0.94 * rgb[1], 0.94 * rgb[2])
+    return to_hex(rgb)
+
+
+def describe(ax: Any, text: str) -> None:
+    """Give an Axes its text alternative: what a reader who cannot see the figure should know."""
+    _alts[ax] = text
+
+
+def alt(fig: Any) -> str:
+    """Return the figure's text alternative: what its axes were described as, else their titles."""
+    told = [_alts[ax] for ax in fig.axes if ax in _alts]
+    titles = [title.replace("\n", " ") for ax in fig.axes if (title := ax.get_title(loc="left") or ax.get_title())]
+    return " ".join(told) or ". ".join(titles) or "A figure without a description."
+
+
+def picture(fig: Any) -> tuple[str, bytes]:
+    """Draw the figure: SVG if it is lines and text, PNG with a palette if it holds images or many points.
+
+    A palette makes islands of the sky in a photograph in colour, so such a figure is a JPEG.
+    """
+    buffer = io.BytesIO()
+    if _is_photographic(fig):
+        from PIL import Image
+
+        fig.savefig(buffer, format="png", dpi=DPI)
+        return compressed(Image.open(buffer).convert("RGB"), _is_colourful(fig))
+    fig.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    return "image/svg+xml", slim(buffer.getvalue().decode()).encode()
+
+
+def figure_html(fig: Any, text: str | None = None) -> str:
+    """Return `<figure><img alt=…></figure>`: the form whose text alternative notebooks and exports keep."""
+    mime, data = picture(fig)
+    width, code = round(fig.get_figwidth() * 96), base64.b64encode(data).decode()
+    return (
+        f'<figure style="margin:0"><img alt="{html.escape(text or alt(fig), quote=True)}" width="{width}" '
+        f'style="max-width:100%;height:auto" src="data:{mime};base64,{code}"></figure>'
+    )
+
+
+def show(thing: Any, text: str | None = None) -> None:
+    """Show an Axes or a Figure in the notebook with its text alternative; close it, so that it shows once."""
+    from IPython.display import display
+
+    fig = thing if hasattr(thing, "savefig") else thing.get_figure(root=True)
+    display({"text/html": figure_html(fig, text), "text/plain": text or alt(fig)}, raw=True)
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close(fig)
+
+
+def _luminance(rgb: tuple[float, ...]) -> float:
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in rgb]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def _is_photographic(fig: Any) -> bool:
+    """Tell whether vectors would be the wrong form: any image, or more points than a small file can hold."""
+    from matplotlib.collections import Collection
+    from matplotlib.image import AxesImage
+    from matplotlib.lines import Line2D
+
+    if fig.findobj(AxesImage):
+        return True
+    points = sum(len(line.get_xdata()) for line in fig.findobj(Line2D))
+    return points + sum(len(c.get_offsets()) + len(c.get_paths()) for c in fig.findobj(Collection)) > POINTS
+
+
+def _is_colourful(fig: Any) -> bool:
+    """Tell whether a figure holds a picture whose channels differ, or one drawn in a colour map."""
+    from matplotlib.image import AxesImage
+
+    shown = [(image.get_array(), image.get_cmap().name) for image in fig.findobj(AxesImage)]
+    return any(
+        bool((x[..., 0] != x[..., 1]).any()) if x.ndim == 3 else not name.startswith("gray")
+        for x, name in shown
+        if x is not None
+    )
+
+
+def _install() -> None:
+    """Let IPython, if there is one, show every Figure and Axes through `show`."""
+    if "IPython" not in sys.modules:
+        return
+    from IPython import get_ipython
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    shell = get_ipython()
+    if shell is not None:
+        # This formatter takes the object over, so the inline backend adds no second, unlabelled picture.
+        for kind in (Figure, Axes):
+            shell.display_formatter.ipython_display_formatter.for_type(kind, show)

@@ -1,0 +1,1 @@
+"""How a notebook is rerun, swept, compared and reported, and the command line."""

@@ -1,0 +1,177 @@
+"""The notebooks of a clone: which there are, what they are called, and how one is read and run.
+
+Lessons are `notebooks/NN_name.ipynb`. Others stand in a folder beside them and are called by both names, such as
+`recipes/pytorch_probe`. The source of each has the same name under `notebooks/src`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import nbformat
+from jupyter_client import AsyncKernelManager
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbformat import NotebookNode
+
+from sftlab.runs.parameters import Parameter, read_parameters
+from sftlab.runs.publishing import KERNEL, NotebookError
+
+CELL_SECONDS = 300  # no cell of a lesson comes near this; one that hangs must end
+START_SECONDS = 120  # a busy two-core machine takes its time to start a kernel
+NEW = ".new.ipynb"  # how a notebook ends that is written beside somebody's changes
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+# Without this the kernel's debugger warns, on every start, about a Python option that nobody here chose.
+os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+
+
+class Kernel(AsyncKernelManager):
+    """A kernel that starts without a warning that it talks, to its own machine, unencrypted."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"transport_encryption": "auto", **options})
+
+
+def checkout() -> Path:
+    """Return the folder that holds `notebooks/src`: where one is, one above it, or this package's clone."""
+    here = Path.cwd()
+    for folder in (here, *here.parents, Path(__file__).resolve().parents[2]):
+        if (folder / "notebooks" / "src").is_dir():
+            return folder
+    raise NotebookError("there is no notebooks/ folder here: run this inside a clone of the sftlab repository")
+
+
+def sources(root: Path, names: Iterable[str] = ()) -> list[Path]:
+    """Return the notebooks' sources under `root`, lessons first; `names` (`14`, `recipes`, a path) picks some."""
+    every = _files(root / "notebooks" / "src", ".py", _folders(root))
+    picked: list[Path] = []
+    for name in names:
+        inside = [path for path in every if path.parent.name == name.rstrip("/")]
+        picked += inside or [_pick(every, name)]
+    return picked or every
+
+
+def built(root: Path) -> list[Path]:
+    """Return the built notebooks under `root`, lessons first; not the `.new` ones beside somebody's changes."""
+    paths = _files(root / "notebooks", ".ipynb", _folders(root))
+    return [path for path in paths if not path.name.endswith(NEW)]
+
+
+def find(name: str | Path) -> Path:
+    """Return the notebook that `name` means: a path, or the start of a name such as `14` or `recipes/keras`.
+
+    The name of a folder may be left out. A notebook that has not been built yet is returned as its source; `read`
+    opens either.
+    """
+    if Path(name).suffix in (".ipynb", ".py") and Path(name).is_file():
+        return Path(name).resolve()
+    root = checkout()
+    files = {name_of(path): path for path in (*sources(root), *built(root))}  # the built one wins
+    return _pick(list(files.values()), str(name))
+
+
+def name_of(path: Path) -> str:
+    """Return what a notebook or its source is called: `04_freeze`, `recipes/pytorch_probe`."""
+    folder, name = path.parent.name, path.name
+    for ending in (NEW, ".ipynb", ".py"):
+        name = name.removesuffix(ending)
+    return name if folder in ("", "src", "notebooks") else f"{folder}/{name}"
+
+
+def target(source: Path) -> Path:
+    """Return where the notebook of a source is built: at the same place beside `src`."""
+    src = next(folder for folder in source.parents if folder.name == "src")
+    return src.parent / source.relative_to(src).with_suffix(".ipynb")
+
+
+def read(path: Path) -> NotebookNode:
+    """Read an .ipynb, or a .py source as a notebook without outputs and with the same cell ids every time."""
+    try:
+        if path.suffix == ".ipynb":
+            return nbformat.read(path, as_version=4)
+        book = jupytext.read(path, fmt="py:percent")
+    except Exception as error:  # each reader has its own errors; a learner needs the file's name and the reason
+        raise NotebookError(f"{path.name} cannot be read as a notebook: {error}") from error
+    seen: dict[str, int] = {}
+    for cell in book.cells:
+        name = hashlib.sha256(cell.source.encode()).hexdigest()[:8]
+        seen[name] = seen.get(name, 0) + 1
+        cell.id = name if seen[name] == 1 else f"{name}-{seen[name]}"
+    book.nbformat, book.nbformat_minor = 4, 5
+    book.metadata = NotebookNode(kernelspec=dict(KERNEL))
+    return book
+
+
+def parameters(book: NotebookNode) -> list[Parameter]:
+    """Return a notebook's parameters: name, type, default, comment and rule. Empty if no cell is tagged."""
+    code = [cell for cell in book.cells if cell.cell_type == "code"]
+    tagged = next((c.source for c in code if "parameters" in c.metadata.get("tags", [])), "")
+    check = next((c.source for c in code if re.search(r"check_parameters\(\s*globals\(\)", c.source)), "")
+    try:
+        return read_parameters(tagged, check)
+    except SyntaxError as error:
+        raise NotebookError(f"the parameters cell, or the one that checks it, is not Python: {error.msg}") from error
+
+
+def execute(book: NotebookNode, folder: Path, *, name: str = "notebook", seconds: int = CELL_SECONDS) -> None:
+    """Run every cell in a fresh kernel that works in `folder`; the outputs are written into `book`."""
+    client = NotebookClient(
+        book,
+        kernel_manager_class=Kernel,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(folder)}},
+        timeout=seconds,
+        startup_timeout=START_SECONDS,
+    )
+    try:
+        client.execute()
+    except CellExecutionError as error:
+        cell = next(c for c in book.cells if any(o.output_type == "error" for o in c.get("outputs", [])))
+        sentence = failure(name, cell.execution_count, cell.source, error.ename, error.evalue)
+        raise NotebookError(sentence) from error
+    except (CellTimeoutError, DeadKernelError) as error:
+        raise NotebookError(interruption(name, error, seconds)) from error
+
+
+def failure(name: str, count: int | None, source: str, kind: str, message: str) -> str:
+    """Say which cell of a notebook failed (its `In [n]`, its first line) and what the error was."""
+    first = source.strip().splitlines()[0]
+    error = ANSI.sub("", f"{kind}: {message}" if message else kind)
+    return f"{name} stopped at cell [{count}], which begins {first.strip()!r}:\n{error}"
+
+
+def interruption(name: str, error: Exception, seconds: int) -> str:
+    """Say in a sentence why a notebook ended without an error of its own."""
+    if isinstance(error, CellTimeoutError):
+        return f"{name}: a cell took longer than {seconds} seconds and was stopped"
+    return f"{name}: the kernel died, most likely for want of memory"
+
+
+def _folders(root: Path) -> list[Path]:
+    """Return the folders beside the lessons that hold notebooks, relative to `notebooks`: those that have sources."""
+    src = root / "notebooks" / "src"
+    return [f.relative_to(src) for f in sorted(src.iterdir()) if f.is_dir() and any(f.glob("[a-z]*.py"))]
+
+
+def _files(folder: Path, suffix: str, beside: Iterable[Path]) -> list[Path]:
+    """Return lessons (their names begin with a number), then what stands in the folders beside them."""
+    found = sorted(folder.glob(f"[0-9]*{suffix}"))
+    return found + [path for other in beside for path in sorted((folder / other).glob(f"[a-z]*{suffix}"))]
+
+
+def _pick(paths: list[Path], name: str) -> Path:
+    asked = name_of(Path(name)) if name.endswith((".py", ".ipynb")) else name
+    found = [path for path in paths if asked in (name_of(path), path.stem)]
+    found = found or [path for path in paths if name_of(path).startswith(asked) or path.stem.startswith(asked)]
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(name_of(path) for path in paths) or "none yet"
+    what = "several notebooks begin" if found else "no notebook begins"
+    raise NotebookError(f"{what} with {asked!r}; there are {names}")
