@@ -109,9 +109,9 @@ def test_a_head_of_another_size_is_refused(blobs):
 
 def test_the_curve_marks_the_best_rate_the_majority_and_what_diverged(blobs, tiny):
     sweep = sft.every_rate(tiny, blobs, [1e-3, 1e-2, 1e38], 3, optimizer="sgd", seeds=range(3))
-    ax = plot.every_rate(sweep)
+    ax = plot.lr_sweep(sweep)
     drawn = {line.get_gid(): line.get_xdata()[0] for line in ax.lines if line.get_gid()}
     assert drawn["diverged"] == 1e38 and drawn["best"] in (1e-3, 1e-2) and "majority" in drawn
     assert "best rate" in ax.get_title(loc="left")
     with pytest.raises(ValueError, match="epochs 0 to 3"):
-        plot.every_rate(sweep, epoch=4)
+        plot.lr_sweep(sweep, epoch=4)

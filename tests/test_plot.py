@@ -98,7 +98,7 @@ def figures(blobs, result):
         "reliability": lambda: plot.reliability(two),
         "reliability of ten": lambda: plot.reliability(ten),
         "probabilities": lambda: plot.probabilities(LONG, [0.1] * 10),
-        "guessed": lambda: plot.guessed(Interval(78.0, 74.0, 82.0), 60),
+        "guessed": lambda: plot.guess_vs_result(Interval(78.0, 74.0, 82.0), 60),
         "images": lambda: plot.images(blobs),
         "one image": lambda: plot.images(blobs.valid, [0], ["a caption\nof two lines"], licence="CC BY 4.0"),
         "mistakes": lambda: plot.mistakes(result, blobs),
@@ -160,7 +160,7 @@ def test_every_figure_draws_where_it_is_told_and_leaves_pyplot_alone(blobs, of_b
         lambda ax: plot.changed({"a": "1"}, {"a": "2"}, 1, ax=ax), lambda ax: plot.confusion(r, ax=ax),
         lambda ax: plot.scores({"a": r}, ax=ax),
         lambda ax: plot.reliability(r, ax=ax), lambda ax: plot.probabilities(LONG, [0.1] * 10, ax=ax),
-        lambda ax: plot.guessed(3, 4, ax=ax), lambda ax: plot.images(blobs, ax=ax),
+        lambda ax: plot.guess_vs_result(3, 4, ax=ax), lambda ax: plot.images(blobs, ax=ax),
         lambda ax: plot.mistakes(of_blobs, blobs, ax=ax),
     ]  # fmt: skip
     for call in calls:
@@ -411,9 +411,9 @@ def test_in_a_notebook_a_cell_shows_its_figure_once_with_alternative_text():
     """A cell that ends in an Axes, one that does not, `show`, and one's own figure: one output each."""
     cells = [
         "from sftlab import plot, style\nstyle.use(); style.use()",
-        "plot.guessed(78, 60)",
-        "ax = plot.guessed(78, 60)",
-        "plot.show(plot.guessed(78, 60), 'said')",
+        "plot.guess_vs_result(78, 60)",
+        "ax = plot.guess_vs_result(78, 60)",
+        "plot.show(plot.guess_vs_result(78, 60), 'said')",
         "import matplotlib.pyplot as plt\nplt.plot([1, 2]); plt.title('mine');",
     ]
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])

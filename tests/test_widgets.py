@@ -30,7 +30,7 @@ def test_a_guess_is_its_default_until_somebody_moves_it(capsys):
     assert (float(guess), guess.value, guess.touched) == (3.0, 3, False)
     assert capsys.readouterr().out == "Your guess: stages that changed (0 to 9): 3\n"
     assert widgets.predict("accuracy", 0.5, 1.0).value == 0.5
-    assert "you guessed 3" in plot.guessed(7, guess, low=0, high=9, unit="").get_title(loc="left")
+    assert "you guessed 3" in plot.guess_vs_result(7, guess, low=0, high=9, unit="").get_title(loc="left")
 
 
 def test_a_guess_survives_running_its_cell_again():

@@ -15,7 +15,7 @@ CELLS = [
     "x = np.random.default_rng(0).integers(0, 256, (60, 32, 32), dtype=np.uint8)\n"
     "data = sft.from_arrays(x, np.arange(60) % 2, classes=['intact', 'defect'])",
     "guess = widgets.predict('stages that changed', 0, 9, default=0)",
-    "plot.guessed(7, guess, low=0, high=9, unit='stages')",
+    "plot.guess_vs_result(7, guess, low=0, high=9, unit='stages')",
     "game = widgets.label_cells(data.test, range(4), seconds=30)\ngame",
     "print(game.answers, len(game.truth))",
 ]

@@ -97,7 +97,7 @@ def test_an_explorer_draws_at_once_and_says_what_it_shows(capsys):
 
 def test_a_figure_that_the_lab_draws_for_an_explorer_is_none_of_pyplots(monkeypatch):
     monkeypatch.setattr(plt, "figure", lambda *a, **k: pytest.fail("pyplot was used in a thread"))
-    shown = explore(lambda k: plot.guessed(k, 5), k=slider("k", low=1, high=9))
+    shown = explore(lambda k: plot.guess_vs_result(k, 5), k=slider("k", low=1, high=9))
     move(shown, k=7)
     shown.wait()
     assert shown.view.drawn["alt"].startswith("Measured 8 %") and not shown.view.drawn["error"]

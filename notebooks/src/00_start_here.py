@@ -178,7 +178,7 @@ result = sft.evaluate(model, data.test)
 print(result)
 
 # %%
-plot.guessed(100 * result.accuracy.value, guess, low=50, high=100)
+plot.guess_vs_result(100 * result.accuracy.value, guess, low=50, high=100)
 
 # %% [markdown]
 # ## How sure is that number?

@@ -172,7 +172,7 @@ for learn, judge in GroupKFold(5).split(two, y, blocks):
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=3 / two.shape[1]))
     right[judge] = probe.fit(two[learn], y[learn]).predict(two[judge]) == y[judge]
 assert (right != explain.probed(two, y, blocks)).mean() < 0.002
-plot.guessed(100 * right.mean(), guess, low=50, high=100)
+plot.guess_vs_result(100 * right.mean(), guess, low=50, high=100)
 
 # %% [markdown]
 # Dark or patchy cells are often broken, and two numbers see that. *This* is what a network with millions of parameters has to beat; the majority rate alone

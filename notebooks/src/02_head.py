@@ -92,7 +92,7 @@ guess = sft.widgets.predict("share of the head, in percent", 0, 100, 8, name="sh
 # %%
 count = {name: sum(p.numel() for p in stage.parameters())
          for name, stage in original.named_children()}
-plot.guessed(100 * count["head"] / sum(count.values()), guess)
+plot.guess_vs_result(100 * count["head"] / sum(count.values()), guess)
 
 # %% [markdown]
 # More than a quarter of a network made for phones is the list of a thousand answers.

@@ -83,7 +83,7 @@ train = sft.cache.features(model[:-1], data.train)       # from the store
 f, y = train.take(range(len(train)))
 with torch.no_grad():
     start = sft.cross_entropy(model.head(f), y).item()
-plot.guessed(start, guess, low=0, high=3, unit="nats")
+plot.guess_vs_result(start, guess, low=0, high=3, unit="nats")
 
 # %% [markdown]
 # Close to $\log 2 = 0.693$. Who knows nothing about two classes says ½ to both, and $-\log ½ = \log 2$. With $C$ classes it is $\log C$. That is worth remembering: **if the first
@@ -131,7 +131,7 @@ guess = sft.widgets.predict("loss of a perfect answer, in nats", 0, 1, 0, step=0
 # %%
 p = torch.tensor([1 / 3, 2 / 3])
 perfect = -(p * p.log()).sum().item()
-plot.guessed(perfect, guess, low=0, high=1, unit="nats")
+plot.guess_vs_result(perfect, guess, low=0, high=1, unit="nats")
 
 # %% [markdown]
 # Not zero. An unsure label has a **floor**: the entropy $H(p) = -\sum_x p(x) \log p(x)$ of the label itself. Answering 0 or 1 instead is worse, as the curves show. The loss pulls $q$

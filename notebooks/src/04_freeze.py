@@ -135,7 +135,7 @@ guess = sft.widgets.predict("answers that changed, in percent", 0, 100, default=
 drifted = torch.nn.Sequential(*model[:-1], original.head)
 now = sft.analysis.answers(drifted, crops)
 different = (now != asked).float().mean().item()
-plot.guessed(100 * different, guess)
+plot.guess_vs_result(100 * different, guess)
 
 # %% [markdown]
 # The six from above, then and now:
@@ -327,7 +327,7 @@ plot.costs(price)
 
 # %%
 faster = price[stages[0]][0] / price["head"][0]
-plot.guessed(faster, guess, low=1, high=20, unit="times")
+plot.guess_vs_result(faster, guess, low=1, high=20, unit="times")
 
 # %%
 few = sum(p.numel() for name in stages[:3]

@@ -90,7 +90,7 @@ sizes, before, g = torch.logspace(-4, -1, 61), loss(start), gradient(start)
 after = torch.stack([loss(start - eta * g) for eta in sizes])
 plot.show(plot.one_step(sizes, after, float(before)))
 times = sizes[after > before][0] / sizes[after.argmin()]
-plot.guessed(float(times), guess, low=1, high=20, unit="times")
+plot.guess_vs_result(float(times), guess, low=1, high=20, unit="times")
 
 # %% [markdown]
 # Along a parabola the answer is exactly 2: the way down, and the same way up on the other side. Our loss is not quite a parabola, but near. So the best step
@@ -216,7 +216,7 @@ def run_at(rate, strategy=sft.linear_probe, epochs=EPOCHS):
 
 three = {f"rate {rate}": run_at(float(rate)) for rate in ("3", "1e-5", "3e-3")}
 plot.show(plot.runs(three, hues=["#D55E00", "#0072B2", "#009E73"]))
-plot.guessed(100 * three["rate 1e-5"].epochs[-1].valid_accuracy, guess)
+plot.guess_vs_result(100 * three["rate 1e-5"].epochs[-1].valid_accuracy, guess)
 
 # %% [markdown]
 # **Too small** (1e-5): a straight, patient line; nothing wrong except the time. **Right** (3e-3): a steep start, then flat. **Too large** (3): the loss
@@ -272,7 +272,7 @@ plot.lr_finder(finder)
 # %%
 RATES = np.logspace(-6, 1, 29)
 sweep = sft.every_rate(model, data, RATES, epochs=EPOCHS, seeds=range(3))
-plot.every_rate(sweep)
+plot.lr_sweep(sweep)
 
 # %% [markdown]
 # A hill: steep on the left, flat for about a power of ten on top, and a long slope on the right, where, as the run at 3 has shown, the probabilities are worthless long
@@ -296,7 +296,7 @@ print("lowest valid loss at", {name: f"{s.best:.0e}" for name, s in sweeps.items
 
 
 def hill(epoch, optimizer):
-    ax = plot.every_rate(sweeps[optimizer], epoch=epoch)
+    ax = plot.lr_sweep(sweeps[optimizer], epoch=epoch)
     ax.set_ylim(0, 1)  # the same frame for every epoch
     return ax
 
@@ -399,7 +399,7 @@ both = {f"head only, {EPOCHS} epochs": (RATES, mean["constant"]),
         "all stages, 2 epochs": (list(deep), list(deep.values()))}
 plot.show(plot.hills(both, points=["all stages, 2 epochs"], majority=sweep.majority,
                      finding="For a whole network the hill is narrow"))
-plot.guessed(100 * deep[1e-2], guess)
+plot.guess_vs_result(100 * deep[1e-2], guess)
 
 # %% [markdown]
 # Two powers of ten lie between "has hardly begun" and "has been thrown off". In the middle, two epochs of the whole network match ten of the head. Whether all its stages

@@ -102,7 +102,7 @@ def with_old_head(net, head=source.head):
 
 
 kept = right(with_old_head(full), old.valid)
-plot.guessed(100 * kept.value, guess)
+plot.guess_vs_result(100 * kept.value, guess)
 
 # %% [markdown]
 # And beside it, what the usual report would have shown:
@@ -244,7 +244,7 @@ for seed in range(SEEDS):
 
 # %%
 plot.show(plot.trade_off(live, stored=digits, line=curve, majority=(0.2, 0.2)))
-plot.guessed(100 * np.mean(live["layer decay"], axis=0)[0], guess)
+plot.guess_vs_result(100 * np.mean(live["layer decay"], axis=0)[0], guess)
 
 # %% [markdown]
 # Small dots: just now, one a seed; your guess stands beside the mean of layer decay's. Hollow: 20 seeds. The strategies that treat stages differently lie *off* the line of the single rate, on the side of the star. The network trained from scratch learns the new digits as

@@ -70,7 +70,7 @@ rng = np.random.default_rng(SEED)
 tests = {n: rng.binomial(n, 0.85, size=10_000) / n for n in (26, 150, 656)}
 plot.show(plot.sampling(tests, 0.85, majority=result.majority))
 low, high = np.percentile(tests[26], [2.5, 97.5])
-plot.guessed(100 * (high - low), guess, high=60, unit="points")
+plot.guess_vs_result(100 * (high - low), guess, high=60, unit="points")
 
 # %% [markdown]
 # With 26 images one and the same network is reported as anything from poor to excellent, and even the majority rate is among the reports. The cure is not a better network but more test images.
@@ -248,7 +248,7 @@ history = sft.fit(spy, whose, sft.linear_probe(spy, lr=1e-3), verbose=False)
 found = history.epochs[-1].valid_accuracy
 betrayed = sft.wilson(round(found * len(whose.valid)), len(whose.valid))
 print(f"module named right: {betrayed:.3f}, majority {history.runs[0]['majority']:.3f}")
-plot.guessed(100 * found, named)
+plot.guess_vs_result(100 * found, named)
 
 # %% [markdown]
 # Neighbouring files betray the module, to a network that was trained for something else. And what is the name of a module worth? Modules are cracked or whole together:
@@ -323,7 +323,7 @@ best = (rng.binomial(150, 0.8, size=(2000, 50)) / 150).max(axis=1).mean()
 bound = 0.8 + np.sqrt(0.8 * 0.2 / 150) * np.sqrt(2 * np.log(50))
 print(f"the best of fifty reports {best:.3f} on average; the truth is 0.800")
 print(f"theory: at most about p + σ √(2 ln 50) = {bound:.3f}")
-plot.guessed(100 * best, best_of, low=70)
+plot.guess_vs_result(100 * best, best_of, low=70)
 
 # %% [markdown]
 # Nobody cheated: fifty honest numbers, and the largest of them is too large, because *being lucky* is one way of being largest. σ = √(p(1 − p)/n) is the spread of one number; the maximum of *m* of them lies up to

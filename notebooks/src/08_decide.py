@@ -314,7 +314,7 @@ seen = {"valid cells": (features(model, data.valid), p)}
 seen |= {name: see(pixels) for name, pixels in strangers.items()}
 photos = seen["photographs"][1]
 print(f"photographs: {(photos[:, 1] > 0.5).mean():.0%} of them are called ‘defect’")
-plot.guessed(100 * photos.max(axis=1).mean(), sure, low=50)
+plot.guess_vs_result(100 * photos.max(axis=1).mean(), sure, low=50)
 
 # %% [markdown]
 # It has never seen a palace or a dahlia, and is surer about them than about most cells. So the popular rule *refuse if the largest probability is low* cannot work here. Let us see; the limit is put where 5 % of the validation cells would be refused.

@@ -283,7 +283,7 @@ by_hand = np.exp(np.interp(goal, rising, np.log(ns)))
 
 worth = sft.labels.worth(curves["LP-FT"], curves["from scratch"], 5)
 assert abs(worth.value - by_hand) < 1e-6
-plot.guessed(worth, float(guess), low=1, high=50, unit="labels a class")
+plot.guess_vs_result(worth, float(guess), low=1, high=50, unit="labels a class")
 
 # %% [markdown]
 # The interval comes from the runs: draw ten of the ten with replacement, average both curves again, read the gap again, a thousand times. Both curves get the *same* runs, since both methods met the same labels.

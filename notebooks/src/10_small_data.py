@@ -85,7 +85,7 @@ guess = sft.widgets.predict("new digits read right, in percent", 0, 100, 50)
 blank = sft.backbone("tiny", weights=None, seed=1000 + SEED)
 scratch, (known, new, _) = tune(blank, few, RATE["from scratch"])
 print(f"images it learned from {known:.3f}, new images {new:.3f}, majority {majority:.3f}")
-plot.guessed(100 * new, guess)
+plot.guess_vs_result(100 * new, guess)
 
 # %% [markdown]
 # Every training image right, and most of the new ones as well. So it has overfitted, in the sense that the two numbers differ. It has also learned, in the only sense that counts. The difference has a name, the **generalisation gap**.
@@ -337,7 +337,7 @@ plot.remedies(priced, live=live if LABELS == 5 else None)
 
 # %%
 gained = decisions.over_runs(priced["pretrained"]["four times as wide"])
-plot.guessed(gained, wider, low=-10, high=10, unit="points")
+plot.guess_vs_result(gained, wider, low=-10, high=10, unit="points")
 
 # %% [markdown]
 # Then row by row:

@@ -69,7 +69,7 @@ y_home, y_away = home.valid.y.numpy(), away.y.numpy()
 at_home, far = (sft.evaluate(probe, split) for split in (home.valid, away))
 for name, one in (("home", at_home), ("away", far)):
     print(f"{name} {one.accuracy:.3f}, majority {one.majority:.3f}")
-plot.guessed(100 * far.accuracy.value, guess)
+plot.guess_vs_result(100 * far.accuracy.value, guess)
 
 # %% [markdown]
 # Not a little worse: far below a fixed answer. Many a report ends here with *the model does not generalise*. Let us look first.
@@ -122,7 +122,7 @@ guess_auc = sft.widgets.predict("AUC away after fine-tuning, in percent", 40, 10
 tuned_home, tuned_far = (sft.evaluate(lpft, split) for split in (home.valid, away))
 for name, one in (("home", tuned_home), ("away", tuned_far)):
     print(f"{name}: accuracy {one.accuracy:.3f}, AUC {one.metrics['roc_auc']:.3f}")
-plot.guessed(100 * tuned_far.metrics["roc_auc"].value, guess_auc, low=40)
+plot.guess_vs_result(100 * tuned_far.metrics["roc_auc"].value, guess_auc, low=40)
 
 # %% [markdown]
 # The accuracy away says *nothing has changed*. The order says the opposite of the critics: the cells of the other kind are sorted *better* by a network that has never seen one. This is one split; the five stored ones follow. First: what would it take to use that order?

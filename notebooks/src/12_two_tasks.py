@@ -151,7 +151,7 @@ guess = sft.widgets.predict("points of area that the cell type adds", -20, 20, 5
 alone, beside = results["unknown left out"], learn(both)
 points = 100 * (beside["defect"].metrics["roc_auc"].value
                 - alone.metrics["roc_auc"].value)
-plot.guessed(points, float(guess), low=-20, high=20, unit="points of area")
+plot.guess_vs_result(points, float(guess), low=-20, high=20, unit="points of area")
 
 # %% [markdown]
 # One split, one draw of ten labels. `benchmarks/two_tasks.py` did it for 20 of them, with the same images in the same order for both networks of a pair, so that a difference is due to the second task:
@@ -272,7 +272,7 @@ gains = {second: {n: gain(f"digits {n} {second}", f"digits {n} alone") for n in 
 now = {second: {DIGITS: 100 * (read[second].accuracy.value
                                - read["alone"].accuracy.value)} for second in gains}
 plot.show(plot.second_task(gains, live=now))
-plot.guessed(decisions.over_runs(gains["loop"][1]), float(loop_guess), low=-20, high=20,
+plot.guess_vs_result(decisions.over_runs(gains["loop"][1]), float(loop_guess), low=-20, high=20,
              unit="points")
 
 # %% [markdown]

@@ -151,7 +151,7 @@ for epochs in (20, 100):
     sft.fit(probe, spoiled, sft.linear_probe(probe, lr=1e-3), epochs, seed=SEED,
             keep_best=False, verbose=False)
     learned[epochs] = sft.evaluation.predict_split(probe, spoiled.train)
-plot.guessed(100 * hits(learned[100]) / len(swapped), float(share))
+plot.guess_vs_result(100 * hits(learned[100]) / len(swapped), float(share))
 
 # %% [markdown]
 # It has learned the wrong labels by heart, and repeats them. So nobody may judge an image that they have learned from: cut the training images into five parts, train on four, ask about the
@@ -249,7 +249,7 @@ print(result)
 better = result.accuracy.low > result.majority
 print("the whole interval lies above it: the network has learned something" if better
       else "the interval does not clear it: this run shows no skill")
-plot.guessed(100 * result.accuracy.value, guess)
+plot.guess_vs_result(100 * result.accuracy.value, guess)
 
 # %% [markdown]
 # Which errors are they?

@@ -19,13 +19,13 @@ from sftlab.plot.rates import runs
 from sftlab.plot.recipes import losses, repaired
 from sftlab.plot.remedies import gaps, remedies
 from sftlab.plot.results import confusion, probabilities, reliability
-from sftlab.plot.scores import guessed, scores
+from sftlab.plot.scores import guess_vs_result, scores
 from sftlab.plot.selection import candidates, projections, ranked, seen, taps
 from sftlab.plot.shift import against, falls, threshold, weight_line
 from sftlab.plot.sizes import estimates, image_size
 from sftlab.plot.steps import hills, one_step, schedules, time_to, valley
 from sftlab.plot.style import show
-from sftlab.plot.sweeps import every_rate
+from sftlab.plot.sweeps import lr_sweep
 from sftlab.plot.tasks import agreement, compass, second_task
 from sftlab.plot.texts import attention, left_out, tuning, without
 from sftlab.plot.tunnel import paths
@@ -34,8 +34,8 @@ from sftlab.plot.uncertainty import batch_means, climb, coverage, hits, pairs, s
 __all__ = [
     "accuracy", "against", "agreement", "answer", "attention", "batch_means", "bills", "by_certainty", "candidates",
     "changed", "climb", "compass", "confused", "confusion", "costs", "coverage", "cross_entropy", "curves", "depth",
-    "differences", "disagreements", "drift", "estimates", "every_rate", "fading", "falls", "filters", "floors", "gaps",
-    "grid", "guessed", "heatmaps", "hills", "hits", "image_size", "images", "label_curves", "label_differences",
+    "differences", "disagreements", "drift", "estimates", "lr_sweep", "fading", "falls", "filters", "floors", "gaps",
+    "grid", "guess_vs_result", "heatmaps", "hills", "hits", "image_size", "images", "label_curves", "label_differences",
     "label_worth", "left_out", "loss", "losses", "lr_finder", "maps", "mistakes", "moved", "one_step", "pairs",
     "parameters", "paths", "piles", "probabilities", "profile", "projections", "ranked", "refusals", "reliability",
     "remedies", "repaired", "runs", "sampling", "schedules", "scores", "second_task", "seen", "shares", "show",

@@ -92,7 +92,7 @@ def _majorities(ax: Any, names: Sequence[str], scores: Mapping[str, Score], line
     base.note(ax, words, (max(lines), -0.55), (0, 3), ha="center", va="bottom")
 
 
-def guessed(
+def guess_vs_result(
     truth: float | Interval,
     guess: Any,
     *,

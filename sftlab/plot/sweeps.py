@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sftlab.core.heads import Sweep
 
 
-def every_rate(sweep: Sweep, *, epoch: int | None = None, ax: Any = None) -> Any:
+def lr_sweep(sweep: Sweep, *, epoch: int | None = None, ax: Any = None) -> Any:
     """Draw valid accuracy against the learning rate after `epoch` passes (default: all), the majority rate dashed.
 
     One seed: a line with the Wilson band of its validation images. More seeds: their mean and the range from the

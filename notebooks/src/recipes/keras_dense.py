@@ -160,7 +160,7 @@ classes = len(data.classes)
 perfect = torch.eye(classes)[:1]
 floor = nn.functional.cross_entropy(perfect, torch.tensor([0])).item()
 assert math.isclose(floor, math.log(1 + (classes - 1) / math.e), rel_tol=1e-5)
-plot.guessed(floor, float(guess), high=2.5, unit="nats")
+plot.guess_vs_result(floor, float(guess), high=2.5, unit="nats")
 
 # %% [markdown]
 # The floor is $\ln(1 + (C-1)/e)$ for $C$ classes: 0.31 for two, 1.46 for ten. Before we see what that does to training, the recipe needs its optimizer.
@@ -382,7 +382,7 @@ for name, (stage, pictures) in wrong.items():
     net = nn.Sequential(stage, *shelf[1:])
     differ[name] = (sft.analysis.answers(net, pictures) != asked).float().mean().item()
     print(f"{name:24s} {differ[name]:.0%} of 64 answers differ")
-plot.guessed(100 * differ["red and blue exchanged"], float(guess))
+plot.guess_vs_result(100 * differ["red and blue exchanged"], float(guess))
 
 # %% [markdown]
 # What the network knew is hardly there any more. A new top on top of it is trained on the *same* wrong features, and may make do. Bytes in place of −1 to 1, on the solar cells:

@@ -109,7 +109,7 @@ plot.parameters(tables)
 
 # %%
 share = next(row[3] for row in tables["resnet50"].rows if row[0] == "layer4")
-plot.guessed(100 * share, float(guess))
+plot.guess_vs_result(100 * share, float(guess))
 
 # %% [markdown]
 # "The last few layers" are more than half of a ResNet-50, and most of a VGG-16, whose two wide layers before the head hold most of its numbers. In EfficientNet-Lite0 it is one convolution.

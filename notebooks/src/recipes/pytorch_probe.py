@@ -220,7 +220,7 @@ moved = {name for name in body if not torch.equal(tensors[name], now[name])}
 learned = moved & dict(book.net.named_parameters()).keys()
 print(f"before the head: {len(moved)} of {len(body)} tensors changed, "
       f"{len(learned)} of them parameters")
-plot.guessed(100 * len(moved) / len(body), float(guess))
+plot.guess_vs_result(100 * len(moved) / len(body), float(guess))
 
 # %% [markdown]
 # No parameter moved, and yet most parts of the network are not what they were. A module starts in train mode, the recipe never says otherwise, and in train mode every BatchNorm averages
