@@ -1,1 +1,1 @@
-"""How fine-tuning works: the chapter. Read model, profiles, losses, loop, training, monitors, records, features, evaluation."""
+"""How fine-tuning works: model, profiles, losses, loop, training, monitors, records, features, evaluation."""

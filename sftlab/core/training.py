@@ -117,7 +117,7 @@ def fit(
     several tasks it is the sum of their losses, and the accuracy counts their answers together; `evaluate` parts them.
     profile: {stage: rate}, 0 freezes. epochs: passes over the training images. verbose: print a line or two.
     settings: schedule, optimizer, weight_decay, batch_size, clip_norm, loss, patience, augment, views, batchnorm, seed,
-    device, keep_best, checkpoint, cached, encoder; `sftlab.core.settings.Settings` says what each means and its default.
+    device, keep_best, checkpoint, cached, encoder; `sftlab.core.settings.Settings` says what each means.
     Frozen leading stages run once and are kept on disk. A run whose loss is no longer finite stops, says so, and
     leaves the last good weights. Raises ValueError or TypeError for settings that cannot be, before anything moves.
     """

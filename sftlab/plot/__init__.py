@@ -34,11 +34,11 @@ from sftlab.plot.uncertainty import batch_means, climb, coverage, hits, pairs, s
 __all__ = [
     "accuracy", "against", "agreement", "answer", "attention", "batch_means", "bills", "by_certainty", "candidates",
     "changed", "climb", "compass", "confused", "confusion", "costs", "coverage", "cross_entropy", "curves", "depth",
-    "differences", "disagreements", "drift", "estimates", "lr_sweep", "fading", "falls", "filters", "floors", "gaps",
-    "grid", "guess_vs_result", "heatmaps", "hills", "hits", "image_size", "images", "label_curves", "label_differences",
-    "label_worth", "left_out", "loss", "losses", "lr_finder", "maps", "mistakes", "moved", "one_step", "pairs",
-    "parameters", "paths", "piles", "probabilities", "profile", "projections", "ranked", "refusals", "reliability",
-    "remedies", "repaired", "runs", "sampling", "schedules", "scores", "second_task", "seen", "shares", "show",
-    "spreads", "stages", "taps", "threshold", "time_to", "trade_off", "tuning", "valley", "views", "weight_line",
-    "without",
+    "differences", "disagreements", "drift", "estimates", "fading", "falls", "filters", "floors", "gaps", "grid",
+    "guess_vs_result", "heatmaps", "hills", "hits", "image_size", "images", "label_curves", "label_differences",
+    "label_worth", "left_out", "loss", "losses", "lr_finder", "lr_sweep", "maps", "mistakes", "moved", "one_step",
+    "pairs", "parameters", "paths", "piles", "probabilities", "profile", "projections", "ranked", "refusals",
+    "reliability", "remedies", "repaired", "runs", "sampling", "schedules", "scores", "second_task", "seen", "shares",
+    "show", "spreads", "stages", "taps", "threshold", "time_to", "trade_off", "tuning", "valley", "views",
+    "weight_line", "without",
 ]  # fmt: skip

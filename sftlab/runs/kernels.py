@@ -35,8 +35,8 @@ ALIVE_WITH_PARENT = 1  # Linux' PR_SET_PDEATHSIG
 # output, no choice that a kernel makes for itself (pyplot asks who shows its figures, so it is not among them).
 MODULES = {
     "sftlab": (
-        "sftlab", "sftlab.data.photos", "sftlab.analysis", "sftlab.plot", "sftlab.plot.style", "sftlab.widgets", "filelock",
-        "ipywidgets", "matplotlib.backends.backend_svg", "matplotlib.figure", "safetensors.torch", "sklearn.metrics",
+        "sftlab", "sftlab.data.photos", "sftlab.analysis", "sftlab.plot", "sftlab.plot.style", "sftlab.widgets",
+        "filelock", "ipywidgets", "matplotlib.backends.backend_svg", "matplotlib.figure", "safetensors.torch", "sklearn.metrics",
         "scipy.stats", "timm", "torch._dynamo",
     ),
     "torch": ("torch",), "torchvision": ("torchvision",), "timm": ("timm",), "numpy": ("numpy",),
