@@ -36,7 +36,8 @@ ALIVE_WITH_PARENT = 1  # Linux' PR_SET_PDEATHSIG
 MODULES = {
     "sftlab": (
         "sftlab", "sftlab.data.photos", "sftlab.analysis", "sftlab.plot", "sftlab.plot.style", "sftlab.widgets",
-        "filelock", "ipywidgets", "matplotlib.backends.backend_svg", "matplotlib.figure", "safetensors.torch", "sklearn.metrics",
+        "filelock",
+        "ipywidgets", "matplotlib.backends.backend_svg", "matplotlib.figure", "safetensors.torch", "sklearn.metrics",
         "scipy.stats", "timm", "torch._dynamo",
     ),
     "torch": ("torch",), "torchvision": ("torchvision",), "timm": ("timm",), "numpy": ("numpy",),
