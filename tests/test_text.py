@@ -12,7 +12,7 @@ from sftlab import plot
 from sftlab.core import cache
 from sftlab.data import as_bytes, docstrings
 from sftlab.data.texts import as_texts
-from sftlab.networks import adapters
+from sftlab.networks import lora
 
 WORDS = ["the matrix is inverted", "draw a line on the axes", "a tensor of shape n", "the legend and the ticks"] * 6
 needs_encoder = pytest.mark.skipif(
@@ -106,21 +106,21 @@ def test_a_frozen_encoder_has_no_dice_and_its_features_are_kept(encoder, texts):
 
 def test_a_correction_changes_nothing_before_the_first_step_and_merges_into_one_linear_after():
     model, x = small(), torch.randn(5, 8)
-    adapted = adapters.lora(model, rank=2, layers=["up"])
+    adapted = lora.lora(model, rank=2, layers=["up"])
     assert torch.equal(adapted(x), model(x))
     with torch.no_grad():
         adapted.body.up.b.normal_()
-    merged = adapters.merge(adapted)
+    merged = lora.merge(adapted)
     assert not torch.allclose(adapted(x), model(x)) and torch.allclose(merged(x), adapted(x), atol=1e-5)
     assert [n for n, _ in merged.named_parameters()] == [n for n, _ in model.named_parameters()]
 
 
 def test_what_bias_only_held_can_learn_again_after_merge_and_names_come_back():
     model = small()
-    few = adapters.bias_only(model)
+    few = lora.bias_only(model)
     with torch.no_grad():
         few.body.up.bias.fill_(2.0)
-    merged = adapters.merge(few)
+    merged = lora.merge(few)
     assert {n: p.shape for n, p in merged.named_parameters()} == {n: p.shape for n, p in model.named_parameters()}
     assert not list(merged.buffers()) and torch.equal(merged.body.up.weight, model.body.up.weight)
     assert torch.equal(merged.body.up.bias, torch.full((8,), 2.0))
@@ -129,11 +129,11 @@ def test_what_bias_only_held_can_learn_again_after_merge_and_names_come_back():
 @needs_encoder
 def test_a_tuned_and_merged_encoder_says_the_same_and_is_saved_and_loaded_as_a_plain_one(encoder, texts, tmp_path):
     model = sft.replace_head(encoder, texts.classes)
-    low = adapters.lora(model, rank=2, stages=["layer6"])
+    low = lora.lora(model, rank=2, stages=["layer6"])
     before = sft.fingerprint(low)
     profile = sft.surgical(low, ["layer6"], 1e-2) | {"head": 1e-2}
     sft.fit(low, texts, profile, epochs=2, batch_size=8, keep_best=False, verbose=False)
-    merged, x = adapters.merge(low), texts.valid.inputs(np.arange(len(texts.valid)))
+    merged, x = lora.merge(low), texts.valid.inputs(np.arange(len(texts.valid)))
     moved = {name for name, mark in sft.fingerprint(low).items() if before[name] != mark}
     assert moved == {"layer6", "head"} and sft.card(merged)["names"] == sft.card(model)["names"]
     with torch.no_grad():
@@ -145,8 +145,8 @@ def test_a_tuned_and_merged_encoder_says_the_same_and_is_saved_and_loaded_as_a_p
 
 
 def test_what_an_adapter_holds_no_optimizer_can_move():
-    adapted = adapters.lora(small(), rank=2, layers=["up"])
-    before, (able, stored) = adapted.body.up.linear.weight.clone(), adapters.learnable(adapted, sft.full(adapted))
+    adapted = lora.lora(small(), rank=2, layers=["up"])
+    before, (able, stored) = adapted.body.up.linear.weight.clone(), lora.learnable(adapted, sft.full(adapted))
     assert able == 2 * 8 * 2 + 8 * 2 + 2 and stored == able + 8 * 8 + 8
     optimizer = torch.optim.SGD(sft.param_groups(adapted, sft.full(adapted), weight_decay=0.5), lr=1.0)
     adapted(torch.randn(4, 8)).sum().backward()
@@ -155,15 +155,15 @@ def test_what_an_adapter_holds_no_optimizer_can_move():
 
 
 def test_only_biases_and_norms_learn_and_the_head():
-    model = adapters.bias_only(small())
+    model = lora.bias_only(small())
     assert [name for name, _ in model.named_parameters()] == ["body.up.bias", "head.weight", "head.bias"]
 
 
 def test_a_network_with_nothing_to_adapt_is_refused_by_name():
     with pytest.raises(ValueError, match="has a Linear named query or value"):
-        adapters.lora(small())
+        lora.lora(small())
     with pytest.raises(ValueError, match="rank=0"):
-        adapters.lora(small(), rank=0)
+        lora.lora(small(), rank=0)
 
 
 def test_prose_is_what_remains_of_a_docstring():

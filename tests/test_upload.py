@@ -16,7 +16,7 @@ import sftlab as sft
 from sftlab import plot
 from sftlab.deploy.answering import Prediction
 from sftlab.deploy.refusing import Refusal
-from sftlab.networks.meta import Source
+from sftlab.networks.staging import Source
 from sftlab.widgets import panel as panels
 from sftlab.widgets import upload
 

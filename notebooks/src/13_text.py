@@ -24,7 +24,7 @@ from torch import nn
 import sftlab as sft
 from sftlab import plot
 from sftlab.core import decisions
-from sftlab.networks import adapters
+from sftlab.networks import lora
 from sftlab.plot import style
 from sftlab.runs import extras
 from sftlab.data import as_bytes
@@ -269,29 +269,29 @@ class LoRA(nn.Module):
 
 # %%
 layer, x = nn.Linear(384, 384), torch.randn(5, 384)
-mine, library = LoRA(layer, 8), adapters.LoRA(layer, 8)
+mine, library = LoRA(layer, 8), lora.LoRA(layer, 8)
 nn.init.normal_(mine.b)
 library.load_state_dict(mine.state_dict())
 for same in (library, library.merged()):
     assert torch.allclose(same(x), mine(x), atol=1e-5)
 
 # %% [markdown]
-# `adapters.lora` puts one on the query and the value of every layer, in a copy, as all surgery here. What is held still is a buffer: no profile can wake it, and every stage keeps its place in the list.
+# `lora.lora` puts one on the query and the value of every layer, in a copy, as all surgery here. What is held still is a buffer: no profile can wake it, and every stage keeps its place in the list.
 
 # %%
 layers = [f"layer{i}" for i in range(1, 7)]
 for rank in (1, 8, 24):
-    net = adapters.lora(model, rank=rank)
-    able, stored = adapters.learnable(net, sft.surgical(net, layers, 1) | {"head": 1})
+    net = lora.lora(model, rank=rank)
+    able, stored = lora.learnable(net, sft.surgical(net, layers, 1) | {"head": 1})
     print(f"rank {rank:2d}: {able:9,} numbers learn, {able / stored:.2%}")
 
 # %% [markdown]
-# One weight in a hundred is rank 24; we take 8. An even simpler idea needs no new matrix: let only biases and norms learn (`adapters.bias_only`), 0.14 %.
+# One weight in a hundred is rank 24; we take 8. An even simpler idea needs no new matrix: let only biases and norms learn (`lora.bias_only`), 0.14 %.
 #
 # Does it pay? Now the last two layers get a LoRA each. The strategy is a profile as ever, and everything before `layer5` comes from the store. Below it, from the record, what every strategy gains over the probe on five splits; all of them go on from the probe's head.
 
 # %%
-low = adapters.lora(model, rank=8, stages=["layer5", "layer6"])
+low = lora.lora(model, rank=8, stages=["layer5", "layer6"])
 tune = sft.surgical(low, ["layer5", "layer6"], 3e-3) | {"head": 3e-3}
 sft.fit(low, data, tune, epochs=3, schedule=sft.warmup_cosine(0.1), batch_size=16,
         keep_best=False, seed=SEED)
@@ -300,7 +300,7 @@ print(f"valid accuracy {tuned.accuracy}, majority {majority:.3f}")
 
 # %%
 runs = {name: [row[name] for row in kept["tuned"].values()] for name in kept["sizes"]}
-able, stored = adapters.learnable(low, tune)
+able, stored = lora.learnable(low, tune)
 gain = 100 * (tuned.accuracy.value - probed.accuracy.value)
 now = {"LoRA, layers 5 and 6": (able / stored, gain)} if LABELS == 50 else {}
 plot.tuning(runs, kept["sizes"], "probe", live=now if DATA == "docstrings" else {})
@@ -311,7 +311,7 @@ plot.tuning(runs, kept["sizes"], "probe", live=now if DATA == "docstrings" else 
 # And when it has learned, it can disappear:
 
 # %%
-merged = adapters.merge(low)
+merged = lora.merge(low)
 with torch.no_grad():
     x = as_bytes(data.valid.texts[:8])
     assert torch.allclose(merged.eval()(x), low.eval()(x), atol=1e-4)
@@ -463,7 +463,7 @@ plot.scores({f"{chosen} (chosen)": sft.evaluate(low if better else model, data.t
 #
 # **Is it the same for language?** Yes: other tokens and layers, but the same list, loss and loop, and the same question of what carries over to texts from elsewhere.
 #
-# *Where this lives in the library:* `sft.backbone("minilm")`, `sft.load("csv:PATH")`, `sft.from_texts`, `sftlab.networks.adapters` (`lora`, `bias_only`, `merge`), `plot.tuning`.
+# *Where this lives in the library:* `sft.backbone("minilm")`, `sft.load("csv:PATH")`, `sft.from_texts`, `sftlab.networks.lora` (`lora`, `bias_only`, `merge`), `plot.tuning`.
 #
 # ## The same in plain PyTorch
 #

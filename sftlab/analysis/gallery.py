@@ -16,7 +16,7 @@ from torch import nn
 from sftlab.core import memory
 from sftlab.core.surgery import card, evaluating
 from sftlab.networks import backbone, backbones
-from sftlab.networks.lite import LITE, packaged
+from sftlab.networks.offline import LITE, lite_weights
 from sftlab.networks.torchvision_nets import CLASSIC, FAMILIES, remote
 
 SPEED_IMAGES, SPEED_SECONDS = 4, 0.2  # images a pass, and how long passes are repeated; the fastest counts
@@ -109,7 +109,7 @@ def _candidate(name: str, size: int) -> Candidate:
 def _published(name: str) -> tuple[float | None, str, float | None, bool]:
     """Return top-1, licence, megabytes of the file, and whether that file is here."""
     if name in LITE:
-        facts, file = card(backbone(name)), packaged(name)
+        facts, file = card(backbone(name)), lite_weights(name)
         return facts["top1"], facts["licence"], file.stat().st_size / 1e6, True
     if name in FAMILIES:
         from torchvision.models import get_model_weights

@@ -4,8 +4,7 @@ A leaf room. One short adapter a family says which original modules make up whic
 build the staged network and to export its weights under their original names.
 """
 
-from sftlab.networks.catalogue import backbone, backbones
-from sftlab.networks.imagenet import imagenet_classes
+from sftlab.networks.catalogue import backbone, backbones, imagenet_classes
 from sftlab.networks.staging import Input, original_state_dict, stages
 
 __all__ = ["Input", "backbone", "backbones", "imagenet_classes", "original_state_dict", "stages"]

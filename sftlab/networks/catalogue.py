@@ -1,15 +1,16 @@
-"""One door to every pretrained network: `backbone(name)`."""
+"""`backbone(name)`: the one door to every pretrained network, and the names it knows."""
 
 from __future__ import annotations
 
 import difflib
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from sftlab.networks import lite, minilm, tiny, torchvision_nets
+from sftlab.networks import offline, torchvision_nets
 
 
 def backbone(name: str, weights: str | Path | None = "default", *, seed: int = 0, **options: Any) -> nn.Sequential:
@@ -27,11 +28,11 @@ def backbone(name: str, weights: str | Path | None = "default", *, seed: int = 0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if name == "tiny":
-            model = tiny.build(name, weights, **options)
+            model = offline.build_tiny(name, weights, **options)
         elif name == "minilm":
-            model = minilm.build(name, weights, **options)
-        elif name in lite.LITE:
-            model = lite.build(name, weights, **options)
+            model = offline.build_minilm(name, weights, **options)
+        elif name in offline.LITE:
+            model = offline.build_lite(name, weights, **options)
         elif name in torchvision_nets.FAMILIES:
             model = torchvision_nets.build(name, weights, **options)
         else:
@@ -41,7 +42,7 @@ def backbone(name: str, weights: str | Path | None = "default", *, seed: int = 0
 
 def backbones() -> list[str]:
     """Return the names with an adapter of their own; any timm name works besides, and "minilm" reads texts."""
-    return [*lite.LITE, *torchvision_nets.FAMILIES, "tiny"]
+    return [*offline.LITE, *torchvision_nets.FAMILIES, "tiny"]
 
 
 def _from_timm(name: str, weights: str | Path | None, **options: Any) -> nn.Sequential:
@@ -56,3 +57,16 @@ def _from_timm(name: str, weights: str | Path | None, **options: Any) -> nn.Sequ
             f"no network is named {name!r}.{hint} With an adapter: {', '.join(backbones())}; or any timm name."
         )
     return timm_nets.build(name, weights, **options)
+
+
+@lru_cache
+def imagenet_classes() -> list[str]:
+    """Return the 1000 class names in the order of the logits, as timm carries them.
+
+    >>> imagenet_classes()[207]
+    'golden retriever'
+    """
+    from timm.data import ImageNetInfo
+
+    info = ImageNetInfo("imagenet-1k")
+    return [info.index_to_description(i, detailed=False).split(",")[0] for i in range(1000)]

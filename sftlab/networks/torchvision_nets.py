@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sftlab.data.remote import RemoteFile
-from sftlab.networks.meta import Source, bring, load_weights, read_weights
-from sftlab.networks.staging import Part, Table, stages
+from sftlab.networks.staging import Part, Source, Table, bring, load_weights, read_weights, stages
 
 CLASSIC = "IMAGENET1K_V1"
 

@@ -74,9 +74,9 @@ def find(name: str) -> Item:
         raise ValueError(
             f"nothing to fetch is named {name!r}.{hint} There are {', '.join(names)}, and any network of timm's"
         )
-    from sftlab.networks import timm_weights
+    from sftlab.networks import timm_nets
 
-    return Item(timm_weights.item(name), WEIGHTS, "timm", None)
+    return Item(timm_nets.item(name), WEIGHTS, "timm", None)
 
 
 def offered() -> list[Item]:
@@ -108,9 +108,9 @@ def _parsed(source: str) -> ast.AST:
 
 
 def _weights(name: str) -> RemoteFile:
-    from sftlab.networks import timm_weights, torchvision_nets
+    from sftlab.networks import timm_nets, torchvision_nets
 
     network, _, weights = name.partition(":")
     if network in FAMILIES:
         return torchvision_nets.remote(network, weights or "default")
-    return timm_weights.remote(name)
+    return timm_nets.remote(name)

