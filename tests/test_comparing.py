@@ -14,7 +14,7 @@ from sftlab.runs import comparing, reports
 from sftlab.runs import results as runs
 from sftlab.runs.cli import app
 from sftlab.runs.comparing import paired, pictures
-from sftlab.runs.publishing import NotebookError
+from sftlab.runs.parameters import NotebookError
 
 
 def probabilities(y, skill, seed, classes=2):

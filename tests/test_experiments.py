@@ -6,15 +6,11 @@ import jupytext
 import nbformat
 import pytest
 
-import sftlab as sft
 from sftlab.core import records
-from sftlab.runs import engine, experiments, formulas, notebooks, parameters, reports
+from sftlab.runs import engine, experiments, formulas, notebooks, reports
 from sftlab.runs import results as runs
 from sftlab.runs.cli import app
-from sftlab.runs.parameters import Parameter, check_parameters, parse_value, read_parameters
-from sftlab.runs.publishing import NotebookError
-from sftlab.runs.rules import check_value
-from sftlab.runs.values import checked
+from sftlab.runs.parameters import NotebookError
 
 LESSON = """\
 # %% [markdown]
@@ -192,121 +188,6 @@ def test_a_notebook_is_written_now_and_then_and_surely_at_the_end(monkeypatch, s
 
 def test_two_runs_in_one_second_get_two_folders(tmp_path):
     assert len({experiments._new_folder(tmp_path, "x") for _ in range(3)}) == 3
-
-
-def test_a_folder_of_photos_is_meant_as_seen_from_here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "photos").mkdir()
-    given = checked([Parameter("DATA", "str", "solar", rule=str)], {"DATA": "folder:photos"})
-    assert given == {"DATA": f"folder:{tmp_path / 'photos'}"}
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "says"),
-    [
-        ("DATA", "folder:nowhere", "DATA: there is no folder"),
-        ("DATA", "solr", "DATA: nothing is named 'solr'; did you mean 'solar'?"),
-        ("BACKBONE", "resnet5", "BACKBONE: nothing is named 'resnet5'; did you mean 'resnet50'?"),
-        ("BACKBONE", "resnet10tt", "did you mean 'resnet10t'?"),
-    ],
-)
-def test_data_and_networks_that_nobody_knows_are_refused(name, value, says):
-    with pytest.raises(NotebookError) as refused:
-        checked([Parameter(name, "str", "", rule=str)], {name: value})
-    assert says in str(refused.value)
-    fine = {"DATA": "csv:a.csv"} if name == "DATA" else {"BACKBONE": "resnet10t.c3_in1k"}
-    assert checked([Parameter(name, "str", "", rule=str)], fine) == fine
-
-
-def test_params_lists_what_can_be_set(folder):
-    done = command("params", "lesson.py")
-    assert done.exit_code == 0
-    assert "int from 1 to 1000" in done.output and "training images per class" in done.output
-
-
-def test_parameters_are_read_without_running_anything():
-    source = 'A: int = 1  # images\nB = "x"\nc = 2\nRATE: float = 1e-3\nD: str | None = None\nE: list[int] = [1]\n'
-    found = {
-        p.name: p for p in read_parameters(source, "sft.check_parameters(globals(), A=(int, 1), B=f(), D=str | None)")
-    }
-    assert list(found) == ["A", "B", "RATE", "D", "E"]
-    assert found["A"] == Parameter("A", "int", 1, "images", (int, 1))
-    assert found["B"].rule is str and found["RATE"].default == 0.001 and found["E"].rule is list
-
-
-@pytest.mark.parametrize(
-    ("rule", "read"),
-    [
-        ("('a', *KNOWN)", ("a", "b", "c")), ("KNOWN", ("b", "c")), ("sft.backbones()", tuple(sft.backbones())),
-        ("tuple(open(i) for i in range(3))", str), ("[1, 2]", (1, 2)), ("unknown", str),
-    ],
-)  # fmt: skip
-def test_rules_are_read_as_far_as_they_can_be_without_running_anything(rule, read):
-    check = f"KNOWN = ('b', 'c')\nsft.check_parameters(globals(), A={rule})"
-    assert read_parameters("A: str = 'a'", check)[0].rule == read
-
-
-@pytest.mark.parametrize("path", notebooks.sources(notebooks.checkout()), ids=lambda path: path.stem)
-def test_every_notebook_states_rules_that_hold_for_its_defaults_and_can_be_read(path):
-    book = notebooks.read(path)
-    check = next(c.source for c in book.cells if c.cell_type == "code" and "check_parameters(" in c.source)
-    for p in notebooks.parameters(book):
-        assert p.comment, f"{p.name} has no comment that says what it is"
-        assert f"{p.name}=" in check, f"{p.name} is not checked"
-        check_value(p.name, p.default, p.rule)
-        assert p.rule is not None
-    assert set(parameters._rules(check)) == {p.name for p in notebooks.parameters(book)}
-
-
-@pytest.mark.parametrize(
-    ("rule", "text", "value"),
-    [
-        (int, "3", 3), (float, "3", 3.0), (float, "1e-3", 0.001), (str, "3", "3"), (bool, "yes", True),
-        (bool, "0", False), (str | None, "None", None), (str | None, "x", "x"), (list, "[1, 2]", [1, 2]),
-        (("a", "b"), "b", "b"), ((1, 2), "2", 2),
-    ],
-)  # fmt: skip
-def test_text_becomes_the_type_of_the_parameter(rule, text, value):
-    read = parse_value(Parameter("P", "", None, rule=rule), text)
-    assert read == value and type(read) is type(value)
-
-
-@pytest.mark.parametrize(
-    ("rule", "value", "kind", "says"),
-    [
-        (int, "3", TypeError, "P must be int, not '3' (a str)"),
-        (int, True, TypeError, "P must be int, not True (a bool)"),
-        (bool, 1, TypeError, "must be bool"),
-        (int, 2.0, TypeError, "must be int"),
-        ((int, 1), 0, ValueError, "P must be int, at least 1, not 0"),
-        ((float, 0, 1), float("nan"), ValueError, "finite"),
-        ((float, 0, 1), 2, ValueError, "P must be float from 0 to 1, not 2"),
-        (
-            ("probe", "full"),
-            "prob",
-            ValueError,
-            "P must be 'probe' or 'full', not 'prob'; did you mean 'probe'?",
-        ),
-        (str, None, TypeError, "must be str"),
-    ],
-)
-def test_a_wrong_value_is_refused_by_a_sentence(rule, value, kind, says):
-    with pytest.raises(kind) as refused:
-        check_value("P", value, rule)
-    assert says in str(refused.value)
-
-
-def test_the_check_cell_refuses_what_papermill_injected_under_a_wrong_name():
-    space = {
-        "LABELS": 1,
-        "LABLES": 5,
-        "In": ["", "LABELS: int = 1", "# Parameters\nLABLES = 5\n", "check_parameters(…)"],
-    }
-    with pytest.raises(NameError, match="did you mean LABELS"):
-        check_parameters(space, LABELS=int)
-    check_parameters({**space, "In": [*space["In"], "LABLES = 3", "check_parameters(…)"]}, LABELS=int)
-    with pytest.raises(NameError, match="EPOCHS has no value"):
-        check_parameters({}, EPOCHS=int)
 
 
 def reported(markdown, folder, **output):

@@ -22,9 +22,8 @@ from sftlab.core import decisions, records
 from sftlab.runs import grids, kernels, notebooks, sweeping
 from sftlab.runs import results as runs
 from sftlab.runs.cli import app
-from sftlab.runs.publishing import NotebookError
+from sftlab.runs.parameters import NotebookError, checked, read_parameters
 from sftlab.runs.sweeping import plan, results, screen, workers
-from sftlab.runs.values import checked
 
 # It loads sftlab where no import statement shows it, so that a nursery for it is ready in a second.
 TOY = """\
@@ -367,7 +366,7 @@ def test_values_get_the_type_of_their_parameter(folder):
 def test_a_run_is_found_again_by_what_its_numbers_depend_on(folder):
     def address(**values):
         book = notebooks.read(folder / "toy.py")
-        known = notebooks.parameters(book)
+        known = read_parameters(book)
         return plan.address(nbformat.writes(book), known, checked(known, values), folder)
 
     first = address(RATE=0.1)

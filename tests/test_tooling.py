@@ -17,7 +17,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from sftlab.runs import extras, notebooks
 from sftlab.runs.cli import app
-from sftlab.runs.publishing import NotebookError, publish, without_machine_paths
+from sftlab.runs.parameters import NotebookError
+from sftlab.runs.publishing import publish, without_machine_paths
 from tools import building, checks
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -19,7 +19,8 @@ from nbformat import NotebookNode
 
 from sftlab.runs import extras
 from sftlab.runs.notebooks import CELL_SECONDS, NEW, built, execute, name_of, read, sources, target
-from sftlab.runs.publishing import NotebookError, publish
+from sftlab.runs.parameters import NotebookError
+from sftlab.runs.publishing import publish
 
 
 @dataclass(frozen=True)

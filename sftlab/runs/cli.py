@@ -7,6 +7,7 @@ import typer
 from sftlab.runs import options as take
 from sftlab.runs.defaults import MAIN
 from sftlab.runs.options import fail, sentences
+from sftlab.runs.parameters import read_parameters
 
 EXTRA = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -58,10 +59,10 @@ def params(notebook: take.Notebook = MAIN) -> None:
     from sftlab.runs import notebooks
 
     with sentences():
-        found = notebooks.parameters(notebooks.read(notebooks.find(notebook)))
+        found = read_parameters(notebooks.read(notebooks.find(notebook)))
     if not found:
         fail(f"{notebook} has no cell tagged `parameters`")
-    take.show(found)
+    take.show(found.values())
 
 
 @app.command()

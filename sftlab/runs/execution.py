@@ -13,6 +13,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from sftlab.runs import notebooks
+from sftlab.runs.parameters import read_parameters
 from sftlab.runs.reports import report
 from sftlab.runs.results import FAILED, FINISHED, Facts, measured
 
@@ -42,11 +43,11 @@ def execute(task: Task, *, kernel: type[notebooks.Kernel] = notebooks.Kernel, pr
     kernel: the kernel manager to run it with. progress: show a bar on stderr.
     """
     book, folder = nbformat.reads(task.book, as_version=4), Path(task.folder)
-    known = notebooks.parameters(book)
+    known = read_parameters(book)
     folder.mkdir(parents=True, exist_ok=True)
     executed = folder / f"{task.name}.ipynb"
     nbformat.write(book, executed)  # what goes in is the notebook as read, so that a source runs as well
-    out = {"OUT": str(folder)} if any(p.name == "OUT" for p in known) else {}
+    out = {"OUT": str(folder)} if "OUT" in known else {}
     began, clock = datetime.now(), time.perf_counter()
     error = _papermill(executed, task, task.values | out, kernel, progress=progress)
     report(executed, Path(task.cwd))
@@ -55,7 +56,7 @@ def execute(task: Task, *, kernel: type[notebooks.Kernel] = notebooks.Kernel, pr
             measured(folder)
         except ValueError as damaged:
             error = f"the notebook ran, but what it kept cannot be read: {damaged}"
-    values = {p.name: task.values.get(p.name, p.default) for p in known if p.name != "OUT"}
+    values = {p.name: task.values.get(p.name, p.default) for p in known.values() if p.name != "OUT"}
     facts = Facts(
         task.name, values, FAILED if error else FINISHED, round(time.perf_counter() - clock, 2),
         began.isoformat(timespec="seconds"), error, task.address,

@@ -21,9 +21,8 @@ from sftlab.core import records
 from sftlab.runs import notebooks
 from sftlab.runs.defaults import MAIN
 from sftlab.runs.execution import CELL_SECONDS, Task, execute, stripped
-from sftlab.runs.publishing import NotebookError
+from sftlab.runs.parameters import NotebookError, checked, read_parameters
 from sftlab.runs.results import MODEL, RECORD
-from sftlab.runs.values import checked
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ def run(
     """
     source = notebooks.find(notebook)
     book = notebooks.read(source)
-    values = checked(notebooks.parameters(book), parameters or {})
+    values = checked(read_parameters(book), parameters or {})
     folder = _new_folder(runs_folder() if out is None else Path(out), source.stem)
     if say:
         say(f"running {source.name} in {shown(folder)}/ …")

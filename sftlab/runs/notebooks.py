@@ -20,8 +20,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
-from sftlab.runs.parameters import Parameter, read_parameters
-from sftlab.runs.publishing import KERNEL, NotebookError
+from sftlab.runs.parameters import NotebookError
+from sftlab.runs.publishing import KERNEL
 
 CELL_SECONDS = 300  # no cell of a lesson comes near this; one that hangs must end
 START_SECONDS = 120  # a busy two-core machine takes its time to start a kernel
@@ -107,17 +107,6 @@ def read(path: Path) -> NotebookNode:
     book.nbformat, book.nbformat_minor = 4, 5
     book.metadata = NotebookNode(kernelspec=dict(KERNEL))
     return book
-
-
-def parameters(book: NotebookNode) -> list[Parameter]:
-    """Return a notebook's parameters: name, type, default, comment and rule. Empty if no cell is tagged."""
-    code = [cell for cell in book.cells if cell.cell_type == "code"]
-    tagged = next((c.source for c in code if "parameters" in c.metadata.get("tags", [])), "")
-    check = next((c.source for c in code if re.search(r"check_parameters\(\s*globals\(\)", c.source)), "")
-    try:
-        return read_parameters(tagged, check)
-    except SyntaxError as error:
-        raise NotebookError(f"the parameters cell, or the one that checks it, is not Python: {error.msg}") from error
 
 
 def execute(book: NotebookNode, folder: Path, *, name: str = "notebook", seconds: int = CELL_SECONDS) -> None:

@@ -12,9 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperCommand
 
-from sftlab.runs.parameters import Parameter
-from sftlab.runs.publishing import NotebookError
-from sftlab.runs.rules import describe
+from sftlab.runs.parameters import NotebookError, Parameter, describe
 
 
 class WithParameters(TyperCommand):
@@ -75,7 +73,7 @@ def pairs(given: Iterable[str]) -> dict[str, str]:
 
 def show(parameters: Iterable[Parameter]) -> None:
     """Print parameters: name, default, what it may be; below, what it means."""
-    rows = [(p.name, repr(p.default), p.type if p.rule is None else describe(p.rule), p.comment) for p in parameters]
+    rows = [(p.name, repr(p.default), describe(p.rule), p.comment) for p in parameters]
     first, second = (max(len(row[column]) for row in rows) for column in (0, 1))
     wide = max(40, shutil.get_terminal_size().columns)
     for name, default, value, meaning in rows:

@@ -1,38 +1,45 @@
-"""The parameters of a notebook: read from its tagged cell, and checked twice by one line.
+"""The parameters of a notebook: read from its tagged cell, and checked before a kernel starts and again inside it.
 
 A lesson's third cell is tagged `parameters` and holds typed UPPER_CASE names; the next says what they may be:
 
     sft.check_parameters(globals(), BACKBONE=str, LABELS=(int, 1, 1000), STRATEGY=("probe", "full"))
 
-In the notebook that line refuses what papermill injected without looking. `sftlab run` reads the same line
-with `ast`, runs nothing, and refuses a wrong name, type or range before a kernel starts.
+In the notebook that line refuses what papermill injected without looking. `sftlab run`, `sweep` and `params` read the
+same line without running the notebook. (papermill.inspect_notebook knows no rules, and no `str | None`.)
 """
 
 from __future__ import annotations
 
 import ast
 import difflib
-import io
-import tokenize
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, get_args
+from importlib import import_module
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, get_args
 
-from sftlab.runs.rules import check_value, parts
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
-NAMES: dict[str, Any] = {"int": int, "float": float, "str": str, "bool": bool, "list": list, "dict": dict}
+TYPES = {kind.__name__: kind for kind in (bool, int, float, str, list, dict)}
+
+
+class NotebookError(Exception):
+    """A notebook that cannot be found, run or published as asked; the message says which one, where and why."""
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One name of a parameters cell: its type as written, default, comment, and what it may be (a rule)."""
+    """One name of a parameters cell: its default, what it may be (a rule; None: anything), and its comment."""
 
     name: str
-    type: str
     default: Any
-    comment: str = ""
     rule: Any = None
+    comment: str = ""
 
 
 def check_parameters(namespace: Mapping[str, Any], /, **rules: Any) -> None:
@@ -49,132 +56,175 @@ def check_parameters(namespace: Mapping[str, Any], /, **rules: Any) -> None:
     Traceback (most recent call last):
     TypeError: LABELS must be int from 1 to 1000, not '100' (a str)
     """
-    for name in _injected(namespace):
+    cells = [source for source in namespace.get("In", ()) if source.strip()]  # IPython's history, this cell the last
+    injected = next((source for source in cells[-2:] if source.startswith("# Parameters\n")), "")
+    for name in re.findall(r"^(\w+) = ", injected, re.MULTILINE):
         if name not in rules:
-            raise NameError(unknown(name, list(rules)))
+            raise NameError(unknown(name, rules))
     for name, rule in rules.items():
         if name not in namespace:
             raise NameError(f"the parameter {name} has no value: run the parameters cell first")
         check_value(name, namespace[name], rule)
 
 
-def unknown(name: str, names: list[str]) -> str:
+def read_parameters(notebook: NotebookNode) -> dict[str, Parameter]:
+    """Return a notebook's parameters by name; empty if no cell is tagged.
+
+    Only defaults and rules are evaluated. A rule that needs more of the notebook is left to the running notebook.
+    Raises NotebookError if one of the two cells is not Python.
+    """
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    tagged = next((cell.source for cell in code if "parameters" in cell.metadata.get("tags", [])), "")
+    check = next((cell.source for cell in code if "check_parameters(globals()" in re.sub(r"\s", "", cell.source)), "")
+    try:
+        rules, assignments = _rules(check), ast.parse(tagged).body
+    except SyntaxError as error:
+        raise NotebookError(f"the parameters cell, or the one that checks it, is not Python: {error.msg}") from error
+    lines, parameters = tagged.encode().splitlines(), {}
+    for node in assignments:
+        match node:
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+                default, rule = _evaluate(value), _evaluate(node.annotation)
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                default = _evaluate(value)
+                rule = None if default is None else type(default)
+            case _:
+                continue
+        if name.isupper():
+            comment = lines[(node.end_lineno or 1) - 1][node.end_col_offset :].decode().strip(" #")
+            rule = rules.get(name) or (rule if isinstance(rule, (type, UnionType)) else None)
+            parameters[name] = Parameter(name, default, rule, comment)
+    return parameters
+
+
+def checked(parameters: Mapping[str, Parameter], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values in the types of their parameters, text from a command line too, `folder:` as seen from here.
+
+    Raises NotebookError, a sentence, for a name, type or value that does not fit, and for data or networks that
+    do not exist.
+    """
+    result = {}
+    for name, value in values.items():
+        if name not in parameters:
+            raise NotebookError(unknown(name, parameters))
+        if name == "OUT":
+            raise NotebookError("OUT is the folder of this run and is set for you; choose where it is made with --out")
+        rule = parameters[name].rule
+        try:
+            value = _typed(value, rule)
+            check_value(name, value, rule)
+            result[name] = _existing(name, value) if isinstance(value, str) else value
+        except (TypeError, ValueError) as error:
+            raise NotebookError(str(error)) from None
+    return result
+
+
+def unknown(name: str, names: Iterable[str]) -> str:
     """Say that a notebook has no such parameter, with the nearest name it does have."""
-    if not names:
-        return f"{name} is not a parameter of this notebook: it has none"
-    # 'labels' is most likely LABELS: case must not hide the nearest name
-    near = difflib.get_close_matches(name.upper(), names, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(names)}"
+    near = difflib.get_close_matches(name.upper(), names, n=1)  # 'labels' is most likely LABELS
+    hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(names) or 'none'}"
     return f"{name} is not a parameter of this notebook; {hint}"
 
 
-def read_parameters(source: str, check: str = "") -> list[Parameter]:
-    """Read the parameters from the source of a tagged cell, and their rules from that of the check cell.
-
-    Nothing is executed. A rule that only the running notebook can know (say `make_rule()`) is left to it.
-    """
-    comments = _comments(source)
-    rules = _rules(check)
-    found = {}
-    for node in ast.parse(source).body:
-        if not isinstance(node, (ast.AnnAssign, ast.Assign)):
-            continue
-        target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
-        if not isinstance(target, ast.Name) or not target.id.isupper():
-            continue
-        default = None if node.value is None else _literal(node.value)
-        typed = ast.unparse(node.annotation) if isinstance(node, ast.AnnAssign) else type(default).__name__
-        comment = comments.get(node.end_lineno or 0, "")
-        found[target.id] = Parameter(target.id, typed, default, comment, rules.get(target.id, _rule(typed)))
-    return list(found.values())
+def check_value(name: str, value: Any, rule: Any) -> None:
+    """Raise TypeError or ValueError, in a sentence, unless `value` obeys `rule`."""
+    kind, bounds, choices = _parts(rule)
+    sentence = f"{name} must be {describe(rule)}, not {value!r}"
+    if choices:
+        if (type(value), value) not in [(type(choice), choice) for choice in choices]:
+            near = difflib.get_close_matches(str(value), map(str, choices), n=1)
+            raise ValueError(sentence + (f"; did you mean {near[0]!r}?" if near else ""))
+    elif not _is_a(value, kind):
+        raise TypeError(f"{sentence} (a {type(value).__name__})")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number, not {value}")
+    elif bounds and value is not None and not bounds[0] <= value <= bounds[1]:
+        raise ValueError(sentence)
 
 
-def parse_value(parameter: Parameter, text: str) -> Any:
-    """Turn text from a command line into a value of the parameter's type, checked against its rule.
-
-    >>> parse_value(Parameter("LABELS", "int", 100), "50")
-    50
-    """
-    kind, _, choices = parts(parameter.rule)
-    kinds = {type(choice) for choice in choices} or set(get_args(kind)) or {kind}
-    value: Any = text
-    if text in ("None", "none", "null") and (type(None) in kinds or None in kinds):
-        value = None
-    elif bool in kinds and text.lower() in ("true", "false", "yes", "no", "on", "off", "1", "0"):
-        value = text.lower() in ("true", "yes", "on", "1")
-    elif str not in kinds:
-        try:
-            value = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            value = text
-    if isinstance(value, int) and not isinstance(value, bool) and float in kinds and int not in kinds:
-        value = float(value)
-    check_value(parameter.name, value, parameter.rule)
-    return value
+def describe(rule: Any) -> str:
+    """Say a rule in words: 'int from 1 to 1000', 'str', "'probe' or 'full'"."""
+    kind, bounds, choices = _parts(rule)
+    if choices:
+        return " or ".join(map(repr, choices))
+    words = "anything" if kind is object else kind.__name__ if isinstance(kind, type) else str(kind)
+    if bounds is None:
+        return words
+    low, high = bounds
+    return f"{words} from {low} to {high}" if high < math.inf else f"{words}, at least {low}"
 
 
-def _injected(namespace: Mapping[str, Any]) -> list[str]:
-    """Return the names that papermill's own cell assigned: the one run last before the cell that runs now."""
-    history = [source for source in namespace.get("In", ()) if source.strip()]  # kept by IPython
-    injected = next((source for source in history[-2:] if source.startswith("# Parameters\n")), "")
-    targets = [node.targets[0] for node in ast.parse(injected).body if isinstance(node, ast.Assign)]
-    return [target.id for target in targets if isinstance(target, ast.Name)]
+def _parts(rule: Any) -> tuple[Any, tuple[float, float] | None, tuple[Any, ...]]:
+    """Split a rule into (type, bounds, choices)."""
+    if not isinstance(rule, (tuple, list)):
+        return (object if rule is None else rule), None, ()
+    if not isinstance(rule[0], (type, UnionType)):
+        return object, None, tuple(rule)
+    bounds = (rule[1], rule[2] if len(rule) > 2 else math.inf) if len(rule) > 1 else None
+    return rule[0], bounds, ()
 
 
-def _comments(source: str) -> dict[int, str]:
-    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    return {t.start[0]: t.string.lstrip("# ").rstrip() for t in tokens if t.type == tokenize.COMMENT}
+def _is_a(value: Any, kind: Any) -> bool:
+    kinds = get_args(kind) or (kind,)
+    if isinstance(value, bool):  # a bool is an int to Python; to a reader it is not
+        return bool in kinds or object in kinds
+    return isinstance(value, kind) or (isinstance(value, int) and float in kinds)
 
 
-def _literal(node: ast.expr) -> Any:
-    try:
-        return ast.literal_eval(node)
-    except ValueError:
-        return ast.unparse(node)
-
-
-def _rule(typed: str) -> Any:
-    """Return the rule that an annotation stands for, or None if it is more than this module reads."""
-    try:
-        return _evaluate(ast.parse(typed, mode="eval").body)
-    except ValueError:
+def _typed(value: Any, rule: Any) -> Any:
+    """Turn text into what the rule asks for, as far as it can be read so, and a whole number into a float."""
+    kind, _, choices = _parts(rule)
+    kinds = {type(choice) for choice in choices} or set(get_args(kind) or (kind,))
+    if isinstance(value, str) and str not in kinds:
+        with suppress(ValueError, SyntaxError):
+            value = ast.literal_eval(value.title() if value.lower() in ("true", "false", "none") else value)
+    if value == "None" and NoneType in kinds:
         return None
+    return float(value) if type(value) is int and float in kinds and int not in kinds else value
 
 
 def _rules(check: str) -> dict[str, Any]:
-    """Return the rules that a call of `check_parameters` states so that they can be read."""
-    rules, names = dict[str, Any](), dict(NAMES)
-    tree = ast.parse(check)
-    for line in tree.body:
-        if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name):
-            with suppress(ValueError):
-                names[line.targets[0].id] = _evaluate(line.value, names)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "check_parameters":
-            for keyword in node.keywords:
-                with suppress(ValueError):
-                    rules[keyword.arg or ""] = _evaluate(keyword.value, names)
-    return rules
+    """Return the rules that a call of `check_parameters` states."""
+    for node in ast.walk(ast.parse(check)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("check_parameters"):
+            return {keyword.arg or "": _evaluate(keyword.value) for keyword in node.keywords}
+    return {}
 
 
-def _evaluate(node: ast.expr, names: Mapping[str, Any] = NAMES) -> Any:
-    """Evaluate literals, tuples, known names, `a | b`, `list[int]` (as list), `Literal[...]`, and `sft.backbones()`."""
-    if isinstance(node, ast.Name) and node.id in names:
-        return names[node.id]
-    if isinstance(node, (ast.Tuple, ast.List)):
-        items: list[Any] = []
-        for item in node.elts:
-            items += _evaluate(item.value, names) if isinstance(item, ast.Starred) else [_evaluate(item, names)]
-        return tuple(items)
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
-        return _evaluate(node.left, names) | _evaluate(node.right, names)
-    if isinstance(node, ast.Subscript):
-        if ast.unparse(node.value).split(".")[-1] == "Literal":
-            choices = _evaluate(node.slice, names)
-            return choices if isinstance(choices, tuple) else (choices,)
-        return _evaluate(node.value, names)
-    if ast.unparse(node) == "sft.backbones()":
+def _evaluate(node: ast.expr) -> Any:
+    """Return the value of an expression of literals, types and sftlab's own functions; None if it needs more."""
+    try:
+        code = compile(ast.Expression(node), "parameters", "eval")
+        return eval(code, {"__builtins__": {}, **TYPES, "sft": import_module("sftlab")})
+    except Exception:  # whatever such an expression raises: the running notebook will say it
+        return None
+
+
+def _existing(name: str, value: str) -> str:
+    """Return text as the notebook needs it; DATA is a data set and BACKBONE a network in every notebook.
+
+    Raises ValueError for what does not exist.
+    """
+    if value.startswith("folder:"):
+        folder = Path(value.removeprefix("folder:")).expanduser().resolve()
+        if not folder.is_dir():
+            raise ValueError(f"{name}: there is no folder {folder}")
+        return f"folder:{folder}"
+    known = [value]
+    if name == "DATA" and not value.startswith("csv:"):
+        from sftlab.data import datasets
+
+        known = [*datasets(), "folder:PATH"]
+    elif name == "BACKBONE":
         from sftlab.networks import backbones
 
-        return tuple(backbones())
-    return ast.literal_eval(node)
+        known = [*backbones(), "minilm"]
+        if value not in known:
+            import timm
+
+            known += timm.list_models()
+    if value not in known and value.split(".")[0] not in known:
+        near = difflib.get_close_matches(value, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known[:6])} …"
+        raise ValueError(f"{name}: nothing is named {value!r}; {hint}")
+    return value

@@ -16,13 +16,11 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
+from sftlab.runs.parameters import NotebookError
+
 MAX_BYTES = 1_000_000  # a page that every viewer on the web still opens
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 WIDGET_MIMES = ("application/vnd.jupyter.widget-view+json", "application/vnd.jupyter.widget-state+json")
-
-
-class NotebookError(Exception):
-    """A notebook that cannot be found, run or published; the message says which one, where and why."""
 
 
 def publish(book: NotebookNode, hashes: dict[str, str], *, root: Path, name: str = "notebook") -> str:

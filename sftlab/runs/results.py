@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from sftlab.core import records
 from sftlab.runs import notebooks
-from sftlab.runs.publishing import NotebookError
+from sftlab.runs.parameters import NotebookError, read_parameters
 
 if TYPE_CHECKING:
     import pandas
@@ -166,7 +166,7 @@ def by_papermill(path: Path) -> dict[str, Any]:
     """Return the row of a notebook that papermill executed and nobody else described; {} if it did not."""
     try:
         book = notebooks.read(path)
-        parameters = {p.name: p.default for p in notebooks.parameters(book)}
+        parameters = {name: p.default for name, p in read_parameters(book).items()}
     except NotebookError as error:
         return {"status": DAMAGED, "error": str(error), "notebook": path.stem, "folder": str(path.parent)}
     kept: Mapping[str, Any] = book.metadata.get("papermill", {})

@@ -17,7 +17,7 @@ from sftlab.core.records import Interval, Result
 from sftlab.runs import grids
 from sftlab.runs import results as runs
 from sftlab.runs.comparing.paired import differences
-from sftlab.runs.publishing import NotebookError
+from sftlab.runs.parameters import NotebookError
 
 MACHINE_MADE = re.compile(r"\d{4}-\d\d-\d\d_\d{6}_.+|.+-[0-9a-f]{12}")  # names of folders: of `run`, of a sweep's run
 ORDINARY = ("images", "size")  # settings that say which images were seen; those are compared by themselves

@@ -19,7 +19,7 @@ from sftlab.runs import grids
 from sftlab.runs import results as runs
 from sftlab.runs.execution import CELL_SECONDS, Task
 from sftlab.runs.experiments import runs_folder, shown
-from sftlab.runs.publishing import NotebookError
+from sftlab.runs.parameters import NotebookError
 from sftlab.runs.results import FINISHED, Facts
 from sftlab.runs.sweeping import results, workers
 from sftlab.runs.sweeping.nursery import LOCKS, finished
@@ -164,7 +164,7 @@ def _row(task: Task) -> dict[str, Any]:
 
 
 def _lost(grid: Grid, task: Task, answer: workers.Answer) -> None:
-    values = {p.name: task.values.get(p.name, p.default) for p in grid.known if p.name != "OUT"}
+    values = {p.name: task.values.get(p.name, p.default) for p in grid.known.values() if p.name != "OUT"}
     Path(task.folder).mkdir(parents=True, exist_ok=True)
     began = datetime.now().isoformat(timespec="seconds")
     Facts(task.name, values, runs.FAILED, 0.0, began, answer["error"], task.address).write(Path(task.folder))

@@ -33,7 +33,7 @@ class Grid:
     name: str
     source: Path
     book: str
-    known: list[Parameter]
+    known: dict[str, Parameter]
     fixed: Combination
     varied: tuple[str, ...]
     combinations: list[Combination]
@@ -58,7 +58,7 @@ class Grid:
         return re.sub(r"[^\w.+-]+", "_", words)[:60]
 
 
-def address(book: str, known: list[Parameter], values: Combination, cwd: Path) -> str:
+def address(book: str, known: dict[str, Parameter], values: Combination, cwd: Path) -> str:
     """Return the name by which a finished run is found again: a hash of what its numbers depend on.
 
     That is the notebook's code (not its prose and comments), the value of every parameter, the files of a `folder:`,
@@ -66,7 +66,7 @@ def address(book: str, known: list[Parameter], values: Combination, cwd: Path) -
     made with other ones has another address and is left alone.
     """
     code = [(_bare(c.source), c.metadata.get("tags", [])) for c in _cells(book) if c.cell_type == "code"]
-    every = {p.name: values.get(p.name, p.default) for p in known if p.name != "OUT"}
+    every = {p.name: values.get(p.name, p.default) for p in known.values() if p.name != "OUT"}
     files = [_stamp(value) for value in every.values() if isinstance(value, str) and value.startswith("folder:")]
     tables = {cwd / name for name in re.findall(r"[\"']([^\"'\n]+\.csv)[\"']", book.replace("\\", ""))}
     files += [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(tables) if path.is_file()]

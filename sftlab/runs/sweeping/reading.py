@@ -23,10 +23,8 @@ import yaml
 
 from sftlab.runs import notebooks
 from sftlab.runs.execution import stripped
-from sftlab.runs.parameters import Parameter, unknown
-from sftlab.runs.publishing import NotebookError
+from sftlab.runs.parameters import NotebookError, Parameter, checked, read_parameters, unknown
 from sftlab.runs.sweeping.plan import SEED, Combination, Grid
-from sftlab.runs.values import checked
 
 KEYS = ("notebook", "fixed", "grid", "cases", "seeds")
 
@@ -50,7 +48,7 @@ class _Reader:
 
     def __init__(self, path: Path) -> None:
         self.path, self.findings = path, list[str]()
-        self.known: list[Parameter] = []
+        self.known: dict[str, Parameter] = {}
         self.notebook = ""
 
     def grid(self, node: Any) -> Grid:
@@ -63,7 +61,7 @@ class _Reader:
             raise NotebookError("\n".join([*self.findings, f"{self.path.name} names no notebook; {_expected()}"]))
         source = self.source(parts["notebook"])
         book = notebooks.read(source)
-        self.known, self.notebook = notebooks.parameters(book), source.stem
+        self.known, self.notebook = read_parameters(book), source.stem
         fixed = {name: self.value(name, at) for name, at in self.mapping(parts.get("fixed"), "fixed")}
         if "grid" in parts and "cases" in parts:
             self.wrong(parts["cases"], "a sweep has a grid or cases, not both")
@@ -115,7 +113,7 @@ class _Reader:
         if not isinstance(count, int) or isinstance(count, bool) or count < 1:
             self.wrong(node, f"seeds is a number of them (3: the seeds 0, 1, 2) or a list of them, not {count!r}")
             return []
-        if SEED not in (p.name for p in self.known):
+        if SEED not in self.known:
             self.wrong(node, f"{self.notebook} has no parameter {SEED}, so it cannot be repeated with other seeds")
         return [{SEED: seed} for seed in range(count)]
 
@@ -130,9 +128,8 @@ class _Reader:
         try:
             return checked(self.known, {name: value})[name]
         except NotebookError as error:
-            names = [p.name for p in self.known]
-            says = unknown(name, names).replace("this notebook", self.notebook) if name not in names else str(error)
-            self.wrong(node, says)
+            says = str(error) if name in self.known else unknown(name, self.known)
+            self.wrong(node, says.replace("this notebook", self.notebook))
             return value
 
     def repeated(self, every: list[Combination]) -> None:

@@ -14,7 +14,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from sftlab.runs.execution import Task
-from sftlab.runs.publishing import NotebookError
+from sftlab.runs.parameters import NotebookError
 
 GIGABYTES = 2.0  # what one run may need while it fine-tunes; fewer at once where memory is short
 SECONDS = 15  # to wait for a scheduler or its workers
