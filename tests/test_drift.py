@@ -122,19 +122,6 @@ def test_trade_off_draws_runs_of_now_solid_and_stored_ones_hollow_with_intervals
         plot.trade_off({})
 
 
-def test_differences_agree_with_a_paired_t_test():
-    from scipy.stats import ttest_rel
-
-    rng = np.random.default_rng(1)
-    a, b = rng.uniform(0.4, 0.6, (12, 2)), rng.uniform(0.5, 0.7, (12, 2))
-    ax = plot.differences({"full": a, "LP-FT": b}, to="full")
-    ends = ttest_rel(b[:, 0], a[:, 0]).confidence_interval(0.95)
-    mean, low, high = (100 * v for v in ((b - a)[:, 0].mean(), ends.low, ends.high))
-    assert f"LP-FT, old: {mean:+.1f} ({low:+.1f} to {high:+.1f})." in style.alt(ax.figure)
-    with pytest.raises(ValueError, match="same seeds"):
-        plot.differences({"full": a, "LP-FT": b[:3]}, to="full")
-
-
 def test_paths_keep_earlier_runs_hollow_and_say_so_when_there_is_none():
     assert plot.paths([]).get_title(loc="left").startswith("No run yet")
     flights = [

@@ -71,16 +71,14 @@ def note(ax: Any, text: str, at: tuple[float, float], shift: tuple[float, float]
 
 
 def label_ends(ax: Any, ends: Iterable[tuple[float, float, str, str]]) -> None:
-    """Write each (x, y, text, colour) where its line ends, moved apart where they would touch."""
-    box, figure = ax.get_window_extent(), ax.get_figure(root=True)
-    points = max(40.0, box.height / figure.dpi * 72)
+    """Write each (x, y, text, colour) where its line ends, moved down where it would touch another or leave the top."""
+    points = max(40.0, ax.get_window_extent().height / ax.get_figure(root=True).dpi * 72)
     low, high = ax.get_ylim()
-    placed: list[float] = []
-    for x, y, text, colour in sorted(ends, key=lambda end: end[1]):
+    room = points + 7
+    for x, y, text, colour in sorted(ends, key=lambda end: -end[1]):
         height = (y - low) / (high - low) * points
-        at = max(height, placed[-1] + 13) if placed else height
-        placed.append(at)
-        note(ax, text, (x, y), (8, at - height), color=colour, fontsize=9)
+        room = min(height, room - 13)
+        note(ax, text, (x, y), (8, room - height), color=colour, fontsize=9)
 
 
 def majority_line(ax: Any, rate: float, *, vertical: bool = False, share: float = 0, height: float = 1) -> None:

@@ -157,36 +157,3 @@ def _spread(ax: Any, pairs: np.ndarray, colour: str) -> list[tuple[float, float]
     ax.plot(*np.transpose(cross[3:]), color=colour, linewidth=1.6, alpha=0.6, zorder=2)
     ax.plot(x, y, "o", markersize=8, markeredgewidth=1.6, **hollow)
     return cross
-
-
-def differences(runs: Mapping[str, Sequence[Pair]], to: str, *, ax: Any = None) -> Any:
-    """Draw how much better each strategy is than the strategy `to`, seed by seed: old on the left, new on the right.
-
-    runs: {strategy: [(old, new), one a seed, the same seeds]}. Dots are seeds; the bar is the mean with its t-interval.
-    """
-    from scipy.stats import t
-
-    if to not in runs or len(runs) < 2 or len({len(pairs) for pairs in runs.values()}) > 1:
-        raise ValueError(f"give {to!r} and at least one other strategy, over the same seeds")
-    others = [name for name in runs if name != to]
-    ax = base.axes(ax, 8.2, 1.5 + 0.5 * len(others))
-    sides, words, n = base.panels(ax, 1, 2, (0, 0.06)), [], len(runs[to])
-    back = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
-    for side, panel in enumerate(sides):
-        for row, name in enumerate(others):
-            far = 100 * (np.asarray(runs[name], dtype=float) - np.asarray(runs[to], dtype=float))[:, side]
-            mean, half = far.mean(), t.ppf(0.975, n - 1) * far.std(ddof=1) / n**0.5
-            colour = hue(name, row)
-            panel.plot(far, np.full(n, row + 0.22), "o", color=colour, markersize=3, alpha=0.5)
-            panel.plot([mean - half, mean + half], [row, row], color=colour, linewidth=2.4)
-            panel.plot(mean, row, "D", color=colour, markersize=6)
-            how = {"ha": "center", "va": "bottom", "color": style.INK, "bbox": back}
-            base.note(panel, f"{mean:+.1f}".replace("-", "−"), (mean, row), (0, 6), **how)
-            words.append(f"{name}, {('old', 'new')[side]}: {mean:+.1f} ({mean - half:+.1f} to {mean + half:+.1f}).")
-        panel.axvline(0, color=style.INK, linewidth=1)
-        panel.set(ylim=(len(others) - 0.5, -0.6), xlabel=f"{('old', 'new')[side]} task: points more than {to}")
-        panel.set_yticks(range(len(others)), [] if side else others)
-        panel.tick_params(axis="y", length=0, labelcolor=style.INK)
-        panel.grid(axis="x")
-    base.title(ax, f"Against {to}, over {n} pairs of runs", " ".join(words))
-    return ax

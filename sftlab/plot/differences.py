@@ -1,0 +1,171 @@
+"""What many runs say: paired differences, and means in a band; lessons, `sftlab compare` and sweeps draw with it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from sftlab.analysis import labels
+from sftlab.core.decisions import over_runs
+from sftlab.core.records import Interval
+from sftlab.plot import base, style
+
+MARKS = ("o", "s", "D", "^", "v", "P", "X")
+Curves = Mapping[str, Mapping[Any, Sequence[float]]]  # {name: {place on the axis: values, one a run}}
+
+
+def differences(
+    gains: Mapping[str, Mapping[str, Sequence[float]]],
+    *,
+    to: str,
+    unit: str = "points",
+    live: Mapping[str, Mapping[str, float]] | None = None,
+    ax: Any = None,
+) -> Any:
+    """Draw how much more each of several ways reaches than `to`, run by run: a row a condition, a mark a way.
+
+    gains: {condition: {way: differences, one a run}}, from records: dots are runs, hollow marks means, bars 95 %
+    intervals of the mean; a way without runs may be live alone. live: {condition: {way: difference}}, computed now:
+    solid. A bar across the line at zero has decided nothing.
+    """
+    ways = list(dict.fromkeys(way for row in gains.values() for way in row))
+    if not ways:
+        raise ValueError("nothing to compare: give at least one condition with at least one way")
+    ax = base.axes(ax, 8.0, 1.3 + (0.2 + 0.17 * len(ways)) * len(gains))
+    ax.axvline(0, color=style.INK, linewidth=1)
+    means: dict[tuple[str, str], Interval] = {}
+    for row, (condition, values) in enumerate(gains.items()):
+        for k, way in enumerate(ways):
+            y = row + 0.72 * ((k + 0.5) / len(ways) - 0.5)
+            colour, mark = style.ink_safe(style.hue(way, k)), MARKS[k % len(MARKS)]
+            if len(runs := values.get(way, ())):
+                mean = means[condition, way] = over_runs(runs)
+                ax.plot(runs, np.full(len(runs), y), ".", color=colour, markersize=3, alpha=0.35)
+                ax.plot((mean.low, mean.high), (y, y), color=colour, linewidth=2, gid="interval")
+                ax.plot(mean.value, y, mark, color=colour, markerfacecolor="white", markersize=6.5, gid="stored")
+            now = (live or {}).get(condition, {}).get(way)
+            if now is not None:
+                ax.plot(now, y, mark, color=colour, markersize=6.5, zorder=5, gid="live")
+    if len(ways) > 1:
+        _key(ax, ways)
+    ax.set_yticks(range(len(gains)), list(gains))
+    ax.tick_params(axis="y", length=0, labelcolor=style.INK)
+    ax.set(ylim=(len(gains) - 0.5, -0.5), xlabel=f"{unit} more (right) or less (left) than {to}, run by run")
+    for border in range(1, len(gains)):
+        ax.axhline(border - 0.5, color="#E6E6E6", linewidth=0.8)
+    ax.grid(axis="x")
+    words = [f"{condition}, {way}: {mean:+.1f}" for (condition, way), mean in means.items()]
+    words += [f"{row}, {way}, now: {value:+.1f}" for row, ways in (live or {}).items() for way, value in ways.items()]
+    base.title(ax, _finding(means, to, unit), f"{'; '.join(words)}.")
+    return ax
+
+
+def _key(ax: Any, ways: Sequence[str]) -> None:
+    """Name the marks beside the Axes."""
+    colours = [style.ink_safe(style.hue(way, k)) for k, way in enumerate(ways)]
+    for k, (way, colour) in enumerate(zip(ways, colours, strict=True)):
+        ax.plot([], [], MARKS[k % len(MARKS)], color=colour, markerfacecolor="white", markersize=6.5, label=way)
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=9, handletextpad=0.2, labelcolor=colours)
+
+
+def _finding(means: Mapping[tuple[str, str], Interval], to: str, unit: str) -> str:
+    if not means:
+        return f"One run beside {to}"
+    clear = {name: mean for name, mean in means.items() if mean.low * mean.high > 0}
+    if not clear:
+        return f"No difference from {to} is clear of zero"
+    (condition, way), mean = max(clear.items(), key=lambda item: abs(item[1].value))
+    largest = f"{condition}, {way} {mean.value:+.1f} {unit}"
+    if len(means) == 1:
+        return f"Clear of zero against {to}: {largest}"
+    return f"{len(clear)} of {len(means)} differences from {to} are clear of zero; largest: {largest}"
+
+
+def band_curves(
+    curves: Curves,
+    *,
+    xlabel: str,
+    ylabel: str = "accuracy (%)",
+    log: bool = False,
+    live: Mapping[str, Mapping[float, float]] | None = None,
+    strong: Collection[str] = (),
+    majority: float | None = None,
+    ax: Any = None,
+) -> Any:
+    """Draw means over runs against a number, a line a name, in a band: the 95 % interval of the mean.
+
+    curves: {name: {x: values, one a run}}, from records: hollow marks. live: {name: {x: value}}, computed now: solid.
+    log: a logarithmic x axis with a tick at each x. strong: names to be drawn strong while the others are pale. An
+    ylabel with "(%)" says that values are shares of 1.
+    """
+    if not curves:
+        raise ValueError("no curve given, so there is nothing to draw")
+    ax, percent = base.axes(ax, 8.2, 4.2), "(%)" in ylabel
+    ends, words, findings = [], [], []
+    show = (lambda v: base.percent(v, 0)) if percent else (lambda v: f"{v:+.2f}")
+    for i, (name, runs) in enumerate(curves.items()):
+        colour, pale, x = style.hue(name, i), bool(strong) and name not in strong, sorted(runs)
+        means = [over_runs(runs[at]) for at in x]
+        y = [mean.value for mean in means]
+        look = {"color": colour, "marker": MARKS[i % len(MARKS)], "markersize": 5.5}
+        band = [mean.low for mean in means], [mean.high for mean in means]
+        ax.fill_between(x, *band, color=colour, alpha=0.06 if pale else 0.18, linewidth=0)
+        ax.plot(x, y, markerfacecolor="white", linewidth=1.4, alpha=0.45 if pale else 1, gid="stored", **look)
+        now = (live or {}).get(name, {})
+        ax.plot(list(now), list(now.values()), linestyle="none", gid="live", zorder=5, **look | {"markersize": 8})
+        ends.append((x[-1], y[-1], name, style.ink_safe(colour)))
+        findings.append(f"{name} {show(y[0])} to {show(y[-1])}")
+        words.append(f"{name}: " + ", ".join(f"{at:g} {show(v)}" for at, v in zip(x, y, strict=True)))
+    if log:
+        places = sorted({at for runs in curves.values() for at in runs})
+        ax.set_xscale("log")
+        ax.set_xticks(places, [f"{at:g}" for at in places])
+        ax.set_xticks([], minor=True)
+    if percent:
+        ax.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f}")
+    if majority is not None:
+        base.majority_line(ax, majority)
+        base.note(ax, "majority rate", (1, majority), (-2, 7), xycoords=("axes fraction", "data"), ha="right")
+    ax.set(xlabel=f"{xlabel} (log scale)" if log else xlabel, ylabel=ylabel)
+    ax.grid(axis="y")
+    base.label_ends(ax, ends)
+    finding = base.listed(findings[:3]) if len(curves) <= 3 else f"{len(curves)} lines, means over runs"
+    base.title(ax, f"{finding[0].upper()}{finding[1:]}", f"By {xlabel}: {'; '.join(words)}.")
+    return ax
+
+
+def label_gap(curves: Curves, method: str, baseline: str, *, at: float, ax: Any = None, **how: Any) -> Any:
+    """Draw learning curves, and how many labels the baseline needs for what the method reaches with `at` a class.
+
+    curves: {name: {labels a class: accuracies, one a run}}. From the method's curve an arrow runs level to where the
+    baseline is as good; the bar behind its tip is the 95 % interval. how: as for `band_curves`.
+    """
+    if missing := {method, baseline} - set(curves):
+        raise ValueError(f"no curve is named {min(missing)!r}; there are {', '.join(curves)}")
+    runs, others = curves[method], curves[baseline]
+    counts, most = sorted(runs), max(others)
+    if not counts[0] <= at <= counts[-1]:
+        raise ValueError(f"at={at}: between {counts[0]} and {counts[-1]} labels a class, where the curves are")
+    ax = band_curves(curves, xlabel="labels a class", log=True, strong=(method, baseline), ax=ax, **how)
+    y, worth = labels.reached(counts, [np.mean(runs[n]) for n in counts], at), labels.worth(runs, others, at)
+    tip = min(worth.value, most)
+    ax.plot((max(worth.low, counts[0]), min(worth.high, most)), (y, y), color=style.GUESS, linewidth=7, alpha=0.22)
+    arrow = {"arrowstyle": "-|>", "color": style.GUESS, "linewidth": 2, "shrinkA": 0, "shrinkB": 0}
+    ax.annotate("", (tip, y), (at, y), zorder=5, gid="gap", arrowprops=arrow)
+    ax.plot(at, y, "o", color=style.GUESS, markerfacecolor="none", markeredgewidth=2, markersize=11, zorder=6)
+    needs = label_count(worth, most)
+    base.note(ax, f"{needs.split(' (')[0]} labels", (tip, y), (4, -9), color=style.GUESS, fontsize=9.5)
+    words = f"{method} with {at:g} label{'s' * (at != 1)} a class: {base.percent(y)}; {baseline} needs {needs}"
+    base.title(ax, f"{words[0].upper()}{words[1:]}", style.alt(ax.get_figure(root=True)))
+    return ax
+
+
+def label_count(worth: Interval, most: float) -> str:
+    """Return a number of labels as words: '15 (12–21)', or 'more than 50' where 50 were the most that was tried."""
+    low, value, high = (f"{n:.1f}" if n < 20 else f"{n:.0f}" for n in (worth.low, worth.value, worth.high))
+    if math.isinf(worth.value):
+        return f"more than {most:g}" + ("" if math.isinf(worth.low) else f" (at least {low})")
+    return f"{value} ({low} to more than {most:g})" if math.isinf(worth.high) else f"{value} ({low}–{high})"
