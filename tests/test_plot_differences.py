@@ -42,9 +42,7 @@ def test_differences_say_how_many_are_clear_of_zero_and_which_is_largest():
     gains = {"move": {"pretrained": [0.1, -0.2, 0.3, 0.0], "from scratch": [3.0, 5.0, 4.0, 4.2]},
              "widen": {"pretrained": [3.0, 4.0, 3.5, 3.2], "from scratch": [1.0, -1.0, 0.5, 0.2]}}  # fmt: skip
     ax = plot.differences(gains, to="none", live={"move": {"pretrained": 0.4}})
-    assert finding(ax) == (
-        "2 of 4 differences from none are clear of zero; largest: move, from scratch +4.0 points"
-    )
+    assert finding(ax) == ("2 of 4 differences from none are clear of zero; largest: move, from scratch +4.0 points")
     assert len(marked(ax, "stored")) == 4 and drawn_whole(ax)
     (live,) = marked(ax, "live")
     assert live.get_markerfacecolor() == live.get_color() and list(live.get_xdata()) == [0.4]
