@@ -116,7 +116,7 @@ def head_rates() -> None:
     for optimizer in ("sgd", "adamw"):
 
         def work(r: int, s: int, optimizer: str = optimizer) -> None:
-            sft.every_rate(model, data, rates[:r], 10, optimizer=optimizer, seeds=range(s))
+            sft.lr_sweep(model, data, rates[:r], 10, optimizer=optimizer, seeds=range(s))
 
         took = in_turn({name: (nullcontext, lambda rs=rs, w=work: w(*rs)) for name, rs in kinds.items()}, rounds=3)
         for name, seconds in took.items():

@@ -26,7 +26,7 @@ from evidence.ledger import Ledger, points
 from sklearn.metrics import roc_auc_score
 
 import sftlab as sft
-from sftlab.core import decisions
+from sftlab.core import statistics
 from sftlab.core.evaluation import predict_split
 from sftlab.data import View, blur, darken, fade, noise
 
@@ -86,10 +86,10 @@ def repaired(net: Any, p: np.ndarray, y: np.ndarray, pool: sft.data.Split, prior
     rng = np.random.default_rng(seed)
     q, labels = predict_split(net, pool)[:, 1], pool.y.numpy()
     drawn = [rng.choice(len(labels), FEW, replace=False) for _ in range(DRAWS)]
-    chosen = [((p >= decisions.fewest_errors(q[rows], labels[rows])) == y).mean() for rows in drawn]
+    chosen = [((p >= statistics.cost_threshold(q[rows], labels[rows])) == y).mean() for rows in drawn]
     shares = ([1 - prior, prior], [1 - y.mean(), y.mean()])
-    known = decisions.reweighted(np.stack([1 - p, p], axis=1), *shares)[:, 1]
-    best = ((p >= decisions.fewest_errors(p, y)) == y).mean()
+    known = statistics.reweighted(np.stack([1 - p, p], axis=1), *shares)[:, 1]
+    best = ((p >= statistics.cost_threshold(p, y)) == y).mean()
     return {"shares known": float(((known >= 0.5) == y).mean()), "20 labels": float(np.mean(chosen)),
             "best threshold": float(best)}  # fmt: skip
 
@@ -155,7 +155,7 @@ def fading(home: str, rate: float) -> dict[str, Any]:
     strategies(rate)["LP-FT"](net, worlds[0], 0)
     squares, names = sft.analysis.photo_crops(128)[list(SQUARES)], sft.imagenet_classes()
     old = type(net)(*net[:-1], lite.head)
-    with torch.no_grad(), sft.surgery.evaluating(lite), sft.surgery.evaluating(old):
+    with torch.no_grad(), sft.evaluating(lite), sft.evaluating(old):
         before, now = (one(squares).softmax(dim=1) for one in (lite, old))
     told = [{names[k]: float(q[k]) for k in p.topk(3).indices.tolist()} for p, q in zip(before, now, strict=True)]
     return {"told": told, **measured(net, worlds, 0, spoilt=False)}

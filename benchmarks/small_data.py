@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 import sftlab as sft
-from sftlab.core import decisions, records
+from sftlab.core import records, statistics
 from sftlab.data import rotate, shift, zoom
 
 FILE = Path(__file__).with_name("small_data.json")
@@ -70,7 +70,7 @@ def remedies(strengths: dict[str, float]) -> dict[str, dict[str, Any]]:
         "shift by a pixel": {"augment": shift(1)},
         "turn by 15°": {"augment": rotate(15)},
         "decay to zero": {"weight_decay": strengths["decay to zero"]},
-        "decay to the start": {"optimizer": sft.toward_start(strengths["decay to the start"])},
+        "decay to the start": {"optimizer": sft.l2_sp(strengths["decay to the start"])},
         "smoothing 0.1": {"loss": smoothed},
     }
 
@@ -160,12 +160,12 @@ def main() -> None:
     print(kept["chosen"])
     seen = list(records.read(FILE)["digits"].values())
     for method in seen[0]["curves"]:
-        means = {n: decisions.over_runs([s["curves"][method][n][1] for s in seen]) for n in seen[0]["curves"][method]}
+        means = {n: statistics.t_interval([s["curves"][method][n][1] for s in seen]) for n in seen[0]["curves"][method]}
         print(f"{method:14s}", "  ".join(f"{n}: {m:.3f}" for n, m in means.items()))
     for kind in STARTS:
         for name in seen[0]["remedies"][kind]:
             pairs = [100 * (s["remedies"][kind][name][1] - s["curves"][kind][str(FEW)][1]) for s in seen]
-            print(f"{kind:14s} {name:20s} {decisions.over_runs(pairs):+.1f} points")
+            print(f"{kind:14s} {name:20s} {statistics.t_interval(pairs):+.1f} points")
         turned = {a: float(np.mean([s["turns"][kind][a][1] for s in seen])) for a in seen[0]["turns"][kind]}
         print(f"{kind:14s} turned by up to", "  ".join(f"{a}: {value:.3f}" for a, value in turned.items()))
     crops = list(kept["cells"].values())

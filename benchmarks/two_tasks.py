@@ -93,7 +93,7 @@ def right(model, split):
     """Return the share of images for which the first task is answered rightly."""
     task = next(iter(split.classes))
     x, y = split.take(np.arange(len(split)))
-    with sft.surgery.evaluating(model), torch.no_grad():
+    with sft.evaluating(model), torch.no_grad():
         return float((model(x)[task].argmax(dim=1) == y[task]).float().mean())
 
 

@@ -13,18 +13,38 @@ from typing import Any
 from sftlab import data
 from sftlab.analysis import labels
 from sftlab.analysis.prices import cuts
-from sftlab.core import cache, losses, monitors, profiles, records, schedules, surgery
-from sftlab.core.anchors import toward_start
-from sftlab.core.evaluation import evaluate, wilson
-from sftlab.core.heads import Sweep, every_rate
+from sftlab.core import cache, monitors, records
+from sftlab.core.evaluation import evaluate, predict_split, with_probabilities
 from sftlab.core.loop import steps
-from sftlab.core.losses import cross_entropy
-from sftlab.core.lr_finder import LRFinder, find_lr
-from sftlab.core.profiles import apply, full, last_k, layer_decay, linear_probe, param_groups, surgical
+from sftlab.core.losses import cross_entropy, l2_sp
+from sftlab.core.lr_search import LRFinder, LRSweep, find_lr, lr_sweep
+from sftlab.core.model import (
+    card,
+    evaluating,
+    fingerprint,
+    frozen_prefix,
+    interpolate,
+    replace_head,
+    stage_names,
+    summary,
+    train_mode,
+)
+from sftlab.core.profiles import (
+    apply,
+    constant,
+    cosine,
+    full,
+    last_k,
+    layer_decay,
+    linear,
+    linear_probe,
+    param_groups,
+    piecewise,
+    surgical,
+    warmup_cosine,
+)
 from sftlab.core.records import Epoch, History, Interval, Result, Step
-from sftlab.core.schedules import constant, cosine, linear, piecewise, warmup_cosine
-from sftlab.core.summary import summary
-from sftlab.core.surgery import card, fingerprint, frozen_prefix, interpolate, replace_head, train_mode
+from sftlab.core.statistics import wilson
 from sftlab.core.training import fit, train
 from sftlab.data import from_arrays, from_dataset, from_texts, load
 from sftlab.data.corrections import corrected
@@ -38,13 +58,14 @@ from sftlab.runs.parameters import check_parameters
 __version__ = "0.1.0"
 
 __all__ = [
-    "Epoch", "History", "Input", "Interval", "LRFinder", "Refusal", "Result", "Step", "Sweep", "apply", "backbone",
-    "backbones", "cache", "card", "check_parameters", "choose_refusal", "constant", "corrected", "cosine",
-    "cross_entropy", "cuts", "data", "evaluate", "every_rate", "export", "find_lr", "fingerprint", "fit",
-    "from_arrays", "from_dataset", "from_texts", "frozen_prefix", "full", "imagenet_classes", "interpolate", "labels",
-    "last_k", "layer_decay", "linear", "linear_probe", "load", "load_model", "load_refusal", "losses", "monitors",
-    "param_groups", "piecewise", "predict", "profiles", "records", "replace_head", "save", "schedules", "stages",
-    "steps", "summary", "surgery", "surgical", "toward_start", "train", "train_mode", "warmup_cosine", "wilson",
+    "Epoch", "History", "Input", "Interval", "LRFinder", "LRSweep", "Refusal", "Result", "Step", "apply",
+    "backbone", "backbones", "cache", "card", "check_parameters", "choose_refusal", "constant", "corrected",
+    "cosine", "cross_entropy", "cuts", "data", "evaluate", "evaluating", "export", "find_lr", "fingerprint", "fit",
+    "from_arrays", "from_dataset", "from_texts", "frozen_prefix", "full", "imagenet_classes", "interpolate",
+    "l2_sp", "labels", "last_k", "layer_decay", "linear", "linear_probe", "load", "load_model", "load_refusal",
+    "lr_sweep", "monitors", "param_groups", "piecewise", "predict", "predict_split", "records", "replace_head",
+    "save", "stage_names", "stages", "steps", "summary", "surgical", "train", "train_mode", "warmup_cosine",
+    "wilson", "with_probabilities",
 ]  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 import sftlab as sft
-from sftlab.core import decisions, records
+from sftlab.core import records, statistics
 from sftlab.core.evaluation import result as make
 from sftlab.runs import comparing, reports
 from sftlab.runs import results as runs
@@ -49,7 +49,7 @@ def test_settings_metrics_and_counts_are_those_of_the_records(two):
     assert found.counts == tuple(
         int((a & b).sum()) for a, b in (right, (right[0], ~right[1]), (~right[0], right[1]), (~right[0], ~right[1]))
     )
-    assert found.p == decisions.mcnemar(*right) < 0.001
+    assert found.p == statistics.mcnemar(*right) < 0.001
     assert [m.name for m in found.metrics] == list(first.metrics)
     for metric in found.metrics:
         assert metric.difference.value == pytest.approx(metric.second.value - metric.first.value, abs=1e-6)

@@ -11,8 +11,8 @@ import pytest
 from figures import drawn_whole, finding
 from matplotlib.figure import Figure
 
-import sftlab as sft
 from sftlab import plot
+from sftlab.core.evaluation import result as make_result
 from sftlab.widgets.flights import Flight
 
 pytestmark = pytest.mark.usefixtures("house_style")
@@ -54,7 +54,7 @@ def test_one_cell_of_a_confusion_matrix_shows_its_images_and_their_relatives(dig
     three = np.flatnonzero(y == 3)
     called[three[:2]] = 5
     p[np.arange(len(y)), called] = 0.82
-    result = sft.evaluation.result("valid", digits.classes, digits.valid.hashes, y, p)
+    result = make_result("valid", digits.classes, digits.valid.hashes, y, p)
     alike = np.zeros((len(y), len(digits.train)))
     five = int(np.flatnonzero(np.asarray(digits.train.y) == 5)[4])
     alike[three[0], five] = 1

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from sftlab import plot, wilson
-from sftlab.core import decisions
+from sftlab.core import statistics
 from sftlab.plot import style
 
 matplotlib.use("agg")
@@ -113,7 +113,7 @@ def test_disagreements_show_the_counts_that_mcnemar_uses():
     a, b = np.array([1, 1, 1, 0], dtype=bool), np.array([1, 0, 0, 1], dtype=bool)
     ax = plot.disagreements(a, b, ("a", "b"), ax=axes())
     assert "only a right 2, only b right 1" in words(ax)
-    assert f"p = {decisions.mcnemar(a, b):.2g}" in title(ax)
+    assert f"p = {statistics.mcnemar(a, b):.2g}" in title(ax)
 
 
 def test_heatmaps_leave_an_image_without_a_map_bare():

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 import sftlab as sft
 from sftlab import plot
-from sftlab.core import decisions
+from sftlab.core import statistics
 from sftlab.networks import original_state_dict
 from sftlab.runs import notebooks
 from sftlab.runs.cli import app
@@ -345,7 +345,7 @@ def test_a_loss_with_a_floor_shows_it(house_style):
 def test_a_repair_is_drawn_hollow_where_stored_and_solid_where_computed(house_style):
     stored = [(0.70, 0.75), (0.72, 0.71), (0.68, 0.76)]
     ax = plot.repaired(stored, ("as printed", "with eval()"), now=(0.71, 0.74), majority=0.69)
-    gain = decisions.over_runs([5.0, -1.0, 8.0])
+    gain = statistics.t_interval([5.0, -1.0, 8.0])
     assert finding(ax) == (
         f"with eval(): +4.0 points against as printed ({gain.low:+.1f} to {gain.high:+.1f}), over 3 splits"
     )

@@ -18,7 +18,7 @@ from figures import drawn_whole, finding, marked
 from typer.testing import CliRunner
 
 from sftlab import plot
-from sftlab.core import decisions, records
+from sftlab.core import records, statistics
 from sftlab.runs import grids, kernels, notebooks, sweeping
 from sftlab.runs import results as runs
 from sftlab.runs.cli import app
@@ -447,7 +447,7 @@ def test_the_choice_is_made_on_valid_and_judged_by_test():
     best = grids.best(found)
     assert best.values == {"RATE": 1e-3}, "not the one with the higher test accuracy"
     assert (len(best.rows), best.asked) == (3, 4)
-    assert best.tested == decisions.over_runs([0.70, 0.71, 0.72])
+    assert best.tested == statistics.t_interval([0.70, 0.71, 0.72])
     said = grids.verdict(found)
     assert "Of 2 settings RATE 1e-3 is the best on the validation images: accuracy 0.810, mean of 3 seeds" in said
     assert "The highest of 2 numbers is partly luck" in said and "it is 0.710 (0.685–0.735)" in said
@@ -464,7 +464,7 @@ def test_settings_are_told_apart_seed_by_seed_because_a_split_that_is_hard_is_ha
         for x, values in valid.items() for seed, value in enumerate(values)
     ]  # fmt: skip
     a, b = grids.settings(table, ["X"])
-    less, wanted = grids.against(b, a), decisions.over_runs([-0.02, 0.01, -0.04])
+    less, wanted = grids.against(b, a), statistics.t_interval([-0.02, 0.01, -0.04])
     assert (less.value, less.low, less.high) == pytest.approx((wanted.value, wanted.low, wanted.high))
     second, ahead = grids.lead([b, a])
     assert second is b and (ahead.low, ahead.high) == pytest.approx((-wanted.high, -wanted.low))

@@ -11,7 +11,7 @@ from conftest import same
 from torch import nn
 
 import sftlab as sft
-from sftlab.core import cache, checkpoints, encoders, loop, monitors
+from sftlab.core import cache, encoders, loop, monitors
 from sftlab.core.monitors import Diverged
 from sftlab.core.records import Epoch, Step
 
@@ -336,7 +336,7 @@ class Killed(Exception):
 @pytest.mark.parametrize("kill_at", [1, 4, 5, 9, 13])
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_a_run_killed_at_any_step_goes_on_to_the_same_weights(blobs, tmp_path, monkeypatch, kill_at, optimizer):
-    monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(monitors, "CHECKPOINT_SECONDS", 0.0)
 
     def new():
         return sft.replace_head(sft.backbone("tiny", drop_rate=0.3), blobs.classes)

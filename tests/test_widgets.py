@@ -7,7 +7,7 @@ matplotlib.use("agg")
 import pytest
 
 from sftlab import plot, widgets
-from sftlab.core.evaluation import wilson
+from sftlab.core.statistics import wilson
 from sftlab.widgets import panel
 
 

@@ -19,7 +19,7 @@ import torch
 from ledger import Ledger, points, pretrained
 
 import sftlab as sft
-from sftlab.core.decisions import over_runs
+from sftlab.core.statistics import t_interval
 
 ALPHAS = tuple(k / 10 for k in range(11))
 SEEDS, CHOOSING, RATES = range(20), range(100, 103), (1e-3, 3e-3, 1e-2)
@@ -68,7 +68,7 @@ def main() -> None:
         values = np.array([one[name] for one in found])
         print(f"| {name} | {' | '.join(points(values[:, k]) for k in range(len(ALPHAS)))} |")
         for k in (5, 7, 8, 9):
-            gain = over_runs(100 * (values[:, k] - values[:, -1]))
+            gain = t_interval(100 * (values[:, k] - values[:, -1]))
             print(f"  {name}, α = {ALPHAS[k]:g} minus α = 1: {gain:+.1f}")
 
 

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 import sftlab as sft
 from sftlab.core import cache
-from sftlab.core.surgery import evaluating
+from sftlab.core.model import evaluating
 from sftlab.data import View
 from sftlab.data.sources import module_blocks
 

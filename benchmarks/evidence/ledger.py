@@ -11,7 +11,7 @@ import torch
 
 import sftlab as sft
 from sftlab.core import records
-from sftlab.core.decisions import over_runs
+from sftlab.core.statistics import t_interval
 
 
 class Ledger:
@@ -51,5 +51,5 @@ def pretrained(seed: int) -> tuple[Any, sft.data.Data]:
 
 def points(values: Any, sign: str = "") -> str:
     """Return the mean of shares of 1 over independent runs ± half of its 95 % interval, in points."""
-    found = over_runs(100 * np.asarray(values, dtype=float))
+    found = t_interval(100 * np.asarray(values, dtype=float))
     return f"{found.value:{sign}.1f} ± {found.value - found.low:.1f}"

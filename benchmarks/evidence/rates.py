@@ -17,7 +17,7 @@ from typing import Any
 from ledger import Ledger, pretrained
 
 import sftlab as sft
-from sftlab.core.decisions import over_runs
+from sftlab.core.statistics import t_interval
 
 RATES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 CELL_RATES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
@@ -68,7 +68,7 @@ def row(name: str, rates: tuple[float, ...], runs: list[list[float]]) -> None:
     """Print one line of the table: mean and half of the 95 % t-interval over runs, for each rate."""
     told = []
     for k in range(len(rates)):
-        found = over_runs([100 * run[k] for run in runs])
+        found = t_interval([100 * run[k] for run in runs])
         told.append(f"{found.value:.0f} ± {found.value - found.low:.0f}")
     print(f"| {name} | {' | '.join(told + ['–'] * (len(RATES) - len(rates)))} |")
 
@@ -87,7 +87,7 @@ def main() -> None:
     row("the same, known modules, statistics frozen", CELL_RATES, [run["adamw 5"] for run in on_known])
     middle = CELL_RATES.index(1e-4)
     for end in (0, -1):
-        gain = over_runs([100 * (run["adamw 5"][middle] - run["adamw 5"][end]) for run in on_known])
+        gain = t_interval([100 * (run["adamw 5"][middle] - run["adamw 5"][end]) for run in on_known])
         print(f"known modules, 1e-4 minus {CELL_RATES[end]:g}: {gain:+.1f} points")
 
 

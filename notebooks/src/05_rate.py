@@ -230,7 +230,7 @@ plot.guess_vs_result(100 * three["rate 1e-5"].epochs[-1].valid_accuracy, guess)
 # Was 1e-5 *worse*, or only not finished? Give every rate 80 epochs and note when it first reaches 85 %.
 
 # %%
-patient = sft.every_rate(model, data, [1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3],
+patient = sft.lr_sweep(model, data, [1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3],
                          epochs=80, seeds=[SEED])
 plot.time_to(patient, 0.85)
 
@@ -271,7 +271,7 @@ plot.lr_finder(finder)
 
 # %%
 RATES = np.logspace(-6, 1, 29)
-sweep = sft.every_rate(model, data, RATES, epochs=EPOCHS, seeds=range(3))
+sweep = sft.lr_sweep(model, data, RATES, epochs=EPOCHS, seeds=range(3))
 plot.lr_sweep(sweep)
 
 # %% [markdown]
@@ -279,7 +279,7 @@ plot.lr_sweep(sweep)
 # before the accuracy is. The finder's proposal lies on the flat top. And the batched product is no approximation: a point of it is what `fit` would have given.
 
 # %%
-one = sft.every_rate(model, data, [3e-3], epochs=EPOCHS, seeds=[SEED])
+one = sft.lr_sweep(model, data, [3e-3], epochs=EPOCHS, seeds=[SEED])
 alone = [e.valid_loss for e in three["rate 3e-3"].epochs]
 assert np.allclose(one.valid_loss[0][0], alone, rtol=1e-3)
 print(f"the finder proposes {finder.steepest:.0e}; "
@@ -289,7 +289,7 @@ print(f"the finder proposes {finder.steepest:.0e}; "
 # The hill is not a property of the network alone: it depends on how long you train. Drag the epochs from 0 on and watch its left side walk towards smaller rates.
 
 # %%
-sgd_sweep = sft.every_rate(model, data, RATES, epochs=EPOCHS, seeds=range(3),
+sgd_sweep = sft.lr_sweep(model, data, RATES, epochs=EPOCHS, seeds=range(3),
                            optimizer="sgd")
 sweeps = {"adamw": sweep, "sgd": sgd_sweep}
 print("lowest valid loss at", {name: f"{s.best:.0e}" for name, s in sweeps.items()})
@@ -356,7 +356,7 @@ plot.schedules({"constant": sft.constant(), "cosine": cosine, "linear": sft.line
                 "warm-up, then cosine": sft.warmup_cosine(0.1)})
 
 # %%
-cooled = sft.every_rate(model, data, RATES, epochs=EPOCHS, seeds=range(3),
+cooled = sft.lr_sweep(model, data, RATES, epochs=EPOCHS, seeds=range(3),
                         schedule=cosine)
 mean = {name: np.mean(s.valid_accuracy, axis=0)[:, -1]
         for name, s in (("constant", sweep), ("cosine", cooled))}
@@ -425,7 +425,7 @@ print(f"test accuracy {result.accuracy:.3f}, majority {result.majority:.3f}")
 #
 # **How large a step?** As large as the loss still falls smoothly, found by trying powers of ten, for this optimizer, this batch, and these stages.
 #
-# *Where this lives in the library:* `sft.find_lr`, `sft.every_rate`, `sft.cosine`, `sft.warmup_cosine`, `sft.fit(…, optimizer=, schedule=)`, `sft.widgets.cockpit`.
+# *Where this lives in the library:* `sft.find_lr`, `sft.lr_sweep`, `sft.cosine`, `sft.warmup_cosine`, `sft.fit(…, optimizer=, schedule=)`, `sft.widgets.cockpit`.
 #
 # ## The same in plain PyTorch
 #

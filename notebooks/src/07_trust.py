@@ -14,7 +14,7 @@ import torch
 
 import sftlab as sft
 from sftlab import plot, widgets
-from sftlab.core import decisions
+from sftlab.core import statistics
 from sftlab.plot import style
 
 style.use()
@@ -178,7 +178,7 @@ plot.batch_means(batches, [mean_of_means(b) for b in batches], right.mean(), n)
 # The head starts at random and sees the batches in random order. Thirty heads that differ in nothing else, trained side by side on the same features and compared on the validation cells:
 
 # %%
-sweep = sft.every_rate(model, data, [1e-3], epochs=10, seeds=range(30))
+sweep = sft.lr_sweep(model, data, [1e-3], epochs=10, seeds=range(30))
 by_seed = np.array(sweep.valid_accuracy)[:, 0, -1]
 print(f"30 seeds: {by_seed.min():.3f} to {by_seed.max():.3f}, "
       f"standard deviation {100 * by_seed.std(ddof=1):.1f} points "
@@ -270,8 +270,8 @@ print(f"majority {usual:.3f}; {len(rows)} cells, those of the test left out")
 
 # %%
 by_random, there = over_splits("solar-random")
-print(f"grouped {decisions.over_runs(by_split):.3f}   majority {rates.mean():.3f}")
-print(f"random  {decisions.over_runs(by_random):.3f}   majority {there.mean():.3f}")
+print(f"grouped {statistics.t_interval(by_split):.3f}   majority {rates.mean():.3f}")
+print(f"random  {statistics.t_interval(by_random):.3f}   majority {there.mean():.3f}")
 plot.spreads({"grouped splits": by_split, "random splits": by_random})
 
 # %% [markdown]
@@ -288,7 +288,7 @@ from dataclasses import replace
 def our_probe(learn, ask):
     """Return the accuracy of a probe trained on some cells and asked about others."""
     part = replace(everything, train=cells.subset(learn), valid=cells.subset(ask))
-    run = sft.every_rate(model, part, [1e-3], epochs=10, seeds=[SEED])
+    run = sft.lr_sweep(model, part, [1e-3], epochs=10, seeds=[SEED])
     return run.valid_accuracy[0][0][-1]
 
 # %%
@@ -429,7 +429,7 @@ widgets.explore(
 print(f"accuracy {result.accuracy:.3f}, {result.n} cells of {many} new modules")
 print(f"modules  between {low:.3f} and {high:.3f} when whole modules are redrawn")
 print(f"majority {result.majority:.3f}; seeds ± {200 * by_seed.std(ddof=1):.1f} points")
-print(f"splits   {SPLITS} grouped ones: mean {decisions.over_runs(by_split):.3f}")
+print(f"splits   {SPLITS} grouped ones: mean {statistics.t_interval(by_split):.3f}")
 print(f"looks    {result.evaluations} at this test set")
 
 # %% [markdown]
@@ -441,8 +441,8 @@ print(f"looks    {result.evaluations} at this test set")
 #
 # **How sure is this number? As sure as the test set is large, unrelated to the training images, and untouched by choosing.**
 #
-# *Where this lives in the library:* `sft.wilson`, `sft.evaluate` (it counts how often a test set was seen), `sft.every_rate(…, seeds=…)`, `sft.load("solar")` and
-# `sft.load("solar-random")`, `groups=` of `sft.load("folder:…")` and `sft.from_arrays`, `sftlab.core.decisions.over_runs`, `plot.spreads`, `plot.pairs`.
+# *Where this lives in the library:* `sft.wilson`, `sft.evaluate` (it counts how often a test set was seen), `sft.lr_sweep(…, seeds=…)`, `sft.load("solar")` and
+# `sft.load("solar-random")`, `groups=` of `sft.load("folder:…")` and `sft.from_arrays`, `sftlab.core.statistics.t_interval`, `plot.spreads`, `plot.pairs`.
 #
 # ## The same in plain PyTorch
 #

@@ -14,7 +14,7 @@ import torch
 
 import sftlab as sft
 from sftlab import plot, widgets
-from sftlab.core import decisions
+from sftlab.core import statistics
 from sftlab.plot import style
 
 style.use()
@@ -73,7 +73,7 @@ def features(network, split):
 
 
 new, known = features(reader, digits.valid), features(reader, digits.train)
-alike = decisions.cosines(new, known)  # valid × train
+alike = statistics.cosines(new, known)  # valid × train
 wrong = table - np.diag(np.diag(table))
 is_a, called = (read.classes[k] for k in np.unravel_index(wrong.argmax(), wrong.shape))
 
@@ -129,7 +129,7 @@ def loss_at(t):
 
 
 best = min(np.geomspace(0.3, 10, 300), key=loss_at)
-T = decisions.temperature(p_long, y)
+T = statistics.fit_temperature(p_long, y)
 print(f"by hand {best:.2f}, library {T:.2f}; loss {loss_at(1):.3f} → {loss_at(T):.3f}")
 assert abs(best / T - 1) < 0.02
 
@@ -137,7 +137,7 @@ assert abs(best / T - 1) < 0.02
 # One number, fitted in a moment. It changes no answer, because dividing by T keeps the order; it only changes how loudly the answers are given.
 
 # %%
-cooled = sft.evaluation.with_probabilities(long_run, decisions.tempered(p_long, T))
+cooled = sft.with_probabilities(long_run, statistics.temperature_scale(p_long, T))
 assert cooled.predictions == long_run.predictions
 plot.reliability(cooled)
 
@@ -165,10 +165,10 @@ y, p = np.array(valid.targets), np.array(valid.probabilities)
 trained, world = (np.bincount(labels) / len(labels) for labels in (data.train.y, y))
 shifted = p * world / trained
 shifted /= shifted.sum(axis=1, keepdims=True)
-assert np.allclose(shifted, decisions.reweighted(p, trained, world))
+assert np.allclose(shifted, statistics.reweighted(p, trained, world))
 
 # %%
-moved = sft.evaluation.with_probabilities(valid, shifted)
+moved = sft.with_probabilities(valid, shifted)
 for name, r, q in (("as trained", valid, p), ("for our world", moved, shifted)):
     print(f"{name:14s} accuracy {r.accuracy:.3f}, mean p(defect) {q[:, 1].mean():.2f}")
 print(f"majority {valid.majority:.3f}; "
@@ -186,7 +186,7 @@ from math import comb
 right_a, right_b = (np.array(result.predictions) == y for result in (moved, valid))
 few, many = sorted((int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())))
 tails = sum(comb(few + many, k) for k in range(few + 1)) / 2**(few + many)
-assert np.isclose(min(1.0, 2 * tails), decisions.mcnemar(right_a, right_b))
+assert np.isclose(min(1.0, 2 * tails), statistics.mcnemar(right_a, right_b))
 plot.disagreements(right_a, right_b, ("shifted", "as trained"))
 
 # %% [markdown]
@@ -194,7 +194,7 @@ plot.disagreements(right_a, right_b, ("shifted", "as trained"))
 # *separate* test sets of this size have told us?
 
 # %%
-gap = decisions.difference(right_a, right_b)
+gap = statistics.difference(right_a, right_b)
 alone = moved.accuracy.high - moved.accuracy.low
 print(f"paired difference {gap.value:+.3f}, {gap.low:+.3f} to {gap.high:+.3f}: "
       f"{gap.high - gap.low:.3f} wide")
@@ -214,7 +214,7 @@ print(f"on two separate test sets it would be {2**0.5 * alone:.3f} wide")
 
 # %%
 at = ALARM / (ALARM + MISSED)
-assert at == decisions.threshold(MISSED, ALARM)
+assert at == statistics.threshold(MISSED, ALARM)
 
 
 def bill(p1, at):
@@ -223,7 +223,7 @@ def bill(p1, at):
     return np.mean(MISSED * ((y == 1) & ~called) + ALARM * ((y == 0) & called))
 
 
-library = decisions.costs(p[:, 1], y, at, missed=MISSED, false_alarm=ALARM)
+library = statistics.costs(p[:, 1], y, at, missed=MISSED, false_alarm=ALARM)
 assert np.isclose(bill(p[:, 1], at), library.mean())
 
 # %%
@@ -251,7 +251,7 @@ pairs = [[np.array(probe(1e-3, 20, seed, loss=loss)[1].probabilities)[:, 1]
           for loss in (sft.cross_entropy, heavier)] for seed in range(5)]
 
 # %%
-d = decisions.over_runs([bill(b, 0.5) - bill(a, at) for a, b in pairs])
+d = statistics.t_interval([bill(b, 0.5) - bill(a, at) for a, b in pairs])
 print(f"weighted minus moved {d.value:+.2f} € a cell ({d.low:+.2f} to {d.high:+.2f})")
 moves = np.mean([np.log(b / (1 - b)) - np.log(a / (1 - a)) for a, b in pairs])
 print(f"weights move the logit by {moves:.2f}; ln({ratio:g}) = {np.log(ratio):.2f}")
@@ -271,7 +271,7 @@ thumbs = sft.data.resize(data.valid.pixels(shown), 32)[:, 0].numpy()
 
 def sort(threshold, missed, formula):
     """Draw the four piles at one threshold and one price of a miss."""
-    at = decisions.threshold(missed, ALARM) if formula else threshold / 100
+    at = statistics.threshold(missed, ALARM) if formula else threshold / 100
     return plot.piles(shifted[:, 1], y, thumbs, shown, at, missed=missed,
                       false_alarm=ALARM, classes=data.classes)
 
@@ -331,9 +331,9 @@ plot.refusals(certainty, np.quantile(certainty["valid cells"], 0.05),
 
 # %%
 at_home, new = features(model, data.train), seen["valid cells"][0]
-distance = 1 - np.sort(decisions.cosines(new, at_home), axis=1)[:, -5:].mean(axis=1)
-assert np.allclose(distance, decisions.strangeness(new, at_home), atol=1e-5)
-far = {name: decisions.strangeness(f, at_home) for name, (f, _) in seen.items()}
+distance = 1 - np.sort(statistics.cosines(new, at_home), axis=1)[:, -5:].mean(axis=1)
+assert np.allclose(distance, statistics.knn_distance(new, at_home), atol=1e-5)
+far = {name: statistics.knn_distance(f, at_home) for name, (f, _) in seen.items()}
 plot.refusals(far, np.quantile(distance, 0.95), label="distance to the training cells")
 
 # %% [markdown]
@@ -372,7 +372,7 @@ print(last, "makes maps", tuple(A.shape), "→ heat", tuple(heat.shape))
 
 # %%
 blank = sft.backbone(BACKBONE, weights=None, seed=SEED)
-empty = randomised(model, blank, count=len(sft.surgery.stage_names(model)) - 1)
+empty = randomised(model, blank, count=len(sft.stage_names(model)) - 1)
 control = grad_cam(empty, pixels, 1, last)
 together = np.corrcoef(heat.flatten(), control.flatten())[0, 1]
 print(f"correlation of the two rows of maps: {together:.2f}")
@@ -391,15 +391,15 @@ plot.heatmaps(pixels, rows, licence=data.card.licence,
 # %%
 def recipes(found, on=data):
     """Return {name: (change of the probabilities, threshold)}, fitted on valid."""
-    t = decisions.temperature(found.probabilities, found.targets)
+    t = statistics.fit_temperature(found.probabilities, found.targets)
     shares = [np.bincount(y) / len(y) for y in (on.train.y, found.targets)]
 
     def same(q): return q
-    def shift(q): return decisions.reweighted(q, *shares)
-    def both(q): return shift(decisions.tempered(q, t))
+    def shift(q): return statistics.reweighted(q, *shares)
+    def both(q): return shift(statistics.temperature_scale(q, t))
 
     return {"as trained, 0.5": (same, 0.5), "as trained, formula": (same, at),
-            "shifted, formula": (shift, at), "tempered, shifted, formula": (both, at),
+            "shifted, formula": (shift, at), "temperature, shifted, formula": (both, at),
             "every cell a defect": (same, 0.0)}
 
 # %%
@@ -407,13 +407,13 @@ def euros(recipe, found):
     """Return what each cell of a result costs under a recipe."""
     change, limit = recipe
     q = change(np.array(found.probabilities))[:, 1]
-    return decisions.costs(q, found.targets, limit, missed=MISSED, false_alarm=ALARM)
+    return statistics.costs(q, found.targets, limit, missed=MISSED, false_alarm=ALARM)
 
 
 ours = recipes(valid)
 money = {name: euros(recipe, valid) for name, recipe in ours.items()}
 for name, each in money.items():
-    print(f"{name:28s} {decisions.mean(each):.2f} € a cell")
+    print(f"{name:28s} {statistics.bootstrap_mean(each):.2f} € a cell")
 
 # %% [markdown]
 # The lowest bill is chosen. Now it meets modules that nothing here has seen.
@@ -423,7 +423,7 @@ test = sft.evaluate(model, data.test)
 print(f"accuracy {test.accuracy:.3f}, majority {test.majority:.3f}, {test.n} cells")
 chosen = min(money, key=lambda name: money[name].mean())
 for name in dict.fromkeys((chosen, "as trained, 0.5", "every cell a defect")):
-    print(f"{name:28s} {decisions.mean(euros(ours[name], test)):.2f} € a cell")
+    print(f"{name:28s} {statistics.bootstrap_mean(euros(ours[name], test)):.2f} € a cell")
 
 # %% [markdown]
 # One split is one draw of modules, as the last lesson insisted. The whole recipe again, on eight splits: train, fit shift and temperature on valid, evaluate once. All recipes meet the same splits, so the differences are paired.
@@ -441,7 +441,7 @@ half, formula, _, full, every = np.transpose([bills_on(seed) for seed in range(8
 for name, saved in (("formula instead of 0.5", formula - half),
                     ("calibrated as well", full - formula),
                     ("formula, against calling all", formula - every)):
-    d = decisions.over_runs(saved)
+    d = statistics.t_interval(saved)
     print(f"{name:30s} {d.value:+.2f} € a cell ({d.low:+.2f} to {d.high:+.2f})")
 
 # %% [markdown]
@@ -457,7 +457,7 @@ for name, saved in (("formula instead of 0.5", formula - half),
 #
 # **What should I decide with it? Whatever costs least on average, at a threshold that comes from the prices, chosen on validation images and checked on the test once.**
 #
-# *Where this lives in the library:* `sftlab.core.decisions` (`temperature`, `tempered`, `reweighted`, `threshold`, `costs`, `mcnemar`, `difference`, `strangeness`), `sftlab.analysis.heat` (`grad_cam`, `randomised`), `plot.reliability`,
+# *Where this lives in the library:* `sftlab.core.statistics` (`fit_temperature`, `temperature_scale`, `reweighted`, `threshold`, `costs`, `mcnemar`, `difference`, `knn_distance`), `sftlab.analysis.heat` (`grad_cam`, `randomised`), `plot.reliability`,
 # `plot.bills`, `plot.piles`, `plot.refusals`, `plot.mistakes`.
 #
 # ## The same in plain PyTorch
@@ -473,7 +473,7 @@ for _ in range(200):
     optimizer.zero_grad(); loss.backward(); optimizer.step()
 defect = (logits / log_t.exp()).softmax(dim=1)[:, 1] >= ALARM / (ALARM + MISSED)
 print(f"T = {log_t.exp().item():.2f}, {int(defect.sum())} of {len(y)} called defect")
-assert abs(log_t.exp().item() - decisions.temperature(p, y)) < 0.02
+assert abs(log_t.exp().item() - statistics.fit_temperature(p, y)) < 0.02
 
 # %% [markdown]
 # ## Try it

@@ -20,7 +20,7 @@ from torch import nn
 
 import sftlab as sft
 from sftlab import plot
-from sftlab.core import decisions
+from sftlab.core import statistics
 from sftlab.plot import style
 from sftlab.widgets import choice, explore, slider
 
@@ -255,7 +255,7 @@ models = {"from scratch": scratch, "nearest neighbour": neighbour,
           "full": full}
 live = {name: sft.evaluate(model, target.test, device="cpu")
         for name, model in models.items()}
-stored = {name: decisions.over_runs(curves[name][LABELS]) for name in live
+stored = {name: statistics.t_interval(curves[name][LABELS]) for name in live
           if usual and LABELS in curves[name]}
 ax = plot.scores(live, stored=stored)
 plot.base.title(ax, f"{LABELS} labels a class, without and with a source", pad=24)
@@ -404,7 +404,7 @@ plot.scores(wrong, guess=float(guess))
 # %%
 for name in ways:
     gains = [np.subtract(curves[name][n], curves["from scratch"][n]) for n in ns]
-    d = decisions.over_runs(100 * np.mean(gains, axis=0))
+    d = statistics.t_interval(100 * np.mean(gains, axis=0))
     print(f"{name:21s} {d.value:+.1f} points ({d.low:+.1f} to {d.high:+.1f})")
 plot.label_differences({name: curves[name] for name in (*ways, "from scratch")},
                        to="from scratch")
@@ -422,14 +422,14 @@ plot.label_differences({name: curves[name] for name in (*ways, "from scratch")},
 # %%
 sets = {alphabet: {n: [share(run[n]) for run in runs.values()] for n in runs["0"]}
         for alphabet, runs in kept["alphabets"].items()}
-stored = {f"{alphabet}, {n} labels": decisions.over_runs(found[n]) for n in ("0", "5")
+stored = {f"{alphabet}, {n} labels": statistics.t_interval(found[n]) for n in ("0", "5")
           for alphabet, found in sets.items() if n in found}
 ax = plot.scores({}, stored=stored, majority=live["LP-FT"].majority)
 plot.base.title(ax, "Three sources, without a label and with five a class", pad=24)
 
 # %%
 for one, other in (("all", "digits"), ("all", "letters"), ("letters", "digits")):
-    d = decisions.over_runs(100 * np.subtract(sets[one]["5"], sets[other]["5"]))
+    d = statistics.t_interval(100 * np.subtract(sets[one]["5"], sets[other]["5"]))
     print(f"{one:7s} minus {other:7s} {d.value:+.1f} ({d.low:+.1f} to {d.high:+.1f})")
 
 # %% [markdown]

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 import sftlab as sft
 from sftlab import plot
-from sftlab.core import decisions
+from sftlab.core import statistics
 from sftlab.plot import style
 from sftlab.data import View, rotate, shift, zoom
 
@@ -265,7 +265,7 @@ def pulled_back(decay):
 # %%
 by_hand, _ = tune(pretrained, few, RATE["pretrained"], optimizer=pulled_back(1.0))
 anchored, (_, new_anchored, _) = tune(pretrained, few, RATE["pretrained"],
-                                      optimizer=sft.toward_start(1.0))
+                                      optimizer=sft.l2_sp(1.0))
 assert all(map(torch.equal, by_hand.parameters(), anchored.parameters()))
 shrunk, (_, new_shrunk, _) = tune(pretrained, few, RATE["pretrained"], weight_decay=1.0)
 
@@ -336,7 +336,7 @@ plot.remedies(priced, live=live if LABELS == 5 else None)
 # Small dots are seeds, hollow marks their means with 95 % intervals, solid marks the runs of this page. What crosses zero is not decided. First your guess:
 
 # %%
-gained = decisions.over_runs(priced["pretrained"]["four times as wide"])
+gained = statistics.t_interval(priced["pretrained"]["four times as wide"])
 plot.guess_vs_result(gained, wider, low=-10, high=10, unit="points")
 
 # %% [markdown]
@@ -355,7 +355,7 @@ plot.guess_vs_result(gained, wider, low=-10, high=10, unit="points")
 for kind in starts:
     more = [100 * (seed["curves"][kind]["10"][1] - seed["curves"][kind]["5"][1])
             for seed in seeds]
-    print(f"{kind:13s} ten labels instead of five: {decisions.over_runs(more):+.1f} points")
+    print(f"{kind:13s} ten labels instead of five: {statistics.t_interval(more):+.1f} points")
 
 # %% [markdown]
 # Three points from the pretrained start, more than six from the random one. For the first only the wider network does as much, for the second nothing in the list does. Where labels can be had, ask for their price first.
@@ -375,7 +375,7 @@ print(f"on test, pretrained: {chosen.accuracy:.3f}, majority {chosen.majority:.3
 #
 # **Does it learn, or remember?** Both, always. It remembers what it was shown and learns what its start and its images share with new ones.
 #
-# *Where this lives in the library:* `sft.data.shift`, `rotate`, `zoom`, `turn`, `flip`; `sft.toward_start` in `sftlab/anchors.py`; `sft.cross_entropy(…, smoothing=…)`; `fit(…, weight_decay, augment, patience, keep_best)`; `plot.gaps`, `plot.remedies`.
+# *Where this lives in the library:* `sft.data.shift`, `rotate`, `zoom`, `turn`, `flip`; `sft.l2_sp` in `sftlab/core/losses.py`; `sft.cross_entropy(…, smoothing=…)`; `fit(…, weight_decay, augment, patience, keep_best)`; `plot.gaps`, `plot.remedies`.
 #
 # ## The same in plain PyTorch
 #

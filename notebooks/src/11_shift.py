@@ -18,7 +18,7 @@ import torch
 
 import sftlab as sft
 from sftlab import plot
-from sftlab.core import decisions
+from sftlab.core import statistics
 from sftlab.plot import style
 from sftlab.data import View, blur, darken, fade, noise
 from sftlab.widgets import choice, explore, slider, toggle
@@ -81,7 +81,7 @@ plot.guess_vs_result(100 * far.accuracy.value, guess)
 # %%
 # a network's probabilities of a defect
 def said(net, split):
-    return sft.evaluation.predict_split(net, split)[:, 1]
+    return sft.predict_split(net, split)[:, 1]
 
 
 places = {"home": (said(probe, home.valid), y_home),
@@ -139,17 +139,17 @@ candidates = [0.0, *(ends[1:] + ends[:-1]) / 2, np.nextafter(1, 2)]
 errors = [((q >= at) != (labels == 1)).sum() for at in candidates]
 best = np.flatnonzero(np.equal(errors, min(errors)))
 twenty = candidates[best[len(best) // 2]]  # of equally good ones, the middle
-assert twenty == decisions.fewest_errors(q, labels)
+assert twenty == statistics.cost_threshold(q, labels)
 print(f"call it a defect from {twenty:.3f} upwards")
 
 # %%
 stored, p = sft.records.read("../benchmarks/shift.json")["runs"], said(lpft, away)
 then, now = (np.bincount(y) / len(y) for y in (home.train.y.numpy(), y_away))
-bayes = decisions.reweighted(np.stack([1 - p, p], axis=1), then, now)[:, 1]
+bayes = statistics.reweighted(np.stack([1 - p, p], axis=1), then, now)[:, 1]
 tries = {"as it came": (p, 0.5), "shares known": (bayes, 0.5), "20 labels": (p, twenty),
-         "best threshold": (p, decisions.fewest_errors(p, y_away))}
+         "best threshold": (p, statistics.cost_threshold(p, y_away))}
 five = [stored[f"LP-FT {HOME} {s}"]["away"] for s in range(5)]
-hollow = {name: decisions.over_runs([one.get(name, one["accuracy"]) for one in five])
+hollow = {name: statistics.t_interval([one.get(name, one["accuracy"]) for one in five])
           for name in tries}
 plot.scores({name: sft.wilson(int(((q >= at) == (y_away == 1)).sum()), len(q))
              for name, (q, at) in tries.items()}, stored=hollow,
@@ -164,7 +164,7 @@ plot.scores({name: sft.wilson(int(((q >= at) == (y_away == 1)).sum()), len(q))
 networks = {"linear probe": probe, "LP-FT": lpft}
 answers = {name: {"home": (said(net, home.valid), y_home),
                   "away": (said(net, away), y_away)} for name, net in networks.items()}
-by_twenty = {name: decisions.fewest_errors(said(net, spare)[drawn], labels)
+by_twenty = {name: statistics.cost_threshold(said(net, spare)[drawn], labels)
              for name, net in networks.items()}
 
 
@@ -244,7 +244,7 @@ print_ = sft.records.read("../benchmarks/evidence/lpft.json")["runs"]
 for a, b in (("full", "probe"), ("lpft", "full")):
     pairs = [[print_[f"{one} frozen 20 {s}"]["printed"] for one in (a, b)]
              for s in range(20)]
-    gap = decisions.over_runs([100 * (x - y) for x, y in pairs])
+    gap = statistics.t_interval([100 * (x - y) for x, y in pairs])
     print(f"digits, asked about print: {a} minus {b} {gap:+.1f} points of accuracy")
 plot.against(aucs, "linear probe", unit="points of AUC")
 
@@ -350,7 +350,7 @@ plot.against(tuned, "full",
 
 # %%
 for shift in ("blur", "fade", "noise"):
-    ways = {way: decisions.over_runs(of_seeds(shift, way))
+    ways = {way: statistics.t_interval(of_seeds(shift, way))
             for way in ("none", "statistics", "full")}
     print(f"{shift:6s}", *(f"{way} {share:.2f}  " for way, share in ways.items()))
 
@@ -437,7 +437,7 @@ plot.scores(last | {"away, 20 labels": sft.wilson(int(hits.sum()), len(hits))})
 #
 # **Does fine-tuning make the network better, or only narrower?** Better at its question, also on strangers; narrower in everything that nobody asked any more. Measure both, and with a number that survives a moved threshold.
 #
-# *Where this lives in the library:* `sft.data.elsewhere`, `sft.interpolate`, `decisions.fewest_errors`, `decisions.reweighted`, `sft.surgical`, `sft.data.noise`, `blur`, `darken`, `fade`, `invert`; `sft.analysis.answers`, `photo_crops`, `moved`; `plot.threshold`, `falls`, `weight_line`, `against`, `fading`.
+# *Where this lives in the library:* `sft.data.elsewhere`, `sft.interpolate`, `statistics.cost_threshold`, `statistics.reweighted`, `sft.surgical`, `sft.data.noise`, `blur`, `darken`, `fade`, `invert`; `sft.analysis.answers`, `photo_crops`, `moved`; `plot.threshold`, `falls`, `weight_line`, `against`, `fading`.
 #
 # ## The same in plain PyTorch
 #

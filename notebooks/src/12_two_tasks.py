@@ -19,7 +19,7 @@ from torch import nn
 
 import sftlab as sft
 from sftlab import plot
-from sftlab.core import decisions
+from sftlab.core import statistics
 from sftlab.plot import style
 from sftlab.analysis import task_gradients
 from sftlab.widgets import choice, explore, slider
@@ -173,7 +173,7 @@ plot.second_task(typed, live={"cell type": {CELLS: points}}, what="points of are
 
 # %%
 pairs = gain("two stages 10 type", "two stages 10 alone", 10, "auc")
-deeper = decisions.over_runs(pairs)
+deeper = statistics.t_interval(pairs)
 print(f"with the last two stages learning, 10 labels: {deeper:+.1f} points of area")
 
 # %% [markdown]
@@ -272,7 +272,7 @@ gains = {second: {n: gain(f"digits {n} {second}", f"digits {n} alone") for n in 
 now = {second: {DIGITS: 100 * (read[second].accuracy.value
                                - read["alone"].accuracy.value)} for second in gains}
 plot.show(plot.second_task(gains, live=now))
-plot.guess_vs_result(decisions.over_runs(gains["loop"][1]), float(loop_guess), low=-20, high=20,
+plot.guess_vs_result(statistics.t_interval(gains["loop"][1]), float(loop_guess), low=-20, high=20,
              unit="points")
 
 # %% [markdown]
@@ -375,7 +375,7 @@ final = {second: sft.evaluate(grown[second][1], beside_digits(second).test)["dig
          for second in dict.fromkeys(["alone", chosen])}
 right = {second: np.array(found.predictions) == found.targets
          for second, found in final.items()}
-gap = decisions.difference(right[chosen], right["alone"])
+gap = statistics.difference(right[chosen], right["alone"])
 print(f"{chosen} minus alone, paired: {gap:+.3f}")
 plot.scores({f"digits, {second}": found for second, found in final.items()},
             label="test accuracy")

@@ -23,7 +23,7 @@ from torch import nn
 
 import sftlab as sft
 from sftlab import plot
-from sftlab.core import decisions
+from sftlab.core import statistics
 from sftlab.networks import lora
 from sftlab.plot import style
 from sftlab.runs import extras
@@ -379,7 +379,7 @@ p = say(mixed)
 assert (p["bag of words"].argmax(axis=1) == by_bag.numpy()).all()
 hit = p["encoder"].argmax(axis=1) == y.numpy()
 shuffled = sft.wilson(int(hit.sum()), len(y))
-gap = decisions.difference(hit, np.array(probed.predictions) == y.numpy())
+gap = statistics.difference(hit, np.array(probed.predictions) == y.numpy())
 print(f"probe on shuffled words {shuffled}, on whole texts {probed.accuracy}")
 print(f"paired difference {100 * gap.value:+.1f} points "
       f"({100 * gap.low:+.1f} to {100 * gap.high:+.1f})")

@@ -150,7 +150,7 @@ for epochs in (20, 100):
     probe = sft.replace_head(original, names, seed=SEED)
     sft.fit(probe, spoiled, sft.linear_probe(probe, lr=1e-3), epochs, seed=SEED,
             keep_best=False, verbose=False)
-    learned[epochs] = sft.evaluation.predict_split(probe, spoiled.train)
+    learned[epochs] = sft.predict_split(probe, spoiled.train)
 plot.guess_vs_result(100 * hits(learned[100]) / len(swapped), float(share))
 
 # %% [markdown]
@@ -168,7 +168,7 @@ for fold in range(folds):
     sft.fit(probe, sft.data.Data(rest, away, away, data.card),
             sft.linear_probe(probe, lr=1e-3), 20, seed=SEED, keep_best=False,
             verbose=False)
-    p[part == fold] = sft.evaluation.predict_split(probe, away)
+    p[part == fold] = sft.predict_split(probe, away)
 
 # %%
 library = doubts.cross_fitted(original, spoiled, folds=folds, seed=SEED)

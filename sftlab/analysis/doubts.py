@@ -14,8 +14,8 @@ import numpy as np
 from torch import nn
 
 from sftlab.core.evaluation import predict_split
+from sftlab.core.model import replace_head
 from sftlab.core.profiles import linear_probe
-from sftlab.core.surgery import replace_head
 from sftlab.core.training import fit
 from sftlab.data import Data, Split, first_task
 

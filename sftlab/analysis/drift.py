@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from sftlab.core import memory
-from sftlab.core.surgery import evaluating, stage_names
+from sftlab.core.model import evaluating, stage_names
 from sftlab.data import resize
 
 BATCH = 64

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from sftlab.core import memory
-from sftlab.core.surgery import card, evaluating
+from sftlab.core.model import card, evaluating
 from sftlab.networks import backbone, backbones
 from sftlab.networks.offline import LITE, lite_weights
 from sftlab.networks.torchvision_nets import CLASSIC, FAMILIES, remote

@@ -11,7 +11,7 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
-from sftlab.core.surgery import card, evaluating, stage_names, with_card
+from sftlab.core.model import card, evaluating, stage_names, with_card
 
 
 def grad_cam(model: nn.Sequential, x: Tensor, target: int, stage: str) -> Tensor:

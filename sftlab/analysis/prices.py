@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from sftlab.core import memory
-from sftlab.core.surgery import evaluating, has_parameters
+from sftlab.core.model import evaluating, has_parameters
 from sftlab.data import Data
 
 SAMPLE = 16  # images that are timed

@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from sftlab.core import cache
-from sftlab.core.surgery import named_stages
+from sftlab.core.model import named_stages
 from sftlab.data import Split
 
 PRIOR_VARIANCE = 3.0  # of a probe's logit, before it has seen a label; the same for every width

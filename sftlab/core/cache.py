@@ -22,8 +22,8 @@ from torch import nn
 
 from sftlab.core import encoders, memory
 from sftlab.core.bytecode import own_code
+from sftlab.core.model import evaluating, fingerprint, frozen_prefix, has_parameters
 from sftlab.core.store import Entry, Features, NoRoom, cache_dir, channels_last, check_room, clear, evict, info, limit
-from sftlab.core.surgery import evaluating, fingerprint, frozen_prefix, has_parameters
 from sftlab.data import Split, View
 
 __all__ = [

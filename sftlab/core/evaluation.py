@@ -16,8 +16,9 @@ from torch import nn
 
 from sftlab.core import cache, memory
 from sftlab.core.losses import NO_LABEL
+from sftlab.core.model import card, evaluating
 from sftlab.core.records import Interval, Result
-from sftlab.core.surgery import card, evaluating
+from sftlab.core.statistics import wilson
 from sftlab.data import Split, first_task
 
 RESAMPLES = 1000
@@ -149,20 +150,6 @@ def with_probabilities(found: Result, probabilities: np.ndarray) -> Result:
         found.split, found.classes, found.hashes, np.array(found.targets), np.asarray(probabilities),
         found.evaluations, found.settings,
     )  # fmt: skip
-
-
-def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
-    """Return a proportion with its Wilson score interval; without any case, 0 in [0, 1].
-
-    >>> f"{wilson(90, 100):.2f}"
-    '0.90 (0.83–0.94)'
-    """
-    from scipy.stats import binomtest
-
-    if n == 0:
-        return Interval(0.0, 0.0, 1.0, "no cases", confidence)
-    ends = binomtest(successes, n).proportion_ci(confidence, method="wilson")
-    return Interval(successes / n, float(ends.low), float(ends.high), "Wilson", confidence)
 
 
 def ece(confidence: np.ndarray, right: np.ndarray, times: np.ndarray | None = None, bins: int = 15) -> np.ndarray:

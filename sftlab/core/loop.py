@@ -11,11 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from sftlab.core.losses import Loss, correct
+from sftlab.core.model import evaluating, stage_names, train_mode
 from sftlab.core.monitors import Record, Stream
-from sftlab.core.profiles import apply
+from sftlab.core.profiles import Schedule, apply
 from sftlab.core.records import Epoch, Step
-from sftlab.core.schedules import Schedule
-from sftlab.core.surgery import evaluating, stage_names, train_mode
 from sftlab.data import batch_positions
 
 Batches = Iterator[tuple[Any, Any]]

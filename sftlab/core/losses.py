@@ -1,4 +1,4 @@
-"""What is minimised: (logits, targets) → scalar.
+"""What is minimised: (logits, targets) → scalar, and L2-SP, the pull back to the pretrained weights.
 
 H(p, q) = −Σ p(x) log q(x), x runs over the classes, p is the target distribution and q the model's answer.
 A class number is the special case of a p with a single 1; so there is one loss, not three.
@@ -6,12 +6,15 @@ A class number is the special case of a p with a single 1; so there is one loss,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from sftlab.core.profiles import Groups
 
 Loss = Callable[[Any, Any], Tensor]
 NO_LABEL = -100
@@ -73,3 +76,34 @@ def correct(logits: Any, targets: Any) -> tuple[int, int]:
     hard = targets.argmax(dim=1) if targets.ndim == 2 else targets
     labelled = hard != NO_LABEL
     return int((logits.argmax(dim=1) == hard)[labelled].sum()), int(labelled.sum())
+
+
+def l2_sp(decay: float) -> Callable[[Groups], torch.optim.Optimizer]:
+    """Return an optimizer for `fit`: AdamW whose decay pulls every pretrained stage back to where it started.
+
+    L2-SP (Li, Grandvalet and Davoine, 2018).
+
+    Before each step, w ← w + η · decay · (w₀ − w), with η the stage's rate at that moment and w₀ its weights when `fit`
+    began; decoupled from the gradient, as AdamW decays toward zero (Loshchilov and Hutter, 2019). The head has no past
+    worth keeping: it keeps the `weight_decay` of `fit`. Raises ValueError for a decay that is no number ≥ 0.
+    """
+    if not (math.isfinite(decay) and decay >= 0):
+        raise ValueError(f"decay={decay}: a number ≥ 0, such as 0.1; at 0 nothing is pulled")
+
+    def optimizer(groups: Groups) -> torch.optim.Optimizer:
+        adamw = torch.optim.AdamW(
+            [group if group["stage"] == "head" else {**group, "weight_decay": 0.0} for group in groups]
+        )
+        pulled = [group for group in adamw.param_groups if group["stage"] != "head"]
+        starts = [[w.detach().clone() for w in group["params"]] for group in pulled]
+
+        @torch.no_grad()
+        def pull(*_: Any) -> None:
+            for group, start in zip(pulled, starts, strict=True):
+                for w, w0 in zip(group["params"], start, strict=True):
+                    w.lerp_(w0, group["lr"] * decay)
+
+        adamw.register_step_pre_hook(pull)
+        return adamw
+
+    return optimizer

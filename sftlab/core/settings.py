@@ -13,8 +13,8 @@ import torch
 
 from sftlab.core import encoders
 from sftlab.core.losses import Loss, cross_entropy
-from sftlab.core.schedules import Schedule, constant
-from sftlab.core.surgery import BATCHNORM
+from sftlab.core.model import BATCHNORM
+from sftlab.core.profiles import Schedule, constant
 from sftlab.data import Augment
 
 Groups = list[dict[str, Any]]

@@ -14,15 +14,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from sftlab.core import checkpoints, memory, monitors
+from sftlab.core import memory, monitors
 from sftlab.core.loop import train_epochs
 from sftlab.core.losses import NO_LABEL
+from sftlab.core.model import card, train_mode
 from sftlab.core.monitors import Record, Stream
 from sftlab.core.profiles import apply, check, param_groups
 from sftlab.core.records import History, Step
 from sftlab.core.settings import OPTIMIZERS, Settings
 from sftlab.core.sources import Say, Stopped, sources
-from sftlab.core.surgery import card, train_mode
 from sftlab.data import Data, Split, first_task
 
 
@@ -66,7 +66,7 @@ def _stream(
         "model": card(model).get("name"),
     }
     if s.checkpoint is not None and Path(s.checkpoint).exists():
-        saved = checkpoints.resume(s.checkpoint, model, optimizer, facts)
+        saved = monitors.resume(s.checkpoint, model, optimizer, facts)
         best, past, rng = saved.best, saved.records, saved.rng
     try:
         source, valid, cut = sources(model, data, s, stop, say)
@@ -80,7 +80,7 @@ def _stream(
     )  # fmt: skip
     run = monitors.watch_divergence(run)
     if s.checkpoint is not None:
-        run = checkpoints.checkpoint(run, s.checkpoint, rest, optimizer, best=best, settings=facts, past=past)
+        run = monitors.checkpoint(run, s.checkpoint, rest, optimizer, best=best, settings=facts, past=past)
     run = monitors.replayed(past, monitors.seeded(run, s.seed, rng))
     yield from monitors.keep_best(run, rest, best) if s.keep_best else run
 

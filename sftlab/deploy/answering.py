@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sftlab.core.surgery import card, evaluating
+from sftlab.core.model import card, evaluating
 from sftlab.deploy import cards
 from sftlab.deploy.refusing import Refusal, distances
 

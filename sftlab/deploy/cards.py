@@ -13,8 +13,8 @@ from typing import Any
 
 from torch import nn
 
+from sftlab.core.model import card, fingerprint
 from sftlab.core.records import History, Interval, Result
-from sftlab.core.surgery import card, fingerprint
 from sftlab.data import Data
 from sftlab.networks import Input
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sftlab.core.surgery import card
+from sftlab.core.model import card
 from sftlab.data import Split
 from sftlab.data.listing import photos_in
 from sftlab.data.photos import read_photo, to_square

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sftlab.core.surgery import evaluating
+from sftlab.core.model import evaluating
 from sftlab.deploy import cards
 from sftlab.deploy.answering import Answerer, Answers
 from sftlab.deploy.refusing import Refusal

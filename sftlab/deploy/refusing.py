@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from sftlab.core import cache
 from sftlab.core.losses import NO_LABEL
-from sftlab.core.surgery import evaluating
+from sftlab.core.model import evaluating
 from sftlab.data import Data, Split, first_task
 
 NEAREST = 5  # training images that a picture is compared with

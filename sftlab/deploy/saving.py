@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sftlab.core.model import card, replace_head, with_card
 from sftlab.core.records import History, Result
-from sftlab.core.surgery import card, replace_head, with_card
 from sftlab.data import Data
 from sftlab.deploy import cardpage, cards
 from sftlab.deploy.refusing import Refusal

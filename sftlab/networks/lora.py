@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from sftlab.core.surgery import card, named_stages, with_card
+from sftlab.core.model import card, named_stages, with_card
 
 NEW = ("hidden", "head")  # what replace_head made is new and small: it learns as a whole
 

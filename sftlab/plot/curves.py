@@ -13,7 +13,7 @@ from sftlab.plot.style import GUESS, INK, LINE, QUIET, VALID, WRONG
 BEHIND = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8}  # below words that lie on lines
 
 if TYPE_CHECKING:
-    from sftlab.core.lr_finder import LRFinder
+    from sftlab.core.lr_search import LRFinder
 
 
 def curves(history: History, *, majority: float | None = None, ax: Any = None) -> Any:

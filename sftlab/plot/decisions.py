@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sftlab.core.decisions import costs, difference, mcnemar
+from sftlab.core.statistics import costs, difference, mcnemar
 from sftlab.plot import base, style
 from sftlab.plot.images import _grid
 
@@ -130,7 +130,7 @@ def refusals(
 
 def by_certainty(p: np.ndarray, y: np.ndarray, *, majority: float, ax: Any = None) -> Any:
     """Draw the accuracy on what is kept when the least certain images go to a person, with Wilson intervals."""
-    from sftlab.core.evaluation import wilson
+    from sftlab.core.statistics import wilson
 
     p, y = np.asarray(p), np.asarray(y)
     order = np.argsort(-p.max(axis=1), kind="stable")

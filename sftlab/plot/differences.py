@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from sftlab.analysis import labels
-from sftlab.core.decisions import over_runs
 from sftlab.core.records import Interval
+from sftlab.core.statistics import t_interval
 from sftlab.plot import base, style
 
 MARKS = ("o", "s", "D", "^", "v", "P", "X")
@@ -42,7 +42,7 @@ def differences(
             y = row + 0.72 * ((k + 0.5) / len(ways) - 0.5)
             colour, mark = style.ink_safe(style.hue(way, k)), MARKS[k % len(MARKS)]
             if len(runs := values.get(way, ())):
-                mean = means[condition, way] = over_runs(runs)
+                mean = means[condition, way] = t_interval(runs)
                 ax.plot(runs, np.full(len(runs), y), ".", color=colour, markersize=3, alpha=0.35)
                 ax.plot((mean.low, mean.high), (y, y), color=colour, linewidth=2, gid="interval")
                 ax.plot(mean.value, y, mark, color=colour, markerfacecolor="white", markersize=6.5, gid="stored")
@@ -108,7 +108,7 @@ def band_curves(
     show = (lambda v: base.percent(v, 0)) if percent else (lambda v: f"{v:+.2f}")
     for i, (name, runs) in enumerate(curves.items()):
         colour, pale, x = style.hue(name, i), bool(strong) and name not in strong, sorted(runs)
-        means = [over_runs(runs[at]) for at in x]
+        means = [t_interval(runs[at]) for at in x]
         y = [mean.value for mean in means]
         look = {"color": colour, "marker": MARKS[i % len(MARKS)], "markersize": 5.5}
         band = [mean.low for mean in means], [mean.high for mean in means]

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from sftlab.analysis import labels
-from sftlab.core.decisions import over_runs
 from sftlab.core.records import Interval
+from sftlab.core.statistics import t_interval
 from sftlab.plot import base, style
 
 MARKS = ("o", "s", "D", "^", "v", "P", "X")
@@ -39,7 +39,7 @@ def label_curves(
     ends, told = [], []
     for i, (name, runs) in enumerate(curves.items()):
         ns = sorted(runs)
-        means = [over_runs(runs[n]) for n in ns]
+        means = [t_interval(runs[n]) for n in ns]
         faint = gap is not None and name not in gap
         colour, mark = _hue(name, i), MARKS[i % len(MARKS)]
         low, high = ([getattr(m, end) for m in means] for end in ("low", "high"))
@@ -139,7 +139,7 @@ def label_differences(curves: Mapping[str, labels.Runs], to: str, *, ax: Any = N
         colour, mark, ns = _hue(name, i), MARKS[i % len(MARKS)], sorted(runs)
         x = np.array(ns) * 1.06 ** (i - (len(curves) - 2) / 2)  # side by side, so that the bars can be told apart
         far = {n: 100 * (np.asarray(runs[n], dtype=float) - np.asarray(curves[to][n], dtype=float)) for n in ns}
-        means = [over_runs(far[n]) for n in ns]
+        means = [t_interval(far[n]) for n in ns]
         for at, n, m in zip(x, ns, means, strict=True):
             ax.plot(np.full(len(far[n]), at), far[n], ".", color=colour, markersize=3, alpha=0.35)
             ax.plot((at, at), (m.low, m.high), color=colour, linewidth=2)

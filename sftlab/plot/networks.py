@@ -52,7 +52,7 @@ def stages(network: Any, profile: Mapping[str, float] | None = None, *, ax: Any 
     network: a `Summary`, or a model, which is then summarised with `profile`.
     """
     if not hasattr(network, "rows"):
-        from sftlab.core.summary import summary
+        from sftlab.core.model import summary
 
         network = summary(network, profile)
     rows = network.rows

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sftlab.core.decisions import over_runs
+from sftlab.core.statistics import t_interval
 from sftlab.plot import base, style
 
 LOOKS = ((style.LINE, "-", 5.0, 0.55), (style.VALID, "-", 1.4, 1.0), (style.WRONG, "--", 1.4, 1.0))
@@ -97,6 +97,6 @@ def _difference(stored: Sequence[tuple[float, float]], names: tuple[str, str], n
     if len(stored) < 2:
         pair = now if now is not None else stored[0]
         return f"{names[1]}: {100 * (pair[1] - pair[0]):+.1f} points against {names[0]}, in this run"
-    gain = over_runs([100 * (after - before) for before, after in stored])
+    gain = t_interval([100 * (after - before) for before, after in stored])
     span = f"{gain.low:+.1f} to {gain.high:+.1f}"
     return f"{names[1]}: {gain.value:+.1f} points against {names[0]} ({span}), over {len(stored)} splits"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sftlab.core.decisions import over_runs
+from sftlab.core.statistics import t_interval
 from sftlab.plot import base, style
 
 MARKS = ("o", "s", "D", "^")
@@ -31,7 +31,7 @@ def remedies(
     for g, (start, points) in enumerate(runs.items()):
         colour, mark = _colour(start, g), MARKS[g % len(MARKS)]
         for name, gained in points.items():
-            y, mean = names.index(name) + 0.26 * (g - (len(runs) - 1) / 2), over_runs(gained)
+            y, mean = names.index(name) + 0.26 * (g - (len(runs) - 1) / 2), t_interval(gained)
             ax.plot(gained, np.full(len(gained), y), ".", color=colour, markersize=3.5, alpha=0.35)
             ax.plot((mean.low, mean.high), (y, y), color=colour, linewidth=2.2)
             ax.plot(mean.value, y, mark, color=colour, markerfacecolor="white", markersize=7, gid="stored")
@@ -72,7 +72,7 @@ def gaps(
     for values, colour, mark, word in (
         (train, style.QUIET, "s", "images it learned from"), (valid, style.VALID, "o", "new images"),
     ):  # fmt: skip
-        found = [over_runs(runs) for runs in values]
+        found = [t_interval(runs) for runs in values]
         mean = np.array([one.value for one in found])
         low, high = ([getattr(one, end) for one in found] for end in ("low", "high"))
         ax.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)

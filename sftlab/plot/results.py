@@ -63,7 +63,7 @@ def reliability(result: Result, *, bins: int = 10, ax: Any = None) -> Any:
 
     On the diagonal a network that says 80 % is right four times in five (Guo et al., 2017).
     """
-    from sftlab.core.evaluation import wilson
+    from sftlab.core.statistics import wilson
 
     known = [i for i, t in enumerate(result.targets) if t >= 0]
     p = np.array([result.probabilities[i] for i in known])

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sftlab.core.decisions import over_runs
+from sftlab.core.statistics import t_interval
 from sftlab.plot import base, style
 from sftlab.plot.layers import hue
 
@@ -32,7 +32,7 @@ def falls(
     ax, told, means = base.axes(ax, 7.8, 1.5 + 0.42 * len(stored)), [], {}
     splits = len(next(iter(stored.values()))[0])
     for row, (name, both) in enumerate(stored.items()):
-        found = [over_runs(runs) for runs in both]
+        found = [t_interval(runs) for runs in both]
         means[name] = [one.value for one in found]
         ax.plot(means[name], (row, row), color=style.LINE, linewidth=1, zorder=1)
         for one, colour, mark in zip(found, (HOME, AWAY), ("o", "v"), strict=True):
@@ -122,7 +122,7 @@ def weight_line(
     ax, x, names = base.axes(ax, 7.6, 3.7), np.asarray(shares, dtype=float), []
     told, best = [], 0
     for runs, colour, mark, word in ((home, HOME, "o", "home"), (away, AWAY, "v", "away")):
-        found = [over_runs(values) for values in runs]
+        found = [t_interval(values) for values in runs]
         mean = np.array([one.value for one in found])
         low, high = ([getattr(one, end) for one in found] for end in ("low", "high"))
         ax.fill_between(x, low, high, color=colour, alpha=0.13, linewidth=0)
@@ -169,7 +169,7 @@ def against(
         for k, way in enumerate(ways):
             if way not in found:
                 continue
-            gain = over_runs(100 * (np.asarray(found[way]) - np.asarray(found[to])))
+            gain = t_interval(100 * (np.asarray(found[way]) - np.asarray(found[to])))
             y = row + 0.72 * ((k + 0.5) / len(ways) - 0.5)
             dark = style.ink_safe(colours[k])
             ax.plot((gain.low, gain.high), (y, y), color=dark, linewidth=1.8)

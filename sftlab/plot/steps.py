@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sftlab.core.schedules import Schedule
+from sftlab.core.profiles import Schedule
 from sftlab.plot import base
 from sftlab.plot.style import GUESS, INK, LINE, OTHERS, VALID, WRONG, ink_safe
 
 if TYPE_CHECKING:
-    from sftlab.core.heads import Sweep
+    from sftlab.core.lr_search import LRSweep
 
 MARKERS = "os^Dv"
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.4)), (0, (6, 2, 1, 2)))
@@ -81,7 +81,7 @@ def valley(paths: Mapping[str, Any], curvatures: tuple[float, float] = (1.0, 25.
     return ax
 
 
-def time_to(sweep: Sweep, accuracy: float, *, ax: Any = None) -> Any:
+def time_to(sweep: LRSweep, accuracy: float, *, ax: Any = None) -> Any:
     """Draw how many epochs each rate needs until the valid accuracy (mean over seeds) is `accuracy`; log scales."""
     ax = base.axes(ax, 7.0, 3.2)
     there = np.array(sweep.valid_accuracy).mean(axis=0) >= accuracy

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sftlab.core.evaluation import wilson
+from sftlab.core.statistics import wilson
 from sftlab.plot import base
 from sftlab.plot.style import INK, VALID, WRONG
 
 if TYPE_CHECKING:
-    from sftlab.core.heads import Sweep
+    from sftlab.core.lr_search import LRSweep
 
 
-def lr_sweep(sweep: Sweep, *, epoch: int | None = None, ax: Any = None) -> Any:
+def lr_sweep(sweep: LRSweep, *, epoch: int | None = None, ax: Any = None) -> Any:
     """Draw valid accuracy against the learning rate after `epoch` passes (default: all), the majority rate dashed.
 
     One seed: a line with the Wilson band of its validation images. More seeds: their mean and the range from the

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sftlab.core.decisions import over_runs
+from sftlab.core.statistics import t_interval
 from sftlab.plot import base, style
 
 HUES = {"alone": style.INK, "loop": style.RIGHT, "ink": style.WRONG, "random": style.OTHERS[2]}
@@ -77,7 +77,7 @@ def agreement(
     ends, told = [], []
     for i, (name, runs) in enumerate(curves.items()):
         epochs, colour = sorted(runs), task_hue(name, i)
-        means = [over_runs(runs[e]) for e in epochs]
+        means = [t_interval(runs[e]) for e in epochs]
         ax.fill_between(epochs, [m.low for m in means], [m.high for m in means], color=colour, alpha=0.15, linewidth=0)
         y = [m.value for m in means]
         how = {"color": colour, "markerfacecolor": "white", "markersize": 6, "linewidth": 1.6, "gid": "stored"}
@@ -111,7 +111,7 @@ def second_task(
     for i, (name, runs) in enumerate(gains.items()):
         colour, mark = task_hue(name, i), MARKS[i % len(MARKS)]
         x = [places.index(p) + 0.12 * (i - (len(gains) - 1) / 2) for p in runs]
-        means = [over_runs(values) for values in runs.values()]
+        means = [t_interval(values) for values in runs.values()]
         for at, values, m in zip(x, runs.values(), means, strict=True):
             ax.plot(np.full(len(values), at), values, ".", color=colour, markersize=3, alpha=0.35)
             ax.plot((at, at), (m.low, m.high), color=colour, linewidth=2.2, alpha=0.8)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sftlab.core.decisions import over_runs
+from sftlab.core.statistics import t_interval
 from sftlab.plot import base, style
 
 GONE = "····"
@@ -136,7 +136,7 @@ def tuning(
     for y, (_, name, found) in enumerate(rows):
         colour = style.hue(name, y)
         if isinstance(found, np.ndarray):
-            mean = over_runs(found)
+            mean = t_interval(found)
             ax.plot(found, np.full(len(found), y), ".", color=colour, markersize=4, alpha=0.45)
             ax.plot((mean.low, mean.high), (y, y), color=colour, linewidth=2.2, alpha=0.8)
             ax.plot(mean.value, y, "o", color=colour, markerfacecolor="white", markersize=8, gid="stored")

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from sftlab.core.decisions import over_runs
 from sftlab.core.records import Interval
+from sftlab.core.statistics import t_interval
 from sftlab.plot import base, style
 
 Values = Sequence[float] | np.ndarray
@@ -125,7 +125,7 @@ def pairs(
     first, second: shares of 1, of the same runs (splits, seeds, test images) in the same order.
     """
     a, b = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
-    gain = over_runs(100 * (b - a))
+    gain = t_interval(100 * (b - a))
     ax = base.axes(ax, 6.2, 3.4)
     for low, high in zip(a, b, strict=True):
         up = high > low

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sftlab.core.decisions import over_runs
 from sftlab.core.records import Interval
+from sftlab.core.statistics import t_interval
 
 CHOOSE, JUDGE, FINISHED, SEED = "valid_accuracy", "accuracy", "finished", "SEED"
 Row = Mapping[str, Any]
@@ -65,7 +65,7 @@ def against(setting: Setting, chosen: Setting) -> Interval | None:
     both = (setting.rows, chosen.rows)
     ours, theirs = ({row.get(SEED): row[CHOOSE] for row in rows if _is_number(row.get(CHOOSE))} for rows in both)
     shared = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
-    return over_runs(shared) if len(shared) > 1 else None
+    return t_interval(shared) if len(shared) > 1 else None
 
 
 def lead(found: Iterable[Setting]) -> tuple[Setting, Interval] | None:
@@ -121,7 +121,7 @@ def _ranked(found: Iterable[Setting]) -> list[Setting]:
 def _mean(rows: Sequence[Row], name: str) -> Interval | None:
     values = [row[name] for row in rows if _is_number(row.get(name))]
     if len(values) > 1:
-        mean = over_runs(values)
+        mean = t_interval(values)
         return Interval(mean.value, max(0.0, mean.low), min(1.0, mean.high), mean.method, mean.confidence)
     if not values:
         return None

@@ -11,8 +11,8 @@ from typing import Any
 import ipywidgets
 from torch import nn
 
+from sftlab.core.model import stage_names
 from sftlab.core.records import History
-from sftlab.core.surgery import stage_names
 from sftlab.data import Data
 from sftlab.plot import base, rates, style
 from sftlab.widgets import runs as curves

@@ -13,11 +13,11 @@ from typing import Any
 from torch import nn
 
 from sftlab.core import monitors, training
-from sftlab.core.evaluation import wilson
 from sftlab.core.loop import validate
 from sftlab.core.losses import cross_entropy
+from sftlab.core.model import replace_head
 from sftlab.core.records import Epoch, Interval
-from sftlab.core.surgery import replace_head
+from sftlab.core.statistics import wilson
 from sftlab.data import Data, first_task
 from sftlab.plot import base
 

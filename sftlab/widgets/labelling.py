@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from sftlab.core.evaluation import wilson
 from sftlab.core.records import Interval
+from sftlab.core.statistics import wilson
 from sftlab.data import Split
 from sftlab.data.core import first_task
 from sftlab.plot import base, style

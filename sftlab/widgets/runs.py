@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sftlab.core.evaluation import wilson
 from sftlab.core.records import History, Interval
+from sftlab.core.statistics import wilson
 from sftlab.plot import base, rates, style
 
 COLUMNS = ("learns", "optimizer", "rate", "epochs", "valid accuracy (95 % interval)", "valid loss", "seconds", "ended")

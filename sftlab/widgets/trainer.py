@@ -14,8 +14,8 @@ from torch import nn
 
 from sftlab.core import cache, monitors, profiles, training
 from sftlab.core.losses import NO_LABEL
+from sftlab.core.model import card, stage_names, with_card
 from sftlab.core.records import Step
-from sftlab.core.surgery import card, stage_names, with_card
 from sftlab.data import Data, first_task
 from sftlab.plot import rates
 from sftlab.widgets.runs import Run

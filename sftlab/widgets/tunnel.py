@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from sftlab.core import monitors, profiles
-from sftlab.core.surgery import stage_names
+from sftlab.core.model import stage_names
 from sftlab.data import Data
 from sftlab.plot import base, style, tunnel
 from sftlab.widgets.bars import Bars

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from sftlab.analysis.heat import grad_cam
-from sftlab.core.surgery import evaluating
+from sftlab.core.model import evaluating
 from sftlab.data import Split, read_photo
 from sftlab.deploy.answering import Answerer, Prediction, of_network
 from sftlab.deploy.refusing import Refusal

@@ -24,7 +24,7 @@ from torchvision import transforms
 
 import sftlab as sft
 from sftlab import plot
-from sftlab.core import decisions
+from sftlab.core import statistics
 from sftlab.plot import style
 from sftlab.networks import original_state_dict
 from sftlab.networks.staging import constant
@@ -265,7 +265,7 @@ plot.scores(results)
 
 # %%
 right = {name: np.array(r.predictions) == r.targets for name, r in results.items()}
-gain = decisions.difference(right["last layers"], right["linear probe"])
+gain = statistics.difference(right["last layers"], right["linear probe"])
 print(f"last layers: {100 * gain.value:+.1f} points "
       f"({100 * gain.low:+.1f} to {100 * gain.high:+.1f}) on these images")
 

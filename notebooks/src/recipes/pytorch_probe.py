@@ -25,7 +25,7 @@ from torchvision import transforms
 
 import sftlab as sft
 from sftlab import plot
-from sftlab.core import decisions
+from sftlab.core import statistics
 from sftlab.plot import style
 from sftlab.networks import original_state_dict
 from sftlab.networks.staging import constant
@@ -296,7 +296,7 @@ plot.scores({"as printed": as_printed, "with eval()": repaired}, guess=float(gue
 
 # %%
 right = [np.array(r.predictions) == r.targets for r in (repaired, as_printed)]
-gain = decisions.difference(*right)
+gain = statistics.difference(*right)
 print(f"with eval(): {100 * gain.value:+.1f} points "
       f"({100 * gain.low:+.1f} to {100 * gain.high:+.1f}) on these images")
 

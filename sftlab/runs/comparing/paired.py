@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sftlab.core import decisions
+from sftlab.core import statistics
 from sftlab.core.evaluation import ece
 from sftlab.core.records import Interval
 
@@ -21,7 +21,7 @@ def differences(y: np.ndarray, first: np.ndarray, second: np.ndarray) -> dict[st
     balanced = [(_balanced(y, r, once), _balanced(y, r, times)) for r in right]
     error = [(ece(s, r, once), ece(s, r, times)) for s, r in zip(sure, right, strict=True)]
     found = {
-        "accuracy": decisions.difference(right[1], right[0]),
+        "accuracy": statistics.difference(right[1], right[0]),
         "balanced_accuracy": _resampled(*balanced),
         "ece": _resampled(*error),
     }

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sftlab.core import decisions, records
+from sftlab.core import records, statistics
 from sftlab.core.losses import NO_LABEL
 from sftlab.core.records import Interval, Result
 from sftlab.runs import grids
@@ -106,7 +106,7 @@ def compare(first: str | Path, second: str | Path) -> Comparison:
     metrics = [Metric(n, a.metrics[n], b.metrics[n], changes.get(n)) for n in a.metrics if n in b.metrics]
     return Comparison(
         sides, _differing(sides[0].settings, sides[1].settings), metrics, (counts[0], counts[1], counts[2], counts[3]),
-        decisions.mcnemar(right_a, right_b), (only[0], only[1]),
+        statistics.mcnemar(right_a, right_b), (only[0], only[1]),
     )  # fmt: skip
 
 

@@ -39,7 +39,7 @@ def groups(net, decay=0.0):
 
 def test_where_everything_starts_at_zero_it_is_the_weight_decay_of_adamw():
     ours, theirs = linear(), linear()
-    trained(ours, sft.toward_start(0.5)(groups(ours)))
+    trained(ours, sft.l2_sp(0.5)(groups(ours)))
     every = [{**group, "weight_decay": 0.0 if group["stage"] == "head" else 0.5} for group in groups(theirs)]
     trained(theirs, torch.optim.AdamW(every))
     assert ours.stem.weight.abs().max() > 0.03, "it has learned something"
@@ -50,7 +50,7 @@ def test_where_everything_starts_at_zero_it_is_the_weight_decay_of_adamw():
 def distances(decay, blobs):
     net = sft.replace_head(sft.backbone("tiny", seed=0), blobs.classes, seed=0)
     start = {name: w.detach().clone() for name, w in net.named_parameters()}
-    how = {"optimizer": sft.toward_start(decay), "keep_best": False, "verbose": False}
+    how = {"optimizer": sft.l2_sp(decay), "keep_best": False, "verbose": False}
     sft.fit(net, blobs, sft.full(net, 1e-2), 4, **how)
     far = {name: float((w.detach() - start[name]).norm()) for name, w in net.named_parameters()}
     return sum(d for name, d in far.items() if not name.startswith("head")), far["head.weight"]
@@ -65,4 +65,4 @@ def test_a_stronger_pull_leaves_the_pretrained_stages_nearer_to_their_start_and_
 @pytest.mark.parametrize("decay", [-0.1, float("nan")])
 def test_a_decay_that_is_no_number_from_zero_is_refused(decay):
     with pytest.raises(ValueError, match="a number ≥ 0"):
-        sft.toward_start(decay)
+        sft.l2_sp(decay)

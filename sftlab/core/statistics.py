@@ -17,7 +17,7 @@ SMALLEST = 1e-12  # below this a probability is rounding
 RESAMPLES = 2000
 
 
-def tempered(p: Any, temperature: float) -> np.ndarray:
+def temperature_scale(p: Any, temperature: float) -> np.ndarray:
     """Return softmax(z / T) for probabilities p = softmax(z): T > 1 makes them less sure, T = 1 leaves them.
 
     Logits are known up to a constant from their probabilities, and softmax ignores the constant. The order of the
@@ -30,8 +30,8 @@ def tempered(p: Any, temperature: float) -> np.ndarray:
     return z / z.sum(axis=1, keepdims=True)
 
 
-def temperature(p: Any, y: Any) -> float:
-    """Return the T > 0 at which `tempered(p, T)` has the lowest cross-entropy with the labels y.
+def fit_temperature(p: Any, y: Any) -> float:
+    """Return the T > 0 at which `temperature_scale(p, T)` has the lowest cross-entropy with the labels y.
 
     With b = 1/T the loss is convex, so a bisection of its slope, Σ (mean z under the model − z of the label), finds it.
     T between 0.05 and 20.
@@ -41,7 +41,7 @@ def temperature(p: Any, y: Any) -> float:
     low, high = 1 / 20, 20.0
     for _ in range(60):
         b = (low + high) / 2
-        slope = ((tempered(p, 1 / b) * z).sum(axis=1) - z[np.arange(len(y)), y]).mean()
+        slope = ((temperature_scale(p, 1 / b) * z).sum(axis=1) - z[np.arange(len(y)), y]).mean()
         low, high = (b, high) if slope < 0 else (low, b)
     return 2 / (low + high)
 
@@ -69,7 +69,7 @@ def threshold(missed: float, false_alarm: float) -> float:
     return false_alarm / (false_alarm + missed)
 
 
-def fewest_errors(p1: Any, y: Any) -> float:
+def cost_threshold(p1: Any, y: Any) -> float:
     """Return the threshold at which calling class 1 is wrong least often on these labelled images.
 
     p1: n probabilities of class 1. y: n labels, 0 or 1. A threshold lies halfway between two neighbouring
@@ -97,7 +97,21 @@ def costs(p1: Any, y: Any, at: float, *, missed: float, false_alarm: float) -> n
     return missed * ((y == 1) & ~called) + false_alarm * ((y == 0) & called)
 
 
-def mean(values: Any, *, seed: int = 0) -> Interval:
+def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
+    """Return a proportion with its Wilson score interval; without any case, 0 in [0, 1].
+
+    >>> f"{wilson(90, 100):.2f}"
+    '0.90 (0.83–0.94)'
+    """
+    from scipy.stats import binomtest
+
+    if n == 0:
+        return Interval(0.0, 0.0, 1.0, "no cases", confidence)
+    ends = binomtest(successes, n).proportion_ci(confidence, method="wilson")
+    return Interval(successes / n, float(ends.low), float(ends.high), "Wilson", confidence)
+
+
+def bootstrap_mean(values: Any, *, seed: int = 0) -> Interval:
     """Return the mean of n values with its percentile bootstrap interval (Efron, 1979)."""
     x = np.asarray(values, dtype=float)
     if not len(x):
@@ -108,7 +122,7 @@ def mean(values: Any, *, seed: int = 0) -> Interval:
     return Interval(float(x.mean()), float(low), float(high), "bootstrap")
 
 
-def over_runs(values: Any) -> Interval:
+def t_interval(values: Any) -> Interval:
     """Return the mean over independent runs (splits, seeds) with its interval after Student (1908)."""
     from scipy.stats import t
 
@@ -137,7 +151,7 @@ def difference(right_a: Any, right_b: Any) -> Interval:
     """Return accuracy of a minus accuracy of b, with a bootstrap interval that keeps the pairs together."""
     a, b = np.asarray(right_a, dtype=float), np.asarray(right_b, dtype=float)
     _check(len(a), len(b))
-    return mean(a - b)
+    return bootstrap_mean(a - b)
 
 
 def cosines(features: Any, known: Any) -> np.ndarray:
@@ -147,7 +161,7 @@ def cosines(features: Any, known: Any) -> np.ndarray:
     return a @ b.T
 
 
-def strangeness(features: Any, known: Any, *, nearest: int = 5) -> np.ndarray:
+def knn_distance(features: Any, known: Any, *, nearest: int = 5) -> np.ndarray:
     """Return how far each row of `features` is from the nearest rows of `known`: 0 the same direction, 1 unrelated.
 
     The mean cosine distance to the `nearest` neighbours: a deep nearest-neighbour score (Sun et al., 2022). Rows of

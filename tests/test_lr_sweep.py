@@ -8,7 +8,7 @@ import torch
 
 import sftlab as sft
 from sftlab import plot
-from sftlab.core import optimizers, records
+from sftlab.core import lr_search, records
 
 RATES = [1e-4, 3e-3, 0.1]
 
@@ -18,7 +18,7 @@ RATES = [1e-4, 3e-3, 0.1]
 def test_every_run_is_the_run_that_fit_makes_alone(blobs, optimizer, hidden):
     model = sft.replace_head(sft.backbone("tiny"), blobs.classes, hidden=hidden)
     settings = {"optimizer": optimizer, "schedule": sft.warmup_cosine(0.2), "weight_decay": 0.1, "batch_size": 16}
-    sweep = sft.every_rate(model, blobs, RATES, 4, seeds=(0, 5), **settings)
+    sweep = sft.lr_sweep(model, blobs, RATES, 4, seeds=(0, 5), **settings)
     for s, seed in enumerate(sweep.seeds):
         for r, rate in enumerate(RATES):
             alone = sft.replace_head(model, blobs.classes, seed=seed)
@@ -37,10 +37,10 @@ def test_the_optimizers_by_hand_are_those_of_torch(name):
     theirs = [torch.nn.Parameter(w.clone()) for w in ours]
     groups = [{"params": theirs[:1], "weight_decay": 0.3}, {"params": theirs[1:], "weight_decay": 0.0}]
     if name == "adamw":
-        torchs, update = torch.optim.AdamW(groups, lr=0.02), optimizers.AdamW(ours, torch.full((1, 1, 1, 1), 0.02), 0.3)
+        torchs, update = torch.optim.AdamW(groups, lr=0.02), lr_search.AdamW(ours, torch.full((1, 1, 1, 1), 0.02), 0.3)
     else:
         torchs = torch.optim.SGD(groups, lr=0.02, momentum=0.9)
-        update = optimizers.SGD(ours, torch.full((1, 1, 1, 1), 0.02), 0.3)
+        update = lr_search.SGD(ours, torch.full((1, 1, 1, 1), 0.02), 0.3)
     for _ in range(6):
         gradients = [torch.randn_like(w) for w in ours]
         for w, g in zip(theirs, gradients, strict=True):
@@ -52,15 +52,15 @@ def test_the_optimizers_by_hand_are_those_of_torch(name):
 
 
 def test_a_run_that_diverges_does_not_touch_its_neighbours(blobs, tiny):
-    both = sft.every_rate(tiny, blobs, [1e-3, 1e38], 3, optimizer="sgd")
-    alone = sft.every_rate(tiny, blobs, [1e-3], 3, optimizer="sgd")
+    both = sft.lr_sweep(tiny, blobs, [1e-3, 1e38], 3, optimizer="sgd")
+    alone = sft.lr_sweep(tiny, blobs, [1e-3], 3, optimizer="sgd")
     assert math.isnan(both.valid_accuracy[0][1][-1]) and both.best == 1e-3
     assert np.allclose(both.valid_loss[0][0], alone.valid_loss[0][0])
 
 
 def test_the_model_is_left_as_it_was(blobs, tiny):
     before, flags = sft.fingerprint(tiny), [p.requires_grad for p in tiny.parameters()]
-    sft.every_rate(tiny, blobs, RATES, 2)
+    sft.lr_sweep(tiny, blobs, RATES, 2)
     assert sft.fingerprint(tiny) == before and [p.requires_grad for p in tiny.parameters()] == flags
 
 
@@ -69,14 +69,14 @@ def test_images_without_a_label_count_in_no_loss(tiny):
     y = np.arange(60) % 2
     data = sft.from_arrays(x, y)
     hidden = sft.data.with_targets(data, torch.where(torch.arange(60) % 5 == 0, -100, torch.as_tensor(y)), data.classes)
-    sweep = sft.every_rate(tiny, hidden, [1e-3], 2)
+    sweep = sft.lr_sweep(tiny, hidden, [1e-3], 2)
     alone = sft.replace_head(tiny, hidden.classes, seed=0)
     history = sft.fit(alone, hidden, sft.linear_probe(alone, lr=1e-3), 2, verbose=False)
     assert np.allclose([e.valid_loss for e in history.epochs], sweep.valid_loss[0][0], atol=1e-5)
 
 
 def test_a_sweep_is_a_record(blobs, tiny, tmp_path):
-    sweep = sft.every_rate(tiny, blobs, RATES, 2)
+    sweep = sft.lr_sweep(tiny, blobs, RATES, 2)
     again = records.read(records.write(sweep, tmp_path / "sweep.json"))
     assert again.rates == sweep.rates and again.valid_loss == sweep.valid_loss and again.best == sweep.best
 
@@ -94,21 +94,21 @@ def test_a_sweep_is_a_record(blobs, tiny, tmp_path):
 )
 def test_what_cannot_be_is_refused_in_a_sentence(blobs, tiny, wrong, says):
     with pytest.raises(ValueError, match=says):
-        sft.every_rate(tiny, blobs, **wrong)
+        sft.lr_sweep(tiny, blobs, **wrong)
 
 
 def test_dropout_before_the_head_is_refused_because_features_are_no_constant_then(blobs, dropping):
     with pytest.raises(ValueError, match="rolls dice"):
-        sft.every_rate(dropping, blobs, RATES)
+        sft.lr_sweep(dropping, blobs, RATES)
 
 
 def test_a_head_of_another_size_is_refused(blobs):
     with pytest.raises(ValueError, match="replace_head"):
-        sft.every_rate(sft.backbone("tiny"), blobs, RATES)
+        sft.lr_sweep(sft.backbone("tiny"), blobs, RATES)
 
 
 def test_the_curve_marks_the_best_rate_the_majority_and_what_diverged(blobs, tiny):
-    sweep = sft.every_rate(tiny, blobs, [1e-3, 1e-2, 1e38], 3, optimizer="sgd", seeds=range(3))
+    sweep = sft.lr_sweep(tiny, blobs, [1e-3, 1e-2, 1e38], 3, optimizer="sgd", seeds=range(3))
     ax = plot.lr_sweep(sweep)
     drawn = {line.get_gid(): line.get_xdata()[0] for line in ax.lines if line.get_gid()}
     assert drawn["diverged"] == 1e38 and drawn["best"] in (1e-3, 1e-2) and "majority" in drawn

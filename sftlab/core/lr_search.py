@@ -1,4 +1,6 @@
-"""Every learning rate at once: heads at L rates and S seeds on the same frozen features are one batched product.
+"""Which learning rate? `find_lr` raises it step by step; `lr_sweep` trains a head at many rates at once.
+
+Heads at L rates and S seeds on the same frozen features are one batched product.
 
 A run of a small head is mostly waiting for Python; L × S of them, stacked, wait once. Optimizer and gradient act
 number by number, so the runs cannot see each other: each is the run that `fit` would make alone.
@@ -6,8 +8,9 @@ number by number, so the runs cannot see each other: each is the run that `fit` 
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,14 +21,101 @@ from torch.nn import functional as F
 
 from sftlab.core import cache, records
 from sftlab.core.losses import NO_LABEL, target_distribution
-from sftlab.core.optimizers import OPTIMIZERS
-from sftlab.core.schedules import Schedule, constant
-from sftlab.core.surgery import card, is_constant, replace_head
+from sftlab.core.model import card, is_constant, replace_head
+from sftlab.core.monitors import Diverged
+from sftlab.core.profiles import Schedule, check, constant
+from sftlab.core.records import Step
+from sftlab.core.training import train
 from sftlab.data import Data, batch_positions, first_task
 
 
 @dataclass
-class Sweep:
+class LRFinder:
+    """The sweep: the highest rate of the profile at each step, the loss there, and the rate we would try first.
+
+    `steepest` is where the smoothed loss falls fastest; `diverged` is the rate at which the sweep was ended, if it was.
+    `noun` says what the loss is a mean of: images or texts.
+    """
+
+    rates: list[float]
+    losses: list[float]
+    smoothed: list[float]
+    steepest: float
+    diverged: float | None
+    noun: str = "images"
+
+    def __repr__(self) -> str:
+        end = f", diverged at {self.diverged:.2g}" if self.diverged else ""
+        span = f"from {self.rates[0]:.1g} to {self.rates[-1]:.2g}"
+        return f"LRFinder({len(self.rates)} steps {span}, try {self.steepest:.2g}{end})"
+
+
+records.KINDS["LRFinder"] = LRFinder
+
+
+def find_lr(
+    model: nn.Sequential, data: Data, profile: Mapping[str, float], *, low: float = 1e-6, high: float = 1.0,
+    steps: int = 100, smoothing: float = 0.9, **settings: Any,
+) -> LRFinder:  # fmt: skip
+    """Raise the rate from `low` to `high` over `steps` updates and record the loss.
+
+    profile: says which stages learn and in which proportion. settings: as for `fit` (batch_size, optimizer, seed …).
+    The sweep ends early once the smoothed loss is four times its lowest.
+    """
+    if not 0 < low < high or steps < 10:
+        raise ValueError(f"low={low}, high={high}, steps={steps}: 0 < low < high and at least 10 steps")
+    rates = check(model, profile)
+    top = max(rates.values())
+    if not top:
+        raise ValueError("every stage of this profile is frozen, so there is no rate to find")
+    batch_size = settings.get("batch_size", 32)
+    epochs = math.ceil(steps / max(1, len(data.train) // batch_size))
+    total = epochs * -(-len(data.train) // batch_size)
+    span = math.log(high / low)
+
+    def ramp(t: float) -> float:
+        return low / top * math.exp(span * min(1.0, t * total / steps))
+
+    tried, losses, smooth, mean = [], [], [], 0.0
+    diverged = None
+    stream = train(copy.deepcopy(model), data, rates, epochs, schedule=ramp, keep_best=False, **settings)
+    try:
+        for record in stream:
+            if not isinstance(record, Step):
+                continue
+            if not math.isfinite(record.loss):
+                break
+            tried.append(max(record.rates.values()))
+            losses.append(record.loss)
+            mean = smoothing * mean + (1 - smoothing) * record.loss
+            smooth.append(mean / (1 - smoothing ** len(losses)))
+            if len(losses) >= steps:
+                break
+            if smooth[-1] > 4 * min(smooth):
+                diverged = tried[-1]
+                break
+    except Diverged:
+        diverged = tried[-1] if tried else low
+    finally:
+        stream.close()  # type: ignore[attr-defined]
+    return LRFinder(tried, losses, smooth, _steepest(tried, smooth), diverged, data.train.noun)
+
+
+def _steepest(rates: list[float], smooth: list[float]) -> float:
+    """Return the rate in the middle of the steepest fall before the lowest smoothed loss.
+
+    The slope is that of a line through an eighth of the sweep: from step to step, noise is steeper than descent.
+    """
+    x, y = np.log(np.array(rates)), np.array(smooth)
+    window, end = max(3, len(rates) // 8), int(np.argmin(smooth)) + 1
+    if end < window:
+        return rates[0]
+    slopes = [np.polyfit(x[i : i + window], y[i : i + window], 1)[0] for i in range(end - window + 1)]
+    return rates[int(np.argmin(slopes)) + window // 2]
+
+
+@dataclass
+class LRSweep:
     """The curves of many runs, as nested lists [seed][rate][epoch]; epoch 0 is the head before its first step.
 
     train_loss at epoch 0 and everything after a divergence is nan. `majority` is the rate of the most frequent class
@@ -46,8 +136,8 @@ class Sweep:
     def __repr__(self) -> str:
         low, high = min(self.rates), max(self.rates)
         return (
-            f"Sweep({len(self.rates)} rates from {low:.1g} to {high:.1g} × {len(self.seeds)} seeds, {self.optimizer}, "
-            f"{self.epochs} epochs; best at {self.best:.2g})"
+            f"LRSweep({len(self.rates)} rates from {low:.1g} to {high:.1g} × {len(self.seeds)} seeds, "
+            f"{self.optimizer}, {self.epochs} epochs; best at {self.best:.2g})"
         )
 
     @property
@@ -57,15 +147,15 @@ class Sweep:
         return self.rates[int(np.argmin(np.where(np.isfinite(last), last, np.inf)))]
 
 
-records.KINDS["Sweep"] = Sweep
+records.KINDS["LRSweep"] = LRSweep
 
 
-def every_rate(
+def lr_sweep(
     model: nn.Sequential, data: Data, rates: Iterable[float], epochs: int = 10, *, optimizer: str = "adamw",
     seeds: Iterable[int] = (0,), schedule: Schedule | None = None, weight_decay: float = 0.01, batch_size: int = 32,
     encoder: str = "torch",
-) -> Sweep:  # fmt: skip
-    """Train the head of `model` on its frozen features at every rate and seed; return a Sweep. The model is untouched.
+) -> LRSweep:  # fmt: skip
+    """Train the head of `model` on its frozen features at every rate and seed; return an LRSweep. `model` is untouched.
 
     Run (rate, seed) is what `fit` makes of `replace_head(model, …, seed=seed)` with `linear_probe(model, lr=rate)` and
     `seed=seed`, to rounding: a fresh head (a `hidden` stage starts as it is), the same batches in the same order,
@@ -80,7 +170,7 @@ def every_rate(
     x, p, known = _whole(train, len(data.classes))
     x_valid, p_valid, known_valid = _whole(valid, len(data.classes))
     layers = _stack([replace_head(model[first:], data.classes, seed=seed) for seed in drawn], len(tried))
-    update = OPTIMIZERS[optimizer](layers, torch.tensor(tried)[None, :, None, None], weight_decay)
+    update = HEAD_OPTIMIZERS[optimizer](layers, torch.tensor(tried)[None, :, None, None], weight_decay)
     schedule = schedule or constant()
     losses, valid_losses, accuracies = list[Tensor](), list[Tensor](), list[Tensor]()
     total, step = epochs * len(batch_positions(len(x), batch_size)), 0
@@ -103,7 +193,7 @@ def every_rate(
     y = first_task(data.valid.y)
     majority = float(y[y != NO_LABEL].bincount().max() / (y != NO_LABEL).sum())
     curves = {"train_loss": losses, "valid_loss": valid_losses, "valid_accuracy": accuracies}
-    return Sweep(
+    return LRSweep(
         rates=tried, seeds=drawn, epochs=epochs, optimizer=optimizer, majority=majority, n=int(known_valid.sum()),
         settings=settings, **{name: torch.stack(curve, dim=2).tolist() for name, curve in curves.items()},
     )  # fmt: skip
@@ -132,10 +222,10 @@ def _check(
         raise ValueError(f"seeds={list(seeds)}: at least one, each once")
     if epochs < 1:
         raise ValueError(f"epochs={epochs}: at least one pass over the training images")
-    if optimizer not in OPTIMIZERS:
-        raise ValueError(f"optimizer={optimizer!r}: {' or '.join(map(repr, OPTIMIZERS))}")
+    if optimizer not in HEAD_OPTIMIZERS:
+        raise ValueError(f"optimizer={optimizer!r}: {' or '.join(map(repr, HEAD_OPTIMIZERS))}")
     if not isinstance(data.classes, list):
-        raise ValueError("these data have several tasks; every_rate trains one head: load one target")
+        raise ValueError("these data have several tasks; lr_sweep trains one head: load one target")
     head = getattr(model, "head", None)
     if not isinstance(head, nn.Linear) or head.out_features != len(data.classes):
         raise ValueError("the head does not fit the data: model = replace_head(model, data.classes)")
@@ -149,7 +239,7 @@ def _prefix(model: nn.Sequential) -> tuple[nn.Sequential, int]:
         if not cache.has_parameters(stage) and not is_constant(stage):
             raise ValueError(
                 f"stage {name!r} ({type(stage).__name__}) before the head rolls dice, so features are not a constant; "
-                "every_rate needs a backbone without dropout there (drop_rate=0)"
+                "lr_sweep needs a backbone without dropout there (drop_rate=0)"
             )
     return model[:first], first
 
@@ -183,3 +273,48 @@ def _accuracy(logits: Tensor, p: Tensor, known: Tensor) -> Tensor:
     hits = (logits.argmax(dim=-1) == p.argmax(dim=-1)) & known
     share = hits.sum(dim=-1) / known.sum().clamp(min=1)
     return torch.where(logits.isfinite().all(dim=-1).all(dim=-1), share, torch.nan)
+
+
+class SGD:
+    """Momentum as torch has it: v ← μ v + g + λ w, w ← w − η v (Polyak, 1964)."""
+
+    momentum = 0.9
+
+    def __init__(self, layers: Sequence[Tensor], rates: Tensor, weight_decay: float) -> None:
+        self.layers, self.rates = layers, rates
+        self.decays = [weight_decay if i % 2 == 0 else 0.0 for i in range(len(layers))]  # biases are not decayed
+        self.velocity = [torch.zeros_like(w) for w in layers]
+
+    @torch.no_grad()
+    def __call__(self, gradients: Sequence[Tensor], factor: float) -> None:
+        """Move the layers by one step; factor: what the schedule says of every rate."""
+        for w, g, v, decay in zip(self.layers, gradients, self.velocity, self.decays, strict=True):
+            v.mul_(self.momentum).add_(g).add_(w, alpha=decay)
+            w.addcmul_(self.rates * factor, v, value=-1)
+
+
+class AdamW:
+    """Adam with decoupled weight decay (Kingma and Ba, 2015; Loshchilov and Hutter, 2019), torch's defaults."""
+
+    betas, eps = (0.9, 0.999), 1e-8
+
+    def __init__(self, layers: Sequence[Tensor], rates: Tensor, weight_decay: float) -> None:
+        self.layers, self.rates, self.steps = layers, rates, 0
+        self.decays = [weight_decay if i % 2 == 0 else 0.0 for i in range(len(layers))]  # biases are not decayed
+        self.mean, self.square = ([torch.zeros_like(w) for w in layers] for _ in range(2))
+
+    @torch.no_grad()
+    def __call__(self, gradients: Sequence[Tensor], factor: float) -> None:
+        """Move the layers by one step; factor: what the schedule says of every rate."""
+        self.steps += 1
+        (b1, b2), rates = self.betas, self.rates * factor
+        scale = rates / (1 - b1**self.steps)
+        for w, g, m, v, decay in zip(self.layers, gradients, self.mean, self.square, self.decays, strict=True):
+            w.mul_(1 - rates * decay)
+            m.lerp_(g, 1 - b1)
+            v.mul_(b2).addcmul_(g, g, value=1 - b2)
+            size = v.sqrt().div_(math.sqrt(1 - b2**self.steps)).add_(self.eps)
+            w.sub_(m.mul(scale).div_(size))
+
+
+HEAD_OPTIMIZERS: dict[str, Any] = {"adamw": AdamW, "sgd": SGD}
