@@ -48,21 +48,21 @@ from sftlab.core.statistics import wilson
 from sftlab.core.training import fit, train
 from sftlab.data import from_arrays, from_dataset, from_texts, load
 from sftlab.data.corrections import corrected
-from sftlab.deploy.exporting import export
-from sftlab.deploy.predicting import predict
-from sftlab.deploy.refusing import Refusal, choose_refusal
-from sftlab.deploy.saving import load_model, load_refusal, save
+from sftlab.deploy.export import export
+from sftlab.deploy.predict import predict
+from sftlab.deploy.reject import RejectOption, choose_reject_option
+from sftlab.deploy.save import load_model, load_reject_option, save
 from sftlab.networks import Input, backbone, backbones, imagenet_classes, stages
 from sftlab.runs.parameters import check_parameters
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "Epoch", "History", "Input", "Interval", "LRFinder", "LRSweep", "Refusal", "Result", "Step", "apply",
-    "backbone", "backbones", "cache", "card", "check_parameters", "choose_refusal", "constant", "corrected",
+    "Epoch", "History", "Input", "Interval", "LRFinder", "LRSweep", "RejectOption", "Result", "Step", "apply",
+    "backbone", "backbones", "cache", "card", "check_parameters", "choose_reject_option", "constant", "corrected",
     "cosine", "cross_entropy", "cuts", "data", "evaluate", "evaluating", "export", "find_lr", "fingerprint", "fit",
     "from_arrays", "from_dataset", "from_texts", "frozen_prefix", "full", "imagenet_classes", "interpolate",
-    "l2_sp", "labels", "last_k", "layer_decay", "linear", "linear_probe", "load", "load_model", "load_refusal",
+    "l2_sp", "labels", "last_k", "layer_decay", "linear", "linear_probe", "load", "load_model", "load_reject_option",
     "lr_sweep", "monitors", "param_groups", "piecewise", "predict", "predict_split", "records", "replace_head",
     "save", "stage_names", "stages", "steps", "summary", "surgical", "train", "train_mode", "warmup_cosine",
     "wilson", "with_probabilities",

@@ -14,8 +14,8 @@ from PIL import Image
 
 import sftlab as sft
 from sftlab import plot
-from sftlab.deploy.answering import Prediction
-from sftlab.deploy.refusing import Refusal
+from sftlab.deploy.predict import Prediction
+from sftlab.deploy.reject import RejectOption
 from sftlab.networks.staging import Source
 from sftlab.widgets import panel as panels
 from sftlab.widgets import upload
@@ -79,7 +79,7 @@ def test_a_bad_file_gets_a_sentence_and_the_panel_goes_on(tiny, content, words):
 
 
 def test_neither_is_said_with_its_reason(tiny):
-    panel = upload(tiny, refusal=Refusal(probability=1.0), size=16)
+    panel = upload(tiny, reject=RejectOption(probability=1.0), size=16)
     send(panel, "x.png", photograph())
     assert panel.answers[0].answer == "neither" and "neither: undecided" in panel.view.spoken["said"]
     assert panel.view.rows[0][1] == "neither"
@@ -89,7 +89,7 @@ def test_an_unattended_run_shows_an_image_of_the_split(tiny, blobs):
     panel = upload(tiny, example=blobs.valid, licence="CC0")
     assert "an image of the valid split" in panel.text() and "<figure" in panel.html()
     assert panel.answers == [], "an example is no answer to a learner"
-    assert panel.answerer.size == blobs.valid.size
+    assert panel.predictor.size == blobs.valid.size
 
 
 def test_the_same_photographs_are_asked_again_when_the_cell_runs_again(tiny, blobs):

@@ -291,22 +291,22 @@ plot.images(data.test, torn, titles=said, columns=6, licence=data.card.licence,
 # images, in the features (lesson 08). We let the *validation* images set both limits, so that at least 95 % of the right answers stay.
 
 # %%
-refusal = sft.choose_refusal(model, data, keep=0.95)
-print(f"neither below a probability of {refusal.probability:.3f}, "
-      f"or beyond a distance of {refusal.distance:.3f}")
-print(f"keeps {refusal.kept:.1%} of {refusal.images} right validation answers")
+reject = sft.choose_reject_option(model, data, keep=0.95)
+print(f"neither below a probability of {reject.probability:.3f}, "
+      f"or beyond a distance of {reject.distance:.3f}")
+print(f"keeps {reject.kept:.1%} of {reject.images} right validation answers")
 
 # %% [markdown]
 # What do they catch? Squares cut from two ordinary photographs, a palace and a dahlia:
 
 # %%
 from sftlab.analysis.drift import photo_crops
+from sftlab.deploy.predict import predictor
 
-answerer = sft.answering.of_network(model, size=SIZE, refusal=refusal)
-answers = answerer.answers(["square"] * 40, photo_crops(40, size=SIZE))
+answers = predictor(model, size=SIZE, reject=reject).answers(["square"] * 40, photo_crops(40, size=SIZE))
 print(f"mean certainty {np.mean([a.confidence for a in answers]):.2f}")
-low = np.mean([a.confidence < refusal.probability for a in answers])
-far = np.mean([a.distance > refusal.distance for a in answers])
+low = np.mean([a.confidence < reject.probability for a in answers])
+far = np.mean([a.distance > reject.distance for a in answers])
 print(f"refused by probability {low:.0%}, by distance {far:.0%}")
 
 # %% [markdown]
@@ -317,7 +317,7 @@ print(f"refused by probability {low:.0%}, by distance {far:.0%}")
 # Drop photographs into the field below. You see the picture as the network gets it, where the evidence for its answer lies, and how sure it is. Until then it shows a validation image.
 
 # %%
-sft.widgets.upload(model, refusal=refusal, example=data.valid,
+sft.widgets.upload(model, reject=reject, example=data.valid,
                    licence=data.card.licence)
 
 # %% [markdown]
@@ -334,7 +334,7 @@ folder = Path(OUT or scratch.name)
 sft.records.write(result, folder / "record.json")
 sft.records.write(history, folder / "history.json")
 file = sft.save(model, folder / "model.safetensors", data=data, history=history,
-                result=result, refusal=refusal)
+                result=result, reject=reject)
 page = file.with_suffix(".md").read_text(encoding="utf-8")
 Markdown(page.split("## Input")[0] + "…")
 
@@ -380,7 +380,7 @@ except ValueError as error:
 #
 # **What must you check?** That the difference is visible, the splits are strangers, the labels stand up to an outsider, the interval clears the majority rate, and the mistakes are ones you can live with.
 #
-# *Where this lives in the library:* `sft.load("folder:…")`, `sft.data.near_duplicates`, `sftlab/doubts.py`, `sft.corrected`, `sft.evaluate`, `sft.choose_refusal`, `sft.save`, `sft.predict`, `sft.export`.
+# *Where this lives in the library:* `sft.load("folder:…")`, `sft.data.near_duplicates`, `sftlab/doubts.py`, `sft.corrected`, `sft.evaluate`, `sft.choose_reject_option`, `sft.save`, `sft.predict`, `sft.export`.
 
 # %% [markdown]
 # ## The same in plain PyTorch

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sftlab.deploy.answering import Prediction
+from sftlab.deploy.predict import Prediction
 from sftlab.plot import base, style
 
 MOST_BARS = 6

@@ -13,8 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sftlab.deploy.answering import NEITHER, Answerer, Prediction
-from sftlab.deploy.predicting import answerer, limited, photos_in, predictions
+from sftlab.deploy.predict import NEITHER, Prediction, Predictor, limited, photos_in, predictions, predictor
 
 SHOWN = 3  # probabilities in a line of the terminal; the files hold all of them
 FEW = 2 * 32  # photographs that are answered before a bar would be worth looking at
@@ -27,10 +26,10 @@ def answer_all(
 ) -> bool:  # fmt: skip
     """Answer for photographs and folders, a printed line each, and into files; tell whether anything could be read.
 
-    Ctrl-C ends it early and keeps what was answered by then. Raises what `answerer` and `limited` raise, and
+    Ctrl-C ends it early and keeps what was answered by then. Raises what `predictor` and `limited` raise, and
     ValueError if there is no file at all.
     """
-    chosen = limited(answerer(model), below, beyond)
+    chosen = limited(predictor(model), below, beyond)
     files = photos_in(photos)
     if not files:
         raise ValueError(f"no file in {', '.join(map(str, photos))}; give photographs, or folders that hold some")
@@ -108,9 +107,9 @@ class Csv(AbstractContextManager["Csv"]):
             self._partial.replace(self.path)
 
 
-def write_json(found: Sequence[Prediction], model: Answerer, name: str, path: Path) -> None:
+def write_json(found: Sequence[Prediction], model: Predictor, name: str, path: Path) -> None:
     """Write model, limits and all answers as one JSON document."""
-    limits = None if model.refusal is None else model.refusal.facts()
+    limits = None if model.reject is None else model.reject.facts()
     rows = [
         {
             "file": one.file, "answer": one.answer or None, "likeliest": one.label or None,
@@ -160,13 +159,13 @@ def summary(found: Sequence[Prediction], asked: int) -> str:
     return said + (f"; stopped after {len(found):,} of {asked:,}" if len(found) < asked else "")
 
 
-def limits(model: Answerer) -> str:
+def limits(model: Predictor) -> str:
     """Say when the answer is "neither"."""
-    refusal: Any = model.refusal
-    if refusal is None or (not refusal.probability and math.isinf(refusal.distance)):
+    reject: Any = model.reject
+    if reject is None or (not reject.probability and math.isinf(reject.distance)):
         return "never answers “neither”: the model has no limits (--refuse-below P sets one)"
-    below = f"probability below {refusal.probability:.3f}" if refusal.probability else ""
-    beyond = f"distance above {refusal.distance:.3f}" if math.isfinite(refusal.distance) else ""
+    below = f"probability below {reject.probability:.3f}" if reject.probability else ""
+    beyond = f"distance above {reject.distance:.3f}" if math.isfinite(reject.distance) else ""
     return f"“neither” at a {' or a '.join(filter(None, (below, beyond)))}"
 
 

@@ -185,7 +185,7 @@ def predict(
 
 
 @app.command()
-def export(model: take.Saved, file: take.ExportTo = None, check_on: take.CheckOn = None) -> None:
+def export(model: take.Saved, file: take.ExportTo = None) -> None:
     """Write a model for use without sftlab.
 
     As an ONNX graph from uint8 pixels to probabilities, checked against torch, its card inside and beside it; or,
@@ -193,10 +193,10 @@ def export(model: take.Saved, file: take.ExportTo = None, check_on: take.CheckOn
 
     sftlab export cells.safetensors
     """
-    from sftlab.deploy.exporting import export_file
+    from sftlab.deploy.export import export_file
 
     with sentences(OSError, ValueError, ImportError):
-        typer.echo(export_file(model, file, check_on))
+        typer.echo(export_file(model, file))
 
 
 @app.command(context_settings=EXTRA)

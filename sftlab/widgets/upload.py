@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from sftlab.analysis.heat import grad_cam
 from sftlab.core.model import evaluating
 from sftlab.data import Split, read_photo
-from sftlab.deploy.answering import Answerer, Prediction, of_network
-from sftlab.deploy.refusing import Refusal
+from sftlab.deploy.predict import Prediction, Predictor, predictor
+from sftlab.deploy.reject import RejectOption
 from sftlab.plot import answers as plot
 from sftlab.plot import style
 from sftlab.widgets.dropzone import DropZone
@@ -47,14 +47,14 @@ class Upload(Panel):
     """
 
     def __init__(
-        self, model: nn.Sequential, refusal: Refusal | None, size: int | None, example: Split | None, licence: str,
+        self, model: nn.Sequential, reject: RejectOption | None, size: int | None, example: Split | None, licence: str,
         name: str,
     ) -> None:  # fmt: skip
-        self.model, self.refusal, self.licence = copy.deepcopy(model).eval(), refusal, licence
+        self.model, self.reject, self.licence = copy.deepcopy(model).eval(), reject, licence
         size = size or (example.size if example is not None else None)
-        self.answerer: Answerer = of_network(self.model, size=size, refusal=refusal)
-        self._stage = _last_maps(self.model, self.answerer.size)
-        self._key = ("upload", name, tuple(self.answerer.classes), self.answerer.size)
+        self.predictor: Predictor = predictor(self.model, size=size, reject=reject)
+        self._stage = _last_maps(self.model, self.predictor.size)
+        self._key = ("upload", name, tuple(self.predictor.classes), self.predictor.size)
         before = [(one.prediction.file, one.pixels) for one in remembered.get(self._key, [])]
         self._asked = [self._ask(file, pixels) for file, pixels in before if pixels is not None]
         self._example = self._of_split(example) if example is not None else None
@@ -132,7 +132,7 @@ class Upload(Panel):
 
     def _answer(self, name: str, path: Path) -> None:
         try:
-            one = self._ask(name, read_photo(path, self.answerer.size))
+            one = self._ask(name, read_photo(path, self.predictor.size))
         except (OSError, ValueError) as error:
             one = _Asked(None, Prediction(name, "", {}, str(error)))
         self._asked = [one, *self._asked][:KEPT]
@@ -142,7 +142,7 @@ class Upload(Panel):
         self.settle()
 
     def _ask(self, name: str, pixels: np.ndarray) -> _Asked:
-        return _Asked(pixels, self.answerer.answers([name], torch.from_numpy(pixels)[None])[0])
+        return _Asked(pixels, self.predictor.answers([name], torch.from_numpy(pixels)[None])[0])
 
     def _of_split(self, split: Split) -> _Asked:
         pixels = split.pixels(np.arange(1)).expand(-1, 3, -1, -1)[0].numpy()
@@ -170,7 +170,7 @@ class Upload(Panel):
         assert one.pixels is not None
         figure = Figure(figsize=plot.SIZE, layout="constrained")
         heat = self._heat(torch.from_numpy(one.pixels)[None], one.prediction.label)
-        limit = self.refusal.probability if self.refusal is not None else 0.0
+        limit = self.reject.probability if self.reject is not None else 0.0
         licence = self.licence if one is self._example else ""
         plot.answer(one.pixels, one.prediction, heat, limit=limit, licence=licence, ax=figure.add_subplot())
         return figure
@@ -179,22 +179,22 @@ class Upload(Panel):
         if self._stage is None:
             return None
         x = x.to(next(self.model.parameters()).device)
-        return grad_cam(self.model, x, self.answerer.classes.index(label), self._stage)[0].cpu().numpy()
+        return grad_cam(self.model, x, self.predictor.classes.index(label), self._stage)[0].cpu().numpy()
 
 
 def upload(
-    model: nn.Sequential, *, refusal: Refusal | None = None, size: int | None = None, example: Split | None = None,
+    model: nn.Sequential, *, reject: RejectOption | None = None, size: int | None = None, example: Split | None = None,
     licence: str = "", name: str = "upload",
 ) -> Upload:  # fmt: skip
     """Let the learner drop photographs; show the answer, its probability and its heat map, or "neither".
 
-    refusal: the limits beyond which the answer is "neither" (`choose_refusal`). size: edge in pixels, by default that
-    of `example`, else the card's. example: a split whose first image is shown until a photograph comes, and in
+    reject: the limits beyond which the answer is "neither" (`choose_reject_option`). size: edge in pixels, by default
+    that of `example`, else the card's. example: a split whose first image is shown until a photograph comes, and in
     unattended runs; licence: of its images. name: part of the CSS classes `sft-NAME-input`, `-status`, `-picture` and
     `-rows`. Photographs go to the kernel only; the figure of the last one is saved with the notebook.
     Raises ValueError for a model whose card names no single list of classes.
     """
-    panel = Upload(model, refusal, size, example, licence or "", name)
+    panel = Upload(model, reject, size, example, licence or "", name)
     panel.show()
     return panel
 

@@ -10,7 +10,7 @@ from conftest import same
 from PIL import Image
 
 import sftlab as sft
-from sftlab.deploy import cards
+from sftlab.deploy.save import plain
 
 
 @pytest.fixture
@@ -18,9 +18,9 @@ def told(tiny, blobs, tmp_path):
     """Return (model, file) of a network saved with everything that can be said of it."""
     history = sft.fit(tiny, blobs, sft.full(tiny), epochs=2, verbose=False)
     result = sft.evaluate(tiny, blobs.test)
-    refusal = sft.choose_refusal(tiny, blobs)
+    refusal = sft.choose_reject_option(tiny, blobs)
     file = sft.save(
-        tiny, tmp_path / "m.safetensors", data=blobs, history=history, result=result, refusal=refusal, author="A. P."
+        tiny, tmp_path / "m.safetensors", data=blobs, history=history, result=result, reject=refusal, author="A. P."
     )
     return tiny, file
 
@@ -148,7 +148,7 @@ def test_a_note_cannot_take_the_name_of_a_fact(tiny, tmp_path):
 
 
 def test_a_card_holds_nothing_that_another_language_cannot_read():
-    found = cards.plain({"a": float("nan"), "b": (1, float("inf")), "c": sft.Interval(0.5, 0.4, 0.6), 3: {1}})
+    found = plain({"a": float("nan"), "b": (1, float("inf")), "c": sft.Interval(0.5, 0.4, 0.6), 3: {1}})
     assert json.loads(json.dumps(found, allow_nan=False)) == {
         "a": None, "b": [1, None], "3": "{1}",
         "c": {"value": 0.5, "low": 0.4, "high": 0.6, "method": "Wilson", "confidence": 0.95},
@@ -194,8 +194,8 @@ def test_a_single_flipped_bit_anywhere_is_noticed(told):
 
 def test_the_limits_of_neither_travel_with_the_model(told, blobs):
     model, file = told
-    back, chosen = sft.load_refusal(file), sft.choose_refusal(model, blobs)
+    back, chosen = sft.load_reject_option(file), sft.choose_reject_option(model, blobs)
     assert (back.probability, back.distance, back.kept) == (chosen.probability, chosen.distance, chosen.kept)
     assert torch.equal(back.known, chosen.known)
     plain = sft.save(sft.load_model(file), file.with_name("plain.safetensors"))
-    assert sft.load_refusal(plain) is None, "limits without what they are measured against would be a lie"
+    assert sft.load_reject_option(plain) is None, "limits without what they are measured against would be a lie"

@@ -8,11 +8,12 @@ import pytest
 import torch
 
 import sftlab as sft
-from sftlab.deploy import answering, graphs
+from sftlab.deploy import predict as ask
+from sftlab.deploy.predict import ONNX, predictor, read_graph
 from sftlab.networks.offline import Tiny
 from sftlab.networks.staging import Source
 
-has_onnx = all(find_spec(name) for name in graphs.NEEDED)
+has_onnx = all(find_spec(name) for name in ONNX)
 needs_onnx = pytest.mark.skipif(not has_onnx, reason='needs the extra: pip install "sftlab[onnx]"')
 
 
@@ -82,8 +83,8 @@ def test_a_graph_gives_the_network_s_answers_from_pixels_for_any_number_of_image
     import onnxruntime
 
     sft.fit(tiny, blobs, sft.full(tiny), epochs=2, verbose=False)
-    refusal = sft.choose_refusal(tiny, blobs)
-    file = sft.export(tiny, tmp_path / "blobs.onnx", refusal=refusal, images=blobs.valid)
+    refusal = sft.choose_reject_option(tiny, blobs)
+    file = sft.export(tiny, tmp_path / "blobs.onnx", reject=refusal, images=blobs.valid)
     session = onnxruntime.InferenceSession(file)
     (given,) = session.get_inputs()
     assert given.type == "tensor(uint8)" and given.shape[1:] == [3, 8, 8]
@@ -104,7 +105,7 @@ def test_a_pretrained_network_is_checked_on_real_photographs_and_its_card_travel
     assert sft.fingerprint(model) == before and sorted(p.name for p in tmp_path.iterdir()) == [
         "cells.onnx", "cells.onnx.md",
     ]  # fmt: skip
-    _, card = graphs.opened(file)
+    _, card = read_graph(file)
     made = card["onnx"]
     assert made["images"] == 16 and made["pictures"] == "squares of two photographs"
     assert 0 < made["difference"] < made["tolerance"] / 10
@@ -112,8 +113,8 @@ def test_a_pretrained_network_is_checked_on_real_photographs_and_its_card_travel
     page = (tmp_path / "cells.onnx.md").read_text(encoding="utf-8")
     assert "Checked against torch on 16 squares of two photographs" in page and "sftlab predict cells.onnx" in page
     x = pixels(5, 64)
-    wanted = answering.of_network(model, size=64).answers(list("abcde"), x)
-    for one, two in zip(graphs.open_graph(file).answers(list("abcde"), x), wanted, strict=True):
+    wanted = predictor(model, size=64).answers(list("abcde"), x)
+    for one, two in zip(predictor(file).answers(list("abcde"), x), wanted, strict=True):
         assert one.label == two.label and one.confidence == pytest.approx(two.confidence, abs=1e-5)
 
 
@@ -166,39 +167,39 @@ def test_files_that_are_no_graphs_of_ours_are_refused_by_a_sentence(tiny, tmp_pa
 
     file = sft.export(tiny, tmp_path / "x.onnx")
     with pytest.raises(FileNotFoundError, match="no model at"):
-        graphs.open_graph(tmp_path / "none.onnx")
+        predictor(tmp_path / "none.onnx")
     with pytest.raises(ValueError, match="made for 16 pixels"):
-        graphs.open_graph(file, 32)
+        predictor(file, size=32)
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match="not an ONNX graph, or is damaged"):
-        graphs.open_graph(file)
+        predictor(file)
     file.write_bytes(whole)
     bare = onnx.load(file)
     del bare.metadata_props[:]
     onnx.save(bare, file)
     with pytest.raises(ValueError, match="without a card"):
-        graphs.open_graph(file)
+        predictor(file)
 
 
 @needs_onnx
 def test_a_saved_model_is_exported_with_its_limits_by_one_call(tiny, blobs, tmp_path):
-    from sftlab.deploy.exporting import export_file
+    from sftlab.deploy.export import export_file
 
     sft.fit(tiny, blobs, sft.full(tiny), epochs=1, verbose=False)
-    refusal = sft.choose_refusal(tiny, blobs)
-    saved = sft.save(tiny, tmp_path / "m.safetensors", data=blobs, refusal=refusal)
+    refusal = sft.choose_reject_option(tiny, blobs)
+    saved = sft.save(tiny, tmp_path / "m.safetensors", data=blobs, reject=refusal)
     said = export_file(saved)
     assert "m.onnx" in said and "checked against torch on 16 squares" in said
-    opened = graphs.open_graph(tmp_path / "m.onnx")
-    assert opened.size == 8 and opened.refusal.distance == refusal.distance
-    assert graphs.opened(tmp_path / "m.onnx")[1]["data"]["name"] == "blobs"
+    opened = predictor(tmp_path / "m.onnx")
+    assert opened.size == 8 and opened.reject.distance == refusal.distance
+    assert read_graph(tmp_path / "m.onnx")[1]["data"]["name"] == "blobs"
     with pytest.raises(ValueError, match="is the model itself"):
         export_file(saved, saved)
 
 
 def test_without_the_packages_a_sentence_says_what_to_install(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(graphs, "find_spec", lambda name: None)
+    monkeypatch.setattr(ask, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r'pip install "sftlab\[onnx\]"'):
         sft.export(tiny, tmp_path / "x.onnx")
     (tmp_path / "x.onnx").write_bytes(b"x")

@@ -1,4 +1,4 @@
-"""When to answer "neither": limits chosen on validation images, kept with the model.
+"""The reject option: when to answer "neither". Limits chosen on validation images, kept with the model.
 
 There are two reasons, and they catch different pictures. The largest probability is low: the picture lies between the
 classes. Its features are far from those of every training image: it is a stranger. A probability alone cannot say
@@ -29,7 +29,7 @@ BATCH = 64
 
 
 @dataclass(frozen=True, eq=False)
-class Refusal:
+class RejectOption:
     """Limits beyond which the answer is "neither".
 
     probability: the least that the likeliest class must have. distance: the largest mean cosine distance to the five
@@ -57,7 +57,7 @@ class Refusal:
         return {"probability": self.probability, "distance": far, "kept": self.kept, "images": self.images}
 
     @classmethod
-    def of(cls, facts: Mapping[str, Any], known: Tensor | None = None) -> Refusal:
+    def of(cls, facts: Mapping[str, Any], known: Tensor | None = None) -> RejectOption:
         """Rebuild what `facts` told; the features come from elsewhere."""
         far = facts["distance"] if facts["distance"] is not None else math.inf
         return cls(facts["probability"], far, known, facts["kept"], facts["images"])
@@ -69,7 +69,9 @@ def distances(features: Tensor, known: Tensor) -> Tensor:
     return 1 - alike.topk(NEAREST, dim=1).values.mean(dim=1)
 
 
-def choose_refusal(model: nn.Sequential, data: Data, keep: float = 0.95, *, strangers: bool = True) -> Refusal:
+def choose_reject_option(
+    model: nn.Sequential, data: Data, keep: float = 0.95, *, strangers: bool = True
+) -> RejectOption:
     """Choose limits that keep at least the share `keep` of the right answers to the validation images.
 
     Each limit may cost half of what is allowed. strangers: False chooses a probability only, and nothing of the
@@ -79,7 +81,7 @@ def choose_refusal(model: nn.Sequential, data: Data, keep: float = 0.95, *, stra
     if not 0 < keep < 1:
         raise ValueError(f"keep={keep}: a share of the right answers between 0 and 1, such as 0.95")
     if not isinstance(data.classes, list):
-        raise ValueError("these data have several tasks; a refusal is chosen for one: load one target")
+        raise ValueError("these data have several tasks; a reject option is chosen for one: load one target")
     valid, truth = _features(model, data.valid), first_task(data.valid.y)
     p = _probabilities(model, valid)
     right = (p.argmax(dim=1) == truth) & (truth != NO_LABEL)
@@ -89,7 +91,7 @@ def choose_refusal(model: nn.Sequential, data: Data, keep: float = 0.95, *, stra
     least = _quantile(p.max(dim=1).values[right], rest, "lower")
     if not strangers:
         kept = float((p.max(dim=1).values[right] >= least).float().mean())
-        return Refusal(least, kept=kept, images=int(right.sum()))
+        return RejectOption(least, kept=kept, images=int(right.sum()))
     chosen = np.random.default_rng(0).permutation(len(data.train))[:MOST]
     if len(chosen) < NEAREST:
         raise ValueError(f"{len(chosen)} training images; distances need at least {NEAREST}: use strangers=False")
@@ -97,7 +99,7 @@ def choose_refusal(model: nn.Sequential, data: Data, keep: float = 0.95, *, stra
     far = distances(valid, known.float())
     most = _quantile(far[right], 1 - rest, "higher")
     passed = (p.max(dim=1).values >= least) & (far <= most)
-    return Refusal(least, most, known, float(passed[right].float().mean()), int(right.sum()))
+    return RejectOption(least, most, known, float(passed[right].float().mean()), int(right.sum()))
 
 
 def _quantile(values: Tensor, share: float, method: Any) -> float:

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 import sftlab as sft
 from sftlab.data import read_photo
 from sftlab.data.listing import photos_in
-from sftlab.deploy import predicting
-from sftlab.deploy.answering import of_network
+from sftlab.deploy import predict as predicting
+from sftlab.deploy.predict import predictor
 from sftlab.runs import answersheet, cli
 
 
@@ -107,7 +107,7 @@ def test_the_order_is_kept_whatever_the_batch_and_wherever_bad_files_lie(folder,
         bad = folder / f"bad_{k}.jpg"
         bad.write_text("no")
         files.insert(k, bad)
-    found = list(predicting.predictions(of_network(named, size=16), files, batch_size=batch))
+    found = list(predicting.predictions(predictor(named, size=16), files, batch_size=batch))
     assert [one.file for one in found] == [str(file) for file in files]
     for one in found:
         if "bad" in one.file:
@@ -121,7 +121,7 @@ def test_a_large_folder_is_read_two_batches_ahead_and_no_further(folder, named, 
     read = []
     monkeypatch.setattr(predicting, "read_photo", lambda file, size: read.append(file) or read_photo(file, size))
     files = photos_in(folder) * 20
-    stream = predicting.predictions(of_network(named, size=16), files, batch_size=4)
+    stream = predicting.predictions(predictor(named, size=16), files, batch_size=4)
     for _ in range(10):
         next(stream)
     stream.close()
@@ -135,13 +135,13 @@ def test_a_model_in_train_mode_is_left_in_train_mode(folder, named):
 
 
 def test_limits_can_be_given_and_those_that_cannot_be_are_refused(folder, named):
-    sure = sft.predict(named, folder, size=16, refuse_below=1.0)
+    sure = sft.predict(named, folder, size=16, reject_below=1.0)
     assert {one.answer for one in sure} == {"neither"} and all("limit 1.000" in one.refused for one in sure)
-    assert all(one.answer == one.label for one in sft.predict(named, folder, size=16, refuse_below=0))
-    with pytest.raises(ValueError, match="refuse_below=2"):
-        sft.predict(named, folder, refuse_below=2)
+    assert all(one.answer == one.label for one in sft.predict(named, folder, size=16, reject_below=0))
+    with pytest.raises(ValueError, match="reject_below=2"):
+        sft.predict(named, folder, reject_below=2)
     with pytest.raises(ValueError, match="cannot tell distances"):
-        sft.predict(named, folder, refuse_beyond=0.3)
+        sft.predict(named, folder, reject_beyond=0.3)
     with pytest.raises(ValueError, match="no single list of classes"):
         sft.predict(sft.backbone("tiny"), folder)
 
@@ -153,7 +153,7 @@ def test_limits_can_be_given_and_those_that_cannot_be_are_refused(folder, named)
 def saved(named, folder, tmp_path):
     data = sft.load(f"folder:{folder}", size=16)
     sft.fit(named, data, sft.full(named, 1e-2), epochs=3, verbose=False)
-    return sft.save(named, tmp_path / "pets.safetensors", data=data, refusal=sft.choose_refusal(named, data))
+    return sft.save(named, tmp_path / "pets.safetensors", data=data, reject=sft.choose_reject_option(named, data))
 
 
 def test_the_command_answers_a_folder_to_screen_csv_and_json(saved, folder, tmp_path):

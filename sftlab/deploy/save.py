@@ -1,0 +1,408 @@
+"""Save and load a model with its card: what a stranger must know before using it, as data and as a page.
+
+What was damaged on the way is refused, never half believed. Called by a learner, `export` and the command line.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import math
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sftlab.core.model import card, fingerprint, replace_head, with_card
+from sftlab.core.records import History, Interval, Result
+from sftlab.data import Data
+from sftlab.deploy.reject import RejectOption
+from sftlab.networks import Input, backbone
+
+FORMAT = "sftlab-1"
+KNOWN = "reject.known"  # the one tensor in the file that is no part of the network
+# What is true of one set of weights only: a card is not carried over to weights that have moved since.
+MEASURED = ("data", "training", "evaluation", "reject", "use", "saved", "notes", "versions", "onnx")
+WRITTEN = ("earlier", "input", "trained_size", "weights_hash")  # besides those
+RESIZE = "turned as EXIF says, transparency on white, shorter edge resized with antialiasing, centre square"
+PACKAGES = ("sftlab", "torch", "timm", "torchvision", "numpy", "pillow")
+OWN_FOLDER = "your own folder "  # how the card of a folder's data begins to say where it lies
+MARK = "<!-- the card of a model, written by sftlab; it is in the model file as well -->"
+MOST_CLASSES = 30
+
+
+def save(
+    model: nn.Sequential,
+    path: str | Path,
+    *,
+    data: Data | None = None,
+    history: History | None = None,
+    result: Result | Mapping[str, Result] | None = None,
+    reject: RejectOption | None = None,
+    use: str = "",
+    size: int | None = None,
+    **notes: Any,
+) -> Path:
+    """Write weights and card as one safetensors file, and the card as a page beside it; return the file's path.
+
+    data: what it was trained on (name, rule, counts, split, licence, size). history: its runs. result: its evaluation.
+    reject: when to answer "neither". use: a sentence on what it is for, and what not. size: the edge in pixels of the
+    training images, where no data say so. notes: whatever else a reader should know, by name. Versions, date and the
+    licence of the pretrained weights are written by themselves; paths and file names of your own photographs are not.
+    """
+    from safetensors.torch import save as as_bytes  # its save_file makes files that only their owner may read
+
+    if taken := set(notes) & {*card(model), *MEASURED, *WRITTEN}:
+        raise ValueError(f"{', '.join(sorted(taken))}: the card has this already; give the note another name")
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    facts = compose_card(
+        model, data=data, history=history, result=result, reject=reject, use=use, size=size, notes=notes
+    )
+    if reject is None:
+        facts.pop("reject", None)  # of a loaded card, whose features are not here to go by
+    elif reject.known is not None:
+        state[KNOWN] = reject.known.cpu().contiguous()
+    text = json.dumps(facts, ensure_ascii=False)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(as_bytes(state, {"format": FORMAT, "card": text, "sha256": _digest(text, state)}))
+    partial.replace(path)
+    write_page(facts, path)
+    return path
+
+
+def load_model(path: str | Path, into: nn.Sequential | None = None) -> nn.Sequential:
+    """Read a model that `save` wrote, in eval mode, with its card.
+
+    into: a network of the same stages, for one that did not come from `backbone` (a copy is returned).
+    Raises FileNotFoundError, or ValueError for a file that is not such a model, or is damaged.
+    """
+    facts, state = read(path)
+    state.pop(KNOWN, None)
+    model = copy.deepcopy(into) if into is not None else _rebuild(facts)
+    own = model.state_dict()
+    wrong = [k for k in own if k not in state or state[k].shape != own[k].shape] + [k for k in state if k not in own]
+    if wrong:
+        raise ValueError(f"the file does not fit this network: {', '.join(wrong[:4])}{' …' if len(wrong) > 4 else ''}")
+    model.load_state_dict(state)
+    return with_card(model, facts).eval()
+
+
+def load_reject_option(path: str | Path) -> RejectOption | None:
+    """Read the limits of "neither" that were saved with a model; None if there are none. Raises as `load_model`."""
+    facts, state = read(path)
+    return RejectOption.of(facts["reject"], state.get(KNOWN)) if facts.get("reject") else None
+
+
+def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return (card, tensors by name) of a model file. Raises as `load_model`."""
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no model at {path}")
+    try:
+        with safe_open(path, "pt") as file:
+            meta = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, ValueError) as error:  # ValueError: letters of the card that are none
+        raise ValueError(f"{path.name} is not a safetensors file, or is damaged: {error}") from None
+    if meta.get("format") != FORMAT or "card" not in meta:
+        raise ValueError(
+            f"{path.name} has weights but no sftlab card; load it with backbone(name, weights={str(path)!r})"
+        )
+    if meta.get("sha256", "") not in ("", _digest(meta["card"], state)):
+        raise ValueError(f"{path.name} is damaged: its weights or its card are not what was saved; copy it again")
+    return json.loads(meta["card"]), state
+
+
+def _digest(text: str, state: Mapping[str, Tensor]) -> str:
+    """Return a hash of card and weights: safetensors itself notices a file cut short, but no flipped bit."""
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(state):
+        value = state[name].contiguous()
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+        digest.update(value.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _rebuild(facts: dict[str, Any]) -> nn.Sequential:
+    name = facts.get("name")
+    try:
+        model = backbone(str(name), weights=None, **facts.get("options", {}))
+    except ValueError:
+        raise ValueError(f"this is a {name!r} network, which backbone() cannot build; pass one as into=") from None
+    return replace_head(model, facts["classes"], hidden=facts.get("hidden")) if "classes" in facts else model
+
+
+def compose_card(
+    model: nn.Sequential,
+    *,
+    data: Data | None = None,
+    history: History | None = None,
+    result: Result | Mapping[str, Result] | None = None,
+    reject: RejectOption | None = None,
+    use: str = "",
+    size: int | None = None,
+    notes: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return the card of `model` as it is now, ready for JSON: plain values, no path of this machine.
+
+    A card that was loaded with the model is kept as long as the weights are the same. When they have moved, the data
+    they were trained on stay listed under `earlier`, because a licence does not wear off.
+    """
+    old = card(model)
+    weights = hashlib.sha256(repr(sorted(fingerprint(model).items())).encode()).hexdigest()[:16]
+    facts = dict(old) if old.get("weights_hash") == weights else {k: v for k, v in old.items() if k not in MEASURED}
+    if "data" in old and "data" not in facts:
+        was = {k: old["data"].get(k, "") for k in ("name", "licence", "citation")}
+        facts["earlier"] = [*old.get("earlier", []), {**was, "saved": old.get("saved", "")}]
+    if data is not None:
+        facts |= {"data": _data_facts(data), "trained_size": data.train.size}
+    if size is not None:
+        facts["trained_size"] = size
+    if history is not None:
+        runs = zip(history.runs, history.stopped, strict=False)
+        facts["training"] = [{**run, "ended": ended} for run, ended in runs]
+    if result is not None:
+        several = result if isinstance(result, Mapping) else {"": result}
+        facts["evaluation"] = {task: _result_facts(one) for task, one in several.items()}
+    given = {"reject": reject and reject.facts(), "notes": dict(notes or {}), "use": use}
+    facts |= {name: value for name, value in given.items() if value}
+    return plain(
+        facts
+        | {"input": _input_facts(model, input_size(facts)), "versions": _versions()}
+        | {"saved": datetime.now(UTC).date().isoformat(), "weights_hash": weights}
+    )
+
+
+def input_size(facts: Mapping[str, Any]) -> int:
+    """Return the edge in pixels at which a model is to be asked: that of its training, else the weights' own."""
+    return int(facts.get("trained_size") or facts.get("size") or 224)
+
+
+def plain(value: Any) -> Any:
+    """Turn a value into what JSON can hold everywhere: no NaN, no infinity, no classes."""
+    if isinstance(value, Interval):
+        return {k: plain(getattr(value, k)) for k in ("value", "low", "high", "method", "confidence")}
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (str, int, bool)) else str(value)
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that shape a model's numbers."""
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:  # a checkout that was never installed
+            continue
+    return versions
+
+
+def _input_facts(model: nn.Sequential, size: int) -> dict[str, Any]:
+    """Return what a picture must be before the first stage, and what that stage makes of it."""
+    first = next(iter(model))
+    facts: dict[str, Any] = {"size": size, "channels": 3, "values": "uint8, 0 to 255", "resize": RESIZE}
+    if isinstance(first, Input):
+        facts |= {name: [round(v, 4) for v in getattr(first, name).flatten().tolist()] for name in ("mean", "std")}
+    return facts
+
+
+def _data_facts(data: Data) -> dict[str, Any]:
+    """Return the data card as strangers may read it: without the paths and names of somebody's own files."""
+    facts, mine = asdict(data.card), data.card.source.startswith(OWN_FOLDER)
+    facts["skipped"] = len(data.card.skipped)
+    facts["source"] = "a folder of photographs" if mine else data.card.source
+    facts["notes"] = [note for note in data.card.notes if not (mine and note.startswith("conflicting labels"))]
+    return {**facts, "digest": {part.name: part.digest for part in (data.train, data.valid)}}
+
+
+def _result_facts(result: Result) -> dict[str, Any]:
+    names = ("split", "majority", "evaluations", "metrics", "per_class")
+    return {"images": result.n, **{name: getattr(result, name) for name in names}}
+
+
+def page_path(path: Path) -> Path:
+    """Return where the page of a model file goes: cells.safetensors → cells.md, cells.onnx → cells.onnx.md.
+
+    A page of somebody's own under that name is left alone: the card is then called NAME.card.md.
+    """
+    name = path.name.removesuffix(".safetensors")
+    page = path.with_name(f"{name}.md")
+    if page.is_file() and not page.read_text(encoding="utf-8", errors="replace").startswith(MARK):
+        return path.with_name(f"{name}.card.md")
+    return page
+
+
+def write_page(facts: Mapping[str, Any], path: Path) -> Path:
+    """Write the page of the model file at `path` beside it; return the page's path."""
+    page = page_path(path)
+    page.write_text(model_card(facts, path.name), encoding="utf-8")
+    return page
+
+
+def opening(facts: Mapping[str, Any]) -> str:
+    """Say in one sentence what the model answers, and when it was saved."""
+    classes = facts.get("classes") or []
+    tasks = classes.items() if isinstance(classes, Mapping) else [("", classes)]
+    answers = "; ".join(f"{task}: " * bool(task) + _listed(names) for task, names in tasks if names)
+    what = f"It answers {answers}." if answers else "It has no classes of its own yet."
+    return f"{what} Network: {facts.get('name', 'not stated')}. Saved {facts.get('saved', 'at an unknown date')}."
+
+
+def limits(facts: Mapping[str, Any]) -> str:
+    """Say what the model may be used for: in the author's words, else what follows from the data."""
+    if facts.get("use"):
+        return str(facts["use"])
+    if not facts.get("data"):
+        return (
+            "Neither the data it was trained on nor what it is for was given when it was saved, so nothing is known "
+            "of how good its answers are: measure it on labelled pictures of your own first."
+        )
+    like = f"For pictures like those in *{facts['data']['name']}*, and no others: it was measured on those alone."
+    if facts.get("reject"):
+        return f"{like} What its “neither” catches among other pictures was not measured: try those that you expect."
+    return f"{like} It has no “neither”: to any picture whatever it answers one of its classes."
+
+
+def model_card(facts: Mapping[str, Any], file: str) -> str:
+    """Return a card as a page of Markdown. facts: what `compose_card` made. file: the name of the model file."""
+    versions = ", ".join(f"{name} {number}" for name, number in facts.get("versions", {}).items())
+    sections = {
+        "Measured": _measured_lines(facts),
+        "Use and limits": [limits(facts)],
+        "Input": _input_lines(facts.get("input", {})),
+        "Data": _data_lines(facts),
+        "Network": _network_lines(facts),
+        "Training": _training_lines(facts.get("training", [])),
+        "Also": [f"- {name}: {note}" for name, note in facts.get("notes", {}).items()],
+        "How to ask it": _usage_lines(facts, file),
+        "Made with": [versions] if versions else [],
+    }
+    lines = [MARK, f"# {file.rsplit('.', 1)[0]}", "", opening(facts)]
+    for title, body in sections.items():
+        lines += ["", f"## {title}", "", *body] if body else []
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _listed(names: Any) -> str:
+    more = f" and {len(names) - MOST_CLASSES} more" if len(names) > MOST_CLASSES else ""
+    return ", ".join(f"*{name}*" for name in names[:MOST_CLASSES]) + more
+
+
+def _measured_lines(facts: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for task, result in facts.get("evaluation", {}).items():
+        again = "" if result["evaluations"] == 1 else f" (looked at {result['evaluations']} times in that process)"
+        rows = {name.replace("_", " "): metric for name, metric in result["metrics"].items()}
+        if len(result["per_class"]) <= MOST_CLASSES:
+            for name, scores in result["per_class"].items():
+                rows |= {f"{kind} of *{name}*": metric for kind, metric in scores.items() if kind != "f1"}
+        lines += [f"**{task}**\n"] if task else []
+        lines += [
+            f"On {result['images']:,} {result['split']} images{again}. Always giving the most frequent answer would "
+            f"be right on {100 * result['majority']:.1f} %.\n",
+            "| | value | 95 % interval |",
+            "|---|---|---|",
+            *(
+                f"| {n} | {m['value']:.3f} | {m['low']:.3f} to {m['high']:.3f} ({m['method']}) |"
+                for n, m in rows.items()
+            ),
+            "",
+        ]
+    reject = facts.get("reject")
+    if reject:
+        far = reject["distance"]
+        lines += [
+            f"It answers “neither” where its largest probability is below {reject['probability']:.3f}"
+            + (f", or where a picture is further than {far:.3f} from the nearest training images" if far else "")
+            + f". That keeps {100 * reject['kept']:.1f} % of its {reject['images']} right answers to validation images."
+        ]
+    return lines or ["Nothing: no result was given when it was saved."]
+
+
+def _input_lines(given: Mapping[str, Any]) -> list[str]:
+    if not given:
+        return []
+    size = given["size"]
+    lines = [
+        f"- N×3×{size}×{size}, {given['values']}, RGB; a grey picture is repeated three times",
+        f"- a photograph is {given['resize'].replace('centre square', f'centre square of {size} pixels')}",
+    ]
+    if "mean" in given:
+        lines += [f"- the first stage scales to 0 … 1, subtracts {given['mean']} and divides by {given['std']} itself"]
+    return lines
+
+
+def _data_lines(facts: Mapping[str, Any]) -> list[str]:
+    data = facts.get("data")
+    if not data:
+        return ["Not given when it was saved."]
+    lines = [f"- {data['name']}: {data['rule']}"]
+    for split, counts in data["counts"].items():
+        first = ", ".join(f"{name} {n:,}" for name, n in list(counts.items())[:MOST_CLASSES])
+        lines += [f"- {split} {sum(counts.values()):,} images ({first})"]
+    lines += [
+        f"- split: {data['split']}; {data['size']}",
+        f"- **licence of the data: {data['licence'] or 'not stated'}**",
+        *(f"- {key}: {data[key]}" for key in ("source", "citation") if data[key]),
+        *(f"- note: {note}" for note in data["notes"]),
+    ]
+    before = "- before that, these weights were trained on {name} (licence: {licence})"
+    return lines + [
+        before.format(name=was["name"], licence=was["licence"] or "not stated") for was in facts.get("earlier", [])
+    ]
+
+
+def _network_lines(facts: Mapping[str, Any]) -> list[str]:
+    lines = [f"- {facts.get('name', 'not stated')}, starting from: {facts.get('weights', 'not stated')}"]
+    if facts.get("source"):
+        lines += [f"- source of those weights: {facts['source']}"]
+    if facts.get("weights") != "random start":
+        lines += [f"- **licence of those weights: {facts.get('licence') or 'not stated'}**"]
+    if facts.get("hidden"):
+        lines += [f"- a hidden layer of {facts['hidden']} units before the head"]
+    return lines
+
+
+def _training_lines(runs: list[dict[str, Any]]) -> list[str]:
+    lines = []
+    for i, run in enumerate(runs, 1):
+        rates = ", ".join(f"{stage} {rate:g}" for stage, rate in run["profile"].items() if rate)
+        frozen = ", ".join(stage for stage, rate in run["profile"].items() if not rate)
+        shown = ("profile", "epochs", "ran", "ended", "majority")
+        rest = ", ".join(f"{k} {v}" for k, v in run.items() if k not in shown and v is not None)
+        ran = f"{i}. {run.get('ran', run['epochs'])} of {run['epochs']} epochs ({run['ended']}); rates: {rates}"
+        lines += ["; ".join([ran, *([f"frozen: {frozen}"] if frozen else []), rest])]
+    return lines
+
+
+def _usage_lines(facts: Mapping[str, Any], file: str) -> list[str]:
+    if not file.endswith(".onnx"):
+        ask = f'sftlab predict {file} photos/    # or sft.predict("{file}", ["photo.jpg"])'
+        return ["```", ask, f"sftlab export {file}", "```"]
+    check = facts.get("onnx", {})
+    outputs = "`probabilities` (N×classes)" + (" and `distance` (N)" if facts.get("reject") else "")
+    return [
+        f"One input, `images` (uint8, as above, any N); output {outputs}. Scaling is part of the graph.",
+        f"Checked against torch on {check.get('images')} {check.get('pictures')}: log-probabilities differ by at most "
+        f"{check.get('difference', 0):.1g} (allowed {check.get('tolerance', 0):g}, relative to 1 + |log p|).",
+        "",
+        *("```", f"sftlab predict {file} photo.jpg", "```"),
+    ]
