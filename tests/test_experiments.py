@@ -1,13 +1,12 @@
 import json
 import re
-from pathlib import Path
 
 import jupytext
 import nbformat
 import pytest
 
 from sftlab.core import records
-from sftlab.runs import engine, experiments, formulas, notebooks, reports
+from sftlab.runs import engine, experiments, notebooks, report
 from sftlab.runs import results as runs
 from sftlab.runs.cli import app
 from sftlab.runs.parameters import NotebookError
@@ -102,7 +101,7 @@ def test_run_leaves_notebook_report_and_record_in_a_dated_folder(folder):
     assert "report    lesson.html" in done.output and "model" not in done.output
 
     html = (made / "lesson.html").read_text(encoding="utf-8")
-    assert reports.external_references(html) == []
+    assert not report.FETCHED.search(html)
     assert "<title>What does one run leave, at p_i = 1/2?</title>" in html
     assert 'href="https://example.org"' in html, "a link to click is not a reference to fetch"
     assert html.count("<math ") == 2 and "$" not in re.sub("<[^>]*>", "", html[html.index("<main") :])
@@ -188,59 +187,3 @@ def test_a_notebook_is_written_now_and_then_and_surely_at_the_end(monkeypatch, s
 
 def test_two_runs_in_one_second_get_two_folders(tmp_path):
     assert len({experiments._new_folder(tmp_path, "x") for _ in range(3)}) == 3
-
-
-def reported(markdown, folder, **output):
-    cells = [nbformat.v4.new_markdown_cell(markdown)]
-    if output:
-        cells.append(nbformat.v4.new_code_cell("1", outputs=[nbformat.v4.new_output("display_data", output)]))
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / "small.ipynb")
-    html = reports.report(folder / "small.ipynb").read_text(encoding="utf-8")
-    return html[html.index("<main") :]
-
-
-def test_formulas_become_mathml_in_prose_headings_and_shown_markdown(tmp_path):
-    prose = "## With $n_1$\n\nSo $a*b*c_1 < d_2$, and\n\n$$\\log q_i$$\n\n\\begin{align} a &= b \\end{align}\n"
-    html = reported(prose, tmp_path, **{"text/markdown": "then $\\eta_0$"})
-    heading, inline, display, lines, shown = re.findall("<math.*?</math>", html)
-    assert "$" not in re.sub("<[^>]*>", "", html)
-    assert re.sub("<[^>]*>", "", inline) == "a*b*c1&lt;d2", "Markdown took its signs for its own"
-    assert "<h2" in html[: html.index(heading)] and "η" in shown and 'display="inline"' in shown
-    assert 'display="block"' in display and 'display="block"' in lines
-    assert '<mi>log</mi><mspace width="0.167em"></mspace><msub>' in display, "TeX writes log q with a space"
-    assert formulas.mathml("(-a) / b").count('lspace="0"') == 2 and "lspace" not in formulas.mathml("a - b")
-
-
-def test_what_is_no_formula_and_what_stands_in_code_stays_as_it_is(tmp_path):
-    html = reported("$\\unheardof x$, $a_$, 5$ and 6$\n\n```\n$x$\n```\n`$y$` <code>$z$</code>", tmp_path)
-    assert "<math" not in html
-    assert all(text in html for text in ("$\\unheardof x$, $a_$, 5$ and 6$", "$x$", "$y$", "$z$"))
-
-
-def test_tags_in_prose_hold_what_they_were_written_around(tmp_path):
-    (tmp_path / "dot.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>", encoding="utf-8")
-    folded = "<details>\n<summary>Answer</summary>\n\n*four*\n\n</details>"
-    html = reported(f'H<sub>2</sub>O\n\n{folded}\n\n<img alt="a" src="dot.svg">\n', tmp_path)
-    assert "H<sub>2</sub>O" in html and 'src="data:image/svg+xml;base64,' in html
-    assert re.search(r"<details>\s*<summary>Answer</summary>\s*<p><em>four</em></p>\s*</details>", html)
-
-
-@pytest.mark.parametrize("source", notebooks.sources(Path(__file__).parents[1]), ids=notebooks.name_of)
-def test_every_formula_of_every_notebook_is_one_that_a_report_can_show(source, tmp_path):
-    prose = "\n\n".join(cell.source for cell in notebooks.read(source).cells if cell.cell_type == "markdown")
-    html = re.sub("(?s)<pre.*?</pre>|<code.*?</code>|<[^>]*>", "", reported(prose, tmp_path))
-    assert "$" not in html and "\\begin" not in html
-
-
-@pytest.mark.parametrize(
-    "html",
-    [
-        '<script src="https://cdn.example/x.js">',
-        "<img alt='a' src='//host/a.png'>",
-        "<link rel=stylesheet href=http://h/a.css>",
-        "<style>@import 'https://h/a.css'</style>",
-        "<p style='background: url(https://h/a.png)'>",
-    ],
-)
-def test_external_references_are_found(html):
-    assert len(reports.external_references(html)) == 1

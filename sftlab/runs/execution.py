@@ -14,7 +14,7 @@ from nbformat import NotebookNode
 
 from sftlab.runs import notebooks
 from sftlab.runs.parameters import read_parameters
-from sftlab.runs.reports import report
+from sftlab.runs.report import report
 from sftlab.runs.results import FAILED, FINISHED, Facts, measured
 
 CELL_SECONDS = 3600  # somebody's own photographs may take a while; a hang must still end

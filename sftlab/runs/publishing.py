@@ -17,10 +17,10 @@ import nbformat
 from nbformat import NotebookNode
 
 from sftlab.runs.parameters import NotebookError
+from sftlab.runs.report import without_widget
 
 MAX_BYTES = 1_000_000  # a page that every viewer on the web still opens
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-WIDGET_MIMES = ("application/vnd.jupyter.widget-view+json", "application/vnd.jupyter.widget-state+json")
 
 
 def publish(book: NotebookNode, hashes: dict[str, str], *, root: Path, name: str = "notebook") -> str:
@@ -76,17 +76,6 @@ def clean_outputs(outputs: list[NotebookNode], root: Path) -> Iterator[NotebookN
                 output.data[mime] = without_machine_paths(data, root)
         if without_widget(output):
             yield output
-
-
-def without_widget(output: NotebookNode) -> bool:
-    """Take the live widget out of one output, in place; tell whether anything is left to show."""
-    data = output.get("data")
-    if data is None:
-        return True
-    was_widget = [mime for mime in WIDGET_MIMES if data.pop(mime, None) is not None]
-    # a plain widget leaves only its repr, "IntSlider(value=3, …)": nothing a reader can use
-    only_repr = set(data) == {"text/plain"} and re.fullmatch(r"\w+\(.*\)", data["text/plain"], re.DOTALL)
-    return bool(data) and not (was_widget and only_repr)
 
 
 def without_overwritten(text: str) -> str:

@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 
 from filelock import FileLock
 
-from sftlab.runs import execution, kernels, reports
+from sftlab.runs import execution, kernels
 from sftlab.runs import results as runs
 from sftlab.runs.execution import Task
 from sftlab.runs.results import Facts
@@ -39,7 +39,6 @@ def main() -> None:
     kernels.preload(json.loads(sys.stdin.readline())["imports"])
     from sftlab.runs import engine  # noqa: F401
 
-    reports.rehearse()
     print(json.dumps({"ready": os.getpid()}), file=answers, flush=True)
     for line in sys.stdin:
         order = json.loads(line)
