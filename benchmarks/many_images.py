@@ -46,7 +46,7 @@ def main() -> None:
         clock = time.perf_counter()
         data = sft.from_arrays(x, y, seed=0)
         model = sft.replace_head(sft.backbone("efficientnet_lite0"), data.classes)
-        print(sft.cuts(model, data))
+        print(sft.feature_cost(model, data))
         profile = sft.layer_decay(model, lr=1e-3, start="layer4")
         sft.fit(model, data, profile, 1, batch_size=64)
         done.set()

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import sftlab as sft
-from sftlab.analysis import doubts
+from sftlab.analysis import labels
 
 
 @pytest.fixture(scope="module")
@@ -20,28 +20,28 @@ def blocks():
 
 def test_every_image_is_judged_by_a_probe_that_has_not_seen_it(blocks, monkeypatch):
     seen = []
-    real = doubts.fit
+    real = labels.fit
 
     def watched(model, data, *arguments, **options):
         seen.append((set(data.train.hashes), set(data.valid.hashes)))
         return real(model, data, *arguments, **options)
 
-    monkeypatch.setattr(doubts, "fit", watched)
-    p = doubts.cross_fitted(sft.backbone("tiny"), blocks, folds=4, epochs=2)
+    monkeypatch.setattr(labels, "fit", watched)
+    p = labels.cross_val_proba(sft.backbone("tiny"), blocks, folds=4, epochs=2)
     assert p.shape == (len(blocks.train), 3) and np.allclose(p.sum(axis=1), 1, atol=1e-5)
     assert len(seen) == 4 and all(not learned & judged for learned, judged in seen)
     assert set().union(*(judged for _, judged in seen)) == set(blocks.train.hashes)
 
 
 def test_folds_keep_classes_in_proportion_and_copies_together(blocks):
-    part, y, hashes = doubts.fold_of(blocks.train, 4, 0), blocks.train.y.numpy(), np.array(blocks.train.hashes)
+    part, y, hashes = labels.fold_of(blocks.train, 4, 0), blocks.train.y.numpy(), np.array(blocks.train.hashes)
     for k in range(3):
         different = np.unique(hashes[y == k], return_index=True)[1]
         sizes = np.bincount(part[y == k][different], minlength=4)
         assert sizes.max() - sizes.min() <= 1
     images, times = np.unique(hashes, return_counts=True)
     assert times.max() > 1 and all(len(set(part[hashes == image])) == 1 for image in images)
-    assert not np.array_equal(part, doubts.fold_of(blocks.train, 4, 1))
+    assert not np.array_equal(part, labels.fold_of(blocks.train, 4, 1))
 
 
 def test_swapped_labels_are_found_and_others_left_alone(blocks):
@@ -53,8 +53,8 @@ def test_swapped_labels_are_found_and_others_left_alone(blocks):
     targets = blocks.train.targets.clone()
     targets[blocks.train.index] = torch.from_numpy(wrong)
     spoiled = sft.data.with_targets(blocks, targets, blocks.classes)
-    p = doubts.cross_fitted(sft.backbone("tiny"), spoiled, epochs=40, lr=3e-2)
-    found = set(doubts.mislabelled(p, wrong).tolist())
+    p = labels.cross_val_proba(sft.backbone("tiny"), spoiled, epochs=40, lr=3e-2)
+    found = set(labels.find_label_issues(p, wrong).tolist())
     assert len(found & set(swapped.tolist())) >= 5, "measured: 7; by chance it would be none or one"
     assert len(found - set(swapped.tolist())) <= 2, "measured: 0"
 
@@ -64,22 +64,22 @@ def test_doubt_is_confidence_in_another_class_by_the_class_s_own_standard():
     p = np.array([[0.9, 0.1], [0.95, 0.05], [0.6, 0.4], [0.7, 0.3], [0.72, 0.28], [0.99, 0.01]])
     y = np.array([0, 0, 0, 1, 1, 1])
     # thresholds: class 0 (0.9 + 0.95 + 0.6) / 3 = 0.817; class 1 (0.3 + 0.28 + 0.01) / 3 = 0.197
-    assert doubts.mislabelled(p, y).tolist() == [5, 2], "5: 0.01 − 0.99; 2: 0.6 − 0.4; 3 and 4 are no doubt"
+    assert labels.find_label_issues(p, y).tolist() == [5, 2], "5: 0.01 − 0.99; 2: 0.6 − 0.4; 3 and 4 are no doubt"
 
 
 def test_the_most_torn_images_come_first():
     p = np.array([[0.5, 0.4, 0.1], [0.8, 0.1, 0.1], [0.34, 0.33, 0.33], [0.45, 0.1, 0.45]])
-    assert doubts.undecided(p).tolist() == [3, 2, 0, 1]
+    assert labels.undecided(p).tolist() == [3, 2, 0, 1]
 
 
 def test_what_cannot_be_doubted_is_refused_by_a_sentence(blocks):
     with pytest.raises(ValueError, match="folds=1"):
-        doubts.cross_fitted(sft.backbone("tiny"), blocks, folds=1)
+        labels.cross_val_proba(sft.backbone("tiny"), blocks, folds=1)
     with pytest.raises(ValueError, match="fewer than 200 folds"):
-        doubts.cross_fitted(sft.backbone("tiny"), blocks, folds=200)
+        labels.cross_val_proba(sft.backbone("tiny"), blocks, folds=200)
     with pytest.raises(ValueError, match=r"3 labels and probabilities of shape \(2, 2\)"):
-        doubts.mislabelled(np.eye(2), [0, 1, 0])
+        labels.find_label_issues(np.eye(2), [0, 1, 0])
     y, names = blocks.train.targets, blocks.classes
     both = sft.data.with_targets(blocks, {"a": y, "b": y}, {"a": names, "b": names})
     with pytest.raises(ValueError, match="several tasks"):
-        doubts.cross_fitted(sft.backbone("tiny"), both)
+        labels.cross_val_proba(sft.backbone("tiny"), both)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import sftlab as sft
-from sftlab.analysis.heat import grad_cam, randomised
+from sftlab.analysis.explain import grad_cam, randomised
 
 
 def network(seed=0):

@@ -13,7 +13,7 @@ from torchvision.models import get_model_weights
 import sftlab as sft
 from sftlab import analysis as explain
 from sftlab import plot
-from sftlab.analysis.gallery import Candidate, Gallery
+from sftlab.analysis.cost import Candidate, Gallery
 from sftlab.core import records
 from sftlab.core.records import Interval
 from sftlab.plot import style

@@ -388,7 +388,7 @@ assert runs[True] == runs[False]
 # Kept features need room, and not every place to cut is a good bargain:
 
 # %%
-sft.cuts(model, data)
+sft.feature_cost(model, data)
 
 # %% [markdown]
 # Early maps are large and save little work; the narrow place is `pool`. `fit` cuts where the frozen part ends, and carries on through stages without parameters. So with the head
@@ -425,7 +425,7 @@ explore(draw, name="freeze", cut=strip("first stage that learns", found.stages, 
 #
 # **When is a layer really frozen? When it is a constant function:** its fingerprint before and after training is the same. And what that buys is that its work need never be done twice.
 #
-# *Where this lives in the library:* `sft.fingerprint`, `sft.train_mode`, `sft.apply`, `sft.param_groups`, `sft.frozen_prefix`, `sft.cuts`, `sft.cache`; type `sft.train_mode??` to read any of them.
+# *Where this lives in the library:* `sft.fingerprint`, `sft.train_mode`, `sft.apply`, `sft.param_groups`, `sft.frozen_prefix`, `sft.feature_cost`, `sft.cache`; type `sft.train_mode??` to read any of them.
 #
 # ## The same in plain PyTorch
 

@@ -356,7 +356,7 @@ plot.mistakes(moved, data, n=8, columns=4)
 # negative evidence is cut off.
 
 # %%
-from sftlab.analysis.heat import grad_cam, randomised
+from sftlab.analysis.explain import grad_cam, randomised
 
 pixels = data.valid.pixels(np.argsort(-p[:, 1] * (y == 1))[:4])  # the surest four
 front, back = model[:-2].eval(), model[-2:].eval()  # what follows is pool and head

@@ -19,7 +19,7 @@ from IPython.display import Markdown
 
 import sftlab as sft
 from sftlab import plot
-from sftlab.analysis import doubts
+from sftlab.analysis import labels
 from sftlab.plot import style
 
 style.use()
@@ -159,7 +159,7 @@ plot.guess_vs_result(100 * hits(learned[100]) / len(swapped), float(share))
 
 # %%
 folds = min(5, *counts["train"].values())
-part = doubts.fold_of(spoiled.train, folds, SEED)
+part = labels.fold_of(spoiled.train, folds, SEED)
 p = np.empty((len(y), len(names)))
 for fold in range(folds):
     away = spoiled.train.subset(np.flatnonzero(part == fold))
@@ -171,9 +171,9 @@ for fold in range(folds):
     p[part == fold] = sft.predict_split(probe, away)
 
 # %%
-library = doubts.cross_fitted(original, spoiled, folds=folds, seed=SEED)
+library = labels.cross_val_proba(original, spoiled, folds=folds, seed=SEED)
 assert np.allclose(p, library, atol=1e-6)
-assert np.array_equal(in_doubt(p, wrong), doubts.mislabelled(p, wrong))
+assert np.array_equal(in_doubt(p, wrong), labels.find_label_issues(p, wrong))
 
 print(f"of {len(swapped)} swapped labels, among as many suspects:")
 print(f"{'by chance':28s} {len(swapped) ** 2 / len(y):4.0f}")
@@ -188,7 +188,7 @@ print(f"{'has never seen them':28s} {hits(p):4d}")
 # Now the same for the labels as they are.
 
 # %%
-opinion = doubts.cross_fitted(original, data, folds=folds, seed=SEED)
+opinion = labels.cross_val_proba(original, data, folds=folds, seed=SEED)
 shown = sft.widgets.relabel(data, opinion, "corrections.csv")
 
 # %% [markdown]
@@ -300,7 +300,7 @@ print(f"keeps {reject.kept:.1%} of {reject.images} right validation answers")
 # What do they catch? Squares cut from two ordinary photographs, a palace and a dahlia:
 
 # %%
-from sftlab.analysis.drift import photo_crops
+from sftlab.analysis.explain import photo_crops
 from sftlab.deploy.predict import predictor
 
 answers = predictor(model, size=SIZE, reject=reject).answers(["square"] * 40, photo_crops(40, size=SIZE))
@@ -380,7 +380,7 @@ except ValueError as error:
 #
 # **What must you check?** That the difference is visible, the splits are strangers, the labels stand up to an outsider, the interval clears the majority rate, and the mistakes are ones you can live with.
 #
-# *Where this lives in the library:* `sft.load("folder:…")`, `sft.data.near_duplicates`, `sftlab/doubts.py`, `sft.corrected`, `sft.evaluate`, `sft.choose_reject_option`, `sft.save`, `sft.predict`, `sft.export`.
+# *Where this lives in the library:* `sft.load("folder:…")`, `sft.data.near_duplicates`, `sft.labels`, `sft.corrected`, `sft.evaluate`, `sft.choose_reject_option`, `sft.save`, `sft.predict`, `sft.export`.
 
 # %% [markdown]
 # ## The same in plain PyTorch

@@ -1,11 +1,20 @@
-"""Look into a network: which features suit a task."""
+"""Why does it answer so? Features, explanations, costs and labels of a network."""
 
-from sftlab.analysis.drift import Drift, answers, drift, moved, photo_crops
-from sftlab.analysis.gallery import Gallery, gallery, images_per_second, macs
-from sftlab.analysis.tasks import task_gradients
-from sftlab.analysis.transferability import logme, probed, tapped
+from sftlab.analysis.cost import feature_cost, gallery, images_per_second, macs
+from sftlab.analysis.explain import answers, drift, moved, photo_crops, task_gradients
+from sftlab.analysis.features import logme, probed, tapped
 
 __all__ = [
-    "Drift", "Gallery", "answers", "drift", "gallery", "images_per_second", "logme", "macs", "moved", "photo_crops",
-    "probed", "tapped", "task_gradients",
-]  # fmt: skip
+    "answers",
+    "drift",
+    "feature_cost",
+    "gallery",
+    "images_per_second",
+    "logme",
+    "macs",
+    "moved",
+    "photo_crops",
+    "probed",
+    "tapped",
+    "task_gradients",
+]

@@ -10,7 +10,7 @@ import numpy as np
 from sftlab.plot import base, style
 
 if TYPE_CHECKING:
-    from sftlab.analysis import Drift
+    from sftlab.analysis.explain import Drift
 
 GLOW = 0.02  # a statistic that moved by one standard deviation is as hot as a rate of 0.02
 

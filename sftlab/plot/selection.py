@@ -11,7 +11,7 @@ from sftlab.core.records import Interval
 from sftlab.plot import base, placing, style
 
 if TYPE_CHECKING:
-    from sftlab.analysis.gallery import Gallery
+    from sftlab.analysis.cost import Gallery
 
 Start = Mapping[str, Any]  # network, weights, size, stage, accuracy (an Interval), logme
 LOOKS = {"ImageNet": (style.VALID, "o", "-"), "random": (style.LINE, "s", (0, (4, 2)))}

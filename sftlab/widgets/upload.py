@@ -18,7 +18,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from sftlab.analysis.heat import grad_cam
+from sftlab.analysis.explain import grad_cam
 from sftlab.core.model import evaluating
 from sftlab.data import Split, read_photo
 from sftlab.deploy.predict import Prediction, Predictor, predictor

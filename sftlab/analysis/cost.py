@@ -1,4 +1,4 @@
-"""What is on the shelf: size, work, published accuracy, licence and measured speed of every network with an adapter.
+"""What networks cost: size, work and speed of each one with an adapter, and what keeping features at each stage costs.
 
 Work is counted in MACs (one multiplication and one addition), the number that papers print under the name FLOPs.
 """
@@ -6,15 +6,18 @@ Work is counted in MACs (one multiplication and one addition), the number that p
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from sftlab.core import memory
-from sftlab.core.model import card, evaluating
+from sftlab.core.model import card, evaluating, has_parameters
+from sftlab.data import Data
 from sftlab.networks import backbone, backbones
 from sftlab.networks.offline import LITE, lite_weights
 from sftlab.networks.torchvision_nets import CLASSIC, FAMILIES, remote
@@ -118,3 +121,72 @@ def _published(name: str) -> tuple[float | None, str, float | None, bool]:
         top1, licence = meta["_metrics"]["ImageNet-1K"]["acc@1"], meta.get("license", UNSTATED)
         return top1, licence, weights.megabytes, weights.found() is not None
     return None, "MIT", None, True  # comes with this package and starts at random
+
+
+SAMPLE = 16  # images that are timed
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """Keep the features after `stage`: their shape, megabytes on disk for all images, and the seconds to make them.
+
+    seconds is also what every further pass over the images saves, because those stages do not run in it.
+    """
+
+    stage: str
+    shape: tuple[int, ...]
+    megabytes: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class FeatureCost:
+    """The price of every cut, stem first, for `images` images (train and valid)."""
+
+    rows: list[StageCost]
+    images: int
+    size: int
+    kind: str = "images"
+
+    def __repr__(self) -> str:
+        title = f"{self.images} {self.kind} (seconds: paid once, and saved in every later pass)"
+        lines = [f"{'keep features after':<20} {'shape':>14} {'on disk':>11} {'to make':>9}"]
+        for cut in self.rows:
+            shape = "×".join(map(str, cut.shape))
+            lines.append(f"{cut.stage:<20} {shape:>14} {cut.megabytes:>8,.1f} MB {cut.seconds:>7.1f} s")
+        return "\n".join([title, *lines])
+
+
+def feature_cost(model: nn.Sequential, data: Data) -> FeatureCost:
+    """Measure what keeping the features after each stage costs on these images; nothing is stored.
+
+    A cut is possible after every stage from the first one with parameters to the one before the head. Sixteen images
+    run through the network twice, the second time on the clock.
+    """
+    images = len(data.train) + len(data.valid)
+    sample = data.train.inputs(np.arange(min(SAMPLE, len(data.train))))
+    stages = list(model.named_children())[:-1]
+    first = next(i for i, (_, stage) in enumerate(stages) if has_parameters(stage))
+    with evaluating(model), torch.no_grad(), memory.kept():
+        _timed(model[:-1], sample)
+        seconds, outputs = zip(*_timed(model[:-1], sample), strict=True)
+    rows = []
+    for i, (name, _) in enumerate(stages[first:], first):
+        tensors = outputs[i] if isinstance(outputs[i], tuple) else (outputs[i],)
+        weight = sum(t[0].numel() * t.element_size() for t in tensors)
+        once = sum(seconds[: i + 1]) / len(sample) * images
+        rows.append(StageCost(name, tuple(tensors[0].shape[1:]), weight * images / 1e6, once))
+    return FeatureCost(rows, images, data.train.size, data.train.kind)
+
+
+def _timed(stages: nn.Sequential, x: Any) -> list[tuple[float, Any]]:
+    """Run stage by stage; return the seconds and the output of each."""
+    device, found = next(stages.parameters()).device, []
+    wait: Callable[[], None] = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    x = x.to(device)
+    for stage in stages:
+        clock = time.perf_counter()
+        x = stage(x)
+        wait()
+        found.append((time.perf_counter() - clock, x))
+    return found

@@ -9,7 +9,7 @@ from sftlab.core import cache, memory
 
 
 def test_the_megabytes_of_a_cut_are_those_of_the_store(blobs, tiny):
-    cuts = sft.cuts(tiny, blobs)
+    cuts = sft.feature_cost(tiny, blobs)
     assert [cut.stage for cut in cuts.rows] == [n for n, _ in tiny.named_children()][1:-1]
     assert cuts.images == len(blobs.train) + len(blobs.valid)
     for n, cut in enumerate(cuts.rows, 2):
@@ -18,13 +18,13 @@ def test_the_megabytes_of_a_cut_are_those_of_the_store(blobs, tiny):
 
 
 def test_a_deeper_cut_never_costs_less_time(blobs, tiny):
-    seconds = [cut.seconds for cut in sft.cuts(tiny, blobs).rows]
+    seconds = [cut.seconds for cut in sft.feature_cost(tiny, blobs).rows]
     assert seconds == sorted(seconds) and seconds[0] > 0
 
 
 def test_pricing_leaves_the_model_and_the_store_alone(blobs, tiny):
     before, held, modes = sft.fingerprint(tiny), cache.info().entries, [m.training for m in tiny.modules()]
-    sft.cuts(tiny, blobs)
+    sft.feature_cost(tiny, blobs)
     after = sft.fingerprint(tiny), cache.info().entries, [m.training for m in tiny.modules()]
     assert after == (before, held, modes)
 

@@ -1,12 +1,14 @@
-"""What moves although nobody meant it to: statistics, weights, and the answers to questions asked before.
+"""Why a network answers so: Grad-CAM and its control, what moves in training, and which way tasks pull.
 
-A network's *answer* to an image is the class it gives the highest logit. Whoever keeps old images and old answers can
-tell without a single label whether a network is still the one it was.
+A network here is a list, so no hooks are needed: `model[:k]` makes the maps, `model[k:]` reads them. A network's
+*answer* to an image is the class it gives the highest logit: whoever keeps old images and old answers can tell without
+a single label whether a network is still the one it was.
 """
 
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
@@ -17,8 +19,44 @@ import torch
 from torch import Tensor, nn
 
 from sftlab.core import memory
-from sftlab.core.model import evaluating, stage_names
+from sftlab.core.losses import Loss, cross_entropy
+from sftlab.core.model import card, evaluating, stage_names, with_card
 from sftlab.data import resize
+
+
+def grad_cam(model: nn.Sequential, x: Tensor, target: int, stage: str) -> Tensor:
+    """Return a heat map an image, N×h×w ≥ 0, of the evidence for class `target` in the maps that `stage` makes.
+
+    x: uint8 N×C×H×W. A map counts by how much the logit grows with it on average over the image; the weighted maps
+    are added up and negative evidence is cut off (Selvaraju et al., 2017). h × w is the stage's own grid: 5 × 5 for
+    a stride of 32 at 160 pixels. Raises ValueError for a stage that makes no maps.
+    """
+    k = list(dict(model.named_children())).index(stage) + 1
+    with evaluating(model):
+        with torch.no_grad():
+            maps = model[:k](x)
+        if not isinstance(maps, Tensor) or maps.ndim != 4:
+            raise ValueError(f"stage {stage!r} makes no maps N×C×h×w, so there is nothing to colour")
+        with torch.enable_grad():
+            maps.requires_grad_()
+            logit = model[k:](maps)[:, target].sum()
+            (slope,) = torch.autograd.grad(logit, maps)
+    return torch.relu((slope.mean(dim=(2, 3), keepdim=True) * maps).sum(dim=1)).detach()
+
+
+def randomised(model: nn.Sequential, blank: nn.Sequential, count: int) -> nn.Sequential:
+    """Return a copy of `model` whose last `count` stages before the head are those of `blank`, at random weights.
+
+    The test of Adebayo et al. (2018): a map that stays the same when what the network learned is thrown away does not
+    show what it learned.
+    """
+    names = [name for name in stage_names(model) if name != "head"]
+    if not 0 <= count <= len(names):
+        raise ValueError(f"count={count}: from 0 to the {len(names)} stages before the head")
+    other, lost = dict(blank.named_children()), set(names[len(names) - count :])
+    parts = [(n, copy.deepcopy(other[n] if n in lost else part)) for n, part in model.named_children()]
+    return with_card(nn.Sequential(OrderedDict(parts)).eval(), card(model))
+
 
 BATCH = 64
 
@@ -141,5 +179,32 @@ def _shift(before: nn.Module, after: nn.Module) -> float:
 
 
 def _statistics(stage: nn.Module) -> list[Mapping[str, Tensor]]:
-    norms = [m for m in stage.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    norms = [m for m in stage.modules() if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d))]
     return [dict(m.named_buffers()) for m in norms if m.running_mean is not None]
+
+
+def task_gradients(
+    model: nn.Sequential, x: Any, targets: Mapping[str, Tensor], *, loss: Loss = cross_entropy
+) -> dict[str, Tensor]:
+    """Return {task: gradient of its loss} with respect to all that the tasks share and that learns, as one vector.
+
+    model: its head answers the tasks of `targets` (a label of −100 counts in no loss); what it shares is every stage
+    before the head. The model is left as it was, batch statistics included. The cosine of two such vectors says
+    whether a step for one task is a step for the other (Yu et al., 2020). Raises ValueError if there is one head only,
+    or if no shared stage learns: heads on constant features are as separate as two networks.
+    """
+    net = copy.deepcopy(model)  # in train mode a pass moves the batch statistics
+    shared = [p for name, stage in net.named_children() if name != "head" for p in stage.parameters()]
+    shared = [p for p in shared if p.requires_grad]
+    if not shared:
+        raise ValueError("no stage before the head learns, so the tasks share nothing that a gradient could move")
+    logits = net(x)
+    if not isinstance(logits, Mapping):
+        raise ValueError("the model has one head: replace_head(model, {'first': …, 'second': …}) makes several")
+    if set(targets) - set(logits):
+        raise ValueError(f"the model answers {', '.join(logits)}; the targets name {', '.join(targets)}")
+    found = {}
+    for task, y in targets.items():
+        parts = torch.autograd.grad(loss(logits[task], y), shared, retain_graph=True)
+        found[task] = torch.cat([part.flatten() for part in parts])
+    return found
