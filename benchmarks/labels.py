@@ -13,20 +13,18 @@ minutes on two cores.
 import copy
 from collections import OrderedDict
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.stats import t
+from evidence.ledger import Ledger
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 
 import sftlab as sft
 from sftlab.analysis import labels
-from sftlab.core import records
+from sftlab.core.statistics import t_interval
 
-FILE = Path(__file__).with_name("labels.json")
 SEEDS, TRIAL_SEEDS = range(10), range(100, 103)
 LABELS, TRIAL_LABELS = (1, 2, 3, 5, 8, 12, 20, 30, 50), (2, 8, 30)
 WIDTH, SOURCE_EPOCHS, SOURCE_RATE = 16, 5, 1e-2
@@ -152,8 +150,8 @@ class Bench:
         self.source = {kind: sft.load("characters", alphabet=kind, copies=n, size=8) for kind, n in COPIES.items()}
         self.target = sft.load("digits", valid=0.15, test=0.4)
         blank = {"images": len(self.target.test), "trials": {}, "chosen": {}, "runs": {}, "spread": {}, "alphabets": {}}
-        kept = records.read(FILE) if FILE.exists() else {}
-        self.kept = {part: kept.get(part, empty) for part, empty in blank.items()}
+        self.ledger = Ledger(__file__, **blank)
+        self.kept = self.ledger.kept
         self.nets = {}
 
     def of(self, seed, kind):
@@ -169,11 +167,7 @@ class Bench:
         return {"right": self.of(seed, "right"), "shuffled": self.of(seed, "shuffled")}
 
     def row(self, part, key, name, make):
-        rows = self.kept[part].setdefault(key, {})
-        if name not in rows:
-            rows[name] = make()
-            records.write(self.kept, FILE)
-            print(f"{part} {key} {name}", flush=True)
+        self.ledger.once(self.kept[part].setdefault(key, {}), name, make)
 
     def choose(self):
         """Try the settings of each method on the validation digits and keep the best one."""
@@ -186,7 +180,7 @@ class Bench:
             if self.kept["chosen"].get(method, best) != best:
                 self.forget(method)
             self.kept["chosen"][method] = best
-        records.write(self.kept, FILE)
+        self.ledger.write()
 
     def tried(self, method, seed):
         """Return the accuracy on the validation digits, settings × numbers of labels."""
@@ -247,8 +241,7 @@ def main() -> None:
         cells = []
         for n in LABELS:
             values = [labels.unpacked(kept["runs"][str(s)][method][str(n)], kept["images"]).mean() for s in SEEDS]
-            half = t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5
-            cells.append(f"{n}: {np.mean(values):.3f} ± {half:.3f}")
+            cells.append(f"{n}: {t_interval(values):.3f}")
         print(f"{method:20s}", "  ".join(cells))
 
 

@@ -9,16 +9,14 @@ minutes on two cores. Resumable: a seed whose numbers are there already is not r
 """
 
 from collections import OrderedDict
-from pathlib import Path
 
 import numpy as np
+from evidence.ledger import Ledger
 from torch import nn
 
 import sftlab as sft
 from sftlab import analysis as explain
-from sftlab.core import records
 
-FILE = Path(__file__).with_name("layers.json")
 DIGIT_SEEDS, CELL_SEEDS = range(20), range(5)
 FULL = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 
@@ -119,14 +117,11 @@ def run_cells(seed):
 
 
 def main() -> None:
-    kept = records.read(FILE) if FILE.exists() else {"digits": {}, "solar": {}}
+    ledger = Ledger(__file__, digits={}, solar={})
     for part, seeds, run in (("digits", DIGIT_SEEDS, run_digits), ("solar", CELL_SEEDS, run_cells)):
-        for seed in seeds:
-            if str(seed) not in kept[part]:
-                kept[part][str(seed)] = run(seed)
-                records.write(kept, FILE)
-        for name in kept[part]["0"]:
-            values = np.array([kept[part][str(seed)][name] for seed in seeds])
+        found = [ledger.once(ledger.kept[part], str(seed), lambda s=seed, work=run: work(s)) for seed in seeds]
+        for name in found[0]:
+            values = np.array([one[name] for one in found])
             print(f"{part:7s} {name:20s}", " ".join(f"{v:.3f}" for v in np.atleast_1d(values.mean(axis=0))))
 
 

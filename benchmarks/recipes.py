@@ -10,17 +10,16 @@ ROC curve of the test images. Six minutes on two cores. Resumable: what is there
 import math
 from collections import OrderedDict
 from functools import partial
-from pathlib import Path
 
 import torch
+from evidence.ledger import Ledger
 from torch import nn
 from torchvision import transforms
 
 import sftlab as sft
-from sftlab.core import memory, records
+from sftlab.core import memory
 from sftlab.networks.staging import constant
 
-FILE = Path(__file__).with_name("recipes.json")
 SEEDS = range(10)
 COMMON = {"backbone": "efficientnet_lite0", "data": "solar", "labels": 200, "epochs": 10, "rate": 0.001}
 PYTORCH = COMMON | {"resize": 128, "crop": 112, "batch": 64, "momentum": 0.9}
@@ -134,17 +133,15 @@ SETTINGS = {"pytorch": PYTORCH, "keras": KERAS}
 
 
 def main() -> None:
-    kept = records.read(FILE) if FILE.exists() else {}
+    ledger = Ledger(__file__)
     for recipe, versions in VERSIONS.items():
-        part = kept.setdefault(recipe, {"settings": SETTINGS[recipe], "seeds": {}})
+        part = ledger.kept.setdefault(recipe, {"settings": SETTINGS[recipe], "seeds": {}})
         if part["settings"] != SETTINGS[recipe]:
-            raise SystemExit(f"{FILE.name} holds runs with other settings; delete it to start anew")
+            raise SystemExit(f"{ledger.path.name} holds runs with other settings; delete it to start anew")
         for seed in SEEDS:
             found = part["seeds"].setdefault(str(seed), {})
             for name, run in versions.items():
-                if name not in found:
-                    found[name] = run(seed=seed)
-                    records.write(kept, FILE)
+                ledger.once(found, name, lambda s=seed, work=run: work(seed=s))
             print(recipe, seed, {name: round(value, 3) for name, value in found.items()}, flush=True)
 
 

@@ -5,12 +5,10 @@
 Resumable: a run whose record is there already is read, not repeated. About a minute a run on two cores.
 """
 
-import statistics
 from pathlib import Path
 
-from scipy.stats import t
-
 from sftlab.core import records
+from sftlab.core.statistics import t_interval
 from sftlab.runs import experiments
 
 HERE = Path(__file__).parent
@@ -34,10 +32,8 @@ def main() -> None:
     for data in ("solar-random", "solar"):
         results = [accuracy(data, seed) for seed in SEEDS]
         values = [r.accuracy.value for r in results]
-        mean, spread = statistics.mean(values), statistics.stdev(values)
-        half = t.ppf(0.975, len(values) - 1) * spread / len(values) ** 0.5
         each = ", ".join(f"{value:.3f}" for value in values)
-        print(f"{data:13s} mean {mean:.3f} ± {half:.3f} (t-interval over {len(values)} seeds); each {each}")
+        print(f"{data:13s} mean {t_interval(values):.3f} (t-interval over {len(values)} seeds); each {each}")
         kept[data] = [{"accuracy": r.accuracy, "majority": r.majority} for r in results]
     records.write(kept, HERE / "seeds.json")
 

@@ -7,19 +7,17 @@ Resumable: what `selection.json` holds already is not measured again. About seve
 """
 
 import platform
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from evidence.ledger import Ledger
 
 import sftlab as sft
 from sftlab import analysis as explain
-from sftlab.core import records
 from sftlab.data import Split
 from sftlab.data.sources import module_blocks
 
-OUT = Path(__file__).with_suffix(".json")
 CANDIDATES = {
     ("efficientnet_lite0", "ImageNet"): (64, 96, 128, 160, 192, 224, 256, 300),
     ("efficientnet_lite0", "random"): (64, 96, 128, 160, 192, 224, 256, 300),
@@ -58,19 +56,19 @@ def measure(network: str, weights: str, size: int) -> list[dict[str, Any]]:
 def main() -> None:
     split, blocks = pool(64)
     y = split.y["defect"].numpy()
-    kept: dict[str, Any] = {
+    parts: dict[str, Any] = {
         "images": len(y), "blocks": blocks.tolist(), "majority": float(np.bincount(y).max() / len(y)),
         "torch": torch.__version__, "machine": f"{platform.machine()}, {torch.get_num_threads()} threads", "starts": [],
     }  # fmt: skip
-    if OUT.exists():
-        kept = records.read(OUT)
+    ledger = Ledger(__file__, **parts)
+    kept = ledger.kept
     done = {(start["network"], start["weights"], start["size"]) for start in kept["starts"]}
     for (network, weights), sizes in CANDIDATES.items():
         for size in sizes:
             if (network, weights, size) not in done:
                 starts = measure(network, weights, size)
                 kept["starts"] += starts
-                records.write(kept, OUT)
+                ledger.write()
                 best = max(starts, key=lambda start: start["accuracy"].value)
                 print(f"{network} {weights} {size} px: best tap {best['stage']} {best['accuracy']:.3f}", flush=True)
 

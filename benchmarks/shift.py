@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from evidence.ledger import Ledger, points
+from evidence.ledger import Runs, points
 from sklearn.metrics import roc_auc_score
 
 import sftlab as sft
@@ -162,7 +162,7 @@ def fading(home: str, rate: float) -> dict[str, Any]:
 
 
 def main() -> None:
-    ledger = Ledger(__file__)
+    ledger = Runs(__file__)
 
     def tried(home: str, seed: int, rate: float) -> dict[str, Any]:
         worlds = world(home, seed)

@@ -10,16 +10,15 @@ images, ever smaller ones; 5 splits. Twelve minutes on two cores. Resumable: a s
 """
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from evidence.ledger import Ledger
 
 import sftlab as sft
-from sftlab.core import records, statistics
+from sftlab.core import statistics
 from sftlab.data import rotate, shift, zoom
 
-FILE = Path(__file__).with_name("small_data.json")
 LABELS, FEW = (1, 2, 5, 10, 20, 50), 5
 SEEDS, CHOOSING, CELL_SEEDS = range(20), range(100, 103), range(5)
 RATES, STRENGTHS = (1e-3, 3e-3, 1e-2, 3e-2), (0.3, 1.0, 3.0, 10.0)
@@ -147,18 +146,16 @@ def cells(seed: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    kept = records.read(FILE) if FILE.exists() else {"chosen": {}, "digits": {}, "cells": {}}
+    ledger = Ledger(__file__, chosen={}, digits={}, cells={})
+    kept = ledger.kept
     if not kept["chosen"]:
         kept["chosen"] = choose()
-        records.write(kept, FILE)
+        ledger.write()
     for part, seeds, work in (("digits", SEEDS, lambda s: run(s, kept["chosen"])), ("cells", CELL_SEEDS, cells)):
         for seed in seeds:
-            if str(seed) not in kept[part]:
-                kept[part][str(seed)] = work(seed)
-                records.write(kept, FILE)
-                print(part, seed, flush=True)
+            ledger.once(kept[part], str(seed), lambda s=seed, work=work: work(s))
     print(kept["chosen"])
-    seen = list(records.read(FILE)["digits"].values())
+    seen = list(kept["digits"].values())
     for method in seen[0]["curves"]:
         means = {n: statistics.t_interval([s["curves"][method][n][1] for s in seen]) for n in seen[0]["curves"][method]}
         print(f"{method:14s}", "  ".join(f"{n}: {m:.3f}" for n, m in means.items()))

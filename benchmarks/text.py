@@ -10,16 +10,14 @@ on two cores. Resumable: what is in the file is not run again.
 
 import copy
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
+from evidence.ledger import Ledger
 
 import sftlab as sft
-from sftlab.core import records
 from sftlab.networks import lora
 
-FILE = Path(__file__).with_name("text.json")
 TOKENS = 48
 LABELS = {"grouped": (5, 10, 20, 50, 100, 150), "random": (5, 10, 20, 50, 100, 150, 250)}
 LINES, TUNED = range(12), range(5)  # splits
@@ -67,9 +65,9 @@ def accuracy(model, data):
     return sft.evaluate(model, data.valid).accuracy.value
 
 
-def tune(encoder, seed, kept):
+def tune(encoder, seed, ledger):
     """Fill in the validation accuracy of each strategy on one split, and how many numbers learn in it."""
-    data = load("grouped", 50, seed)
+    data, kept = load("grouped", 50, seed), ledger.kept
     start, found = probe(encoder, data, seed), kept["tuned"].setdefault(str(seed), {})
     found["probe"] = accuracy(start, data)
     kept["sizes"]["probe"] = lora.learnable(start, sft.linear_probe(start))
@@ -79,14 +77,15 @@ def tune(encoder, seed, kept):
         if name not in found:
             sft.fit(model, watched, profile, 3, **how)
             found[name], kept["sizes"][name] = accuracy(model, data), lora.learnable(model, profile)
-            records.write(kept, FILE)
+            ledger.write()
             print(f"split {seed}, {name}: {found[name]:.3f} (probe {found['probe']:.3f})", flush=True)
 
 
 def main() -> None:
     torch.set_num_threads(2)
     encoder = sft.backbone("minilm", tokens=TOKENS)
-    kept = records.read(FILE) if FILE.exists() else {"lines": {}, "tuned": {}, "sizes": {}, "source": ""}
+    ledger = Ledger(__file__, lines={}, tuned={}, sizes={}, source="")
+    kept = ledger.kept
     kept["source"] = load("grouped", None, 0).card.source
     for kind, every in LABELS.items():
         for labels in every:
@@ -97,11 +96,11 @@ def main() -> None:
                 row["bag of words"].append(bag_of_words(data))
                 row["majority"].append(float(data.valid.y.bincount().max() / len(data.valid)))
                 row["probe"].append(accuracy(probe(encoder, data, seed), data))
-            records.write(kept, FILE)
+            ledger.write()
             means = (f"{name} {np.mean(values):.3f}" for name, values in row.items())
             print(f"{kind:8s} {labels:4d}", *means, flush=True)
     for seed in TUNED:
-        tune(encoder, seed, kept)
+        tune(encoder, seed, ledger)
 
 
 if __name__ == "__main__":

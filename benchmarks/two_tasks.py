@@ -11,18 +11,16 @@ there already is not made again. About ten minutes on two cores.
 """
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
+from evidence.ledger import Ledger
 from torch.nn.functional import cosine_similarity
 
 import sftlab as sft
 from sftlab.analysis import labels
-from sftlab.core import records
 from sftlab.core.losses import NO_LABEL
 
-FILE = Path(__file__).with_name("two_tasks.json")
 DIGIT_SEEDS, CELL_SEEDS, TUNED_SEEDS = range(10), range(20), range(10)
 DIGIT_LABELS, CELL_LABELS = (1, 2, 5, 20, "all"), (5, 10, 25, 50, 100, "all")
 SECOND = ("alone", "loop", "ink", "random")
@@ -147,13 +145,11 @@ def plan():
 
 
 def main() -> None:
-    kept = records.read(FILE) if FILE.exists() else {}
+    ledger = Ledger(__file__)
     for name, run, arguments in plan():
-        if name not in kept:
-            kept[name] = run(*arguments)
-            records.write(kept, FILE)
+        ledger.once(ledger.kept, name, lambda work=run, given=arguments: work(*given))
     groups: dict[str, list] = {}
-    for name, found in kept.items():
+    for name, found in ledger.kept.items():
         groups.setdefault(name.rsplit(" ", 1)[0], []).append(found.get("auc", found["accuracy"]))
     for name, values in groups.items():
         print(f"{name:24s} {np.mean(values):.3f} over {len(values)} seeds")

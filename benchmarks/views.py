@@ -3,18 +3,15 @@
 `python benchmarks/views.py` (about ten minutes on two cores) writes views.json and prints the table.
 """
 
-import json
-import math
 import time
-from pathlib import Path
 
 import numpy as np
-from scipy.stats import t
+from evidence.ledger import Ledger
 
 import sftlab as sft
+from sftlab.core.statistics import t_interval
 from sftlab.data import brightness, chain, turn
 
-OUT = Path(__file__).with_suffix(".json")
 AUGMENT = chain(turn, brightness(0.15))
 VARIANTS = {"none": {}, "fresh": {"augment": AUGMENT}} | {
     f"{v} views": {"augment": AUGMENT, "views": v} for v in (1, 2, 4, 10)
@@ -37,21 +34,18 @@ def run(seed: int, settings: dict) -> dict:
 
 
 def main() -> None:
-    runs = json.loads(OUT.read_text()) if OUT.exists() else {}
+    ledger = Ledger(__file__)
+    runs = ledger.kept
     for seed in SEEDS:
         for name, settings in VARIANTS.items():
-            if f"{name} {seed}" not in runs:
-                runs[f"{name} {seed}"] = run(seed, settings)
-                OUT.write_text(json.dumps(runs, indent=1) + "\n")
-                print(name, seed, runs[f"{name} {seed}"], flush=True)
+            ledger.once(runs, f"{name} {seed}", lambda s=seed, how=settings: run(s, how))
     fresh = np.array([runs[f"fresh {s}"]["accuracy"] for s in SEEDS])
     print("\n| augmentation | seconds | mean test accuracy | minus fresh, paired (95 %) |\n|---|---|---|---|")
     for name in VARIANTS:
         mine = [runs[f"{name} {s}"] for s in SEEDS]
         accuracy = np.array([r["accuracy"] for r in mine])
         gap = accuracy - fresh
-        half = t.ppf(0.975, len(gap) - 1) * gap.std(ddof=1) / math.sqrt(len(gap))
-        beside = "" if name == "fresh" else f"{gap.mean():+.3f} ± {half:.3f}"
+        beside = "" if name == "fresh" else f"{t_interval(gap):+.3f}"
         print(f"| {name} | {np.median([r['seconds'] for r in mine]):.1f} | {accuracy.mean():.3f} | {beside} |")
 
 

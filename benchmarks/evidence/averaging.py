@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from ledger import Ledger, points, pretrained
+from ledger import Runs, points, pretrained
 
 import sftlab as sft
 from sftlab.core.statistics import t_interval
@@ -54,7 +54,7 @@ def run(seed: int, rate: float) -> dict[str, Any]:
 
 
 def main() -> None:
-    ledger = Ledger(__file__)
+    ledger = Runs(__file__)
     tried = {
         rate: np.mean([ledger.run(f"choosing {rate:g} {s}", lambda s=s, r=rate: run(s, r))["in"][-1] for s in CHOOSING])
         for rate in RATES

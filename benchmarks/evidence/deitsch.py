@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from ledger import Ledger, points
+from ledger import Runs, points
 from scipy.linalg import cho_factor, cho_solve
 from sklearn.metrics import f1_score, roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train_test_split
@@ -264,7 +264,7 @@ def line(name: str, found: list[dict[str, Any]]) -> None:
 
 
 def main() -> None:
-    ledger, tables = Ledger(__file__), dict[str, dict[str, list[dict[str, Any]]]]()
+    ledger, tables = Runs(__file__), dict[str, dict[str, list[dict[str, Any]]]]()
     print(ledger.run("encoding", encode)["cost"])
     for kind in ("random", "grouped"):
         tables[kind] = {

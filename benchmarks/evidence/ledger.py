@@ -1,4 +1,4 @@
-"""What every script here shares: runs that are kept one by one, so that a stopped command goes on where it was."""
+"""What every benchmark shares: work that is kept piece by piece, so that a stopped command goes on where it was."""
 
 import platform
 import time
@@ -15,13 +15,33 @@ from sftlab.core.statistics import t_interval
 
 
 class Ledger:
-    """A JSON file of finished runs by name, written after each."""
+    """A JSON file beside its script, with all that is finished; `kept` is what it holds.
+
+    empty: the parts of a new file; one that an older file lacks is added.
+    """
+
+    def __init__(self, script: str, **empty: Any) -> None:
+        self.path = Path(script).with_suffix(".json")
+        self.kept: dict[str, Any] = empty | (records.read(self.path) if self.path.exists() else {})
+
+    def write(self) -> None:
+        """Write what is kept."""
+        records.write(self.kept, self.path)
+
+    def once(self, rows: dict[str, Any], name: str, work: Callable[[], Any]) -> Any:
+        """Return what `work` found for a row of what is kept, now or in an earlier call."""
+        if name not in rows:
+            rows[name] = work()
+            self.write()
+            print(f"{name}: {rows[name]}"[:120], flush=True)
+        return rows[name]
+
+
+class Runs(Ledger):
+    """A ledger of runs by name, with the seconds that each took and the machine they were made on."""
 
     def __init__(self, script: str) -> None:
-        self.path = Path(script).with_suffix(".json")
-        self.kept: dict[str, Any] = {"runs": {}}
-        if self.path.exists():
-            self.kept = records.read(self.path)
+        super().__init__(script, runs={})
 
     def run(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Return what `work` found under this name, now or in an earlier call."""
@@ -34,7 +54,7 @@ class Ledger:
                 "torch": torch.__version__,
                 "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
             }
-            records.write(self.kept, self.path)
+            self.write()
             print(f"{name}: {runs[name]['seconds']} s", flush=True)
         result: dict[str, Any] = runs[name]
         return result

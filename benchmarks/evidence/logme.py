@@ -11,7 +11,7 @@ well does either foretell the truth on the other half?
 from typing import Any
 
 import numpy as np
-from ledger import Ledger
+from ledger import Runs
 from scipy import stats
 
 import sftlab as sft
@@ -61,7 +61,7 @@ def interval(score: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
 
 
 def main() -> None:
-    ledger = Ledger(__file__)
+    ledger = Runs(__file__)
     rows = []
     for target in TARGETS:
         runs = [ledger.run(f"{network} {target}", lambda n=network, t=target: measure(n, t)) for network in NETWORKS]

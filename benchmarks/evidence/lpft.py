@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from ledger import Ledger, points, pretrained
+from ledger import Runs, points, pretrained
 from shifts import STATISTICS, accuracy, fit, printed_digits, spoilt, take_statistics
 
 import sftlab as sft
@@ -131,7 +131,7 @@ def table(found: dict[tuple[str, str, int], list[dict[str, Any]]], labels: int) 
 
 
 def main() -> None:
-    ledger, rates, found = Ledger(__file__), dict[tuple[str, str, int], float](), {}
+    ledger, rates, found = Runs(__file__), dict[tuple[str, str, int], float](), {}
     for cell in CELLS:
         name, probe, scores = " ".join(map(str, cell)), rates.get(("probe", *cell[1:]), 0.0), {}
         for rate in RATES if cell[0] != "half" else ():

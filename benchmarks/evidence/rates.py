@@ -14,7 +14,7 @@ No epoch is chosen. Accuracy is that of the validation images.
 from dataclasses import replace
 from typing import Any
 
-from ledger import Ledger, pretrained
+from ledger import Runs, pretrained
 
 import sftlab as sft
 from sftlab.core.statistics import t_interval
@@ -74,7 +74,7 @@ def row(name: str, rates: tuple[float, ...], runs: list[list[float]]) -> None:
 
 
 def main() -> None:
-    ledger = Ledger(__file__)
+    ledger = Runs(__file__)
     on_digits = [ledger.run(f"digits {seed}", lambda s=seed: digits(s)) for seed in DIGIT_SEEDS]
     on_cells = [ledger.run(f"cells {seed}", lambda s=seed: cells(s)) for seed in CELL_SEEDS]
     on_known = [ledger.run(f"known modules {seed}", lambda s=seed: known(s)) for seed in KNOWN_SEEDS]

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from ledger import Ledger, points
+from ledger import Runs, points
 from shifts import STATISTICS, accuracy, fit, spoilt, take_statistics
 
 import sftlab as sft
@@ -96,7 +96,7 @@ def told(block: str, statistics: str) -> str:
 
 
 def main() -> None:
-    ledger, found = Ledger(__file__), dict[tuple[str, str], np.ndarray]()
+    ledger, found = Runs(__file__), dict[tuple[str, str], np.ndarray]()
 
     def reported(shift: str, name: str, block: str, statistics: str, rate: float) -> None:
         runs = [
