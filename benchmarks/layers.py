@@ -113,7 +113,7 @@ def run_cells(seed):
         same = explain.answers(with_head(net, source.head), photos) == before
         found[name] = [float(same.float().mean()), accuracy]
         print(f"  {name}: {found[name][0]:.3f} of the old answers, valid accuracy {accuracy:.3f}")
-    return found | {"majority": float(data.valid.y.bincount().max() / len(data.valid))}
+    return found | {"majority": data.valid.majority}
 
 
 def main() -> None:

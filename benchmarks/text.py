@@ -94,7 +94,7 @@ def main() -> None:
             for seed in LINES[len(row["probe"]) :]:
                 data = load(kind, labels, seed)
                 row["bag of words"].append(bag_of_words(data))
-                row["majority"].append(float(data.valid.y.bincount().max() / len(data.valid)))
+                row["majority"].append(data.valid.majority)
                 row["probe"].append(accuracy(probe(encoder, data, seed), data))
             ledger.write()
             means = (f"{name} {np.mean(values):.3f}" for name, values in row.items())

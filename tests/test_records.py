@@ -51,9 +51,19 @@ def test_writing_is_whole_or_not_at_all(tmp_path):
     assert records.read(file) == {"a": 1}
 
 
+def test_the_kept_epoch_is_the_best_one_so_far_or_the_last_if_none_is_kept():
+    losses = (0.7, math.nan, 0.4, 0.4, 0.9)
+    epochs = [Epoch(i, i, 0.5, loss, i / 10, 1.0) for i, loss in enumerate(losses)]
+    best, last = History(runs=[{"majority": 0.6}]), History(runs=[{"keep_best": False}])
+    for epoch in epochs:
+        best.add(epoch)
+        last.add(epoch)
+    assert (best.best, best.kept, best.majority) == (2, epochs[2], 0.6)
+    assert (last.best, last.kept, last.majority) == (None, epochs[4], None)
+
+
 def test_an_interval_prints_as_a_value_with_its_range():
-    assert (
-        str(Interval(0.85, 0.8, 0.9)) == "0.850 (0.800–0.900)"
-        and f"{Interval(0.85, 0.8, 0.9):.1%}" == "85.0% (80.0%–90.0%)"
-    )
+    assert str(Interval(0.85, 0.8, 0.9)) == "0.850 (0.800–0.900)"
+    assert f"{Interval(0.85, 0.8, 0.9):.1%}" == "85.0% (80.0%–90.0%)"
+    assert f"{Interval(-12.8, -15.4, -10.1):.1f}" == "-12.8 (-15.4 to -10.1)"
     assert 0.82 in Interval(0.85, 0.8, 0.9) and 0.95 not in Interval(0.85, 0.8, 0.9)

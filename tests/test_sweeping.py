@@ -18,7 +18,7 @@ from figures import drawn_whole, finding, marked
 from typer.testing import CliRunner
 
 from sftlab import plot
-from sftlab.core import records, statistics
+from sftlab.core import statistics
 from sftlab.runs import grids, kernels, notebooks, sweeping
 from sftlab.runs import results as runs
 from sftlab.runs.cli import app
@@ -526,9 +526,3 @@ def test_an_unfinished_sweep_has_a_page_too(folder):
     assert results.write_picture(folder, grid, waiting) is None
     page = results.write_index(folder, grid, waiting, command="sftlab sweep grid.yml").read_text(encoding="utf-8")
     assert "2 waiting" in page and "No run left validation numbers" in page and "picture.svg" not in page
-
-
-def test_a_history_without_a_best_epoch_ends_with_its_last():
-    epochs = [records.Epoch(i, i, 0.5, 0.5, i / 10, 1.0) for i in (1, 2, 3)]
-    assert runs.kept_epoch(records.History([], epochs)).epoch == 3
-    assert runs.kept_epoch(records.History([], epochs, best=2)).epoch == 2

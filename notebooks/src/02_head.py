@@ -128,7 +128,7 @@ print(f"best word: {names[word]!r}, right on {hits[k, word] / len(y):.1%} of tra
 def score(called, y):  # accuracy with its interval
     return sft.wilson(int((called == y).sum()), len(y))
 
-majority = float(y_valid.bincount().max() / len(y_valid))
+majority = data.valid.majority
 one_word = score((words_valid[:, word] > threshold).long(), y_valid)
 print(f"the same rule on valid: {one_word:.3f}; majority rate {majority:.3f}")
 
@@ -328,7 +328,7 @@ def read_at(stage, name):  # valid accuracy of a head on this stage's numbers
 
 stages = list(tapped["solar cells"][0])
 curves = {name: {stage: read_at(stage, name) for stage in stages} for name in sets}
-rates = {n: float(d.valid.y.bincount().max() / len(d.valid)) for n, d in sets.items()}
+rates = {n: d.valid.majority for n, d in sets.items()}
 widths = {stage: seen[stage].shape[1] for stage in stages}
 
 # %% [markdown]

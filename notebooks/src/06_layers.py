@@ -108,7 +108,7 @@ plot.guess_vs_result(100 * kept.value, guess)
 # And beside it, what the usual report would have shown:
 
 # %%
-majority = new.valid.y.bincount().max().item() / len(new.valid)
+majority = new.valid.majority
 ax = plot.scores({"old task, before": right(source, old.valid), "old task, after": kept,
                   "new task, after": right(full, new.valid)}, majority=majority)
 left = f"{100 * kept.value:.0f} % of the old is left"

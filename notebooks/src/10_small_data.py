@@ -40,7 +40,7 @@ SEED: int = 0     # split, draw of the labels, every start, order of batches
 sft.check_parameters(globals(), LABELS=(int, 2, 50), EPOCHS=(int, 5, 60), SEED=(int, 0))
 data = sft.load("digits", valid=0.4, test=0.2, seed=SEED)
 few = sft.labels.draw(data.train, LABELS, SEED)
-majority = data.valid.y.bincount().max().item() / len(data.valid)
+majority = data.valid.majority
 print(f"{len(few)} labelled images, {len(data.valid)} to measure, majority {majority:.3f}")
 
 # %% [markdown]

@@ -150,7 +150,7 @@ guess = sft.widgets.predict("placed rightly without a label, in percent", 0, 100
 
 # %%
 y = data.valid.y
-majority = float(y.bincount().max() / len(y))
+majority = data.valid.majority
 v = sft.cache.features(encoder[:-1], data.valid).take(np.arange(len(y)))[0]
 with torch.no_grad():
     nearest = (v @ encoder(meaning).T).argmax(dim=1)

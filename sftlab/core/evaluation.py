@@ -140,7 +140,7 @@ def result(
         split=split, classes=list(classes), hashes=list(hashes), targets=[int(t) for t in targets],
         probabilities=np.round(probabilities, 7).tolist(), metrics=metrics, per_class=per_class,
         confusion=matrix.tolist(),
-        majority=float(matrix.sum(axis=1).max() / n), evaluations=evaluations, settings=settings or {},
+        evaluations=evaluations, settings=settings or {},
     )  # fmt: skip
 
 

@@ -20,13 +20,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sftlab.core import cache, records
-from sftlab.core.losses import NO_LABEL, target_distribution
+from sftlab.core.losses import target_distribution
 from sftlab.core.model import card, is_constant, replace_head
 from sftlab.core.monitors import Diverged
 from sftlab.core.profiles import Schedule, check, constant
 from sftlab.core.records import Step
 from sftlab.core.training import train
-from sftlab.data import Data, batch_positions, first_task
+from sftlab.data import Data, batch_positions
 
 
 @dataclass
@@ -190,12 +190,11 @@ def lr_sweep(
         "model": card(model).get("name"), "weight_decay": weight_decay, "batch_size": batch_size, "encoder": encoder,
         "train": data.train.digest, "torch": torch.__version__,
     }  # fmt: skip
-    y = first_task(data.valid.y)
-    majority = float(y[y != NO_LABEL].bincount().max() / (y != NO_LABEL).sum())
     curves = {"train_loss": losses, "valid_loss": valid_losses, "valid_accuracy": accuracies}
     return LRSweep(
-        rates=tried, seeds=drawn, epochs=epochs, optimizer=optimizer, majority=majority, n=int(known_valid.sum()),
-        settings=settings, **{name: torch.stack(curve, dim=2).tolist() for name, curve in curves.items()},
+        rates=tried, seeds=drawn, epochs=epochs, optimizer=optimizer, majority=data.valid.majority,
+        n=int(known_valid.sum()), settings=settings,
+        **{name: torch.stack(curve, dim=2).tolist() for name, curve in curves.items()},
     )  # fmt: skip
 
 

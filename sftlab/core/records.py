@@ -1,7 +1,7 @@
-"""What a run produced, as plain dataclasses that save as JSON and load back.
+"""What a run leaves behind: Step, Epoch, History, Interval and Result, as dataclasses that save as JSON and load back.
 
-`Step` and `Epoch` are what a training stream yields; `History` collects them; `Result` is one evaluation.
-Reports, plots, sweeps and paired tests read these records and nothing else.
+A training stream yields `Step` and `Epoch`; `fit` collects them in a `History`; `evaluate` makes a `Result`.
+Reports, figures, sweeps and paired tests read these records and nothing else.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class History:
     """The curves of one or more runs: `a + b` is `a` continued by `b`, epochs and steps counted on.
 
     `runs` holds the settings of each run, the epochs it `ran`, its `noun` and the `majority` rate of its validation
-    images; `stopped` says why each one ended ("finished", "early stop" or "diverged"); `best` is the epoch whose
-    weights the last run kept (0: those it came with).
+    images; `stopped` says why each one ended ("finished", "early stop" or "diverged"); `best` is the number of the
+    epoch whose weights the last run kept (0: those it came with), None if it kept those of its last step.
     """
 
     steps: list[Step] = field(default_factory=list)
@@ -56,6 +56,26 @@ class History:
     runs: list[dict[str, Any]] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
     best: int | None = None
+
+    def add(self, record: Step | Epoch) -> None:
+        """Take in the next record of the run that is going on; `best` follows the lowest finite validation loss."""
+        if isinstance(record, Step):
+            self.steps.append(record)
+            return
+        self.epochs.append(record)
+        lower = self.best is None or record.valid_loss < self.kept.valid_loss
+        if lower and math.isfinite(record.valid_loss) and self.runs[-1].get("keep_best", True):
+            self.best = record.epoch
+
+    @property
+    def kept(self) -> Epoch:
+        """The epoch whose weights the last run kept: the best one, or the last if none was kept."""
+        return next((e for e in self.epochs if e.epoch == self.best), self.epochs[-1])
+
+    @property
+    def majority(self) -> float | None:
+        """What always giving the most frequent answer scores on the validation images; None if no run says so."""
+        return next((run["majority"] for run in self.runs if "majority" in run), None)
 
     @property
     def noun(self) -> str:
@@ -66,7 +86,7 @@ class History:
         if not self.epochs:
             return dataclasses.replace(other)
         step = self.steps[-1].step if self.steps else 0
-        epoch = self.epochs[-1].epoch if self.epochs else 0
+        epoch = self.epochs[-1].epoch
         return History(
             self.steps + [dataclasses.replace(s, step=s.step + step, epoch=s.epoch + epoch) for s in other.steps],
             self.epochs
@@ -80,17 +100,21 @@ class History:
         if not self.epochs:
             return "History(no epoch finished)"
         last = self.epochs[-1]
-        kept = f", weights of epoch {self.best} kept" if self.best is not None else ""
+        best = f", weights of epoch {self.best} kept" if self.best is not None else ""
         ended = self.stopped[-1] if self.stopped else "open"
         return (
-            f"History({last.epoch} epochs, {len(self.steps)} steps, {ended}{kept}; "
+            f"History({last.epoch} epochs, {len(self.steps)} steps, {ended}{best}; "
             f"valid loss {last.valid_loss:.3f}, valid accuracy {last.valid_accuracy:.3f})"
         )
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A number and the interval it lies in with the given confidence; `method` names how it was found."""
+    """A number and the interval it lies in with the given confidence; `method` names how it was found.
+
+    >>> f"{Interval(0.85, 0.8, 0.9):.2f}", f"{Interval(-12.8, -15.4, -10.1):.1f}"
+    ('0.85 (0.80–0.90)', '-12.8 (-15.4 to -10.1)')
+    """
 
     value: float
     low: float
@@ -100,7 +124,8 @@ class Interval:
 
     def __format__(self, spec: str) -> str:
         spec = spec or ".3f"
-        return f"{self.value:{spec}} ({self.low:{spec}}–{self.high:{spec}})"
+        dash = " to " if self.low < 0 or self.high < 0 else "–"
+        return f"{self.value:{spec}} ({self.low:{spec}}{dash}{self.high:{spec}})"
 
     def __str__(self) -> str:
         return f"{self}"
@@ -126,7 +151,6 @@ class Result:
     metrics: dict[str, Interval]
     per_class: dict[str, dict[str, Interval]]
     confusion: list[list[int]]
-    majority: float
     evaluations: int
     settings: dict[str, Any] = field(default_factory=dict)
 
@@ -141,6 +165,16 @@ class Result:
         return self.metrics["accuracy"]
 
     @property
+    def majority(self) -> float:
+        """What always giving the most frequent answer would score on these images."""
+        return max(map(sum, self.confusion)) / self.n
+
+    @property
+    def majority_class(self) -> str:
+        """The class that most of these images have."""
+        return max(zip(self.classes, self.confusion, strict=True), key=lambda row: sum(row[1]))[0]
+
+    @property
     def predictions(self) -> list[int]:
         """The class with the highest probability, image by image."""
         return [max(range(len(p)), key=p.__getitem__) for p in self.probabilities]
@@ -149,7 +183,7 @@ class Result:
         lines = [
             f"{self.split}: {self.n} {self.settings.get('noun', 'images')}, evaluated {self.evaluations} "
             f"time{'s' if self.evaluations != 1 else ''} in this process",
-            f"{'accuracy':<18} {self.accuracy:.3f}   always '{self._majority_class()}' would give {self.majority:.3f}",
+            f"{'accuracy':<18} {self.accuracy:.3f}   always '{self.majority_class}' would give {self.majority:.3f}",
         ]
         lines += [f"{name.replace('_', ' '):<18} {m:.3f}" for name, m in self.metrics.items() if name != "accuracy"]
         for name, row in self.per_class.items():
@@ -158,10 +192,6 @@ class Result:
 
     def __repr__(self) -> str:
         return str(self)
-
-    def _majority_class(self) -> str:
-        rows = [sum(row) for row in self.confusion]
-        return self.classes[rows.index(max(rows))]
 
 
 KINDS: dict[str, type] = {kind.__name__: kind for kind in (Step, Epoch, History, Interval, Result)}

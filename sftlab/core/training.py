@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections.abc import Mapping
@@ -16,14 +15,13 @@ from torch import nn
 
 from sftlab.core import memory, monitors
 from sftlab.core.loop import train_epochs
-from sftlab.core.losses import NO_LABEL
 from sftlab.core.model import card, train_mode
 from sftlab.core.monitors import Record, Stream
 from sftlab.core.profiles import apply, check, param_groups
-from sftlab.core.records import History, Step
+from sftlab.core.records import History
 from sftlab.core.settings import OPTIMIZERS, Settings
 from sftlab.core.sources import Say, Stopped, sources
-from sftlab.data import Data, Split, first_task
+from sftlab.data import Data
 
 
 def train(
@@ -127,10 +125,7 @@ def fit(
     try:
         with closing(train(model, data, profile, epochs, say=say, **settings)) as stream:  # type: ignore[type-var]
             for record in stream:
-                if isinstance(record, Step):
-                    history.steps.append(record)
-                else:
-                    history.epochs.append(record)
+                history.add(record)
         if history.steps and history.epochs[-1].epoch < epochs:
             outcome = "early stop"
     except monitors.Diverged as error:
@@ -138,30 +133,15 @@ def fit(
         print(error)  # also when not verbose: a result that looks like one must not pass in silence
     history.stopped = [outcome]
     ran = history.epochs[-1].epoch if history.epochs else 0
-    history.runs[0] |= {"ran": ran, "majority": _majority(data.valid), "noun": data.train.noun}
-    finite = [e for e in history.epochs if math.isfinite(e.valid_loss)]
-    if settings.get("keep_best", True) and finite:
-        history.best = min(finite, key=lambda e: e.valid_loss).epoch
+    history.runs[0] |= {"ran": ran, "majority": data.valid.majority, "noun": data.train.noun}
     if history.epochs:
-        shown = next((e for e in history.epochs if e.epoch == history.best), history.epochs[-1])
-        kept = f", weights of epoch {shown.epoch} kept" if history.best else ""
+        kept = f", weights of epoch {history.best} kept" if history.best else ""
         if history.best == 0:
             kept = ": no epoch was better than the weights it came with, which are back"
         took = f"{ran} epoch{'s' * (ran != 1)} in {time.perf_counter() - clock:.1f} s"
         over = " of all tasks together" if isinstance(data.classes, Mapping) else ""
-        say(f"{took}, {outcome}: valid accuracy{over} {shown.valid_accuracy:.3f}{kept}")
+        say(f"{took}, {outcome}: valid accuracy{over} {history.kept.valid_accuracy:.3f}{kept}")
     return history
-
-
-def _majority(split: Split) -> float:
-    """Return what always giving the most frequent answer scores: the line that every curve is compared with.
-
-    Of several tasks, over all of their labels together, as the accuracy of an epoch is.
-    """
-    tasks = [first_task(y) for y in (split.y.values() if isinstance(split.y, Mapping) else [split.y])]
-    counts = [y[y != NO_LABEL].bincount() for y in tasks]
-    labelled = sum(int(count.sum()) for count in counts)
-    return sum(int(count.max()) for count in counts if len(count)) / labelled if labelled else math.nan
 
 
 def _describe(profile: Mapping[str, float], epochs: int, settings: Mapping[str, Any]) -> dict[str, Any]:

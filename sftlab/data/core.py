@@ -104,6 +104,17 @@ class Split:
         return self.labels(np.arange(len(self)))
 
     @property
+    def majority(self) -> float:
+        """What always giving the most frequent label scores: the line that every accuracy is compared with.
+
+        Of several tasks, over all of their labels together; nan without any label.
+        """
+        tasks = [first_task(y) for y in (self.y.values() if isinstance(self.y, dict) else [self.y])]
+        counts = [y[y >= 0].bincount() for y in tasks]
+        labelled = sum(int(count.sum()) for count in counts)
+        return sum(int(count.max()) for count in counts if len(count)) / labelled if labelled else float("nan")
+
+    @property
     def hashes(self) -> list[str]:
         """The image hashes of this split, in order."""
         return [self.image_hashes[i] for i in self.index]

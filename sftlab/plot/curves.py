@@ -26,7 +26,7 @@ def curves(history: History, *, majority: float | None = None, ax: Any = None) -
     left, right = base.panels(ax, 1, 2, (0, 0.22))
     loss(history, ax=left)
     accuracy(history, majority=majority, ax=right)
-    kept = _kept(history)
+    kept = history.kept
     finding = (
         f"Kept: epoch {kept.epoch} of {epochs[-1].epoch}, with valid loss {kept.valid_loss:.3f}, "
         f"valid accuracy {base.percent(kept.valid_accuracy)}"
@@ -48,7 +48,7 @@ def loss(history: History, *, ax: Any = None) -> Any:
     epochs = _epochs(history)
     train = _line(ax, epochs, "train_loss", LINE, linestyle=(0, (4, 2)))
     valid = _line(ax, epochs, "valid_loss", VALID)
-    kept = _kept(history)
+    kept = history.kept
     _mark(ax, kept, kept.valid_loss, -1)
     ax.set(ylabel=f"loss (nats per {history.noun[:-1]})")
     low, high = ax.get_ylim()
@@ -65,9 +65,9 @@ def accuracy(history: History, *, majority: float | None = None, ax: Any = None)
     ax = base.axes(ax, 5.5)
     epochs = _epochs(history)
     if majority is None:
-        majority = next((run["majority"] for run in history.runs if "majority" in run), None)
+        majority = history.majority
     valid = _line(ax, epochs, "valid_accuracy", VALID)
-    kept = _kept(history)
+    kept = history.kept
     _mark(ax, kept, kept.valid_accuracy, 1)
     ax.set(ylabel="valid accuracy (%)")
     ax.yaxis.set_major_formatter(lambda y, _: f"{100 * y:.0f}")
@@ -134,11 +134,6 @@ def _epochs(history: History) -> list[Epoch]:
     if not history.epochs:
         raise ValueError("this history holds no finished epoch, so there is no curve to draw")
     return history.epochs
-
-
-def _kept(history: History) -> Epoch:
-    """Return the epoch whose weights the last run kept, else the last one."""
-    return next((e for e in history.epochs if e.epoch == history.best), history.epochs[-1])
 
 
 def _line(ax: Any, epochs: list[Epoch], name: str, colour: str, **how: Any) -> tuple[float, float]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sftlab.core.records import Epoch, History
+from sftlab.core.records import History
 from sftlab.plot import base, style
 
 MARKERS = "os^Dv"
@@ -46,8 +46,7 @@ def runs(
         right.plot(x, y, **how)
         if x:
             accuracy_ends.append((x[-1], y[-1], name, ink))
-    known = [run["majority"] for h in histories.values() for run in h.runs if "majority" in run]
-    majority = majority if majority is not None else next(iter(known), None)
+    majority = majority if majority is not None else next(iter(histories.values())).majority
     if majority is not None:
         base.majority_line(right, majority)
         accuracy_ends.append((last, majority, "majority", style.INK))
@@ -70,7 +69,7 @@ def runs(
 
 def finding(histories: Mapping[str, History], majority: float | None = None) -> str:
     """Return which run got furthest, in a sentence without a full stop."""
-    reached = {name: kept(h).valid_accuracy for name, h in histories.items() if h.epochs}
+    reached = {name: h.kept.valid_accuracy for name, h in histories.items() if h.epochs}
     best = max(reached, key=reached.__getitem__)
     name = best[:1].upper() + best[1:]
     beside = f" (majority {base.percent(majority)})" if majority is not None else ""
@@ -83,17 +82,12 @@ def in_words(history: History) -> str:
     """Return a run's numbers as words."""
     if not history.epochs:
         return "no finished epoch"
-    best = kept(history)
+    best = history.kept
     end = f"; {trouble(history)}" if trouble(history) else ""
     return (
         f"after epoch {best.epoch} of {history.epochs[-1].epoch} valid loss {best.valid_loss:.3f}, "
         f"valid accuracy {base.percent(best.valid_accuracy)}{end}"
     )
-
-
-def kept(history: History) -> Epoch:
-    """Return the epoch whose weights a run kept: that with the lowest finite validation loss, or the first."""
-    return min(history.epochs, key=lambda e: e.valid_loss if math.isfinite(e.valid_loss) else math.inf)
 
 
 def trouble(history: History) -> str:

@@ -46,7 +46,7 @@ class Run:
             accuracy = self.result.accuracy
             lines.append(
                 f"{self.result.split} accuracy {accuracy} on {self.result.n} images; "
-                f"always answering '{majority_class(self.result)}' would give {self.result.majority:.3f}"
+                f"always answering '{self.result.majority_class}' would give {self.result.majority:.3f}"
             )
         lines.append(f"finished in {self.seconds:.0f} s; everything is in {shown(self.folder)}/")
         files = (self.report, self.notebook, self.folder / RECORD, self.folder / MODEL)
@@ -85,12 +85,6 @@ def run(
     if facts.error:
         raise NotebookError(f"{facts.error}\nAs far as it came, it is in {shown(page)}")
     return Run(folder, page.with_suffix(".ipynb"), page, facts.seconds, _result(folder))
-
-
-def majority_class(result: records.Result) -> str:
-    """Return the class that most of the evaluated images have."""
-    rows = [sum(row) for row in result.confusion]
-    return result.classes[rows.index(max(rows))]
 
 
 def _result(folder: Path) -> records.Result | None:

@@ -144,14 +144,9 @@ def measured(folder: Path) -> dict[str, Any]:
     if (folder / HISTORY).is_file():
         history: Any = records.read(folder / HISTORY)
         if isinstance(history, records.History) and history.epochs:
-            kept = kept_epoch(history)
+            kept = history.kept
             found |= {"valid_accuracy": kept.valid_accuracy, "valid_loss": kept.valid_loss}
     return found
-
-
-def kept_epoch(history: records.History) -> records.Epoch:
-    """Return the epoch whose weights a run ended with: the best one if it was kept, else the last."""
-    return next((e for e in history.epochs if e.epoch == history.best), history.epochs[-1])
 
 
 def _metrics(result: records.Result, prefix: str) -> dict[str, Any]:

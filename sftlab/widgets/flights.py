@@ -18,7 +18,7 @@ from sftlab.core.losses import cross_entropy
 from sftlab.core.model import replace_head
 from sftlab.core.records import Epoch, Interval
 from sftlab.core.statistics import wilson
-from sftlab.data import Data, first_task
+from sftlab.data import Data
 from sftlab.plot import base
 
 
@@ -44,7 +44,7 @@ class Course:
         given = {key: value for key, value in settings.items() if key != "verbose"}  # a stream is silent anyway
         self.settings = {"keep_best": False, "cached": False, **given}
         self.images = [len(part.valid) for part in (old, new)]
-        self.majority = [float(first_task(p.valid.y).bincount().max() / len(p.valid)) for p in (old, new)]
+        self.majority = [part.valid.majority for part in (old, new)]
 
     def fly(self, flight: Flight, stop: Event) -> Iterator[None]:
         """Train a copy of the source by the flight's profile; yield whenever the path has grown by a point."""

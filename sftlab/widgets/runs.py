@@ -45,7 +45,7 @@ class Run:
         """Validation accuracy of the weights it kept; None before the first epoch has ended."""
         if not self.history.epochs:
             return None
-        return _wilson(round(rates.kept(self.history).valid_accuracy * self.images), self.images)
+        return _wilson(round(self.history.kept.valid_accuracy * self.images), self.images)
 
     @property
     def headline(self) -> str:
@@ -66,7 +66,7 @@ class Run:
         """Return its line of the table, one text for each of COLUMNS."""
         s, score, last = self.settings, self.accuracy, self.history.epochs[-1:]
         done = f"{last[0].epoch if last else 0} of {s['epochs']}" if self.outcome != "finished" else f"{s['epochs']}"
-        loss = f"{rates.kept(self.history).valid_loss:.3f}" if last else "–"
+        loss = f"{self.history.kept.valid_loss:.3f}" if last else "–"
         rate = rate_text(s["rate"])
         percent = f"{100 * score.value:.1f} ({100 * score.low:.0f}–{100 * score.high:.0f}) %" if score else "–"
         return [s["learns"], s["optimizer"], rate, done, percent, loss, f"{self.seconds:.1f}", self.ended]
@@ -75,7 +75,7 @@ class Run:
         """Return what the page needs to draw it."""
         epochs, score, kept = self.history.epochs, self.accuracy, None
         if score:
-            best = rates.kept(self.history)
+            best = self.history.kept
             kept = [best.epoch, best.valid_loss, best.valid_accuracy, score.low, score.high]
         return {
             "number": self.number, "name": self.name, "hue": self.hue, "row": self.row(),

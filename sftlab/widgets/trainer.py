@@ -15,9 +15,7 @@ from torch import nn
 from sftlab.core import cache, monitors, profiles, training
 from sftlab.core.losses import NO_LABEL
 from sftlab.core.model import card, stage_names, with_card
-from sftlab.core.records import Step
 from sftlab.data import Data, first_task
-from sftlab.plot import rates
 from sftlab.widgets.runs import Run
 
 KEPT = 6  # runs to compare; more lines cannot be told apart
@@ -53,7 +51,7 @@ class Trainer:
         self.probe = self.stages.index("hidden") if "hidden" in self.stages else len(self.stages) - 1
         labels = first_task(data.valid.y)
         labels = labels[labels != NO_LABEL]
-        self.images, self.majority = len(labels), float(labels.bincount().max() / len(labels))
+        self.images, self.majority = len(labels), data.valid.majority
         self.error: Exception | None = None
         self._lock, self._stop = threading.Lock(), threading.Event()
         self._thread: threading.Thread | None = None
@@ -160,10 +158,7 @@ class Trainer:
         )
         with closing(stream):  # type: ignore[type-var]
             for record in stream:
-                if isinstance(record, Step):
-                    run.history.steps.append(record)
-                else:
-                    run.history.epochs.append(record)
+                run.history.add(record)
                 now = time.perf_counter()
                 begins = not learning and bool(run.history.steps)
                 learning = now if begins else learning
@@ -173,7 +168,6 @@ class Trainer:
                     self.page.busy(_progress(run, steps, now - learning))
         run.outcome = "stopped" if self._stop.is_set() else "finished"
         run.history.stopped = [run.outcome]
-        run.history.best = rates.kept(run.history).epoch if run.history.epochs else None
         self.model = model
 
     def _copy(self, learns: list[str]) -> nn.Sequential:
