@@ -9,7 +9,7 @@ import pytest
 
 import sftlab as sft
 from sftlab.data import fonts
-from sftlab.data.store import data_dir
+from sftlab.data.storage import data_dir
 
 FOLDER = Path(matplotlib.__file__).parent / "mpl-data" / "fonts" / "ttf"
 

@@ -1,36 +1,26 @@
 """Files from a real server on the loopback, however badly it behaves; `sftlab fetch`, and its proof offline."""
 
-import errno
 import hashlib
-import io
-import json
 import os
-import re
 import shutil
-import signal
-import socket
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 import nbformat
 import numpy as np
 import pytest
-import requests
 from loopback import closed_port, serving
-from rich.console import Console
 from small_sets import install
 from typer.testing import CliRunner
 
 import sftlab as sft
-from sftlab.data import datasets
-from sftlab.data.remote import Damaged, NoRoom, RemoteFile, Unreachable, Watch, download, files, manifest, transfer
+from sftlab.data import datasets, storage
+from sftlab.data.storage import Damaged, NoRoom
 from sftlab.data.torchvision_sets import TORCHVISION
 from sftlab.runs import fetching
 from sftlab.runs.cli import app
-from sftlab.runs.fetching import proof, screen
+from sftlab.runs.fetching import screen
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 
@@ -42,328 +32,15 @@ def folder(tmp_path, monkeypatch):
         monkeypatch.setenv(name, str(value))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(transfer, "WAITS", (0.01, 0.01, 0.01, 0.01))
-    monkeypatch.setattr(transfer, "SILENCE", 0.3)
+    monkeypatch.setattr(storage, "WAITS", (0.01, 0.01, 0.01, 0.01))
+    monkeypatch.setattr(storage, "SILENCE", 0.3)
     return tmp_path / "data"
 
 
-class Heard(Watch):
-    """Somebody who writes down what happens."""
-
-    def __init__(self):
-        self.counts, self.notes, self.activities = [], [], []
-
-    def at(self, done, total):
-        self.counts.append((done, total))
-
-    def note(self, text):
-        self.notes.append(text)
-
-    def doing(self, text):
-        self.activities.append(text)
-
-
-def one_file(*shelves, content=CONTENT, digest=None, **more):
-    """Return the RemoteFile that these servers hand out at /x.bin."""
-    for shelf in shelves:
-        shelf.files.setdefault("/x.bin", content)
-    known = f"sha256:{hashlib.sha256(content).hexdigest()[:8]}" if digest is None else digest
-    return RemoteFile("thing", "weights/x.bin", tuple(f"{s.url}/x.bin" for s in shelves), known, "MIT", **more)
-
-
-def names(path):
-    return sorted(p.name for p in path.iterdir())
-
-
-# one file
-
-
-def test_a_file_arrives_whole_and_is_entered_into_the_manifest(folder):
-    with serving() as shelf:
-        file, heard = one_file(shelf), Heard()
-        assert download(file, heard) == "downloaded"
-    assert file.path.read_bytes() == CONTENT and names(folder / "weights") == ["x.bin"]
-    assert shelf.asked == [("/x.bin", None, None)]
-    assert heard.counts[0] == (0, 300_000) and heard.counts[-1] == (300_000, 300_000)
-    (entry,) = json.loads((folder / "manifest.json").read_text())["files"]
-    assert entry.pop("date") == time.strftime("%Y-%m-%d")
-    assert entry == {
-        "item": "thing", "place": "weights/x.bin", "bytes": 300_000, "sha256": hashlib.sha256(CONTENT).hexdigest(),
-        "source": f"{shelf.url}/x.bin", "licence": "MIT",
-    }  # fmt: skip
-
-
-def test_what_is_here_is_checked_and_not_asked_for_again():
-    with serving() as shelf:
-        file = one_file(shelf)
-        download(file)
-        assert download(file) == "here" and len(shelf.asked) == 1
-
-
-@pytest.mark.parametrize("how", [{}, {"chunked": True}, {"etag": None}, {"etag": 'W/"weak"'}])
-def test_a_cut_connection_is_continued_where_it_stopped(how):
-    with serving(cut=100_000, cuts=2, **how) as shelf:
-        file, heard = one_file(shelf), Heard()
-        assert download(file, heard) == "downloaded"
-    assert file.path.read_bytes() == CONTENT
-    assert shelf.asked_ranges() == [None, "bytes=100000-", "bytes=200000-"]
-    strong = shelf.etag if shelf.etag == '"one"' else None  # a weak ETag does not vouch for the bytes
-    assert shelf.asked[1][2] == strong
-    assert len(heard.notes) == 2 and "was cut; trying again" in heard.notes[0]
-
-
-def test_what_came_is_kept_for_the_next_call(folder):
-    with serving(cut=100_000, cuts=1) as shelf:
-        file = one_file(shelf)
-        shelf.status, shelf.refusals = 503, 0
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(transfer, "sleep", lambda _: setattr(shelf, "refusals", 10))  # then it is out of order
-            with pytest.raises(Unreachable, match=r"answers 503 .*; 100 kB that came are kept for the next call"):
-                download(file)
-        assert names(folder / "weights") == ["x.bin.part", "x.bin.part.json"]
-        shelf.refusals, shelf.asked = 0, []
-        assert download(file) == "downloaded"
-    assert shelf.asked_ranges() == ["bytes=100000-"] and file.path.read_bytes() == CONTENT
-
-
-def test_a_server_that_cannot_continue_sends_it_all_again_and_nothing_is_glued():
-    with serving(cut=100_000, cuts=2, ranges=False) as shelf:
-        file = one_file(shelf)
-        assert download(file) == "downloaded"
-    assert file.path.read_bytes() == CONTENT
-    assert shelf.asked_ranges() == [None, "bytes=100000-", "bytes=100000-"]
-
-
-def test_a_server_that_always_cuts_at_the_same_place_is_given_up():
-    with serving(cut=100_000, ranges=False) as shelf, pytest.raises(Unreachable, match="was cut"):
-        download(one_file(shelf))
-    assert len(shelf.asked) == 1 + len(transfer.WAITS) + 1  # the first brings something, the others nothing new
-
-
-OTHER = np.random.default_rng(1).bytes(300_000)
-
-
-@pytest.mark.parametrize(
-    ("how", "content", "ranges"),
-    [
-        # the server sees that it is another file, and sends all of it
-        ({}, OTHER, ["bytes=100000-"]),
-        # it does not, but the whole is of another length
-        ({"honest": False}, OTHER + b"longer", ["bytes=100000-", None]),
-        # it is shorter than what we have of the old one
-        ({"honest": False}, OTHER[:50_000], ["bytes=100000-", None]),
-        # nothing tells but the hash
-        ({"honest": False, "etag": None}, OTHER, ["bytes=100000-", None]),
-    ],
-)
-def test_a_file_that_changed_meanwhile_is_not_glued_to_the_old_beginning(how, content, ranges):
-    with serving(cut=100_000, **how) as shelf:
-        file = one_file(shelf, content=content)
-        shelf.files["/x.bin"] = CONTENT
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(transfer, "sleep", raise_interrupt)
-            with pytest.raises(KeyboardInterrupt):
-                download(file)
-        shelf.cut, shelf.asked, shelf.files["/x.bin"] = None, [], content
-        shelf.etag = shelf.etag and '"two"'
-        assert download(file) == "downloaded"
-    assert file.path.read_bytes() == content and shelf.asked_ranges() == ranges
-
-
-def raise_interrupt(*_):
-    raise KeyboardInterrupt
-
-
-def test_a_part_of_another_address_is_not_continued():
-    with serving(cut=100_000) as shelf, serving() as other:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(transfer, "sleep", raise_interrupt)
-            with pytest.raises(KeyboardInterrupt):
-                download(one_file(shelf))
-        assert download(one_file(other)) == "downloaded"
-    assert other.asked_ranges() == [None]
-
-
-def test_all_bytes_that_came_before_a_kill_need_only_their_check(folder):
-    with serving() as shelf:
-        file = one_file(shelf)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(transfer, "sums", raise_interrupt)  # killed between the last byte and the new name
-            with pytest.raises(KeyboardInterrupt):
-                download(file)
-        assert names(folder / "weights") == ["x.bin.part", "x.bin.part.json"]
-        assert download(file) == "downloaded" and len(shelf.asked) == 1
-
-
-def test_a_wrong_hash_is_refused_and_nothing_of_it_stays(folder):
-    with serving() as shelf:
-        file = one_file(shelf, digest="md5:0123456789")
-        found = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()[:8]
-        with pytest.raises(Damaged, match=rf"x\.bin is damaged: its md5 begins with {found}, not with 01234567"):
-            download(file)
-    assert names(folder / "weights") == [] and not (folder / "manifest.json").exists()
-
-
-def test_a_second_address_is_asked_where_the_first_has_another_file():
-    with serving(files={"/x.bin": b"an old version"}) as old, serving() as good:
-        file = one_file(old, good)
-        assert download(file) == "downloaded" and file.path.read_bytes() == CONTENT
-    assert manifest.read()["weights/x.bin"].source.startswith(good.url)
-
-
-def test_a_wrong_file_in_its_place_is_set_aside_and_said(folder):
-    with serving() as shelf:
-        file, heard = one_file(shelf), Heard()
-        file.path.parent.mkdir(parents=True)
-        file.path.write_bytes(b"half of it")
-        assert download(file, heard) == "downloaded"
-    assert names(folder / "weights") == ["x.bin", "x.bin.damaged"] and "set aside as x.bin.damaged" in heard.notes[0]
-
-
-def test_without_a_published_hash_the_manifest_is_what_a_file_is_known_by(folder):
-    with serving() as shelf:
-        file = one_file(shelf, digest="")
-        download(file)
-        file.path.write_bytes(CONTENT[:-1] + b"x")
-        assert download(file) == "downloaded" and file.path.read_bytes() == CONTENT
-
-
-def test_what_another_program_has_is_copied_if_it_is_right(tmp_path):
-    cache = tmp_path / "cache.bin"
-    cache.write_bytes(CONTENT)
-    with serving() as shelf:
-        file = one_file(shelf, elsewhere=(tmp_path / "none.bin", cache))
-        assert download(file) == "copied" and file.path.read_bytes() == CONTENT and shelf.asked == []
-        file.path.unlink()
-        cache.write_bytes(CONTENT[:-1])
-        assert download(file) == "downloaded"
-
-
-# what a network does
-
-
-def refused(shelf):
-    shelf.url = closed_port()
-
-
-def unknown(shelf):
-    shelf.url = "http://a-name-that-nobody-has.invalid"
-
-
-def busy(shelf):
-    shelf.status = 429
-
-
-def login(shelf):
-    shelf.headers = {"Content-Type": "text/html; charset=utf-8"}
-
-
-def mute(shelf):
-    shelf.silent = 0
-
-
-def gone(shelf):
-    shelf.status = 404
-
-
-@pytest.mark.parametrize(
-    ("trouble", "said", "attempts"),
-    [
-        (refused, r"no connection to 127\.0\.0\.1:\d+ \(Connection refused\)", 0),
-        (unknown, r"the name a-name-that-nobody-has\.invalid is not known here: no network\?", 0),
-        (busy, r"answers 429 Too Many Requests", 5),
-        (login, r"sent a web page in place of .*: does this network ask for a login", 1),
-        (mute, r"fell silent \(timed out\)", 5),
-        (gone, r"answers 404 Not Found for http", 1),
-    ],
-)
-def test_each_trouble_of_a_network_is_a_sentence(folder, monkeypatch, trouble, said, attempts):
-    monkeypatch.setattr(transfer, "SILENCE", 0.05)
-    with serving() as shelf:
-        trouble(shelf)
-        with pytest.raises(Unreachable, match=said) as caught:
-            download(one_file(shelf))
-    assert len(shelf.asked) == attempts and "\n" not in str(caught.value) and "HTTPConnection" not in str(caught.value)
-
-
-def test_a_server_that_is_out_of_order_for_a_moment_is_asked_again():
-    with serving(status=503, refusals=2) as shelf:
-        assert download(one_file(shelf)) == "downloaded" and len(shelf.asked) == 3
-
-
-def test_a_server_that_falls_silent_is_left_and_continued():
-    with serving(silent=100_000) as shelf:
-        assert download(one_file(shelf)) == "downloaded"
-    assert shelf.asked_ranges() == [None, "bytes=100000-", "bytes=200000-"]
-
-
-# a full disk
-
-
-def test_a_disk_without_room_is_said_before_anything_is_brought(monkeypatch):
-    monkeypatch.setattr(files.shutil, "disk_usage", lambda _: type("", (), {"free": 200_000}))
-    with serving() as shelf:
-        with pytest.raises(NoRoom, match=r"what is missing of x\.bin takes 300 kB, and .* has 200 kB left"):
-            download(one_file(shelf))
-        with pytest.raises(NoRoom, match=r"what is still to come takes 2\.5 GB"):
-            fetching.check_space([fetching.find("vgg16"), fetching.find("cifar10"), fetching.find("pets")])
-
-
-def test_a_disk_that_fills_up_meanwhile_loses_nothing(folder):
-    resource = pytest.importorskip("resource", reason="only on Linux and macOS can a process limit its own files")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with serving(chunked=True) as shelf:
-        file = one_file(shelf)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (123_456, limits[1]))  # the system refuses the write itself
-        try:
-            with pytest.raises(NoRoom, match=r"is full \(File too large\); 123 kB of x\.bin are kept: free some"):
-                download(file)
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        assert download(file) == "downloaded" and file.path.read_bytes() == CONTENT
-    assert shelf.asked_ranges() == [None, "bytes=123456-"]
-
-
-def test_a_real_small_disk_that_fills_up_meanwhile_loses_nothing(folder):
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", folder], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("a small disk can be mounted only by root")
-    try:
-        with serving(chunked=True) as shelf:
-            file = one_file(shelf)
-            with pytest.raises(NoRoom, match=rf"is full \({os.strerror(errno.ENOSPC)}\); .* of x\.bin are kept"):
-                download(file)
-            kept = (folder / "weights" / "x.bin.part").stat().st_size
-            assert kept > 100_000
-            subprocess.run(["mount", "-o", "remount,size=1m", folder], check=True)
-            assert download(file) == "downloaded" and file.path.read_bytes() == CONTENT
-        assert shelf.asked_ranges() == [None, f"bytes={kept}-"]
-    finally:
-        subprocess.run(["umount", folder], check=True)
-
-
-# the manifest
-
-
-def test_the_manifest_of_many_at_once_has_them_all():
-    def enter(number):
-        file = RemoteFile("thing", f"weights/{number}.bin", ("http://x/",), "", "MIT")
-        manifest.add(file, files.Sums(number, f"{number:064x}", ""), "http://x/")
-
-    threads = [threading.Thread(target=enter, args=(n,)) for n in range(20)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert {entry.bytes for entry in manifest.read().values()} == set(range(20))
-
-
-def test_a_manifest_that_cannot_be_read_says_what_to_do(folder):
-    folder.mkdir()
-    (folder / "manifest.json").write_text('{"files": [{"place": "x"')
-    with pytest.raises(Damaged, match=r"manifest\.json cannot be read .*delete it and run `sftlab fetch`"):
-        manifest.read()
+def test_room_is_asked_for_before_anything_is_brought(monkeypatch):
+    monkeypatch.setattr(storage.shutil, "disk_usage", lambda _: type("", (), {"free": 200_000}))
+    with pytest.raises(NoRoom, match=r"what is still to come takes 2,5\d\d"):
+        fetching.check_space([fetching.find("vgg16"), fetching.find("cifar10"), fetching.find("pets")])
 
 
 # `sftlab fetch`
@@ -409,9 +86,8 @@ def test_weights_and_sets_are_brought_and_work_without_a_network_also_from_a_cop
     shutil.rmtree(folder)
     monkeypatch.setenv("SFTLAB_DATA", str(copy))
     shelf.files.clear()
-    with fetching.forbidden():
-        assert sft.fingerprint(sft.backbone("resnet18")) == sft.fingerprint(resnet)
-        assert len(sft.load("fashion_mnist").test) == 30 and len(sft.load("dtd", size=24).test) == 6
+    assert sft.fingerprint(sft.backbone("resnet18")) == sft.fingerprint(resnet)
+    assert len(sft.load("fashion_mnist").test) == 30 and len(sft.load("dtd", size=24).test) == 6
     said = command("--offline")
     assert said.exit_code == 0, said.output
     for part in ("builds, 11.7 M parameters", "opens, 110 images", "opens, 18 images", "nothing asked for a network"):
@@ -429,7 +105,7 @@ def test_one_that_fails_does_not_stop_the_rest(shelf):
     shelf.files["/dtd/dtd-r1.0.1.tar.gz"] = b"something else"
     said = command("dtd", "fashion_mnist")
     assert said.exit_code == 1
-    assert "✗  dtd" in said.output and "is damaged: its md5 begins with" in " ".join(said.output.split())
+    assert "✗  dtd" in said.output and "is damaged: it is not the file with md5" in " ".join(said.output.split())
     assert "✓  fashion_mnist" in said.output and "1 of 2 here. Still to come:  sftlab fetch dtd" in said.output
 
 
@@ -439,7 +115,7 @@ def test_without_a_network_fetch_says_so_and_load_and_backbone_name_it(monkeypat
     install(monkeypatch, "dtd", f"{closed_port()}/")
     monkeypatch.setattr(models.ResNet18_Weights.IMAGENET1K_V1.value, "url", f"{closed_port()}/resnet18-12345678.pth")
     said = command("dtd")
-    assert said.exit_code == 1 and "Connection refused" in " ".join(said.output.split())
+    assert said.exit_code == 1 and "is there a network?" in " ".join(said.output.split())
     with pytest.raises(FileNotFoundError, match="`sftlab fetch dtd`"):
         sft.load("dtd")
     with pytest.raises(FileNotFoundError, match="`sftlab fetch resnet18`"):
@@ -465,9 +141,9 @@ def test_each_name_to_fetch_is_a_name_to_load_or_to_build():
     assert all(item.megabytes > 5 for item in offered.values())
     for name in sorted(set(offered) & set(sft.backbones())):
         (file,) = offered[name].files()
-        kind, _, digits = file.digest.partition(":")
+        kind, _, digits = file.known.partition(":")
         assert kind == "sha256" and len(digits) == 8 and int(digits, 16) and file.urls[0].startswith("https://")
-    assert fetching.find("resnet50:IMAGENET1K_V2").files()[0].name == "resnet50-11ad3fa6.pth"
+    assert fetching.find("resnet50:IMAGENET1K_V2").files()[0].path.name == "resnet50-11ad3fa6.pth"
     with pytest.raises(ValueError, match="no weights named 'V9'"):
         fetching.find("resnet50:V9")
 
@@ -508,19 +184,15 @@ def flip(path):
 
 
 HARM = {
-    "missing": (lambda f: (f / "torchvision/dtd/dtd-r1.0.1.tar.gz").unlink(), "dtd-r1.0.1.tar.gz is missing"),
-    "changed": (lambda f: flip(f / "torchvision/dtd/dtd-r1.0.1.tar.gz"), "has changed: sha256"),
+    "missing": (lambda f: (f / "torchvision/dtd/dtd-r1.0.1.tar.gz").unlink(), "dtd-r1.0.1.tar.gz missing"),
+    "changed": (lambda f: flip(f / "torchvision/dtd/dtd-r1.0.1.tar.gz"), "has changed"),
     "cut short": (
-        lambda f: os.truncate(f / "torchvision/dtd/dtd-r1.0.1.tar.gz", 99), "has 99 bytes, not",
+        lambda f: os.truncate(f / "torchvision/dtd/dtd-r1.0.1.tar.gz", 99), "has changed",
     ),
     "a picture lost": (
-        lambda f: (f / "torchvision/dtd/dtd/images/banded/banded_0001.jpg").unlink(), "banded_0001.jpg is missing",
+        lambda f: (f / "torchvision/dtd/dtd/images/banded/banded_0001.jpg").unlink(), "banded_0001.jpg",
     ),
-    "a picture changed": (
-        lambda f: flip(f / "torchvision/dtd/dtd/images/banded/banded_0001.jpg"), "banded_0001.jpg is missing beside",
-    ),
-    "not unpacked": (lambda f: shutil.rmtree(f / "torchvision/dtd/dtd"), "is missing beside"),
-    "never fetched": (lambda f: (f / "manifest.json").unlink(), "not fetched"),
+    "not unpacked": (lambda f: shutil.rmtree(f / "torchvision/dtd/dtd"), "is damaged"),
 }  # fmt: skip
 
 
@@ -531,19 +203,11 @@ def test_the_proof_finds_what_is_wrong_and_fetch_mends_it(shelf, folder, how):
     harm(folder)
     found = command("--offline", "dtd", "fashion_mnist")
     text = " ".join(found.output.split())
-    assert (found.exit_code == 1 and said in text and "1 of 2 not ready" in text) or how == "never fetched"
-    assert found.exit_code == 1 and "sftlab fetch dtd" in text
+    assert found.exit_code == 1 and said in text and "1 of 2 not ready" in text and "sftlab fetch dtd" in text
     asked = len(shelf.asked)
     assert command("dtd", "fashion_mnist").exit_code == 0 and command("--offline").exit_code == 0
     needs_network = how in ("missing", "changed", "cut short")
     assert (len(shelf.asked) > asked) == needs_network
-
-
-def test_a_set_fetched_in_part_is_not_ready(shelf, folder):
-    for file in TORCHVISION["pets"].remote("pets")[:1]:
-        download(file)
-    (item,) = fetching.to_prove()
-    assert fetching.prove(item).wrong == "fetched only in part: annotations.tar.gz missing"
 
 
 def test_an_empty_folder_proves_nothing():
@@ -556,39 +220,6 @@ def test_the_proof_writes_nothing(shelf, folder):
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     assert command("--offline").exit_code == 0
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
-
-
-def test_no_connection_is_possible_while_it_is_forbidden():
-    with serving(files={"/x": b"1"}) as shelf:
-        with fetching.forbidden():
-            with pytest.raises(requests.ConnectionError, match="something asked for a network"):
-                requests.get(f"{shelf.url}/x", timeout=5)
-            with socket.socket() as plain, pytest.raises(proof.NetworkForbidden):
-                plain.connect(("127.0.0.1", 9))
-        assert shelf.asked == []
-        assert requests.get(f"{shelf.url}/x", timeout=5).content == b"1"
-
-
-# what a terminal shows
-
-
-def test_a_terminal_sees_how_far_it_is_and_how_long_it_takes():
-    written = io.StringIO()
-    console = Console(file=written, force_terminal=True, width=100, color_system=None)
-    with screen.Line(console, "vgg16") as line:
-        line.doing("checking vgg16")
-        line.progress.refresh()
-        for done in (500, 501, 502, 503):  # the first 500 came in an earlier call, and are no speed of this one
-            line.at(done * 1_000_000, 553_000_000)
-            time.sleep(0.2)
-        line.progress.refresh()
-        line.note("the connection was cut; trying again")
-    text = written.getvalue()
-    assert "checking vgg16 …" in text and "503.0/553.0 MB" in text
-    speeds = [float(found) for found in re.findall(r"([\d.]+) MB/s", text)]
-    minutes, seconds = re.findall(r"(\d\d):(\d\d) left", text)[-1]
-    assert 2 < speeds[-1] < 10 and 5 < 60 * int(minutes) + int(seconds) < 25
-    assert text.count("the connection was cut; trying again") == 1
 
 
 # real processes
@@ -615,43 +246,6 @@ def hub(tmp_path, monkeypatch):
         yield shelf
 
 
-def start(*words):
-    pipe = subprocess.PIPE
-    return subprocess.Popen([*COMMAND, *words], stdout=pipe, stderr=pipe, text=True)
-
-
-def wait_for(part, size):
-    for _ in range(1200):
-        if part.exists() and part.stat().st_size >= size:
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"{part} never had {size} bytes")
-
-
-@pytest.mark.slow
-def test_a_killed_fetch_goes_on_where_it_stopped_and_two_at_once_bring_it_once(hub, folder):
-    content = next(iter(hub.files.values()))
-    target = folder / hub.place
-    part = target.with_name("model.safetensors.part")
-    for sign, size, code in ((signal.SIGKILL, 200_000, -9), (signal.SIGINT, 600_000, 130)):
-        hub.pause = 0.05
-        process = start("test_resnet")
-        wait_for(part, size)
-        process.send_signal(sign)
-        _, err = process.communicate(timeout=60)
-        assert process.returncode == code, err
-        assert not target.exists() and not (folder / "manifest.json").exists()
-    assert "stopped; what has come is kept" in err
-    kept, hub.asked, hub.pause = part.stat().st_size, [], 0.02
-    both = [start("test_resnet"), start(SMALLEST)]
-    said = [process.communicate(timeout=120) for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
-    asked = [wanted for path, wanted, _ in hub.asked if path in hub.files]  # its client asks for other things, too
-    assert asked == [f"bytes={kept}-"] and kept >= 600_000
-    assert target.read_bytes() == content and names(target.parent) == ["model.safetensors"]
-    assert sum("brought" in out for out, _ in said) == 1 and sum("was here, checked" in out for out, _ in said) == 1
-
-
 @pytest.mark.slow
 def test_where_there_is_no_network_at_all_fetch_is_a_sentence_and_the_proof_still_holds(hub, folder):
     alone = ["unshare", "--user", "--map-root-user", "--net"]  # a network namespace without a route
@@ -673,19 +267,18 @@ def test_timm_weights_are_fetched_by_commit_and_checked_against_the_hubs_sha256(
     item = fetching.find("test_resnet")
     assert item.name == SMALLEST
     assert fetching.bring(item) == "brought" and (folder / hub.place).is_file()
-    entry = manifest.read()[hub.place]
-    assert "/resolve/cccccccc" in entry.source and entry.licence == "apache-2.0"
+    assert any("/resolve/cccccccc" in asked for asked, _, _ in hub.asked)
     right, hub.files = hub.files, {path: content[:-1] + b"x" for path, content in hub.files.items()}
     (folder / hub.place).unlink()
-    (folder / "manifest.json").unlink()
-    with pytest.raises(Damaged, match="its sha256 begins with"):
+    with pytest.raises(Damaged, match="is damaged"):
         fetching.bring(item)
     hub.files = right
 
 
 def test_the_working_copy_of_a_fetched_network_is_the_one_in_the_folder(hub, folder):
     fetching.bring(fetching.find("test_resnet"))
-    with fetching.forbidden():
-        model = sft.backbone("test_resnet")
+    asked = len(hub.asked)
+    model = sft.backbone("test_resnet")
+    assert len(hub.asked) == asked
     assert sft.card(model)["weights"] == "r160_in1k"
     assert sft.fingerprint(model) == sft.fingerprint(sft.backbone(SMALLEST, str(Path(folder / hub.place))))

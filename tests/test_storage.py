@@ -227,9 +227,9 @@ def test_a_real_small_disk_that_fills_up_meanwhile_loses_nothing(path):
 
 
 def test_a_killed_process_is_continued_and_two_at_once_bring_a_file_once(path):
-    words = "import sys, pathlib; from sftlab.data.storage import download; download([sys.argv[1]], pathlib.Path(sys.argv[2]), sys.argv[3])"  # noqa: E501
+    words = "import runpy, pathlib, sys; runpy.run_path(sys.argv[1])['download']([sys.argv[2]], pathlib.Path(sys.argv[3]), sys.argv[4])"  # noqa: E501
     with serving(files={"/x.bin": CONTENT}, pause=0.05) as shelf:
-        command = [sys.executable, "-c", words, f"{shelf.url}/x.bin", path, known()]
+        command = [sys.executable, "-c", words, storage.__file__, f"{shelf.url}/x.bin", path, known()]
         part, first = path.with_name("x.bin.part"), subprocess.Popen(command)
         for _ in range(1200):
             if part.exists() and part.stat().st_size >= CHUNK:

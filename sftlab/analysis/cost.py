@@ -20,7 +20,7 @@ from sftlab.core.model import card, evaluating, has_parameters
 from sftlab.data import Data
 from sftlab.networks import backbone, backbones
 from sftlab.networks.offline import LITE, lite_weights
-from sftlab.networks.torchvision_nets import CLASSIC, FAMILIES, remote
+from sftlab.networks.torchvision_nets import CLASSIC, FAMILIES, here, remote
 
 SPEED_IMAGES, SPEED_SECONDS = 4, 0.2  # images a pass, and how long passes are repeated; the fastest counts
 UNSTATED = "none stated"
@@ -119,7 +119,7 @@ def _published(name: str) -> tuple[float | None, str, float | None, bool]:
 
         meta, weights = get_model_weights(name)[CLASSIC].meta, remote(name)
         top1, licence = meta["_metrics"]["ImageNet-1K"]["acc@1"], meta.get("license", UNSTATED)
-        return top1, licence, weights.megabytes, weights.found() is not None
+        return top1, licence, weights.megabytes, here(weights) is not None
     return None, "MIT", None, True  # comes with this package and starts at random
 
 

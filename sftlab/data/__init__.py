@@ -12,7 +12,7 @@ from sftlab.data.elsewhere import Elsewhere, elsewhere
 from sftlab.data.neighbours import near_duplicates
 from sftlab.data.photos import read_photo
 from sftlab.data.sources import datasets, load
-from sftlab.data.store import data_dir
+from sftlab.data.storage import data_dir
 from sftlab.data.texts import Texts, as_bytes, from_texts
 from sftlab.data.views import View
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from sftlab.data.assembly import assemble
 from sftlab.data.core import Data, resize
 from sftlab.data.photos import to_rgb, to_square
-from sftlab.data.store import allocate
+from sftlab.data.storage import allocate
 
 
 def from_arrays(

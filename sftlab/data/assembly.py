@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sftlab.data.core import Card, Classes, Data, Split, Targets, first_task
 from sftlab.data.splits import grouped_split, random_split, thin
-from sftlab.data.store import image_hash
+from sftlab.data.storage import image_hash
 
 
 def assemble(

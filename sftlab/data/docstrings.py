@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sftlab.data.core import Data
-from sftlab.data.store import data_dir
+from sftlab.data.storage import data_dir
 from sftlab.data.texts import from_texts
 
 LIBRARIES = {  # package: class

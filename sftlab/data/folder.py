@@ -17,7 +17,7 @@ from sftlab.data.assembly import assemble
 from sftlab.data.core import Data
 from sftlab.data.photos import read_photo
 from sftlab.data.splits import Rows, check_shares, draw, drop_copies
-from sftlab.data.store import allocate, image_hash
+from sftlab.data.storage import allocate, image_hash
 
 SPLITS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
 MOST_NOTES = 5

@@ -21,7 +21,7 @@ import torch
 from sftlab.data.assembly import assemble
 from sftlab.data.core import Data
 from sftlab.data.splits import drop_copies, grouped_split
-from sftlab.data.store import decoded
+from sftlab.data.storage import decoded
 
 LICENCE = (
     "drawn with DejaVu (Bitstream Vera licence), STIX (SIL OFL 1.1) and Computer Modern (BaKoMa Fonts Licence), all "

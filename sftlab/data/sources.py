@@ -17,7 +17,7 @@ import torch
 
 from sftlab.data.assembly import assemble
 from sftlab.data.core import Classes, Data, Targets
-from sftlab.data.store import decoded
+from sftlab.data.storage import decoded
 
 SOLAR_LICENCE = "CC BY-NC-SA 4.0 (the pictures; not for commercial use)"
 SOLAR_CITATION = (
@@ -58,8 +58,8 @@ def load(
 
         return load_csv(name.removeprefix("csv:"), size=size, per_class=per_class, seed=seed, **options)
     from sftlab.data.docstrings import load_docstrings
-    from sftlab.data.downloads import TORCHVISION, load_torchvision
     from sftlab.data.fonts import load_characters
+    from sftlab.data.torchvision_sets import TORCHVISION, load_torchvision
 
     if name in TORCHVISION:
         return load_torchvision(name, size=size, per_class=per_class, seed=seed, **options)
@@ -77,7 +77,7 @@ def load(
 
 def datasets() -> list[str]:
     """Return the names that `load` knows (besides "folder:PATH" and "csv:PATH")."""
-    from sftlab.data.downloads import TORCHVISION
+    from sftlab.data.torchvision_sets import TORCHVISION
 
     return ["solar", "solar-random", "digits", "characters", "docstrings", *TORCHVISION]
 

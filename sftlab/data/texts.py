@@ -19,7 +19,7 @@ from sftlab.data.assembly import check_disjoint, counted
 from sftlab.data.augment import Augment
 from sftlab.data.core import Card, Data, Split, Targets
 from sftlab.data.splits import grouped_split, random_split, thin
-from sftlab.data.store import allocate
+from sftlab.data.storage import allocate
 
 SIZE = 2048  # bytes kept of a text: about 500 word pieces, which is what encoders of this kind can read
 DELIMITERS = ",;\t|"

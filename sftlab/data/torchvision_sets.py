@@ -1,17 +1,42 @@
-"""What the lab knows of torchvision's sets: how to open each, what to fetch and from where, what its card says."""
+"""torchvision's data sets: what the lab knows of each, and how one gets here, is unpacked and opened.
+
+Called by `data.load`, by `sftlab fetch` and its proof that all is here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import gzip
+import shutil
+import tarfile
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from sftlab.data.remote import RemoteFile, data_dir
+import numpy as np
+import torch
+
+from sftlab.data.assembly import assemble
+from sftlab.data.core import Data
+from sftlab.data.photos import to_square
+from sftlab.data.splits import check_shares, draw, drop_copies
+from sftlab.data.storage import (
+    Damaged,
+    RemoteFile,
+    check_room,
+    data_dir,
+    decoded,
+    download,
+    full_disk_explained,
+    image_hash,
+    lock,
+)
 
 
 @dataclass(frozen=True)
-class Downloaded:
+class TorchvisionSet:
     """A set of torchvision.
 
     cls: the class's name in torchvision.datasets. folder: where it looks for its files, below its root. files: their
@@ -32,13 +57,18 @@ class Downloaded:
     citation: str
     notes: tuple[str, ...] = ()
 
-    def remote(self, name: str) -> tuple[RemoteFile, ...]:
-        """Return the files to fetch; name: what `load` calls this set."""
-        place = "/".join(word for word in ("torchvision", self.folder) if word)
-        return tuple(
-            RemoteFile(name, f"{place}/{file}", tuple(base + file for base in self.bases), f"md5:{md5}", self.licence)
+    @property
+    def place(self) -> Path:
+        """The folder in which torchvision looks for its files."""
+        return root() / self.folder
+
+    @property
+    def remote_files(self) -> list[RemoteFile]:
+        """The files to fetch."""
+        return [
+            RemoteFile(tuple(base + file for base in self.bases), self.place / file, f"md5:{md5}")
             for file, md5 in self.files.items()
-        )
+        ]
 
 
 def root() -> Path:
@@ -55,16 +85,16 @@ _KRIZHEVSKY = "Krizhevsky 2009, Learning Multiple Layers of Features from Tiny I
 _SMALL = "Images of 32×32 pixels, enlarged for a network that was trained on 224×224."
 
 TORCHVISION = {
-    "cifar10": Downloaded(
+    "cifar10": TorchvisionSet(
         "CIFAR10", "", {"cifar-10-python.tar.gz": "c58f30108f718f92721af3b95e74349a"}, _TORONTO, 170, _TRAIN_TEST, 32,
         "what the photograph shows, by paid students", _FROM_THE_WEB, _KRIZHEVSKY, (_SMALL,),
     ),
-    "cifar100": Downloaded(
+    "cifar100": TorchvisionSet(
         "CIFAR100", "", {"cifar-100-python.tar.gz": "eb9058c3a382ffc7106e4002c42a8d85"}, _TORONTO, 169, _TRAIN_TEST, 32,
         "what the photograph shows, by paid students (the 100 fine classes)",
         _FROM_THE_WEB, _KRIZHEVSKY, (_SMALL,),
     ),
-    "flowers102": Downloaded(
+    "flowers102": TorchvisionSet(
         "Flowers102", "flowers-102",
         {
             "102flowers.tgz": "52808999861908f626f3c1f4e79d11fa",
@@ -75,7 +105,7 @@ TORCHVISION = {
         "Nilsback and Zisserman 2008, Automated Flower Classification over a Large Number of Classes, ICVGIP",
         ("Ten training images a class, and a test set six times as large as train: so its authors made it.",),
     ),
-    "pets": Downloaded(
+    "pets": TorchvisionSet(
         "OxfordIIITPet", "oxford-iiit-pet",
         {
             "images.tar.gz": "5c4f3ee8e5d25df40f4fd59a7f44e54c",
@@ -87,7 +117,7 @@ TORCHVISION = {
         "Parkhi, Vedaldi, Zisserman and Jawahar 2012, Cats and Dogs, CVPR",
         ("ImageNet has many of these breeds: a pretrained network has met such dogs before.",),
     ),
-    "eurosat": Downloaded(
+    "eurosat": TorchvisionSet(
         "EuroSAT", "eurosat", {"EuroSAT.zip": "c8fa014336c82ac7804f0398fcb19387"},
         (
             "https://huggingface.co/datasets/torchgeo/eurosat/resolve/c877bcd43f099cd0196738f714544e355477f3fd/",
@@ -97,14 +127,14 @@ TORCHVISION = {
         "Helber, Bischke, Dengel and Borth 2019, EuroSAT, IEEE JSTARS 12(7), doi:10.1109/JSTARS.2019.2918242",
         ("It has no split of its own. Patches of one scene fall into different splits, which flatters.",),
     ),
-    "dtd": Downloaded(
+    "dtd": TorchvisionSet(
         "DTD", "dtd", {"dtd-r1.0.1.tar.gz": "fff73e5086ae6bdbea199a49dfb8a4c1"}, (_OXFORD + "dtd/download/",), 625,
         _THREE, None, "the word that describes the texture best",
         "for research purposes, as its authors state; photographs from the web",
         "Cimpoi, Maji, Kokkinos, Mohamed and Vedaldi 2014, Describing Textures in the Wild, CVPR",
         ("The first of its ten published splits.",),
     ),
-    "mnist": Downloaded(
+    "mnist": TorchvisionSet(
         "MNIST", "MNIST/raw",
         {
             "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
@@ -117,7 +147,7 @@ TORCHVISION = {
         "LeCun, Bottou, Bengio and Haffner 1998, Gradient-Based Learning Applied to Document Recognition, "
         "Proceedings of the IEEE 86(11), doi:10.1109/5.726791",
     ),
-    "fashion_mnist": Downloaded(
+    "fashion_mnist": TorchvisionSet(
         "FashionMNIST", "FashionMNIST/raw",
         {
             "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
@@ -129,3 +159,163 @@ TORCHVISION = {
         "MIT", "Xiao, Rasul and Vollgraf 2017, Fashion-MNIST, arXiv:1708.07747",
     ),
 }  # fmt: skip
+
+
+def load_torchvision(
+    name: str, *, size: int | None = None, per_class: int | None = None, seed: int = 0, valid: float = 0.15,
+    test: float | None = None,
+) -> Data:  # fmt: skip
+    """Load a set of torchvision, downloading it if it is not here yet.
+
+    Its own test split is `.test`; valid is its own, or a share of its training images drawn at random
+    (`valid`), each class in proportion. `test` is a share of all images and only for a set without a test
+    split (eurosat). A training image that is in test as well is dropped, and the card says how many.
+    Photographs of many sizes are kept as squares of `size` (224).
+
+    Raises FileNotFoundError with what to fetch and where to put it if the set is not here and cannot be
+    downloaded.
+    """
+    about = TORCHVISION[name]
+    if test is not None and len(about.parts) > 1:
+        raise ValueError(f"test={test}: {name} has a test split of its own, which stays as it is; leave test out")
+    check_shares(valid, test or 0.25)
+    parts = _open_or_bring(name)
+    labels = np.concatenate([_labels(part) for part in parts])
+    images, hashes = _images(name, parts, about.edge or size or 224)
+    borders = np.cumsum([0, *map(len, parts)])
+    own = [np.arange(start, stop) for start, stop in pairwise(borders)]
+    notes, rows, split = list(about.notes), None, ""
+    if len(own) > 1:
+        rows, copies = drop_copies((own[0], own[1] if len(own) == 3 else own[0][:0], own[-1]), hashes)
+        split = "as published"
+        if copies:
+            notes.append(f"{len(copies)} images of train are in test as well, to the pixel; they were dropped.")
+    if rows is not None and len(own) == 2:
+        train, drawn = draw(rows[0], labels.tolist(), hashes, [valid], seed)
+        rows, split = (train, drawn, rows[2]), f"test as published, valid drawn from train, seed {seed}"
+    return assemble(
+        images, torch.from_numpy(labels), [str(c).replace("_", " ") for c in parts[0].classes], name=name,
+        rule=about.rule, size=size or about.edge, per_class=per_class, seed=seed, valid=valid, test=test or 0.25,
+        rows=rows, split=split, hashes=hashes, source=f"torchvision.datasets.{about.cls}", licence=about.licence,
+        citation=about.citation, notes=notes,
+    )  # fmt: skip
+
+
+def bring_set(name: str) -> None:
+    """Download what is missing of a set, check the rest, and unpack it unless every image of it opens.
+
+    Raises ConnectionError, Damaged or NoRoom, as `download` does.
+    """
+    about = TORCHVISION[name]
+    about.place.mkdir(parents=True, exist_ok=True)
+    for file in about.remote_files:
+        download(file.urls, file.path, file.known)
+    with lock(root() / name), full_disk_explained(about.place):
+        try:
+            count_images(name)
+        except FileNotFoundError:
+            for file in about.remote_files:
+                unpack(file.path)
+
+
+def count_images(name: str) -> int:
+    """Open every image of a set that is here, without a network, and return how many there are.
+
+    Raises FileNotFoundError if it is not here, or damaged.
+    """
+    parts = _opened(TORCHVISION[name])
+    if parts is None:
+        raise FileNotFoundError(_damaged(name, "torchvision does not find its files in it"))
+    return sum(1 for _ in _pictures(name, parts))
+
+
+def unpack(archive: Path) -> None:
+    """Unpack a .tar.gz, .tgz, .zip or .gz beside itself; any other file is left as it is.
+
+    A process that is killed meanwhile leaves nothing that looks like a set: everything is written into a folder of
+    its own first, and each top-level entry then moved into place in one step.
+    """
+    check_room(archive.parent, archive.stat().st_size, f"unpacking {archive.name}")
+    scratch = archive.with_name(f".unpacking-{archive.name}")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    try:
+        if archive.suffix == ".zip":
+            with zipfile.ZipFile(archive) as packed:
+                packed.extractall(scratch)
+        elif archive.name.endswith((".tar.gz", ".tgz")):
+            with tarfile.open(archive) as packed_tar:
+                packed_tar.extractall(scratch, filter="data")  # nothing outside the folder, no links to elsewhere
+        elif archive.suffix == ".gz":
+            with gzip.open(archive) as content, (scratch / archive.stem).open("wb") as file:
+                shutil.copyfileobj(content, file)
+        for entry in scratch.iterdir():
+            place = archive.with_name(entry.name)
+            if place.is_dir():
+                shutil.rmtree(place)
+            entry.replace(place)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _open_or_bring(name: str) -> list[Any]:
+    """Return torchvision's data sets, a split each, downloaded and unpacked if need be."""
+    about = TORCHVISION[name]
+    if (parts := _opened(about)) is None:
+        try:
+            bring_set(name)
+        except (ConnectionError, Damaged) as error:
+            raise FileNotFoundError(
+                f"{name} is not on this machine and could not be downloaded ({error}). Where there is a network, run "
+                f"`sftlab fetch {name}` and copy its data folder to this machine; or fetch {', '.join(about.files)} "
+                f"({about.megabytes} MB; torchvision.datasets.{about.cls}(folder, download=True) does it), put "
+                f"{'it' if len(about.files) == 1 else 'them'} into {about.place} and load again: it is unpacked then."
+            ) from None
+        parts = _opened(about)
+    if parts is None:
+        raise FileNotFoundError(_damaged(name, "torchvision does not find its files in it"))
+    return parts
+
+
+def _opened(about: TorchvisionSet) -> list[Any] | None:
+    """Return torchvision's data sets if they are unpacked here; None if they are not, or only in part."""
+    from torchvision import datasets
+
+    make = getattr(datasets, about.cls)
+    try:
+        return [make(root(), **part, download=False) for part in about.parts]
+    except (RuntimeError, FileNotFoundError, EOFError):
+        return None
+
+
+def _damaged(name: str, error: object) -> str:
+    return (
+        f"{name} in {TORCHVISION[name].place} is damaged or only partly unpacked ({error}); `sftlab fetch {name}` "
+        "mends it, or delete it there and load again"
+    )
+
+
+def _labels(part: Any) -> np.ndarray:
+    # Three of torchvision's sets have no public name for their labels.
+    found = part.targets if hasattr(part, "targets") else part._labels
+    return np.array([int(label) for label in found], dtype=np.int64)
+
+
+def _pictures(name: str, parts: list[Any]) -> Iterator[Any]:
+    """Iterate over the images of all parts. Raises FileNotFoundError for one that is missing or cannot be read."""
+    try:
+        for part in parts:
+            for i in range(len(part)):
+                yield part[i][0]
+    except OSError as error:
+        raise FileNotFoundError(_damaged(name, error)) from None
+
+
+def _images(name: str, parts: list[Any], edge: int) -> tuple[np.ndarray, list[str]]:
+    """Return (uint8 N×C×edge×edge of all parts in order, a hash each)."""
+    if all(hasattr(part, "data") for part in parts):  # it comes as one array
+        arrays = np.concatenate([np.asarray(part.data) for part in parts])
+        images = arrays[:, None] if arrays.ndim == 3 else np.ascontiguousarray(arrays.transpose(0, 3, 1, 2))
+        return images, [image_hash(image) for image in images]
+    squares = (to_square(picture, edge) for picture in _pictures(name, parts))
+    return decoded(f"{name}-{edge}", (sum(map(len, parts)), 3, edge, edge), squares)

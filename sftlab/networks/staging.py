@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sftlab.data.remote import Bar, RemoteFile, Unreachable, download
+from sftlab.data.storage import RemoteFile, download
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -88,19 +88,19 @@ def _size(value: Tensor) -> str:
     return "×".join(map(str, value.shape)) or "one number"
 
 
-def bring(name: str, file: RemoteFile, about: str) -> Path:
+def bring(name: str, item: str, file: RemoteFile, about: str) -> Path:
     """Download weights to their place and return it; about: which weights these are, for the sentence if it fails.
+
+    item: what `sftlab fetch` calls them.
 
     Raises FileNotFoundError that says what to fetch and where to put it, ValueError for a wrong hash, OSError for a
     full disk.
     """
     print(f"downloading {about} to {file.path.parent}", flush=True)
     try:
-        with Bar(file.name) as bar:
-            download(file, bar)
-    except Unreachable as error:
-        raise not_here(name, file.item, f"{about} from {file.urls[0]} into {file.path.parent}", error) from None
-    return file.path
+        return download(file.urls, file.path, file.known)
+    except ConnectionError as error:
+        raise not_here(name, item, f"{about} from {file.urls[0]} into {file.path.parent}", error) from None
 
 
 def not_here(name: str, item: str, what: str, why: object) -> FileNotFoundError:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from sftlab.data.remote import RemoteFile, Unreachable, data_dir
+from sftlab.data.storage import RemoteFile, data_dir
 from sftlab.networks.staging import (
     Part,
     Source,
@@ -108,13 +108,13 @@ def fetch(name: str) -> Path:
         return path
     try:
         file = remote(name)
-    except Unreachable as error:
+    except ConnectionError as error:
         config = _published(name)
         repo = config.hf_hub_id.partition("@")[0]
         what = f"{_names(config)[0]} of {repo} into {data_dir() / 'weights' / repo}"
         raise not_here(name, _item(config), what, error) from None
     size = f" ({file.megabytes:.0f} MB)" if file.megabytes else ""
-    return bring(name, file, f"timm's {file.item}, {file.name}{size},")
+    return bring(name, item(name), file, f"timm's {item(name)}, {file.path.name}{size},")
 
 
 def remote(name: str) -> RemoteFile:
@@ -122,19 +122,17 @@ def remote(name: str) -> RemoteFile:
 
     The Hugging Face hub knows the hash, so this asks it: the hub's own client resumes nothing once its process has
     ended, and its cache is made of links, which a copy to another disk loses. Weights that are not on the hub have the
-    hash in their name. Raises ValueError if there are none, Unreachable without a network.
+    hash in their name. Raises ValueError if there are none, ConnectionError without a network.
     """
     config = _published(name)
-    licence = config.license or "none stated"
     if not config.hf_hub_id:
         file = config.url.rpartition("/")[2]
         in_name = HASH_IN_NAME.search(file)
-        return RemoteFile(
-            _item(config), f"weights/timm/{file}", (config.url,), f"sha256:{in_name[1]}" if in_name else "", licence
-        )
+        known = f"sha256:{in_name[1]}" if in_name else ""
+        return RemoteFile((config.url,), data_dir() / "weights/timm" / file, known)
     file, url, digest, size = _asked(config)
-    place = f"weights/{config.hf_hub_id.partition('@')[0]}/{file}"
-    return RemoteFile(_item(config), place, (url,), digest, licence, megabytes=size / 1e6 if size else None)
+    path = data_dir() / "weights" / config.hf_hub_id.partition("@")[0] / file
+    return RemoteFile((url,), path, digest, size / 1e6 if size else None)
 
 
 def here(name: str) -> Path | None:
@@ -177,7 +175,7 @@ def _names(config: Any) -> tuple[str, ...]:
 
 
 def _asked(config: Any) -> tuple[str, str, str, int | None]:
-    """Ask the hub for the weights: (file name, address, digest, bytes). Raises Unreachable."""
+    """Ask the hub for the weights: (file name, address, digest, bytes). Raises ConnectionError."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
@@ -189,11 +187,11 @@ def _asked(config: Any) -> tuple[str, str, str, int | None]:
             if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
                 continue
             why = str(error).strip().partition("\n")[0] or type(error).__name__
-            raise Unreachable(f"the Hugging Face hub was asked for {repo}: {why}") from None
+            raise ConnectionError(f"the Hugging Face hub was asked for {repo}: {why}") from None
         url = hf_hub_url(repo, file, revision=facts.commit_hash or revision or None)
         known = facts.etag if facts.etag and re.fullmatch(r"[0-9a-f]{64}", facts.etag) else None
         return file, url, f"sha256:{known}" if known else "", facts.size
-    raise Unreachable(f"the hub's {repo} holds none of {', '.join(_names(config))}")
+    raise ConnectionError(f"the hub's {repo} holds none of {', '.join(_names(config))}")
 
 
 LISTS = ("blocks", "layers", "stages", "features")  # what timm calls a chain of block stages

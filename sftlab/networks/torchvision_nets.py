@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from sftlab.data.remote import RemoteFile
+from sftlab.data.storage import RemoteFile, data_dir
 from sftlab.networks.staging import Part, Source, Table, bring, load_weights, read_weights, stages
 
 CLASSIC = "IMAGENET1K_V1"
@@ -161,12 +161,14 @@ def remote(name: str, weights: str = "default") -> RemoteFile:
         raise _unknown(name, weights)
     file = chosen.url.rpartition("/")[2]
     digest = Path(file).stem.rpartition("-")[2]  # torchvision's file names end with the first digits of the sha256
-    return RemoteFile(
-        name if chosen.name == CLASSIC else f"{name}:{chosen.name}", f"weights/{file}", (chosen.url,),
-        f"sha256:{digest}", chosen.meta.get("license") or "none stated for the weights; torchvision is BSD-3-Clause",
-        elsewhere=(Path(torch.hub.get_dir()) / "checkpoints" / file,),
-        megabytes=chosen.meta["_file_size"] * 2**20 / 1e6,
-    )  # fmt: skip
+    size = chosen.meta["_file_size"] * 2**20 / 1e6
+    return RemoteFile((chosen.url,), data_dir() / "weights" / file, f"sha256:{digest}", size)
+
+
+def here(file: RemoteFile) -> Path | None:
+    """Return where a file of weights lies on this machine, in our folder or in torch.hub's; None if nowhere."""
+    places = file.path, Path(torch.hub.get_dir()) / "checkpoints" / file.path.name
+    return next((place for place in places if place.is_file()), None)
 
 
 def _sets(name: str) -> dict[str, Any]:
@@ -184,6 +186,6 @@ def _unknown(name: str, weights: object) -> ValueError:
 def _fetch(name: str, chosen: Any) -> dict[str, Tensor]:
     """Return the state dict of a torchvision weight set, downloaded once, its hash checked at every read."""
     file = remote(name, chosen.name)
-    about = f"{file.name} ({file.megabytes:.0f} MB, torchvision's {chosen.name})"
-    path = file.found() or bring(name, file, about)
-    return read_weights(path, digest=file.digest.partition(":")[2])
+    about = f"{file.path.name} ({file.megabytes:.0f} MB, torchvision's {chosen.name})"
+    item = name if chosen.name == CLASSIC else f"{name}:{chosen.name}"
+    return read_weights(here(file) or bring(name, item, file, about), digest=file.known.partition(":")[2])

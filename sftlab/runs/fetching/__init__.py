@@ -10,9 +10,9 @@ What is brought lies in `data_dir()` and works from there, also when the folder 
 
 from sftlab.runs.fetching.bringing import bring, check_space, is_here, megabytes_here
 from sftlab.runs.fetching.items import Item, find, offered
-from sftlab.runs.fetching.proof import Proof, forbidden, prove, to_prove
+from sftlab.runs.fetching.proof import Proof, prove, to_prove
 
 __all__ = [
-    "Item", "Proof", "bring", "check_space", "find", "forbidden", "is_here", "megabytes_here", "offered", "prove",
+    "Item", "Proof", "bring", "check_space", "find", "is_here", "megabytes_here", "offered", "prove",
     "to_prove",
 ]  # fmt: skip

@@ -6,9 +6,10 @@ import ast
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from sftlab.data import datasets
-from sftlab.data.remote import RemoteFile, manifest
+from sftlab.data.storage import RemoteFile
 from sftlab.data.torchvision_sets import TORCHVISION
 from sftlab.networks import backbones
 from sftlab.networks.torchvision_nets import FAMILIES
@@ -27,27 +28,19 @@ class Item:
     packaged: bool = False
 
     def files(self) -> Sequence[RemoteFile]:
-        """Return its files. Raises Unreachable where only the network knows them.
-
-        Of timm's, those of the manifest if it was fetched before: no network is asked, and the same ones come again.
-        """
+        """Return its files. Raises ConnectionError where only the network knows them."""
         if self.packaged:
             return []
-        if self.kind == IMAGES:
-            return TORCHVISION[self.name].remote(self.name)
-        known = [entry for entry in manifest.read().values() if entry.item == self.name]
-        if known and self.source == "timm":
-            return [
-                RemoteFile(e.item, e.place, (e.source,), f"sha256:{e.sha256}", e.licence, megabytes=e.bytes / 1e6)
-                for e in known
-            ]
-        return [_weights(self.name)]
+        return TORCHVISION[self.name].remote_files if self.kind == IMAGES else [_weights(self.name)]
 
-    def places(self) -> list[str]:
+    def places(self) -> list[Path]:
         """Return where its files lie below `data_dir()`, as far as that is known without a network."""
         if self.source == "timm":
-            return [entry.place for entry in manifest.read().values() if entry.item == self.name]
-        return [file.place for file in self.files()]
+            from sftlab.networks import timm_nets
+
+            path = timm_nets.here(self.name)
+            return [path] if path else []
+        return [file.path for file in self.files()]
 
 
 def find(name: str) -> Item:
@@ -61,8 +54,7 @@ def find(name: str) -> Item:
     if name in datasets():
         return Item(name, IMAGES, "comes with the installation", None, packaged=True)
     if network in FAMILIES:
-        file = _weights(name)
-        return Item(file.item, WEIGHTS, "torchvision", file.megabytes)
+        return Item(name, WEIGHTS, "torchvision", _weights(name).megabytes)
     if name in backbones() or name == "minilm":
         return Item(name, WEIGHTS, "comes with the installation", None, packaged=True)
     import timm

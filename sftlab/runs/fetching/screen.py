@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 
-from rich.console import Console, RenderableType
+from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
-from rich.spinner import Spinner
 from rich.table import Column, Table
-from rich.text import Text
 from rich.theme import Theme
 
-from sftlab.data.remote import Damaged, Watch, data_dir, manifest
+from sftlab.data.storage import Damaged, data_dir
 from sftlab.runs.fetching import bringing, items, proof
 from sftlab.runs.fetching.items import Item
 
@@ -39,10 +28,7 @@ def terminal() -> Console:
 
 def show_list(console: Console) -> int:
     """Show what can be fetched, how large it is, and what is here already."""
-    fetched = dict.fromkeys(entry.item for entry in manifest.read().values())
-    offered = items.offered()
-    others = [items.find(name) for name in fetched if name not in {item.name for item in offered}]
-    everything = [*offered, *others]
+    everything = items.offered()
     for kind, title in ((items.WEIGHTS, "Networks: their pretrained weights"), (items.IMAGES, "Data sets")):
         console.print(title, style="bold")
         table = Table(box=None, pad_edge=False, show_header=False)
@@ -80,14 +66,13 @@ def fetch(console: Console, names: Sequence[str]) -> int:
     bringing.check_space(wanted)
     width = max(len(item.name) for item in wanted)
     missing = []
-    for number, item in enumerate(wanted, 1):
+    for item in wanted:
         began = time.monotonic()
-        with Line(console, item.name + (f" ({number} of {len(wanted)})" if len(wanted) > 1 else "")) as line:
-            try:
-                outcome, mark = bringing.bring(item, line), GOOD
-            except (Damaged, OSError) as error:
-                missing.append(item.name)
-                outcome, mark = str(error), BAD
+        try:
+            outcome, mark = bringing.bring(item), GOOD
+        except (Damaged, OSError) as error:
+            missing.append(item.name)
+            outcome, mark = str(error), BAD
         spent = time.monotonic() - began
         if mark is GOOD and spent >= 1:
             outcome += f" in {_duration(spent)}"
@@ -133,69 +118,11 @@ def offline(console: Console, names: Sequence[str]) -> int:
     return 0
 
 
-class Line(Watch):
-    """One line that counts what comes and says how long it still takes, wiped at the end.
-
-    In a pipe nothing is counted; what happened on the way (a cut, a file set aside) is said in both.
-    """
-
-    def __init__(self, console: Console, name: str) -> None:
-        self.console, self.last = console, -1
-        self.progress = _Progress(
-            TextColumn("   {task.description}"), BarColumn(24, complete_style=BLUE, finished_style=BLUE),
-            DownloadColumn(), TransferSpeedColumn(), _TimeLeft(compact=True),
-            console=console, transient=True, disable=not console.is_terminal,
-        )  # fmt: skip
-        self.task = self.progress.add_task(name, total=None)
-        self.progress.doing = f"asking for {name}"
-
-    def __enter__(self) -> Line:
-        self.progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.progress.stop()
-
-    def at(self, done: int, total: int | None) -> None:
-        """Count."""
-        if done < self.last or self.last < 0 or self.progress.doing:
-            # what came in an earlier attempt says nothing of today's speed
-            self.progress.reset(self.task, completed=done, total=total)
-        self.progress.update(self.task, completed=done, total=total)
-        self.progress.doing, self.last = "", done
-
-    def doing(self, text: str) -> None:
-        """Say what else takes time."""
-        self.progress.doing = text
-
-    def note(self, text: str) -> None:
-        """Say what happened, for good."""
-        self.console.print(f"   {text}", style="dim", markup=False, highlight=False)
-
-
-class _TimeLeft(TimeRemainingColumn):
-    """How long it still takes, where the server says how much there is."""
-
-    def render(self, task: Task) -> Text:
-        return super().render(task).append(" left") if task.total else Text("")
-
-
-class _Progress(Progress):
-    """A bar, or a spinner while there is nothing to count."""
-
-    doing = ""
-
-    def get_renderables(self) -> Iterable[RenderableType]:
-        yield Spinner("dots", f" {escape(self.doing)} …") if self.doing else self.make_tasks_table(self.tasks)
-
-
 def _status(item: Item) -> str:
     if bringing.is_here(item):
         return f"{GOOD} here"
     if begun := bringing.megabytes_here(item):
         return f"[yellow]{_megabytes(begun)} of it here[/yellow]"
-    if item.source == "torchvision" and item.kind == items.WEIGHTS and item.files()[0].found():
-        return "[dim]in torch.hub's cache, will be copied[/dim]"
     return "[dim]–[/dim]"
 
 
