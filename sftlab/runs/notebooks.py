@@ -21,11 +21,11 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbformat import NotebookNode
 
 from sftlab.runs.parameters import NotebookError
-from sftlab.runs.publishing import KERNEL
 
 CELL_SECONDS = 300  # no cell of a lesson comes near this; one that hangs must end
 START_SECONDS = 120  # a busy two-core machine takes its time to start a kernel
 NEW = ".new.ipynb"  # how a notebook ends that is written beside somebody's changes
+KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 # Without this the kernel's debugger warns, on every start, about a Python option that nobody here chose.

@@ -34,7 +34,6 @@ Notebook = Annotated[str, typer.Argument(metavar="NOTEBOOK", help="The start of 
 Parameters = Annotated[list[str] | None, typer.Option("-p", metavar="NAME VALUE", help="Set a parameter; repeatable.")]
 Out = Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where its dated folder is made; `runs` by default.")]
 Timeout = Annotated[int, typer.Option(metavar="SECONDS", help="How long one cell may take.")]
-Names = Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Notebooks (`00`, `recipes`); default: all.")]
 Items = Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Networks, data sets; none: a list of them.")]
 NeededBy = Annotated[str | None, typer.Option("--for", metavar="NOTEBOOK", help="All that this notebook can ask for.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Prove that all is there: hash and open it, with no network.")]
@@ -56,8 +55,6 @@ Plan = Annotated[bool, typer.Option("--plan", help="Only check the file and list
 FirstRun = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, or the record in it.")]
 SecondRun = Annotated[Path, typer.Argument(metavar="RUN", help="Another one.")]
 Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Where the page goes; beside the runs.")]
-Check = Annotated[bool, typer.Option("--check", help="Only compare sources and notebooks; exit 1 if they differ.")]
-Force = Annotated[bool, typer.Option("--force", help="Execute again even what has not changed.")]
 
 
 def pairs(given: Iterable[str]) -> dict[str, str]:

@@ -60,7 +60,7 @@ class Nursery:
     def _start(self) -> None:
         threads = {"OMP_NUM_THREADS": str(self.threads)} if self.threads else {}
         self.process = subprocess.Popen(
-            [sys.executable, "-c", "import sftlab.runs.startup; from sftlab.runs.sweeping.nursery import main; main()"],
+            [sys.executable, "-c", "from sftlab.runs.sweeping.nursery import main; main()"],
             env=os.environ | threads,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8",
             start_new_session=True,  # Ctrl-C is not for it
