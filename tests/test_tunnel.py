@@ -12,14 +12,14 @@ import pytest
 import sftlab as sft
 from sftlab import analysis as explain
 from sftlab import widgets
-from sftlab.widgets import panel
+from sftlab.widgets import base
 
 
 @pytest.fixture(autouse=True)
 def forget():
-    panel.remembered.clear()
+    base.remembered.clear()
     yield
-    panel.remembered.clear()
+    base.remembered.clear()
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def world(digits):
 
 
 def fly(tunnel, profile=None):
-    asyncio.run(tunnel.run(profile))
+    asyncio.run(tunnel.run(**({} if profile is None else {"profile": profile})))
     return tunnel.runs[-1]
 
 
@@ -62,7 +62,7 @@ def test_a_probe_forgets_nothing(world):
 def test_painting_trains_and_the_same_profile_takes_the_place_of_its_run(world):
     tunnel = widgets.wind_tunnel(*world, epochs=1)
     fly(tunnel)
-    tunnel.view.positions = [0, 0, 0, 9]
+    tunnel.inputs.state = {**tunnel.inputs.state, "profile": [0, 0, 0, 9]}
     asyncio.run(until_done(tunnel))
     assert [run.number for run in tunnel.runs] == [1, 2]
     assert tunnel.runs[-1].profile == {"stem": 0.0, "layer1": 0.0, "layer2": 0.0, "head": 5e-3}
@@ -84,27 +84,27 @@ def test_stop_ends_a_run_within_a_step_and_forget_empties_the_plane(world):
         tunnel.start()
         while not (tunnel.runs and len(tunnel.runs[-1].path) > 1):
             await asyncio.sleep(0.01)
-        tunnel.view.pressed = ["stop", 1]
+        tunnel.inputs.state = {**tunnel.inputs.state, "stop": 1}
         await until_done(tunnel)
 
     asyncio.run(stopped())
-    assert tunnel.runs[-1].outcome == "was stopped" and len(tunnel.runs[-1].path) < 5000
-    assert "It was stopped." in tunnel.view.status and not tunnel.view.busy
-    tunnel.view.pressed = ["forget", 2]
+    assert tunnel.runs[-1].outcome == "stopped" and len(tunnel.runs[-1].path) < 5000
+    assert "It was stopped." in tunnel.inputs.answer["said"] and tunnel.inputs.disabled == ["stop"]
+    tunnel.inputs.state = {**tunnel.inputs.state, "forget": 1}
     assert tunnel.runs == [] and tunnel.text() == "No run yet"
 
 
 def test_a_profile_of_ice_is_refused_in_words(world):
     tunnel = widgets.wind_tunnel(*world, profile=dict.fromkeys(["stem", "layer1", "layer2", "head"], 0.0), epochs=1)
     asyncio.run(tunnel.run())
-    assert tunnel.runs == [] and "Every stage is frozen" in tunnel.view.status
+    assert tunnel.runs == [] and "Every stage is frozen" in tunnel.inputs.answer["said"]
 
 
 def test_an_error_of_the_run_is_shown_and_raised(world):
     tunnel = widgets.wind_tunnel(*world, epochs=1, batch_sise=4)
     with pytest.raises(TypeError, match="batch_size"):
         asyncio.run(tunnel.run())
-    assert tunnel.view.failed and "batch_size" in tunnel.view.status and not tunnel.is_training
+    assert "batch_size" in tunnel.inputs.answer["error"] and not tunnel.is_training
 
 
 def test_every_output_has_a_picture_with_words(world):

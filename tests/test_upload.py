@@ -13,19 +13,18 @@ from figures import drawn_whole, finding, marked
 from PIL import Image
 
 import sftlab as sft
-from sftlab import plot
 from sftlab.deploy.predict import Prediction
 from sftlab.deploy.reject import RejectOption
 from sftlab.networks.staging import Source
-from sftlab.widgets import panel as panels
-from sftlab.widgets import upload
+from sftlab.widgets import base, upload
+from sftlab.widgets.upload import answer
 
 
 @pytest.fixture(autouse=True)
 def forget():
-    panels.remembered.clear()
+    base.remembered.clear()
     yield
-    panels.remembered.clear()
+    base.remembered.clear()
 
 
 def photograph(seed=0, format_="png"):
@@ -41,7 +40,7 @@ def send(panel, name, content, size=1000, order=1, id_="1"):
     for k in list(range(len(pieces)))[::order]:
         message = {"kind": "piece", "id": id_, "name": name, "piece": k, "pieces": len(pieces)}
         panel._received(panel.view, message, [memoryview(pieces[k])])
-    panel.wait()
+    panel.worker.wait()
 
 
 def test_a_photograph_that_arrives_in_pieces_is_answered_as_predict_answers_it(tiny, blobs, tmp_path):
@@ -110,7 +109,7 @@ def test_an_earlier_photograph_can_be_shown_again(tiny):
         send(panel, f"{k}.png", photograph(k), id_=str(k))
     newest = panel.view.drawn["src"]
     panel._received(panel.view, {"kind": "show", "row": 1}, [])
-    panel.wait()
+    panel.worker.wait()
     assert panel.view.spoken["said"].startswith("0.png: ") and panel.view.drawn["src"] != newest
 
 
@@ -130,7 +129,7 @@ def test_a_network_without_maps_answers_without_a_heat_map():
 @pytest.mark.parametrize("heat", [None, np.ones((3, 3))])
 def test_the_figure_says_the_answer_and_draws_the_limit(heat, house_style):
     said = Prediction("x.jpg", "rust", {"fine": 0.07, "rust": 0.93})
-    ax = plot.answer(np.zeros((3, 20, 20), np.uint8), said, heat, limit=0.5, licence="CC0")
+    ax = answer(np.zeros((3, 20, 20), np.uint8), said, heat, limit=0.5, licence="CC0")
     assert finding(ax) == "rust, 93 %" and len(marked(ax, "limit")) == 1 and drawn_whole(ax)
     bars = next(a for a in ax.child_axes if a.patches)
     assert [round(bar.get_width(), 2) for bar in bars.patches] == [0.93, 0.07]
@@ -139,7 +138,7 @@ def test_the_figure_says_the_answer_and_draws_the_limit(heat, house_style):
 
 def test_certainty_is_never_rounded_up(house_style):
     said = Prediction("x.jpg", "rust", {"fine": 0.002, "rust": 0.998}, "", 0.7, "unlike every training image")
-    ax = plot.answer(np.zeros((1, 20, 20), np.uint8), said)
+    ax = answer(np.zeros((1, 20, 20), np.uint8), said)
     assert finding(ax) == "neither: unlike every training image"
     words = [t.get_text() for a in ax.child_axes for t in a.texts]
     assert words == ["rust > 99 %", "fine < 1 %"]

@@ -8,14 +8,14 @@ import pytest
 
 from sftlab import plot, widgets
 from sftlab.core.statistics import wilson
-from sftlab.widgets import panel
+from sftlab.widgets import base
 
 
 @pytest.fixture(autouse=True)
 def forget():
-    panel.remembered.clear()
+    base.remembered.clear()
     yield
-    panel.remembered.clear()
+    base.remembered.clear()
 
 
 def play(game, answers, seconds=20.0):

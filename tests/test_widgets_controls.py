@@ -17,14 +17,14 @@ from sftlab import plot, widgets
 from sftlab.core import monitors
 from sftlab.core.records import Epoch, History, Step
 from sftlab.plot import rates
-from sftlab.widgets import button, choice, distribution, explore, panel, slider, strip, toggle, words
+from sftlab.widgets import base, button, choice, distribution, explore, slider, strip, toggle, words
 
 
 @pytest.fixture(autouse=True)
 def forget():
-    panel.remembered.clear()
+    base.remembered.clear()
     yield
-    panel.remembered.clear()
+    base.remembered.clear()
 
 
 def titled(**values):
@@ -64,7 +64,7 @@ def test_a_slider_knows_its_values_and_writes_them_with_their_unit():
         (lambda: slider("n"), "list of values"),
         (lambda: slider("n", low=2, high=1), "must rise"),
         (lambda: slider("n", low=0, high=1, log=True), "above 0"),
-        (lambda: slider("n", low=0, high=1, step=1e-9), "larger step"),
+        (lambda: slider("n", low=0, high=1, step=1e-9), "at most 2000 steps"),
         (lambda: slider("n", [1, 2], value=7), "7 is not among 1, 2"),
         (lambda: choice("w", ["a"], value="b"), "'b' is not among a"),
         (lambda: strip("w", []), "nothing to choose"),
@@ -92,15 +92,15 @@ def test_an_explorer_draws_at_once_and_says_what_it_shows(capsys):
     bundle = shown.bundle()
     assert list(bundle) == ["application/vnd.jupyter.widget-view+json", "text/html", "text/plain"]
     assert 'alt="size=64 deep=True"' in bundle["text/html"] and "image size: 64 px" in bundle["text/plain"]
-    assert shown.view.drawn["src"].startswith("data:image/png;base64,") and shown.view.drawn["width"] == 288
+    assert shown.inputs.answer["src"].startswith("data:image/png;base64,") and shown.inputs.answer["width"] == 288
 
 
 def test_a_figure_that_the_lab_draws_for_an_explorer_is_none_of_pyplots(monkeypatch):
     monkeypatch.setattr(plt, "figure", lambda *a, **k: pytest.fail("pyplot was used in a thread"))
     shown = explore(lambda k: plot.guess_vs_result(k, 5), k=slider("k", low=1, high=9))
     move(shown, k=7)
-    shown.wait()
-    assert shown.view.drawn["alt"].startswith("Measured 8 %") and not shown.view.drawn["error"]
+    shown.worker.wait()
+    assert shown.inputs.answer["alt"].startswith("Measured 8 %") and not shown.inputs.answer["error"]
 
 
 def test_a_moved_control_redraws_and_the_choice_survives_running_the_cell_again():
@@ -109,32 +109,32 @@ def test_a_moved_control_redraws_and_the_choice_survives_running_the_cell_again(
 
     shown = cell()
     move(shown, w=1, n=3)
-    shown.wait()
-    assert shown.view.drawn["alt"] == "w=random n=3" and shown.values == {"w": "random", "n": 3}
+    shown.worker.wait()
+    assert shown.inputs.answer["alt"] == "w=random n=3" and shown.values == {"w": "random", "n": 3}
     again = cell()
     assert again.values == {"w": "random", "n": 0}, "clicks are counted from 0 again"
-    assert again.view.drawn["alt"] == "w=random n=0"
+    assert again.inputs.answer["alt"] == "w=random n=0"
 
 
 def test_words_are_a_text_of_which_a_draw_function_hears_what_is_left():
     text = words("click words out", ["not", "so", "bad"], [True, False, True])
-    assert text.text(text.start) == "click words out: not ···· bad"
+    assert text.text(text.start) == "not ···· bad"
     shown = explore(titled, kept=text, name="text")
     assert shown.values == {"kept": [True, False, True]}
     move(shown, kept=[0, 1, 1])
-    shown.wait()
-    assert shown.view.drawn["alt"] == "kept=[False, True, True]" and "···· so bad" in shown.html()
+    shown.worker.wait()
+    assert shown.inputs.answer["alt"] == "kept=[False, True, True]" and "···· so bad" in shown.html()
     assert explore(titled, kept=text, name="text").values == {"kept": [False, True, True]}
 
 
 def test_bars_of_a_distribution_are_whole_percents_that_sum_to_a_hundred():
     thirds = distribution("target", ["a", "b", "c"], [1 / 3, 1 / 3, 1 / 3])
-    assert thirds.start == [34, 33, 33] and thirds.text(thirds.start) == "target: a 34 %, b 33 %, c 33 %"
+    assert thirds.start == [34, 33, 33] and thirds.text(thirds.start) == "a 34 %, b 33 %, c 33 %"
     shown = explore(titled, p=thirds, name="bars")
     assert shown.values == {"p": [0.34, 0.33, 0.33]}
     move(shown, p=[100, 0, 0])
-    shown.wait()
-    assert shown.view.drawn["alt"] == "p=[1.0, 0.0, 0.0]" and "target: a 100 %" in shown.html()
+    shown.worker.wait()
+    assert shown.inputs.answer["alt"] == "p=[1.0, 0.0, 0.0]" and "target: a 100 %" in shown.html()
     assert explore(titled, p=thirds, name="bars").values == {"p": [1.0, 0.0, 0.0]}
 
 
@@ -155,7 +155,7 @@ def test_the_newest_wish_wins_and_one_figure_is_drawn_at_a_time():
         if k == 1:
             until(lambda: inside)
     gate.set()
-    until(lambda: shown.view.drawn["alt"] == "k=9")
+    until(lambda: shown.inputs.answer["alt"] == "k=9")
     assert drawn == [(0, 1), (1, 1), (9, 1)], "2 to 8 were overtaken, and no two were drawn at once"
 
 
@@ -169,11 +169,11 @@ def test_an_error_in_the_first_figure_ends_the_cell_and_a_later_one_is_a_sentenc
         explore(draw, k=slider("k", [1, 2]))
     shown = explore(draw, k=slider("k", [2, 1]))
     move(shown, k=1)
-    until(lambda: shown.view.drawn["error"])
-    assert shown.view.drawn["error"] == "This cannot be drawn: RuntimeError: no such picture"
+    until(lambda: shown.inputs.answer["error"])
+    assert shown.inputs.answer["error"] == "This cannot be drawn: RuntimeError: no such picture"
     move(shown, k=0)
-    until(lambda: not shown.view.drawn["error"])
-    assert shown.view.drawn["alt"] == "k=2"
+    until(lambda: not shown.inputs.answer["error"])
+    assert shown.inputs.answer["alt"] == "k=2"
     with pytest.raises(TypeError, match="returned nothing"):
         explore(lambda k: None, k=slider("k", [1, 2]))
 
@@ -231,7 +231,7 @@ def test_letting_go_of_the_rate_trains_a_cached_probe_and_anything_slower_waits_
         until(lambda: not cockpit.is_training)
     assert [run.settings["rate"] for run in cockpit.runs] == [1e-3, 1e-4, 1e-2]
     cockpit.inputs.state = {**cockpit.inputs.state, "layers": 0}
-    assert not cockpit.is_training and "Press Train for full fine-tuning" in cockpit.inputs.drawn["said"]
+    assert not cockpit.is_training and "Press Train for full fine-tuning" in cockpit.inputs.answer["said"]
     cockpit.inputs.state = {**cockpit.inputs.state, "train": 1}
     until(lambda: not cockpit.is_training)
     assert cockpit.runs[-1].settings["learns"] == "full fine-tuning"
@@ -258,7 +258,7 @@ def test_stop_ends_a_run_and_a_second_click_is_ignored(blobs, tiny):
     asyncio.run(click())
     (run,) = cockpit.runs
     assert run.outcome == "stopped" and run.history.epochs[-1].epoch < 40
-    assert "Stopped after step" in cockpit.inputs.drawn["said"] and cockpit.inputs.disabled == ["stop"]
+    assert "Stopped after step" in cockpit.inputs.answer["said"] and cockpit.inputs.disabled == ["stop"]
 
 
 def test_a_run_that_fails_says_so_on_the_page_and_in_the_cell(blobs, tiny):
@@ -268,7 +268,7 @@ def test_a_run_that_fails_says_so_on_the_page_and_in_the_cell(blobs, tiny):
     cockpit = widgets.cockpit(tiny, blobs, loss=broken)
     with pytest.raises(ZeroDivisionError, match="a loss of my own"):
         asyncio.run(cockpit.run())
-    assert cockpit.inputs.drawn["error"] == "This run failed: ZeroDivisionError: a loss of my own"
+    assert cockpit.inputs.answer["error"] == "This run failed: ZeroDivisionError: a loss of my own"
     assert cockpit.runs == [] and not monitors.is_running()
     twins = {"a": ["x", "y"], "b": ["x", "y"]}
     with pytest.raises(ValueError, match="one head"):

@@ -4,7 +4,6 @@ Titles state the finding, computed from the data; axes carry units; lines are la
 line stands at the majority rate wherever accuracy is shown. Each Axes carries a text alternative.
 """
 
-from sftlab.plot.answers import answer
 from sftlab.plot.crossentropy import cross_entropy, floors, shares
 from sftlab.plot.curves import accuracy, curves, loss, lr_finder
 from sftlab.plot.decisions import bills, by_certainty, disagreements, heatmaps, piles, refusals
@@ -33,7 +32,7 @@ from sftlab.plot.tunnel import paths
 from sftlab.plot.uncertainty import batch_means, climb, coverage, hits, pairs, sampling, spreads
 
 __all__ = [
-    "accuracy", "against", "agreement", "answer", "attention", "band_curves", "batch_means", "bills",
+    "accuracy", "against", "agreement", "attention", "band_curves", "batch_means", "bills",
     "by_certainty", "candidates", "changed", "climb", "compass", "confused", "confusion", "costs", "coverage",
     "cross_entropy", "curves", "depth", "differences", "disagreements", "drift", "estimates", "fading", "falls",
     "filters", "floors", "gaps", "grid", "guess_vs_result", "heatmaps", "hills", "hits", "image_size", "images",

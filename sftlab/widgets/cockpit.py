@@ -1,174 +1,445 @@
-"""The cockpit: rate, layers, optimizer and epochs in the hand, and a real network that answers."""
+"""Training in the learner's hand: what every panel that trains shares, and the cockpit of rate, layers, optimizer."""
 
 from __future__ import annotations
 
 import asyncio
+import copy
+import functools
 import html
+import math
 import time
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ipywidgets
+import traitlets
 from torch import nn
 
-from sftlab.core.model import stage_names
-from sftlab.core.records import History
-from sftlab.data import Data
+from sftlab.core import cache, monitors, profiles, training
+from sftlab.core.losses import NO_LABEL
+from sftlab.core.model import card, stage_names, with_card
+from sftlab.core.records import History, Interval, Step
+from sftlab.core.statistics import wilson
+from sftlab.data import Data, first_task
 from sftlab.plot import base, rates, style
-from sftlab.widgets import runs as curves
-from sftlab.widgets.chart import Chart
-from sftlab.widgets.controls import button, choice, slider, specs, strip
-from sftlab.widgets.inputs import Controls
-from sftlab.widgets.panel import Panel, drawing, remembered
-from sftlab.widgets.runs import Run
-from sftlab.widgets.trainer import Trainer
+from sftlab.widgets.base import Element, Worker, figure_html, figure_of, script
+from sftlab.widgets.controls import Control, ControlPanel, button, choice, slider, strip
 
+OFTEN = 0.12  # seconds between two pictures of a run that goes on
+QUIET = 0.25  # seconds without a picture in which a run that is over by then gets by with one, its last
 RATES = [float(f"{m}e{e}") for e in range(-5, 1) for m in (1, 2, 5)] + [10.0]
 EPOCHS = [1, 2, 3, 5, 10, 20, 40]
-SETTINGS = ("rate", "layers", "optimizer", "epochs")
+COLUMNS = ("learns", "optimizer", "rate", "epochs", "valid accuracy (95 % interval)", "valid loss", "seconds", "ended")
 
 
-class Cockpit(Panel):
+@dataclass
+class Run:
+    """A run that a learner started. settings: what the controls said; the same ones give the same run again.
+
+    A subclass keeps the record, and says by `has_record` whether there is any.
+    """
+
+    number: int
+    settings: dict[str, Any]
+    outcome: str = "running"
+    seconds: float = 0.0
+
+
+class TrainingPanel(ControlPanel):
+    """Controls with Train, Stop and Forget: one run at a time, in a thread. `model` is the network of the last run.
+
+    Subclasses say how a run begins (`begin`), what it does (`steps`), how the runs are shown (`draw`), what to say at
+    the end of one (`ending`) and then (`hint`). settings: of `fit`, the same for every run.
+    """
+
+    most = 6  # runs to compare; more lines cannot be told apart
+    error: Exception | None = None
+
+    def __init__(
+        self, key: tuple[Any, ...], model: nn.Sequential, controls: Mapping[str, Control], settings: Mapping[str, Any],
+        **page: Any,
+    ) -> None:  # fmt: skip
+        buttons = {"train": button("Train"), "stop": button("Stop"), "forget": button("Forget runs")}
+        super().__init__(key, {**controls, **buttons}, live=False, disabled=["stop"], **page)
+        self.model, self.settings = model, dict(settings)
+        self.runs: list[Any] = self.memory.setdefault("runs", [])
+        self.worker = Worker(self._failed)
+        self._answers = 0
+
+    @property
+    def is_training(self) -> bool:
+        """Whether a run of this panel goes on."""
+        return self.worker.is_busy
+
+    async def run(self, **settings: Any) -> None:
+        """Train once as the controls say and wait for it; Stop and an interrupted kernel end it early.
+
+        settings: put into the controls first. The output then holds the finished picture, also for readers without a
+        kernel. Raises what the run raised.
+        """
+        self.place(**settings)
+        self.start()
+        try:
+            while self.is_training:
+                await asyncio.sleep(0.02)
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            self.worker.stop()
+            while self.is_training:
+                time.sleep(0.02)
+        self.settle()
+        if self.error is not None:
+            raise self.error
+
+    def start(self, *, queue: bool = False) -> None:
+        """Train as the controls say now; while a run goes on, nothing happens, or with `queue` one more run follows."""
+        values = {key: value for key, value in self.values.items() if self.controls[key].kind != "button"}
+        self.worker.ask(lambda: self._train(values), queue=queue)
+
+    def changed(self, old: dict[str, Any], new: dict[str, Any]) -> None:
+        """Answer a click or a released control."""
+        if new["stop"] > old["stop"]:
+            self.worker.stop()
+        elif new["forget"] > old["forget"]:
+            self.runs[:] = [run for run in self.runs if run.outcome == "running"]
+            self.draw()
+            self.say("")
+        elif new["train"] > old["train"]:
+            self.start()
+        elif self.is_instant(self.values):
+            self.start(queue=True)
+        else:
+            self.say("Training goes on." if self.is_training else "")
+
+    def is_instant(self, values: Mapping[str, Any]) -> bool:
+        """Tell whether letting go of a control trains at once."""
+        return True
+
+    def say(self, said: str, error: str = "") -> None:
+        """Answer in the status line, which screen readers read out; what to do next is added."""
+        self._answers += 1  # each answer is a new one, even if its words are the same
+        hint = "" if "train" in self.inputs.disabled else self.hint()
+        answer = {"state": self.inputs.state, "said": f"{said} {hint}".strip(), "error": error, "n": self._answers}
+        self.inputs.answer = {**self.inputs.answer, **answer}
+
+    def busy(self, progress: str) -> None:
+        """Tell what goes on, '' when nothing does any more."""
+        self.inputs.disabled = ["train"] if progress else ["stop"]
+
+    def begin(self, number: int, values: dict[str, Any]) -> Any:
+        """Return a new run."""
+        raise NotImplementedError
+
+    def steps(self, run: Any) -> Iterator[str]:
+        """Train, and yield what goes on whenever the run's record has grown; leave the network in `model`."""
+        raise NotImplementedError
+
+    def draw(self) -> None:
+        """Show the runs as they are now."""
+        raise NotImplementedError
+
+    def ending(self, run: Any) -> str:
+        """Return what to say at a run's end."""
+        raise NotImplementedError
+
+    def hint(self) -> str:
+        """Return what to do next."""
+        raise NotImplementedError
+
+    def _train(self, values: dict[str, Any]) -> None:
+        """Make one run and show it a few times a second; one that was stopped before its first step leaves nothing."""
+        self.error, slow = None, not self.is_instant(values)
+        run = self.begin(1 + max((run.number for run in self.runs), default=0), values)
+        if slow:
+            self.busy(f"run {run.number} begins")
+            self.say("Training has begun; Stop ends it within one step.")
+        while monitors.is_running() and not self.worker.stopping.is_set():
+            self.busy("another panel is training; this one waits for it")
+            slow = True
+            time.sleep(0.02)
+        if slow:
+            self.busy(f"run {run.number} begins")
+        # The same settings give the same curve again, so it takes the place of the old one.
+        self.runs[:] = [*[r for r in self.runs if r.settings != run.settings][-self.most + 1 :], run]
+        clock = time.perf_counter()
+        drawn = clock - OFTEN if slow else clock + QUIET - OFTEN
+        try:
+            with closing(self.steps(run)) as steps:  # type: ignore[type-var]
+                for progress in steps:
+                    now = time.perf_counter()
+                    if now - drawn > OFTEN:
+                        drawn, run.seconds = now, now - clock
+                        self.draw()
+                        self.busy(progress)
+            run.outcome = "stopped" if self.worker.stopping.is_set() else "finished"
+        except monitors.Diverged:
+            run.outcome = "diverged"
+        finally:
+            run.seconds = time.perf_counter() - clock
+            if not run.has_record:
+                self.runs.remove(run)
+            self.draw()
+            self.busy("")
+        self.say(self.ending(run))
+
+    def _failed(self, error: Exception) -> None:
+        self.error = error  # whoever waits for the run raises it as well
+        self.busy("")
+        self.say("", error=f"This run failed: {type(error).__name__}: {error}")
+
+
+_wilson = functools.cache(wilson)  # of the thousand intervals a dragged slider asks for, most are known
+
+
+@dataclass
+class CockpitRun(Run):
+    """A run of the cockpit with its record. settings: rate, layers, learns, optimizer, epochs."""
+
+    images: int = 0  # of the validation split that have a label
+    history: History = field(default_factory=History)
+
+    @property
+    def name(self) -> str:
+        """Its number and settings in words."""
+        s = self.settings
+        return f"run {self.number} ({s['learns']}, {s['optimizer']}, rate {rate_text(s['rate'])})"
+
+    @property
+    def hue(self) -> str:
+        """The colour of its strategy."""
+        return style.hue(self.settings["learns"])
+
+    @property
+    def has_record(self) -> bool:
+        """Whether it made a step."""
+        return bool(self.history.steps)
+
+    @property
+    def accuracy(self) -> Interval | None:
+        """Validation accuracy of the weights it kept; None before the first epoch has ended."""
+        if not self.history.epochs:
+            return None
+        return _wilson(round(rates.kept(self.history).valid_accuracy * self.images), self.images)
+
+    @property
+    def headline(self) -> str:
+        """What it reached, as a sentence without a full stop; a rate that is too high is named."""
+        begin = self.name[0].upper() + self.name[1:]
+        if trouble := rates.trouble(self.history):
+            return f"{begin} {trouble}: this rate is too high"
+        return f"{begin}: valid accuracy {base.percent(self.accuracy.value)}" if self.accuracy else f"{begin} has begun"
+
+    @property
+    def ended(self) -> str:
+        """How it ended, in a word; a rate that is too high is named."""
+        return "✗ diverges" if rates.trouble(self.history) else self.outcome
+
+    def row(self) -> list[str]:
+        """Return its line of the table, one text for each of COLUMNS."""
+        s, score, epochs = self.settings, self.accuracy, self.history.epochs
+        reached = epochs[-1].epoch if epochs else 0
+        done = f"{s['epochs']}" if self.outcome == "finished" else f"{reached} of {s['epochs']}"
+        percent = f"{100 * score.value:.1f} ({100 * score.low:.0f}–{100 * score.high:.0f}) %" if score else "–"
+        loss = f"{rates.kept(self.history).valid_loss:.3f}" if epochs else "–"
+        rate = rate_text(s["rate"])
+        return [s["learns"], s["optimizer"], rate, done, percent, loss, f"{self.seconds:.1f}", self.ended]
+
+    def curve(self) -> dict[str, Any]:
+        """Return what the page needs to draw it."""
+        epochs, score, kept = self.history.epochs, self.accuracy, None
+        if score:
+            best = rates.kept(self.history)
+            kept = [best.epoch, best.valid_loss, best.valid_accuracy, score.low, score.high]
+        return {
+            "number": self.number, "name": self.name, "hue": self.hue, "row": self.row(),
+            "end": rates.trouble(self.history), "kept": kept, "train": _points(rates.train_curve(self.history)),
+            "valid": _points((e.epoch, e.valid_loss) for e in epochs),
+            "accuracy": _points((e.epoch, e.valid_accuracy) for e in epochs),
+        }  # fmt: skip
+
+
+def _points(pairs: Any) -> list[list[float]]:
+    return [[round(float(x), 4), round(float(y), 5)] for x, y in pairs if math.isfinite(y)]
+
+
+def rate_text(rate: float) -> str:
+    """Return a rate as one says it: 3e-4, 0.01, 1."""
+    return f"{rate:g}" if rate >= 0.01 else base.rate_text(rate)
+
+
+class Chart(Element):
+    """Curves that move while a network learns, and a table of the runs: numbers go to the page, which draws them.
+
+    chart: `title`, `alt`, `majority`, `epochs` (end of the axis), `roof` (highest loss shown), `floor` (lowest
+    accuracy shown), `columns`, and `runs`, the newest last: `number`, `name`, `hue`, `train`, `valid` and `accuracy` as
+    [epoch, value] pairs, `kept` (epoch, loss, accuracy and its interval) or null, `end` (words for a run that left the
+    scale), `row`. busy: what runs now; it stands in place of the title, and the page counts the seconds beside it.
+    """
+
+    _esm = script("chart")
+    chart = traitlets.Dict().tag(sync=True)
+    busy = traitlets.Unicode("").tag(sync=True)
+
+
+class Cockpit(TrainingPanel):
     """Controls, live curves, and the runs so far: `runs`, `history` (the newest), `model` (its best weights)."""
 
     def __init__(
         self, model: nn.Sequential, data: Data, name: str, start: Mapping[str, Any], settings: Mapping[str, Any]
     ) -> None:
-        names = stage_names(model)
-        key = ("cockpit", name, data.train.digest, data.valid.digest, tuple(names))
-        self._kept = remembered.setdefault(key, {"state": {}, "runs": []})
-        self.trainer = Trainer(model, data, settings, self._kept["runs"], self)
-        self.controls = {
-            "rate": slider("learning rate", RATES, value=start["rate"], text=curves.rate_text),
+        self.data, self._base, self.stages = data, copy.deepcopy(model), stage_names(model)
+        self._probe = self.stages.index("hidden" if "hidden" in self.stages else "head")
+        labels = first_task(data.valid.y)
+        labels = labels[labels != NO_LABEL]
+        self.images, self.majority = len(labels), float(labels.bincount().max() / len(labels))
+        heat = {"by": "rate", "colours": [[colour, style.ink_on(colour)] for colour in map(style.heat, RATES)]}
+        layers = strip("learning starts at", self.stages, value=start["layers"] or self.stages[self._probe])
+        controls = {
+            "rate": slider("learning rate", RATES, value=start["rate"], text=rate_text),
             "optimizer": choice("optimizer", ["AdamW", "SGD"], value=start["optimizer"]),
             "epochs": slider("epochs", EPOCHS, value=start["epochs"]),
-            "layers": strip("learning starts at", names, value=start["layers"] or names[self.trainer.probe]),
-            "train": button("Train"), "stop": button("Stop"), "forget": button("Forget runs"),
-        }  # fmt: skip
-        described = specs(self.controls)
-        described[3]["heat"] = {"by": "rate", "colours": [[c, style.ink_on(c)] for c in map(style.heat, RATES)]}
-        self.inputs = Controls(
-            name=name, title="learning rate, layers, optimizer, epochs", specs=described, live=False, disabled=["stop"],
-            state={k: c.start for k, c in self.controls.items()} | self._kept["state"],
-        )  # fmt: skip
+            "layers": replace(layers, look={"heat": heat}),
+        }
+        title = "learning rate, layers, optimizer, epochs"
+        super().__init__(
+            ("cockpit", name, data.train.digest, data.valid.digest), model, controls, settings, name=name, title=title
+        )
+        self._on_disk = self._probe_is_on_disk()
         self.chart = Chart(name=name)
         self.view = ipywidgets.VBox([self.inputs, self.chart])
-        self._answers = 0
         self.draw()
         self.say("")
-        self.inputs.observe(self._changed, "state")
-
-    @property
-    def values(self) -> dict[str, Any]:
-        """What the controls say now."""
-        return {key: self.controls[key].value(self.inputs.state[key]) for key in SETTINGS}
-
-    @property
-    def runs(self) -> list[Run]:
-        """The newest runs, the last one last."""
-        return self.trainer.runs
 
     @property
     def history(self) -> History | None:
         """The record of the newest run; None before the first."""
         return self.runs[-1].history if self.runs else None
 
-    @property
-    def model(self) -> nn.Sequential:
-        """The network of the last run that ended, with the best weights it had; before it, the one that came in."""
-        return self.trainer.model
-
-    @property
-    def is_training(self) -> bool:
-        """Whether a run of this panel goes on."""
-        return self.trainer.is_training
-
-    async def run(self, **settings: Any) -> None:
-        """Train once as the controls say and wait for it; Stop and an interrupted kernel end it early.
-
-        settings: `rate`, `layers`, `optimizer` or `epochs`, put into the controls first. The output then holds the
-        finished curves, also for readers without a kernel. Raises what the run raised.
-        """
-        positions = {key: self.controls[key].position(value) for key, value in settings.items()}
-        with self.inputs.hold_trait_notifications():
-            self.inputs.unobserve(self._changed, "state")
-            self.inputs.state = {**self.inputs.state, **positions}
-        self.inputs.observe(self._changed, "state")
-        self.trainer.start(lambda: self.values)
-        try:
-            while self.is_training:
-                await asyncio.sleep(0.02)
-        except (KeyboardInterrupt, asyncio.CancelledError):
-            self.trainer.stop()
-            while self.is_training:
-                time.sleep(0.02)
-        self.settle()
-        if self.trainer.error is not None:
-            raise self.trainer.error
-
     def draw(self) -> None:
         """Send the curves to the page."""
-        self.chart.chart = curves.chart(self.runs, self.trainer.majority)
+        histories = [run.history for run in self.runs]
+        self.chart.chart = {
+            "title": self.finding(), "alt": self.alt(), "majority": self.majority, "columns": COLUMNS,
+            "epochs": max((run.settings["epochs"] for run in self.runs), default=10), "roof": rates.roof(histories),
+            "floor": rates.floor(histories, self.majority), "runs": [run.curve() for run in self.runs],
+        }  # fmt: skip
 
-    def say(self, said: str, error: str = "") -> None:
-        """Answer in the status line, which screen readers read out; what to do next is added."""
-        hint = "" if self.chart.busy else self._hint()
-        self._answers += 1  # each answer is a new one, even if its words are the same
-        words = f"{said} {hint}".strip()
-        self.inputs.drawn = {"state": self.inputs.state, "said": words, "error": error, "answer": self._answers}
+    def hint(self) -> str:
+        """Return what to do next."""
+        if self.is_instant(self.values):
+            return "Let go of a control, and the head is trained anew."
+        return f"Press Train for {self._strategy(self.values['layers'])}; Stop ends it within one step."
 
-    def busy(self, what: str) -> None:
+    def busy(self, progress: str) -> None:
         """Tell what goes on; the page counts the seconds beside it."""
-        self.chart.busy = what
-        self.inputs.disabled = ["train"] if what else ["stop"]
-
-    def __repr__(self) -> str:
-        return self.text()
+        self.chart.busy = progress
+        super().busy(progress)
 
     def text(self) -> str:
         """Return the finding and a line for each run."""
-        lines = [" · ".join(run.row()) for run in reversed(self.runs)]
-        return "\n".join([curves.finding(self.runs, self.trainer.majority), *lines])
+        return "\n".join([self.finding(), *(" · ".join(run.row()) for run in reversed(self.runs))])
 
     def html(self) -> str:
         """Return figure and table of the runs."""
-        drawn = [run for run in self.runs if run.history.epochs]
-        if not drawn:
+        runs = {f"run {run.number}": run for run in self.runs if run.history.epochs}
+        if not runs:
             return f"<p>{html.escape(self.text())}</p>"
-        from matplotlib.figure import Figure  # not pyplot: a run may end on a thread of its own
 
-        majority = self.trainer.majority
-        with drawing:
-            ax = Figure(figsize=(8.6, 3.5), layout="constrained").add_subplot()
-            named = {f"run {run.number}": run.history for run in drawn}
-            rates.runs(named, majority=majority, hues=[run.hue for run in drawn], ax=ax)
-            base.title(ax, curves.finding(drawn, majority), curves.spoken(drawn, majority))
-            figure = style.figure_html(ax.get_figure())
-        return figure + curves.table(drawn)
+        def draw() -> Any:
+            histories, hues = {name: run.history for name, run in runs.items()}, [run.hue for run in runs.values()]
+            ax = rates.runs(histories, majority=self.majority, hues=hues)
+            base.title(ax, self.finding(), self.alt())
+            return ax
 
-    def _changed(self, change: Any) -> None:
-        """Answer a click or a released slider."""
-        old, new = change["old"], change["new"]
-        self._kept["state"] = {k: p for k, p in new.items() if self.controls[k].kind != "button"}
-        pressed = [key for key in ("train", "stop", "forget") if new[key] > old[key]]
-        if "stop" in pressed:
-            self.trainer.stop()
-        elif "forget" in pressed:
-            self.runs[:] = [run for run in self.runs if run.outcome == "running"]
-            self.draw()
-            self.say("")
-        elif pressed or self.trainer.is_instant(self.values["layers"]):
-            self.trainer.start(lambda: self.values, queue=not pressed)
-        elif self.is_training:
-            self.say("Training goes on.")
-        else:
-            self.say("")
+        head = "".join(f'<th scope="col">{html.escape(column)}</th>' for column in ("run", *COLUMNS))
+        body = ""
+        for run in reversed(runs.values()):
+            cells = "".join(f"<td>{html.escape(cell)}</td>" for cell in run.row())
+            body += f'<tr><th scope="row">{run.number}</th>{cells}</tr>'
+        return f"{figure_html(figure_of(draw))}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
-    def _hint(self) -> str:
-        if self.trainer.is_instant(self.values["layers"]):
-            return "Let go of a control, and the head is trained anew."
-        learns = self.trainer.strategy(self.values["layers"])
-        return f"Press Train for {learns}; Stop ends it within one step."
+    def finding(self) -> str:
+        """Return what the newest run reached, beside the best one and the majority rate."""
+        if not self.runs:
+            return "No run yet"
+        newest = self.runs[-1]
+        best = max(self.runs, key=lambda run: run.accuracy.value if run.accuracy else 0.0)
+        if newest.accuracy is None or rates.trouble(newest.history):
+            return newest.headline
+        other = f"best is run {best.number} with {base.percent(best.accuracy.value)}; "
+        other = "best so far; " if best is newest else other
+        return f"{newest.headline}; {other if len(self.runs) > 1 else ''}majority {base.percent(self.majority)}"
+
+    def alt(self) -> str:
+        """Return the text alternative of the chart."""
+        numbers = " ".join(f"{run.name}: {rates.in_words(run.history)}." for run in self.runs)
+        return f"Loss and valid accuracy against the epoch; majority rate {base.percent(self.majority)}. {numbers}"
+
+    def is_instant(self, values: Mapping[str, Any]) -> bool:
+        """Tell whether only the head learns, on features that are on disk: a matter of a tenth of a second."""
+        return self._on_disk and self.stages.index(values["layers"]) >= self._probe
+
+    def begin(self, number: int, values: dict[str, Any]) -> CockpitRun:
+        """Return a new run."""
+        return CockpitRun(number, {**values, "learns": self._strategy(values["layers"])}, images=self.images)
+
+    def steps(self, run: CockpitRun) -> Iterator[str]:
+        """Train a copy; frozen stages are shared with it, which is quicker."""
+        s, history = run.settings, run.history
+        learns = self.stages[self.stages.index(s["layers"]) :]
+        stages = [(name, copy.deepcopy(x) if name in learns else x) for name, x in self._base.named_children()]
+        model = with_card(nn.Sequential(OrderedDict(stages)), card(self._base))
+        profile = profiles.surgical(model, learns, lr=s["rate"])
+        settings = {**self.settings, "optimizer": s["optimizer"].lower()}
+        history.runs = [{"profile": profile, "epochs": s["epochs"], **settings, "majority": self.majority}]
+        total = s["epochs"] * -(-len(self.data.train) // settings.get("batch_size", 32))
+        stream = training.train(
+            model, self.data, profile, s["epochs"], stop=self.worker.stopping, say=self.busy, **settings
+        )
+        began, progress = 0.0, f"run {run.number}: the untrained network is measured"
+        try:
+            with closing(stream):  # type: ignore[type-var]
+                for record in stream:
+                    if isinstance(record, Step):
+                        history.steps.append(record)
+                        progress = f"run {run.number}: epoch {record.epoch} of {s['epochs']}, loss {record.loss:.3f}"
+                        if record.step == 1:
+                            began = time.perf_counter()
+                        else:
+                            left = (time.perf_counter() - began) / (record.step - 1) * (total - record.step)
+                            progress = f"{progress}, about {left:.0f} s left"
+                    else:
+                        history.epochs.append(record)
+                    yield progress
+        except monitors.Diverged:
+            history.stopped = ["diverged"]
+            raise
+        self.model = model
+        self._on_disk = self._on_disk or (s["layers"] in self.stages[self._probe :] and bool(history.steps))
+        history.stopped = ["stopped" if self.worker.stopping.is_set() else "finished"]
+        history.best = rates.kept(history).epoch if history.epochs else None
+
+    def ending(self, run: CockpitRun) -> str:
+        """Return what to say at a run's end."""
+        if run.outcome != "stopped":
+            return f"Run {run.number} {run.ended.strip('✗ ')} after {run.seconds:.1f} s."
+        if run.has_record:
+            return f"Stopped after step {len(run.history.steps)}; the model has its best weights so far."
+        return "Stopped before the first step; what was encoded is kept."
+
+    def _strategy(self, stage: str) -> str:
+        """Name what it is to learn from `stage` on."""
+        position = self.stages.index(stage)
+        if not position:
+            return "full fine-tuning"
+        return "linear probe" if position >= self._probe else f"last {len(self.stages) - position} stages"
+
+    def _probe_is_on_disk(self) -> bool:
+        cut = [name for name, _ in self._base.named_children()].index(self.stages[self._probe])
+        prefix = cache.Prefix(self._base[:cut], self.data.train.size, encoder=self.settings.get("encoder", "torch"))
+        return not any(prefix.missing(split) for split in (self.data.train, self.data.valid))
 
 
 def cockpit(
@@ -185,6 +456,4 @@ def cockpit(
     if not isinstance(data.classes, list):
         raise ValueError("the cockpit trains one head: load the data with one target")
     start = {"rate": rate, "layers": layers, "optimizer": optimizer, "epochs": epochs}
-    panel = Cockpit(model, data, name, start, settings)
-    panel.show()
-    return panel
+    return Cockpit(model, data, name, start, settings).show()

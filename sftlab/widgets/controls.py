@@ -1,61 +1,45 @@
-"""Sliders, bars, choices, strips, toggles, words and buttons: what each can say. `inputs` puts them on the page."""
+"""Sliders, bars, choices, strips, toggles, words, buttons: what each can say, and the panels that are made of them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import traitlets
+
 from sftlab.plot.texts import GONE
+from sftlab.widgets.base import Element, Panel, remembered, script
 
 MOST = 2000  # positions of a slider; more than pixels are of no use
-
-Position = int | list[int]
 
 
 @dataclass(frozen=True)
 class Control:
     """One control: what it is, its label, the values it can take, how each is written, where it starts.
 
-    A position is an index into `values`; a button has no values, and its position is the number of clicks; the position
-    of bars is the percentage of each, and `texts` are their names; that of words is 1 for each that is kept, else 0.
+    A position is an index into `values`; a button has no values, and its position is the number of clicks. look: what
+    else the page should know.
     """
 
     kind: str
     label: str
     values: tuple[Any, ...]
     texts: tuple[str, ...]
-    start: Position = 0
+    start: Any = 0
+    look: Mapping[str, Any] = field(default_factory=dict)
 
     def value(self, position: Any) -> Any:
         """Return what the control says at a position."""
-        if self.kind == "bars":
-            return [share / 100 for share in position]
-        if self.kind == "words":
-            return [bool(kept) for kept in position]
         return self.values[position] if self.values else position
 
     def text(self, position: Any) -> str:
-        """Return label and value in words, as in 'image size 160 px'."""
-        if self.kind == "bars":
-            said = ", ".join(f"{name} {share} %" for name, share in zip(self.texts, position, strict=True))
-        elif self.kind == "words":
-            said = " ".join(word if kept else GONE for word, kept in zip(self.texts, position, strict=True))
-        else:
-            said = self.texts[position] if self.texts else str(position)
-        return f"{self.label}: {said}"
+        """Return what it says in words, as in '160 px'."""
+        return self.texts[position] if self.texts else str(position)
 
-    def position(self, value: Any) -> Position:
+    def position(self, value: Any) -> Any:
         """Return where `value` stands; raises ValueError if the control cannot say it."""
-        if self.kind == "bars":
-            return _percent(self.label, self.texts, value)
-        if self.kind == "words":
-            if len(value) != len(self.texts):
-                raise ValueError(f"{self.label}: kept has {len(value)} values for {len(self.texts)} words")
-            return [int(kept) for kept in value]
-        if not self.values:
-            return int(value)
         if value in self.values:
             return self.values.index(value)
         if self.kind == "slider" and isinstance(value, (int, float)) and self.values[0] <= value <= self.values[-1]:
@@ -63,11 +47,51 @@ class Control:
         raise ValueError(f"{self.label}: {value!r} is not among {', '.join(self.texts[:12])}")
 
 
+class _Bars(Control):
+    """Bars that share a hundred percent: the position is the percentage of each, `texts` are their names."""
+
+    def value(self, position: Any) -> Any:
+        return [share / 100 for share in position]
+
+    def text(self, position: Any) -> str:
+        return ", ".join(f"{name} {share} %" for name, share in zip(self.texts, position, strict=True))
+
+    def position(self, value: Any) -> Any:
+        """Return whole percents that sum to 100; what rounding leaves over goes to the largest bar."""
+        if len(value) != len(self.texts) or min(value) < 0 or abs(sum(value) - 1) > 1e-3:
+            raise ValueError(f"{self.label}: {list(value)} is not one probability for each of {', '.join(self.texts)}")
+        shares = [round(100 * v) for v in value]
+        shares[shares.index(max(shares))] += 100 - sum(shares)
+        return shares
+
+
+class _Words(Control):
+    """Words of a text: the position is 1 for each that is kept, else 0."""
+
+    def value(self, position: Any) -> Any:
+        return [bool(kept) for kept in position]
+
+    def text(self, position: Any) -> str:
+        return " ".join(word if kept else GONE for word, kept in zip(self.texts, position, strict=True))
+
+    def position(self, value: Any) -> Any:
+        if len(value) != len(self.texts):
+            raise ValueError(f"{self.label}: kept has {len(value)} values for {len(self.texts)} words")
+        return [int(kept) for kept in value]
+
+
 def slider(
-    label: str, values: Sequence[Any] | None = None, *, low: float | None = None, high: float | None = None,
-    step: float | None = None, value: Any = None, unit: str = "", log: bool = False,
+    label: str,
+    values: Sequence[Any] | None = None,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    step: float | None = None,
+    value: Any = None,
+    unit: str = "",
+    log: bool = False,
     text: Callable[[Any], str] | None = None,
-) -> Control:  # fmt: skip
+) -> Control:
     """Make a slider over `values`, or from `low` to `high`.
 
     step: distance of neighbours (default: a hundredth of the scale, or 1 between whole numbers); with `log` the
@@ -77,10 +101,11 @@ def slider(
     if values is None:
         if low is None or high is None:
             raise ValueError(f"{label}: a slider needs a list of values, or low and high")
-        values = _scale(label, low, high, step, log)
-    write = text or _number
-    written = tuple(f"{write(v)} {unit}".strip() for v in values)
-    return _starting(Control("slider", label, tuple(values), written), value)
+        values = _log_scale(label, low, high, step) if log else _scale(label, low, high, step)
+    write = text or (lambda v: f"{v:.3g}" if isinstance(v, float) else str(v))
+    return _starting(
+        Control("slider", label, tuple(values), tuple(f"{write(v)} {unit}".strip() for v in values)), value
+    )
 
 
 def choice(label: str, options: Sequence[Any], value: Any = None) -> Control:
@@ -90,7 +115,7 @@ def choice(label: str, options: Sequence[Any], value: Any = None) -> Control:
 
 def strip(label: str, stage_names: Sequence[str], value: str | None = None) -> Control:
     """Make the network's stages a row, stem to head, of which one is chosen (default: the first)."""
-    return _starting(Control("strip", label, tuple(stage_names), tuple(map(str, stage_names))), value)
+    return replace(choice(label, stage_names, value), kind="strip")
 
 
 def toggle(label: str, value: bool = False) -> Control:
@@ -103,7 +128,7 @@ def words(label: str, text: Sequence[str], kept: Sequence[bool] | None = None) -
 
     kept: which of them are there at the start (default: all).
     """
-    return _starting(Control("words", label, (), tuple(text)), [True] * len(text) if kept is None else kept)
+    return _starting(_Words("words", label, (), tuple(text)), [True] * len(text) if kept is None else kept)
 
 
 def button(label: str) -> Control:
@@ -116,47 +141,93 @@ def distribution(label: str, names: Sequence[str], value: Sequence[float]) -> Co
 
     value: where they start, a probability each, summing to one. A draw function gets them as a list of floats.
     """
-    return _starting(Control("bars", label, (), tuple(map(str, names))), value)
-
-
-def _percent(label: str, names: Sequence[str], value: Sequence[float]) -> list[int]:
-    """Return probabilities in whole percent that sum to 100; what rounding leaves over goes to the largest bar."""
-    if len(value) != len(names) or min(value) < 0 or abs(sum(value) - 1) > 1e-3:
-        raise ValueError(f"{label}: {list(value)} is not one probability for each of {', '.join(names)}")
-    shares = [round(100 * v) for v in value]
-    shares[shares.index(max(shares))] += 100 - sum(shares)
-    return shares
+    return _starting(_Bars("bars", label, (), tuple(map(str, names))), value)
 
 
 def _starting(control: Control, value: Any) -> Control:
     if not control.texts:
         raise ValueError(f"{control.label}: there is nothing to choose from")
-    start = 0 if value is None else control.position(value)
-    return Control(control.kind, control.label, control.values, control.texts, start)
+    return control if value is None else replace(control, start=control.position(value))
 
 
-def _number(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def _scale(label: str, low: float, high: float, step: float | None, log: bool) -> list[float]:
-    if not low < high or (log and low <= 0):
-        raise ValueError(f"{label}: low={low}, high={high}: the scale must rise{', from above 0' if log else ''}")
-    whole = all(float(v).is_integer() for v in (low, high, 1 if step is None else step))
-    if step is None:
-        step = 10**0.1 if log else 1 if whole and high - low >= 2 else (high - low) / 100
-    if step <= (1 if log else 0):
-        raise ValueError(f"{label}: step={step}: a {'factor above 1' if log else 'distance above 0'}")
-    steps = (math.log(high / low) / math.log(step)) if log else (high - low) / step
-    count = math.floor(steps + 1e-6)
-    if count > MOST:
-        raise ValueError(f"{label}: {count} positions are more than a slider can show; take a larger step")
-    if log:
-        return [float(f"{low * step**i:.6g}") for i in range(count + 1)]
-    values = [low + step * i for i in range(count + 1)]
+def _scale(label: str, low: float, high: float, step: float | None) -> list[float]:
+    whole = all(float(v).is_integer() for v in (low, high, step or 1))
+    step = step or (1 if whole and high - low >= 2 else (high - low) / 100)
+    if not (low < high and step > 0 and (high - low) / step <= MOST):
+        raise ValueError(
+            f"{label}: from low={low} to high={high} by step={step}: the scale must rise, by at most {MOST} steps"
+        )
+    values = [low + step * i for i in range(math.floor((high - low) / step + 1e-6) + 1)]
     return [int(v) for v in values] if whole else [float(f"{v:.12g}") for v in values]
 
 
-def specs(controls: Mapping[str, Control]) -> list[dict[str, Any]]:
-    """Return what the browser needs to know of each control."""
-    return [{"key": key, "kind": c.kind, "label": c.label, "texts": list(c.texts)} for key, c in controls.items()]
+def _log_scale(label: str, low: float, high: float, factor: float | None) -> list[float]:
+    factor = factor or 10**0.1
+    if not (0 < low < high and factor > 1 and math.log(high / low) <= MOST * math.log(factor)):
+        raise ValueError(
+            f"{label}: from low={low} to high={high} by a factor of {factor}: a log scale must rise, from above 0, by "
+            f"at most {MOST} steps"
+        )
+    count = math.floor(math.log(high / low) / math.log(factor) + 1e-6)
+    return [float(f"{low * factor**i:.6g}") for i in range(count + 1)]
+
+
+class Controls(Element):
+    """The controls on the page: native inputs with labels, a status line and a picture.
+
+    specs: what the page must know of each control. state: {key: position}. live: positions are sent while a slider is
+    dragged as well, at most every 40 ms; else on release only. answer: the kernel's to a `state`: a picture (`src`,
+    `alt`, `width`), or words (`said`, `error`). disabled: buttons that do nothing at present.
+    """
+
+    _esm = script("controls")
+    title = traitlets.Unicode().tag(sync=True)
+    specs = traitlets.List(traitlets.Dict()).tag(sync=True)
+    state = traitlets.Dict().tag(sync=True)
+    live = traitlets.Bool(True).tag(sync=True)
+    disabled = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    answer = traitlets.Dict().tag(sync=True)
+
+
+class ControlPanel(Panel):
+    """A panel of controls: `values` are what they say now. Subclasses answer a change in `changed`.
+
+    memory: what is remembered for this key when the cell runs again; `state` in it is where the controls stood.
+    """
+
+    def __init__(self, key: tuple[Any, ...], controls: Mapping[str, Control], **page: Any) -> None:
+        self.controls = dict(controls)
+        self.memory = remembered.setdefault((*key, *((k, c.kind, c.label, c.texts) for k, c in controls.items())), {})
+        self.inputs = Controls(
+            specs=[
+                {"key": key, "kind": c.kind, "label": c.label, "texts": list(c.texts), **c.look}
+                for key, c in controls.items()
+            ],
+            state={key: c.start for key, c in controls.items()} | self.memory.get("state", {}),
+            **page,
+        )
+        self.inputs.observe(self._changed, "state")
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What the controls say now."""
+        return {key: control.value(self.inputs.state[key]) for key, control in self.controls.items()}
+
+    def changed(self, old: dict[str, Any], new: dict[str, Any]) -> None:
+        """Answer a change of the controls, given where they stood and where they stand."""
+        raise NotImplementedError
+
+    def place(self, **values: Any) -> None:
+        """Let the controls say these values, without an answer."""
+        self.inputs.unobserve(self._changed, "state")
+        positions = {key: self.controls[key].position(value) for key, value in values.items()}
+        self.inputs.state = {**self.inputs.state, **positions}
+        self.inputs.observe(self._changed, "state")
+
+    def keep(self, state: Mapping[str, Any]) -> None:
+        """Remember where the controls stand; clicks are counted from 0 again."""
+        self.memory["state"] = {key: state[key] for key, c in self.controls.items() if c.kind != "button"}
+
+    def _changed(self, change: Any) -> None:
+        self.keep(change["new"])
+        self.changed(change["old"], change["new"])

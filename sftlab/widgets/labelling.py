@@ -1,23 +1,43 @@
-"""A learner labels images against the clock, and meets the same interval as the network."""
+"""A learner as the labeller: images against the clock, with the network's interval; and a second look at labels."""
 
 from __future__ import annotations
 
-import base64
 import html
-import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+import traitlets
 
+from sftlab.analysis.doubts import mislabelled, undecided
 from sftlab.core.records import Interval
 from sftlab.core.statistics import wilson
-from sftlab.data import Split
-from sftlab.data.core import first_task
-from sftlab.plot import base, style
-from sftlab.plot.images import images, size_of_grid
-from sftlab.widgets.game import Game
-from sftlab.widgets.panel import Panel, remembered
+from sftlab.data import Data, Split, first_task, resize
+from sftlab.data.corrections import Correction, Key, address, read_corrections, write_corrections
+from sftlab.plot import base
+from sftlab.plot.images import images
+from sftlab.widgets.base import Element, Panel, figure_html, figure_of, image_address, remembered, script, sureness
+
+LARGEST = 320  # edge of a tile's image in pixels; larger ones would only load the page
+LEFT_OUT = "leave it out"
+
+
+class Game(Element):
+    """One image at a time, a button a class, a clock; it plays in the browser, busy kernel or not."""
+
+    _esm = script("game")
+    noun = traitlets.Unicode().tag(sync=True)
+    images = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    classes = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    limit = traitlets.Float().tag(sync=True)
+    answers = traitlets.List(traitlets.Int()).tag(sync=True)
+    elapsed = traitlets.Float(0).tag(sync=True)
+    rounds = traitlets.Int(0).tag(sync=True)
+    message = traitlets.Unicode("").tag(sync=True)
+    score = traitlets.Unicode("").tag(sync=True)
 
 
 class Labelling(Panel):
@@ -38,9 +58,10 @@ class Labelling(Panel):
         self.truth = [int(k) for k in first_task(split.labels(self.positions))]
         self._key = ("label", name, split.digest, tuple(positions))
         answers, elapsed = remembered.get(self._key, ([], 0.0))
+        stored = np.asarray(split.images[split.index[self.positions]])  # as they are: a crack needs every pixel
         self.view = Game(
             name=name, noun=noun, classes=self.classes, limit=seconds, answers=answers, elapsed=elapsed,
-            images=[data_uri(image) for image in _stored(split, self.positions)], rounds=int(bool(answers)),
+            images=[image_address(image) for image in stored], rounds=int(bool(answers)),
         )  # fmt: skip
         self._say()
         self.view.observe(self._finished, "rounds")
@@ -56,55 +77,43 @@ class Labelling(Panel):
         return float(self.view.elapsed)
 
     @property
-    def correct(self) -> list[bool]:
-        """Whether each answer is right."""
-        return [a == t for a, t in zip(self.answers, self.truth, strict=False)]
-
-    @property
     def accuracy(self) -> Interval | None:
         """Right answers / answers given, with its Wilson interval; None if nothing was played."""
-        return wilson(sum(self.correct), len(self.answers)) if self.answers else None
+        return wilson(self._right, len(self.answers)) if self.answers else None
 
-    def __repr__(self) -> str:
-        return self.text()
+    @property
+    def _right(self) -> int:
+        return sum(answer == truth for answer, truth in zip(self.answers, self.truth, strict=False))
 
     def text(self) -> str:
         """Return the score in one sentence, or how to play."""
-        many = f"{len(self.positions)} {self.noun}s"
-        if not self.answers:
-            return f"not played: {many} to label, {self.limit:g} seconds"
-        score, given = self.accuracy, len(self.answers)
-        assert score is not None
-        given_of = f"{given} {self.noun}s" if given == len(self.positions) else f"the {given} {self.noun}s you reached"
-        low, high = 100 * score.low, 100 * score.high
+        total, score = f"{len(self.positions)} {self.noun}s", self.accuracy
+        if score is None:
+            return f"not played: {total} to label, {self.limit:g} seconds"
+        given = len(self.answers)
+        reached = total if given == len(self.positions) else f"the {given} {self.noun}s you reached"
         return (
-            f"{sum(self.correct)} of {given_of} right in {self.seconds:.0f} s: "
-            f"accuracy {base.percent(score.value, 0)}, 95 % interval {low:.0f} to {high:.0f} %"
+            f"{self._right} of {reached} right in {self.seconds:.0f} s: accuracy {base.percent(score.value, 0)}, "
+            f"95 % interval {100 * score.low:.0f} to {100 * score.high:.0f} %"
         )
 
     def html(self) -> str:
         """Return the grid of the images: numbered before the game, with answer and truth after it."""
         if self.answers:
-            return f"<p>{html.escape(self.text())}</p>{self._grid(self._verdicts(), self.text())}"
-        truth = ", ".join(f"{i + 1} {self.classes[t]}" for i, t in enumerate(self.truth))
+            return f"<p>{html.escape(self.text())}</p>{self._score()}"
+        numbers = [str(i + 1) for i in range(len(self.truth))]
         title = f"{len(self.truth)} {self.noun}s: {' or '.join(self.classes)}?"
-        grid = self._grid([str(i + 1) for i in range(len(self.truth))], title)
+        grid = _grid(self.split, self.positions, numbers, title, self.licence)
+        truth = ", ".join(f"{i} {self.classes[k]}" for i, k in zip(numbers, self.truth, strict=True))
         return f"{grid}<details><summary>The answers</summary><p>{html.escape(truth)}</p></details>"
 
-    def _verdicts(self) -> list[str]:
-        said = [
-            f"✓ {self.classes[t]}" if a == t else f"✗ {self.classes[a]}\nis {self.classes[t]}"
-            for a, t in zip(self.answers, self.truth, strict=False)
+    def _score(self) -> str:
+        captions = [
+            f"✓ {self.classes[truth]}" if answer == truth else f"✗ {self.classes[answer]}\nis {self.classes[truth]}"
+            for answer, truth in zip(self.answers, self.truth, strict=False)
         ]
-        return said + [f"–\nis {self.classes[t]}" for t in self.truth[len(said) :]]
-
-    def _grid(self, captions: list[str], title: str) -> str:
-        from matplotlib.figure import Figure  # not pyplot: a game may end on a thread of its own
-
-        lines = max(c.count("\n") + 1 for c in captions)
-        fig = Figure(figsize=size_of_grid(len(captions), None, lines, self.licence), layout="constrained")
-        images(self.split, self.positions, captions, title=title, licence=self.licence, ax=fig.add_subplot())
-        return style.figure_html(fig)
+        captions += [f"–\nis {self.classes[truth]}" for truth in self.truth[len(captions) :]]
+        return _grid(self.split, self.positions, captions, self.text(), self.licence)
 
     def _finished(self, _: Any) -> None:
         remembered[self._key] = (self.answers, self.seconds)
@@ -113,18 +122,26 @@ class Labelling(Panel):
 
     def _say(self) -> None:
         keys = " ".join(f"{k + 1} = {c}" for k, c in enumerate(self.classes[:9]))
-        many = f"{len(self.positions)} {self.noun}s, {self.limit:g} seconds. Buttons, or keys: {keys}."
-        self.view.message = f"{self.text()}." if self.answers else many
+        how = f"{len(self.positions)} {self.noun}s, {self.limit:g} seconds. Buttons, or keys: {keys}."
+        self.view.message = f"{self.text()}." if self.answers else how
         # The round makes each score a new string, so that two equal games are both shown.
-        self.view.score = (
-            f"<!--{self.view.rounds}-->{self._grid(self._verdicts(), self.text())}" if self.answers else ""
-        )
+        self.view.score = f"<!--{self.view.rounds}-->{self._score()}" if self.answers else ""
+
+
+def _grid(split: Split, positions: Any, captions: list[str], title: str, licence: str) -> str:
+    return figure_html(figure_of(lambda: images(split, positions, captions, title=title, licence=licence)))
 
 
 def label_cells(
-    split: Split, positions: Sequence[int], classes: Sequence[str] | None = None, *, seconds: float = 60,
-    noun: str = "cell", licence: str = "", name: str = "cells",
-) -> Labelling:  # fmt: skip
+    split: Split,
+    positions: Sequence[int],
+    classes: Sequence[str] | None = None,
+    *,
+    seconds: float = 60,
+    noun: str = "cell",
+    licence: str = "",
+    name: str = "cells",
+) -> Labelling:
     """Let the learner label images against the clock; return an object with `answers`, `seconds`, `accuracy`.
 
     positions: which images of the split. classes: names, in label order (default: the split's). seconds: the
@@ -137,21 +154,127 @@ def label_cells(
     names = classes if classes is not None else split.classes
     if isinstance(names, dict):
         names = next(iter(names.values()))
-    panel = Labelling(split, positions, names, seconds, noun, name, licence)
-    panel.show()
-    return panel
+    return Labelling(split, positions, names, seconds, noun, name, licence).show()
 
 
-def _stored(split: Split, positions: np.ndarray) -> np.ndarray:
-    """Return the images as they are stored: a crack needs every pixel."""
-    return np.asarray(split.images[split.index[positions]])
+class Tiles(Element):
+    """Groups of tiles, one group shown at a time; `chosen` maps a tile's key to the number of its label.
+
+    groups: [{title, tiles: [{key, src, alt, said, given}]}], given being the label it came with. options: names of the
+    labels, and last what leaves an image out. Any change is sent at once.
+    """
+
+    _esm = script("tiles")
+    title = traitlets.Unicode().tag(sync=True)
+    groups = traitlets.List(traitlets.Dict()).tag(sync=True)
+    options = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    chosen = traitlets.Dict().tag(sync=True)
+    spoken = traitlets.Dict().tag(sync=True)
 
 
-def data_uri(image: np.ndarray) -> str:
-    """Return an image, uint8 C×H×W, as the address of a PNG that is its own content."""
-    from PIL import Image
+class Relabelling(Panel):
+    """Training images in doubt, each with the choice of another label: `corrections` is what the CSV holds."""
 
-    buffer = io.BytesIO()
-    pixels = image.transpose(1, 2, 0)
-    Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0]).save(buffer, format="png")
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    def __init__(
+        self, data: Data, p: np.ndarray, groups: Mapping[str, np.ndarray], path: Path, noun: str, name: str
+    ) -> None:
+        assert isinstance(data.classes, list)
+        self.split, self.classes, self.licence = data.train, data.classes, data.card.licence
+        self.p, self.path, self.noun = p, path, noun
+        self.groups = {title: positions.tolist() for title, positions in groups.items() if len(positions)}
+        rows, y = read_corrections(path), np.asarray(self.split.y)
+        self._keys = {i: address(self.split, i) for positions in self.groups.values() for i in positions}
+        self._given = {i: rows[k].old if k in rows else self.classes[y[i]] for i, k in self._keys.items()}
+        self.view = Tiles(
+            name=name, title=f"{noun}s whose labels are in doubt", options=[*self.classes, LEFT_OUT],
+            groups=[{"title": title, "tiles": [*map(self._tile, shown)]} for title, shown in self.groups.items()],
+            chosen={str(i): self._number(rows[k].new) for i, k in self._keys.items() if k in rows},
+            spoken={"said": self.text(), "error": False},
+        )  # fmt: skip
+        self.view.observe(self._chosen, "chosen")
+
+    @property
+    def corrections(self) -> dict[Key, Correction]:
+        """What the CSV holds now; rows about other images included."""
+        return read_corrections(self.path)
+
+    def text(self) -> str:
+        """Say how many labels are in doubt, and how many are corrected."""
+        doubted = ", ".join(f"{len(positions)} {title}" for title, positions in self.groups.items())
+        n = len(self.corrections)
+        corrected = f"{n} correction{'s' * (n > 1)} in {self.path.name}" if n else "nothing corrected"
+        return f"{doubted or f'no {self.noun} is in doubt'}; {corrected}."
+
+    def html(self) -> str:
+        """Return the first group as a figure, with what was corrected."""
+        grid = ""
+        for title, positions in [*self.groups.items()][:1]:
+            captions = [f"is {self._given[i]}\n{self._says(i)}?" for i in positions]
+            finding = f"{len(captions)} {self.noun}s {title}: the label, and what networks say that have not seen it"
+            grid = _grid(self.split, positions, captions, finding, self.licence)
+        return f"{grid}<p>{html.escape(self.text())}</p>"
+
+    def _says(self, i: int) -> str:
+        k = int(self.p[i].argmax())
+        return f"{self.classes[k]} {sureness(float(self.p[i, k]))}"
+
+    def _tile(self, i: int) -> dict[str, Any]:
+        image = torch.from_numpy(np.array(self.split.images[self.split.index[i]]))[None]
+        image = image if max(image.shape[2:]) <= LARGEST else resize(image, LARGEST)
+        file, given = self._keys[i][1], self._given[i]
+        said = f"the network says {self._says(i)}" + (f" ({file})" if file else "")
+        alt = f"{file or f'{self.noun} {i} of {self.split.name}'}, labelled {given}"
+        src = image_address(image[0].numpy())
+        return {"key": str(i), "src": src, "alt": alt, "said": said, "given": self._number(given)}
+
+    def _number(self, label: str) -> int:
+        return self.classes.index(label) if label in self.classes else len(self.classes)
+
+    def _chosen(self, change: Any) -> None:
+        """Write the CSV anew; rows about images that are not shown here stay as they are."""
+        try:
+            rows, now = self.corrections, datetime.now().astimezone().isoformat(timespec="seconds")
+            for position, number in change["new"].items():
+                key, old = self._keys[int(position)], self._given[int(position)]
+                new = self.classes[number] if number < len(self.classes) else ""
+                if new == old:
+                    rows.pop(key, None)
+                elif key not in rows or rows[key].new != new:
+                    rows[key] = Correction(*key, old, new, now)
+            write_corrections(rows, self.path)
+        except (OSError, ValueError) as error:
+            self.view.spoken = {"said": f"The correction is not kept: {error}", "error": True}
+            return
+        self.view.spoken = {"said": f"{self.text()} Run the notebook again from the top to use it.", "error": False}
+        self.settle()
+
+
+def relabel(
+    data: Data,
+    p: Any,
+    path: str | Path = "corrections.csv",
+    *,
+    each: int = 12,
+    noun: str = "image",
+    name: str = "relabel",
+) -> Relabelling:
+    """Show the training images whose labels are most likely wrong, and the least certain ones, to be corrected.
+
+    p: out-of-sample probabilities, a row for each training image (`doubts.cross_fitted`). path: the CSV; every choice
+    is written at once, a choice taken back is removed, and the images themselves are never touched. `sft.corrected`
+    reads it. each: tiles a group. noun: what one image shows. name: part of the CSS classes `sft-NAME-select`,
+    `-group-0` and `-status`. Raises ValueError for data without single class numbers, or probabilities that do not fit.
+    """
+    targets = data.train.targets
+    if not isinstance(data.classes, list) or isinstance(targets, dict) or targets.ndim != 1:
+        raise ValueError("these data have soft labels or several tasks; one label an image can be corrected here")
+    p = np.asarray(p, dtype=float)
+    if p.shape != (len(data.train), len(data.classes)):
+        raise ValueError(
+            f"probabilities of shape {'×'.join(map(str, p.shape))}; expected {len(data.train)}×{len(data.classes)}, a "
+            "row for each training image: doubts.cross_fitted(model, data)"
+        )
+    doubted = mislabelled(p, data.train.y)[:each]
+    torn = np.array([i for i in undecided(p) if i not in set(doubted.tolist())][:each], dtype=np.int64)
+    groups = {"most likely mislabelled": doubted, "least certain": torn}
+    return Relabelling(data, p, groups, Path(path), noun, name).show()

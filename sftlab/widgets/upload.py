@@ -2,38 +2,50 @@
 
 from __future__ import annotations
 
-import base64
 import copy
 import html
-import io
-import queue
 import tempfile
-import threading
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
+import traitlets
 from torch import Tensor, nn
 
 from sftlab.analysis.explain import grad_cam
 from sftlab.core.model import evaluating
 from sftlab.data import Split, read_photo
-from sftlab.deploy.predict import Prediction, Predictor, predictor
+from sftlab.deploy.predict import Prediction, predictor
 from sftlab.deploy.reject import RejectOption
-from sftlab.plot import answers as plot
-from sftlab.plot import style
-from sftlab.widgets.dropzone import DropZone
-from sftlab.widgets.panel import Panel, drawing, remembered
+from sftlab.plot import base, style
+from sftlab.widgets.base import Element, Panel, Worker, figure_html, figure_of, picture, remembered, script, sureness
 
-SHARP = 144  # dots per inch
 KEPT = 12  # photographs in the table
+MOST_BARS = 6
+SIZE = (7.8, 2.9)  # inches
+TILE = 0.31  # width of a picture, as a share of the figure's: about as wide as high
+
+
+class DropZone(Element):
+    """A labelled file field that takes dropped files too, a status line, a picture, and a table of what was answered.
+
+    Messages to the kernel: {kind: "piece", id, name, piece, pieces} with one buffer each, and {kind: "show", row}.
+    drawn: the picture (`src`, `alt`, `width`). rows: [name, answer, probabilities, whether it can be shown again] a
+    photograph, the newest first.
+    """
+
+    _esm = script("dropzone")
+    title = traitlets.Unicode().tag(sync=True)
+    drawn = traitlets.Dict().tag(sync=True)
+    spoken = traitlets.Dict().tag(sync=True)
+    rows = traitlets.List(traitlets.List()).tag(sync=True)
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Photograph:
     """A photograph as the network got it (uint8 3×S×S; None if it could not be read) and what it said."""
 
     pixels: np.ndarray | None
@@ -46,36 +58,45 @@ class Upload(Panel):
     The network is a copy, so it can be trained on; running the cell again asks the new one about the same photographs.
     """
 
+    _figure: Any = None
+
     def __init__(
-        self, model: nn.Sequential, reject: RejectOption | None, size: int | None, example: Split | None, licence: str,
+        self,
+        model: nn.Sequential,
+        reject: RejectOption | None,
+        size: int | None,
+        example: Split | None,
+        licence: str,
         name: str,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.model, self.reject, self.licence = copy.deepcopy(model).eval(), reject, licence
-        size = size or (example.size if example is not None else None)
-        self.predictor: Predictor = predictor(self.model, size=size, reject=reject)
+        if size is None and example is not None:
+            size = example.size
+        self.predictor = predictor(self.model, size=size, reject=reject)
         self._stage = _last_maps(self.model, self.predictor.size)
         self._key = ("upload", name, tuple(self.predictor.classes), self.predictor.size)
-        before = [(one.prediction.file, one.pixels) for one in remembered.get(self._key, [])]
-        self._asked = [self._ask(file, pixels) for file, pixels in before if pixels is not None]
-        self._example = self._of_split(example) if example is not None else None
+        self._photographs = [
+            self._ask(one.prediction.file, one.pixels)
+            for one in remembered.get(self._key, [])
+            if one.pixels is not None
+        ]
         self._pieces: dict[str, dict[int, bytes]] = {}
-        self._inbox: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
-        self._lock, self._worker = threading.Lock(), None
+        self.worker = Worker(self._failed, waiting=None)
         self.view = DropZone(name=name, title="Photographs for the network")
-        self._show(self._asked[0] if self._asked else self._example)
+        if self._photographs:
+            self._show(self._photographs[0])
+        elif example is not None:
+            pixels = example.pixels(np.arange(1)).expand(-1, 3, -1, -1)[0].numpy()
+            self._show(self._ask(f"an image of the {example.name} split", pixels), licence)
+        else:
+            self.view.spoken = {"said": "No photograph yet.", "error": False}
         self._list()
         self.view.on_msg(self._received)
-
-    _worker: threading.Thread | None
-    _figure: Any = None
 
     @property
     def answers(self) -> list[Prediction]:
         """What was answered, the newest first; a file that could not be read has its `error`."""
-        return [one.prediction for one in self._asked]
-
-    def __repr__(self) -> str:
-        return self.text()
+        return [one.prediction for one in self._photographs]
 
     def text(self) -> str:
         """Return what the figure shows, in a line."""
@@ -83,97 +104,55 @@ class Upload(Panel):
 
     def html(self) -> str:
         """Return the figure that is shown."""
-        if self._figure is None:
-            return f"<p>{html.escape(self.text())}</p>"
-        with drawing:
-            return style.figure_html(self._figure)
-
-    def wait(self, seconds: float = 10) -> None:
-        """Wait until everything that has arrived is answered."""
-        worker = self._worker
-        if worker is not None:
-            worker.join(seconds)
+        return figure_html(self._figure) if self._figure else f"<p>{html.escape(self.text())}</p>"
 
     def _received(self, _: Any, content: dict[str, Any], buffers: list[Any]) -> None:
         """Collect the pieces of a photograph; the whole one is answered in a thread, one after the other."""
-        if content.get("kind") == "show":
-            self._wish(("show", int(content["row"])))
-        elif content.get("kind") == "piece":
-            pieces = self._pieces.setdefault(content["id"], {})
-            pieces[int(content["piece"])] = bytes(buffers[0])
-            if len(pieces) == content["pieces"]:
-                whole = self._pieces.pop(content["id"])
-                self._wish((str(content["name"]), b"".join(whole[i] for i in range(len(whole)))))
+        if content["kind"] == "show":
+            self.worker.ask(partial(self._show, self._photographs[content["row"]]))
+            return
+        pieces = self._pieces.setdefault(content["id"], {})
+        pieces[content["piece"]] = bytes(buffers[0])
+        if len(pieces) == content["pieces"]:
+            whole = b"".join(piece for _, piece in sorted(self._pieces.pop(content["id"]).items()))
+            self.worker.ask(partial(self._answer, content["name"], whole))
 
-    def _wish(self, wish: tuple[str, Any]) -> None:
-        self._inbox.put(wish)
-        with self._lock:
-            if self._worker is None:
-                self._worker = threading.Thread(target=self._work, daemon=True, name="sftlab-upload")
-                self._worker.start()
+    def _failed(self, error: Exception) -> None:
+        self.view.spoken = {"said": f"{type(error).__name__}: {error}", "error": True}
 
-    def _work(self) -> None:
-        while True:
-            with self._lock:
-                if self._inbox.empty():
-                    self._worker = None
-                    return
-            name, content = self._inbox.get()
-            try:
-                if isinstance(content, int):
-                    self._show(self._asked[content])
-                    continue
-                with tempfile.TemporaryDirectory() as folder:  # so that it is read as files of a folder are
-                    path = Path(folder) / "photograph"
-                    path.write_bytes(content)
-                    self._answer(name, path)
-            except Exception as error:  # belongs on the page, not into a thread that nobody sees
-                self.view.spoken = {"said": f"{name}: {type(error).__name__}: {error}", "error": True}
-
-    def _answer(self, name: str, path: Path) -> None:
+    def _answer(self, name: str, content: bytes) -> None:
         try:
-            one = self._ask(name, read_photo(path, self.predictor.size))
+            with tempfile.TemporaryDirectory() as folder:  # so that it is read as files of a folder are
+                path = Path(folder) / "photograph"
+                path.write_bytes(content)
+                photograph = self._ask(name, read_photo(path, self.predictor.size))
         except (OSError, ValueError) as error:
-            one = _Asked(None, Prediction(name, "", {}, str(error)))
-        self._asked = [one, *self._asked][:KEPT]
-        remembered[self._key] = self._asked
-        self._show(one)
+            photograph = _Photograph(None, Prediction(name, "", {}, str(error)))
+        self._photographs = remembered[self._key] = [photograph, *self._photographs][:KEPT]
+        self._show(photograph)
         self._list()
         self.settle()
 
-    def _ask(self, name: str, pixels: np.ndarray) -> _Asked:
-        return _Asked(pixels, self.predictor.answers([name], torch.from_numpy(pixels)[None])[0])
+    def _ask(self, name: str, pixels: np.ndarray) -> _Photograph:
+        return _Photograph(pixels, self.predictor.answers([name], torch.from_numpy(pixels)[None])[0])
 
-    def _of_split(self, split: Split) -> _Asked:
-        pixels = split.pixels(np.arange(1)).expand(-1, 3, -1, -1)[0].numpy()
-        return self._ask(f"an image of the {split.name} split", pixels)
-
-    def _show(self, one: _Asked | None) -> None:
-        if one is None:
-            self.view.spoken = {"said": "No photograph yet.", "error": False}
-            return
-        said = f"{one.prediction.file}: {plot.headline(one.prediction)}"
-        if one.pixels is not None:
-            with drawing:
-                self._figure = self._draw(one)
-                self.view.drawn = _picture(self._figure, said)
-        self.view.spoken = {"said": f"{said}.", "error": bool(one.prediction.error)}
+    def _show(self, photograph: _Photograph, licence: str = "") -> None:
+        pixels, prediction = photograph.pixels, photograph.prediction
+        said = f"{prediction.file}: {headline(prediction)}"
+        if pixels is not None:
+            limit = self.reject.probability if self.reject is not None else 0.0
+            heat = self._heat(torch.from_numpy(pixels)[None], prediction.label)
+            self._figure = figure_of(lambda: answer(pixels, prediction, heat, limit=limit, licence=licence))
+            drawn = picture(self._figure)
+            self.view.drawn = {**drawn, "alt": f"{said}. {drawn['alt']}"}
+        self.view.spoken = {"said": f"{said}.", "error": bool(prediction.error)}
 
     def _list(self) -> None:
         self.view.rows = [
-            [p.file, "–" if p.error else p.answer, p.error or plot.told(p), one.pixels is not None]
-            for one in self._asked
+            [p.file, "–" if p.error else p.answer, p.error or told(p), one.pixels is not None]
+            for one in self._photographs
             for p in [one.prediction]
         ]
-
-    def _draw(self, one: _Asked) -> Figure:
-        assert one.pixels is not None
-        figure = Figure(figsize=plot.SIZE, layout="constrained")
-        heat = self._heat(torch.from_numpy(one.pixels)[None], one.prediction.label)
-        limit = self.reject.probability if self.reject is not None else 0.0
-        licence = self.licence if one is self._example else ""
-        plot.answer(one.pixels, one.prediction, heat, limit=limit, licence=licence, ax=figure.add_subplot())
-        return figure
 
     def _heat(self, x: Tensor, label: str) -> np.ndarray | None:
         if self._stage is None:
@@ -182,10 +161,26 @@ class Upload(Panel):
         return grad_cam(self.model, x, self.predictor.classes.index(label), self._stage)[0].cpu().numpy()
 
 
+def _last_maps(model: nn.Sequential, size: int) -> str | None:
+    """Return the last stage that makes maps of more than one place; None for a network of tokens."""
+    last, x = None, torch.zeros(1, 3, size, size, dtype=torch.uint8, device=next(model.parameters()).device)
+    with evaluating(model), torch.no_grad():
+        for name, stage in model.named_children():
+            x = stage(x)
+            if isinstance(x, Tensor) and x.ndim == 4 and x.shape[-1] > 1 and x.shape[1] > 3:
+                last = name
+    return last
+
+
 def upload(
-    model: nn.Sequential, *, reject: RejectOption | None = None, size: int | None = None, example: Split | None = None,
-    licence: str = "", name: str = "upload",
-) -> Upload:  # fmt: skip
+    model: nn.Sequential,
+    *,
+    reject: RejectOption | None = None,
+    size: int | None = None,
+    example: Split | None = None,
+    licence: str = "",
+    name: str = "upload",
+) -> Upload:
     """Let the learner drop photographs; show the answer, its probability and its heat map, or "neither".
 
     reject: the limits beyond which the answer is "neither" (`choose_reject_option`). size: edge in pixels, by default
@@ -194,25 +189,81 @@ def upload(
     `-rows`. Photographs go to the kernel only; the figure of the last one is saved with the notebook.
     Raises ValueError for a model whose card names no single list of classes.
     """
-    panel = Upload(model, reject, size, example, licence or "", name)
-    panel.show()
-    return panel
+    return Upload(model, reject, size, example, licence, name).show()
 
 
-def _last_maps(model: nn.Sequential, size: int) -> str | None:
-    """Return the last stage that makes maps of more than one place; None for a network of tokens."""
-    found, x = None, torch.zeros(1, 3, size, size, dtype=torch.uint8, device=next(model.parameters()).device)
-    with evaluating(model), torch.no_grad():
-        for name, stage in model.named_children():
-            x = stage(x)
-            if isinstance(x, Tensor) and x.ndim == 4 and x.shape[-1] > 1 and x.shape[1] > 3:
-                found = name
-    return found
+def answer(
+    pixels: np.ndarray,
+    prediction: Prediction,
+    heat: np.ndarray | None = None,
+    *,
+    limit: float = 0.0,
+    licence: str = "",
+    ax: Any = None,
+) -> Any:
+    """Draw a picture (uint8 C×H×W) as the network gets it, a heat map over it, and a bar for each likely class.
+
+    heat: h×w ≥ 0, the evidence for the likeliest class; without it the map is left out. limit: the least probability
+    of an answer, drawn as a dashed line. licence: of the picture.
+    """
+    ax = base.axes(ax, *SIZE)
+    ax.set_axis_off()
+    photo = pixels.transpose(1, 2, 0)
+    _photo(ax.inset_axes((0.0, 0.0, TILE, 0.9)), photo, base.clip(prediction.file or "as the network gets it", 30))
+    start = TILE + 0.02
+    if heat is not None:
+        over = ax.inset_axes((start, 0.0, TILE, 0.9))
+        _photo(over, photo, f"what speaks for ‘{base.clip(prediction.label, 16)}’")
+        how: dict[str, Any] = {"cmap": "inferno", "vmin": 0, "alpha": 0.55, "interpolation": "bilinear"}
+        over.imshow(heat, extent=over.images[0].get_extent(), vmax=max(float(np.max(heat)), 1e-12), **how)
+        start *= 2
+    _bars(ax.inset_axes((start + 0.03, 0.0, min(0.4, 0.95 - start), 0.9)), prediction, limit)
+    base.title(ax, headline(prediction), f"{told(prediction)}. {'With' if heat is not None else 'Without'} a heat map.")
+    if licence:
+        base.note(ax, base.clip(f"Picture: {licence}", 110), (0, -0.07), xycoords="axes fraction", fontsize=7)
+    return ax
 
 
-def _picture(figure: Figure, said: str) -> dict[str, Any]:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=SHARP, pil_kwargs={"compress_level": 1})
-    code = base64.b64encode(buffer.getvalue()).decode()
-    alt, width = f"{said}. {style.alt(figure)}", round(96 * plot.SIZE[0])
-    return {"src": f"data:image/png;base64,{code}", "alt": alt, "width": width}
+def headline(prediction: Prediction) -> str:
+    """Return the answer in a few words: 'rust, 93 %', or 'neither: …' with the reason."""
+    if prediction.error:
+        return f"cannot be read: {prediction.error}"
+    if prediction.refused:
+        return f"{prediction.answer}: {prediction.refused}"
+    return f"{prediction.label}, {sureness(prediction.confidence)}"
+
+
+def told(prediction: Prediction) -> str:
+    """Return the likeliest classes with their probabilities: 'rust 93 %, fine 7 %'."""
+    return ", ".join(f"{name} {sureness(p)}" for name, p in _likeliest(prediction))
+
+
+def _likeliest(prediction: Prediction) -> list[tuple[str, float]]:
+    return sorted(prediction.probabilities.items(), key=lambda pair: -pair[1])[:MOST_BARS]
+
+
+def _photo(ax: Any, photo: np.ndarray, words: str) -> None:
+    ax.imshow(photo, cmap="gray", vmin=0, vmax=255)
+    _frameless(ax)
+    ax.set_anchor("W")
+    ax.set_title(words, fontsize=8.5, loc="left", fontweight="normal", color=style.QUIET, pad=4)
+
+
+def _bars(ax: Any, prediction: Prediction, limit: float) -> None:
+    """Draw a bar a class, its name and probability above it, and the limit that the longest one must reach."""
+    likeliest = _likeliest(prediction)
+    for i, (name, p) in enumerate(likeliest):
+        colour, hatch = (style.VALID, "") if i == 0 and not prediction.refused else ("#BFC9D4", "//")
+        ax.barh(i, p, height=0.3, color=colour, hatch=hatch, edgecolor="white")
+        base.note(ax, f"{base.clip(name, 18)} {sureness(p)}", (0, i - 0.2), va="bottom", fontsize=9, color=style.INK)
+    if limit:
+        ends = (-0.17, len(likeliest) - 0.83)
+        ax.plot((limit, limit), ends, color=style.INK, linestyle=(0, (3, 2)), linewidth=1, gid="limit")
+        base.note(ax, f"limit {limit:.2f}", (limit, ends[1]), (0, -3), ha="center", va="top", fontsize=8)
+    ax.set(xlim=(0, 1), ylim=(max(3, len(likeliest)) - 0.4, -0.6))  # two bars need not fill the height of a picture
+    _frameless(ax)
+
+
+def _frameless(ax: Any) -> None:
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)

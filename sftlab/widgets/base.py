@@ -1,0 +1,189 @@
+"""What every panel of this wing is made of: a part of the page, a worker thread, figures as pictures, the panel."""
+
+from __future__ import annotations
+
+import base64
+import io
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+import anywidget
+import traitlets
+
+from sftlab.plot import base, style
+
+STATIC = Path(__file__).parent / "static"
+SHARP = 144  # dots per inch of a live picture: sharp on most screens, and drawn in a tenth of a second
+
+# Matplotlib is made for one thread: figures of all panels are drawn one after the other.
+drawing = threading.RLock()
+
+# What the learner did, by control and question: running a cell again, or all of them, does not throw it away.
+remembered: dict[tuple[Any, ...], Any] = {}
+
+
+def script(name: str) -> str:
+    """Return the JavaScript of a part of the page, with what the parts share before it."""
+    return "\n".join((STATIC / file).read_text(encoding="utf-8") for file in ("elements.js", f"{name}.js"))
+
+
+class Element(anywidget.AnyWidget):
+    """A part of the page. `name` is part of the CSS classes of everything in it."""
+
+    _css = (STATIC / "panel.css").read_text(encoding="utf-8")
+    name = traitlets.Unicode().tag(sync=True)
+
+
+class Worker:
+    """One thread that does jobs one after the other, and ends when none waits.
+
+    failed: called with the error of a job; it belongs on the page, not into a thread that nobody sees. waiting: how
+    many jobs may wait; a further one takes the place of the oldest (None: all wait).
+    """
+
+    def __init__(self, failed: Callable[[Exception], None], waiting: int | None = 1) -> None:
+        self._failed, self._jobs = failed, deque[Callable[[], None]](maxlen=waiting)
+        self._lock = threading.Lock()  # clicks may arrive on the main thread or on a subshell's
+        self._thread: threading.Thread | None = None
+        self.stopping = threading.Event()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a job is being done."""
+        return self._thread is not None
+
+    def ask(self, job: Callable[[], None], *, queue: bool = True) -> None:
+        """Do a job as soon as those before it are done; without `queue` only if there is none."""
+        with self._lock:
+            if self._thread is not None and not queue:
+                return
+            self._jobs.append(job)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, daemon=True, name="sftlab-widget")
+                self._thread.start()
+
+    def stop(self) -> None:
+        """Ask the present job to end, by setting `stopping`; nothing that waits for it begins."""
+        with self._lock:
+            self._jobs.clear()
+            self.stopping.set()
+
+    def wait(self, seconds: float = 10) -> None:
+        """Wait until everything that was asked for is done."""
+        thread = self._thread
+        if thread is not None:
+            thread.join(seconds)
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                if not self._jobs:
+                    self._thread = None
+                    return
+                job = self._jobs.popleft()
+                self.stopping.clear()
+            try:
+                job()
+            except Exception as error:
+                self._failed(error)
+
+
+def figure_of(draw: Callable[[], Any]) -> Any:
+    """Return the Figure that `draw` makes, or whose Axes it returns; it is none of pyplot's, so threads may draw it."""
+    with drawing, base.offscreen():
+        drawn = draw()
+    if drawn is None:
+        raise TypeError("draw returned nothing; it must return the Axes or the Figure that it drew")
+    figure = drawn if hasattr(drawn, "savefig") else drawn.get_figure(root=True)
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close(figure)  # a learner's own may be; the cell would show it a second time
+    return figure
+
+
+def picture(figure: Any) -> dict[str, Any]:
+    """Return a figure for the page: `src`, `alt` and `width` (CSS pixels) of its picture. PNG is drawn quickest."""
+    buffer = io.BytesIO()
+    with drawing:
+        figure.savefig(buffer, format="png", dpi=SHARP, pil_kwargs={"compress_level": 1})
+    return {"src": _address(buffer), "alt": style.alt(figure), "width": round(96 * figure.get_figwidth())}
+
+
+def figure_html(figure: Any) -> str:
+    """Return a figure for readers without a kernel: a small picture with its text alternative."""
+    with drawing:
+        return style.figure_html(figure)
+
+
+def image_address(pixels: Any) -> str:
+    """Return an image, uint8 C×H×W, as the address of a PNG that is its own content."""
+    from PIL import Image
+
+    buffer, rows = io.BytesIO(), pixels.transpose(1, 2, 0)
+    Image.fromarray(rows if rows.shape[2] == 3 else rows[..., 0]).save(buffer, format="png")
+    return _address(buffer)
+
+
+def sureness(p: float) -> str:
+    """Return a probability in whole percent that never rounds to certainty."""
+    return "> 99 %" if p > 0.995 else "< 1 %" if p < 0.005 else base.percent(p, 0)
+
+
+def _address(png: io.BytesIO) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"
+
+
+class Panel:
+    """A live control with a static twin. Subclasses set `view` (a widget) and say `html()` and `text()`."""
+
+    view: Any
+    _handle: Any = None
+    _shown: Any = None
+
+    def html(self) -> str:
+        """Return what a reader without a kernel sees."""
+        raise NotImplementedError
+
+    def text(self) -> str:
+        """Return it in words, for terminals."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return self.text()
+
+    def bundle(self) -> dict[str, Any]:
+        """Return the output: widget view, static figure, text; a front end takes the first it can show."""
+        view = {"version_major": 2, "version_minor": 0, "model_id": self.view.model_id}
+        return {
+            "application/vnd.jupyter.widget-view+json": view,
+            "text/html": self.html(),
+            "text/plain": self.text(),
+        }
+
+    def show(self) -> Self:
+        """Show the control below the cell that runs now, and return it."""
+        from IPython import get_ipython
+        from IPython.display import display
+
+        shell = get_ipython()
+        if shell is None:
+            print(self.text())
+        else:
+            self._shown = shell.execution_count
+            self._handle = display(self.bundle(), raw=True, display_id=True)
+        return self
+
+    def settle(self) -> None:
+        """Write the present state into the output, so that a saved notebook holds it."""
+        if self._handle is not None:
+            self._handle.update(self.bundle(), raw=True)
+
+    def _ipython_display_(self) -> None:
+        """A cell that ends in the control shows it once, although making it has shown it already."""
+        from IPython import get_ipython
+
+        if getattr(get_ipython(), "execution_count", None) != self._shown:
+            self.show()

@@ -1,0 +1,151 @@
+"""A figure under the learner's hand, redrawn while a control moves; and a number guessed before the figure."""
+
+from __future__ import annotations
+
+import html
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import traitlets
+
+from sftlab.widgets.base import Element, Panel, Worker, figure_html, figure_of, picture, remembered, script
+from sftlab.widgets.controls import Control, ControlPanel
+
+
+class Explorer(ControlPanel):
+    """Controls and the figure they draw."""
+
+    def __init__(self, draw: Callable[..., Any], controls: dict[str, Control], name: str) -> None:
+        super().__init__(("explore", name), controls, name=name, title=f"controls of {name}")
+        self.draw, self.view = draw, self.inputs
+        self.worker = Worker(self._failed)
+        state = self.inputs.state
+        self.memory.pop("state", None)  # what cannot be drawn shall not come back with every run of the cell
+        self._draw(state, self.values)
+        self.keep(state)
+
+    def text(self) -> str:
+        """Return the settings and the figure's text alternative."""
+        return f"{self._settings()}. {self.inputs.answer['alt']}"
+
+    def html(self) -> str:
+        """Return the settings and the figure."""
+        return f"<p>{html.escape(self._settings())}</p>{figure_html(self._figure)}"
+
+    def changed(self, old: dict[str, Any], new: dict[str, Any]) -> None:
+        """Draw once more; the newest wish wins."""
+        self.worker.ask(partial(self._draw, new, self.values))
+
+    def _settings(self) -> str:
+        state = self.inputs.answer["state"]
+        shown = [f"{c.label}: {c.text(state[key])}" for key, c in self.controls.items() if c.kind != "button"]
+        return " · ".join(shown) or "Not pressed yet"
+
+    def _draw(self, state: dict[str, Any], values: dict[str, Any]) -> None:
+        self._state = state
+        self._figure = figure_of(lambda: self.draw(**values))
+        self.inputs.answer = {"state": state, "error": "", **picture(self._figure)}
+
+    def _failed(self, error: Exception) -> None:
+        message = f"This cannot be drawn: {type(error).__name__}: {error}"
+        self.inputs.answer = {**self.inputs.answer, "state": self._state, "error": message}
+
+
+def explore(draw: Callable[..., Any], *, name: str = "explore", **controls: Control) -> Explorer:
+    """Put a figure under the learner's hand: it is drawn anew while a control moves.
+
+    draw: takes the controls' values by name and returns the Axes or Figure it drew. It is called once in the cell, so
+    that its errors end the cell, then in a thread: let `sftlab.plot` make the figure, or `matplotlib.figure.Figure`,
+    never pyplot, and compute beforehand what takes longer than a quarter of a second. controls: `slider`, `choice`,
+    `strip`, `toggle`, `words`, `distribution`, `button`. name: part of the CSS classes `sft-NAME-KEY-input` and the
+    like. Raises ValueError if `draw` does not take what the controls give.
+    """
+    if not controls:
+        raise ValueError("no control given: explore(draw, size=slider(…)) moves the argument `size` of draw")
+    try:
+        inspect.signature(draw).bind(**controls)
+    except TypeError as error:
+        raise ValueError(f"draw and its controls ({', '.join(controls)}) do not fit: {error}") from None
+    for key, control in controls.items():
+        if not isinstance(control, Control):
+            raise ValueError(f"{key}={control!r} is no control, as slider, choice, words or button make them")
+    return Explorer(draw, controls, name).show()
+
+
+class _Number(Element):
+    """A labelled range and a number field that show one value. kept: what the kernel has heard of it."""
+
+    _esm = script("guess")
+    question = traitlets.Unicode().tag(sync=True)
+    min = traitlets.Float().tag(sync=True)
+    max = traitlets.Float().tag(sync=True)
+    step = traitlets.Float().tag(sync=True)
+    value = traitlets.Float().tag(sync=True)
+    touched = traitlets.Bool(False).tag(sync=True)
+    kept = traitlets.Float(None, allow_none=True).tag(sync=True)
+
+
+class Prediction(Panel):
+    """A number guessed before it is measured: `float(guess)`, or `guess.value`; `touched` once a learner chose it."""
+
+    def __init__(self, question: str, low: float, high: float, default: float, step: float, name: str) -> None:
+        self.question = f"Your guess: {question} ({low:g} to {high:g})"
+        self._key = ("predict", name, question, low, high, default)
+        kept = remembered.get(self._key)
+        self.view = _Number(
+            name=name, question=self.question, min=low, max=high, step=step,
+            value=default if kept is None else kept, touched=kept is not None, kept=kept,
+        )  # fmt: skip
+        self.view.observe(self._remember, ["value", "touched"])
+
+    @property
+    def value(self) -> float:
+        """The guess; a whole number where only whole numbers make sense."""
+        return int(self.view.value) if float(self.view.step).is_integer() else float(self.view.value)
+
+    @property
+    def touched(self) -> bool:
+        """Whether a learner has chosen the number."""
+        return bool(self.view.touched)
+
+    def __float__(self) -> float:
+        return float(self.view.value)
+
+    def html(self) -> str:
+        """Return the question and the guess that stands."""
+        return f"<p>{html.escape(self.text())}</p>"
+
+    def text(self) -> str:
+        """Return question and guess in one line."""
+        return f"{self.question}: {self.value:g}"
+
+    def _remember(self, _: Any) -> None:
+        remembered[self._key] = self.view.kept = self.view.value
+
+
+def predict(
+    question: str,
+    low: float,
+    high: float,
+    default: float | None = None,
+    *,
+    step: float | None = None,
+    name: str = "guess",
+) -> Prediction:
+    """Ask for a number before the figure that shows it; return an object that `float` turns into the guess.
+
+    low, high: ends of the scale. default: what stands until a learner moves it, and in unattended runs
+    (default: low). step: of the scale; default 1 between whole numbers, else a hundredth of it. name: part of
+    the CSS classes `sft-NAME-range`, `-number` and `-status`. Raises ValueError if the default is off the
+    scale.
+    """
+    default = low if default is None else default
+    if not low < high:
+        raise ValueError(f"low={low}, high={high}: the scale must rise")
+    if not low <= default <= high:
+        raise ValueError(f"default={default} is not between {low} and {high}")
+    if step is None:
+        step = 1 if all(float(v).is_integer() for v in (low, high, default)) and high - low >= 2 else (high - low) / 100
+    return Prediction(question, low, high, default, step, name).show()

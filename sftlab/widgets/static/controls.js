@@ -1,0 +1,230 @@
+const LATE = 300, LOST = 8000;  // ms until a sign of life, and until we doubt that anybody listens
+function render({ model, el }) {
+  const name = model.get("name"), uid = unique();
+  const root = frameOf(el, `sft-explore sft-${name}`, model.get("title"));
+  const row = make("div", root, { className: "sft-controls" });
+  const shows = {}, inputs = {}, leaving = [];
+  let timer = null, late = null, lost = null;
+
+  function choose(key, position, final) {
+    model.set("state", { ...model.get("state"), [key]: position });
+    if (final) { clearTimeout(timer); timer = null; send(); }
+    else if (model.get("live") && timer === null) timer = setTimeout(() => { timer = null; send(); }, 40);
+  }
+  function send() {
+    model.save_changes();
+    clearTimeout(lost);
+    if (late === null) late = setTimeout(() => say("the kernel is asked …"), LATE);
+    lost = setTimeout(() => say("No answer yet. If the kernel was restarted, run this cell again."), LOST);
+  }
+  function slider(spec, box, css) {
+    const id = `${uid}-${spec.key}`;
+    make("label", box, { htmlFor: id }, spec.label);
+    const input = native(make("input", box, { type: "range", id, className: `${css}-input` }));
+    const output = make("output", box, { className: `${css}-value` });
+    Object.assign(input, { min: 0, max: spec.texts.length - 1, step: 1 });
+    input.style.width = `${Math.min(15, Math.max(8, spec.texts.length * .7))}em`;
+    output.style.minWidth = `${Math.max(...spec.texts.map(t => t.length)) + 1}ch`;
+    const write = position => {
+      output.textContent = spec.texts[position];
+      input.setAttribute("aria-valuetext", spec.texts[position]);
+      input.style.setProperty("--sft-at", `${100 * position / Math.max(1, spec.texts.length - 1)}%`);
+    };
+    input.addEventListener("input", () => {
+      write(Number(input.value));
+      choose(spec.key, Number(input.value), false);
+    });
+    input.addEventListener("change", () => choose(spec.key, Number(input.value), true));
+    inputs[spec.key] = [input];
+    return position => { input.value = position; write(position); };
+  }
+  function choice(spec, box, css) {
+    make("span", box, { className: "sft-label", id: `${uid}-${spec.key}` }, spec.label);
+    const group = make("span", box, { className: spec.kind === "strip" ? "sft-strip" : "sft-choice" });
+    group.setAttribute("role", "radiogroup");
+    group.setAttribute("aria-labelledby", `${uid}-${spec.key}`);
+    const radios = spec.texts.map((text, k) => {
+      const label = make("label", group, { className: `${css}-${k}` });
+      const input = native(make("input", label, { type: "radio", name: `${uid}-${spec.key}`, value: k }));
+      make("span", label, {}, text);
+      input.addEventListener("change", () => choose(spec.key, k, true));
+      return input;
+    });
+    inputs[spec.key] = radios;
+    return (position, state) => {
+      radios[position].checked = true;
+      if (!spec.heat) return;  // stages from the chosen one on learn: as hot as their rate, the others cold
+      const [colour, ink] = spec.heat.colours[state[spec.heat.by]];
+      radios.forEach((radio, k) => {
+        const box = radio.nextSibling;
+        box.classList.toggle("sft-cold", k < position);
+        Object.assign(box.style, k < position ? { background: "", color: "" } : { background: colour, color: ink });
+      });
+    };
+  }
+  function toggle(spec, box, css) {
+    const label = make("label", box);
+    const input = native(make("input", label, { type: "checkbox", className: `${css}-input` }));
+    label.append(` ${spec.label}`);
+    input.addEventListener("change", () => choose(spec.key, Number(input.checked), true));
+    inputs[spec.key] = [input];
+    return position => { input.checked = Boolean(position); };
+  }
+  function button(spec, box, css) {
+    const input = native(make("button", box, { type: "button", className: `${css}-input` }, spec.label));
+    input.addEventListener("click", () => {  // aria-disabled keeps the focus where it is; disabled would lose it
+      const off = input.getAttribute("aria-disabled") === "true";
+      if (!off) choose(spec.key, model.get("state")[spec.key] + 1, true);
+    });
+    inputs[spec.key] = [input];
+    return () => {};
+  }
+  function words(spec, box, css) {  // one stop of the tab key; arrows go from word to word
+    make("span", box, { className: "sft-label", id: `${uid}-${spec.key}` }, spec.label);
+    const group = make("span", box, { className: "sft-words" });
+    group.setAttribute("role", "toolbar");
+    group.setAttribute("aria-labelledby", `${uid}-${spec.key}`);
+    const all = spec.texts.map((text, k) => {
+      const word = native(make("button", group, { type: "button", className: `${css}-${k}-input` }, text));
+      word.tabIndex = k ? -1 : 0;
+      word.addEventListener("focus", () => all.forEach(other => { other.tabIndex = other === word ? 0 : -1; }));
+      word.addEventListener("click", () => {
+        choose(spec.key, model.get("state")[spec.key].map((kept, i) => i === k ? 1 - kept : kept), true);
+      });
+      return word;
+    });
+    group.addEventListener("keydown", event => {
+      const at = all.indexOf(event.target);
+      const to = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: all.length - 1 }[event.key];
+      if (to !== undefined) { event.preventDefault(); all[to]?.focus(); }
+    });
+    inputs[spec.key] = all;
+    return kept => all.forEach((word, k) => word.setAttribute("aria-pressed", !kept[k]));
+  }
+  function bars(spec, box, css) {
+    make("span", box, { className: "sft-label", id: `${uid}-${spec.key}` }, spec.label);
+    const group = make("span", box, { className: "sft-bars" });
+    group.setAttribute("role", "group");
+    group.setAttribute("aria-labelledby", `${uid}-${spec.key}`);
+    let held = null;  // the shares when a drag began: who comes back from the top finds the others as they were
+    const columns = spec.texts.map((text, k) => {
+      const column = make("span", group, { className: "sft-bar" });
+      const output = make("output", column), id = `${uid}-${spec.key}-${k}`;
+      const input = native(make("input", column, { type: "range", id, className: `${css}-${k}-input` }));
+      Object.assign(input, { min: 0, max: 100, step: 1 });
+      input.setAttribute("aria-label", `${spec.label}: ${text}`);
+      make("label", column, { htmlFor: id }, text);
+      const move = final => {
+        const now = give(held || model.get("state")[spec.key], k, Number(input.value));
+        write(now);
+        choose(spec.key, now, final);
+      };
+      input.addEventListener("pointerdown", () => { held = model.get("state")[spec.key]; });
+      input.addEventListener("input", () => move(false));
+      input.addEventListener("change", () => { move(true); held = null; });
+      return { input, output };
+    });
+    const write = shares => columns.forEach(({ input, output }, k) => {
+      input.value = shares[k];
+      output.textContent = `${shares[k]} %`;
+      input.setAttribute("aria-valuetext", `${shares[k]} %`);
+      input.style.setProperty("--sft-at", `${shares[k]}%`);
+    });
+    inputs[spec.key] = columns.map(column => column.input);
+    return write;
+  }
+  function give(shares, k, wanted) {  // bar k gets what is wanted, the others share the rest as they did before
+    const others = 100 - shares[k], rest = 100 - wanted, alike = rest / (shares.length - 1);
+    const now = shares.map((share, i) => i === k ? wanted : Math.round(others ? share * rest / others : alike));
+    const most = now.indexOf(Math.max(...now.filter((_, i) => i !== k)));
+    const last = most === k ? now.findIndex((_, i) => i !== k) : most;
+    now[last] += 100 - now.reduce((sum, share) => sum + share);
+    return now;
+  }
+  function profile(spec, box) {  // a bar a stage, as hot as its rate; dragging sideways paints the others
+    const group = make("span", box, { className: `sft-bars sft-${name}-bars` }), most = spec.texts.length - 1;
+    const columns = spec.stages.map((stage, k) => {
+      const column = make("span", group, { className: "sft-bar" });
+      const output = make("output", column), id = `${uid}-${spec.key}-${k}`;
+      const input = native(make("input", column, { type: "range", id, className: `sft-${name}-${stage}-input` }));
+      Object.assign(input, { min: 0, max: most, step: 1 });
+      input.setAttribute("orient", "vertical");
+      make("label", column, { htmlFor: id }, stage);
+      return { input, output };
+    });
+    let origin = null, held = null;  // the bar that the hand took, and where it stood when the hand left it
+    const write = ({ input, output }) => {
+      const at = Number(input.value);
+      output.textContent = spec.texts[at];
+      input.setAttribute("aria-valuetext", spec.texts[at]);
+      input.classList.toggle("sft-cold", at === 0);
+      input.style.setProperty("--sft-hot", spec.heat[at]);
+      input.style.setProperty("--sft-at", `${100 * at / most}%`);
+    };
+    const send = () => {
+      const now = columns.map(({ input }) => Number(input.value));
+      if (`${now}` !== `${model.get("state")[spec.key]}`) choose(spec.key, now, true);
+    };
+    for (const column of columns) {
+      column.input.addEventListener("input", () => {
+        if (held !== null && origin === column) column.input.value = held;  // the hand paints another bar now
+        write(column);
+      });
+      column.input.addEventListener("change", send);
+      column.input.addEventListener("pointerdown", () => { origin = column; held = null; });
+    }
+    group.addEventListener("pointermove", event => {
+      if (!origin || event.buttons !== 1) return;
+      const under = columns.find(({ input }) => {
+        const place = input.getBoundingClientRect();
+        return event.clientX >= place.left && event.clientX <= place.right;
+      });
+      if (!under || under === origin) { if (under === origin) held = null; return; }
+      if (held === null) held = origin.input.value;
+      const place = under.input.getBoundingClientRect();
+      const share = Math.min(1, Math.max(0, (place.bottom - event.clientY) / place.height));
+      under.input.value = Math.round(share * most);
+      write(under);
+    });
+    const release = () => { if (origin) { origin = held = null; setTimeout(send); } };
+    window.addEventListener("pointerup", release);
+    leaving.push(() => window.removeEventListener("pointerup", release));
+    inputs[spec.key] = columns.map(({ input }) => input);
+    return positions => {
+      if (!origin) columns.forEach((column, k) => { column.input.value = positions[k]; write(column); });
+    };
+  }
+  const kinds = { slider, bars, choice, strip: choice, toggle, words, button, profile };
+  for (const spec of model.get("specs")) {
+    const css = `sft-${name}-${spec.key}`;
+    const box = make("div", row, { className: `sft-control sft-kind-${spec.kind} ${css}` });
+    shows[spec.key] = kinds[spec.kind](spec, box, css);
+  }
+  const place = make("div", root, { className: "sft-answer" });
+  const status = statusOf(place, `sft-status sft-${name}-status`);
+  const image = make("img", place, { className: `sft-picture sft-${name}-picture`, hidden: true });
+
+  function say(text) { status.textContent = text; status.classList.remove("sft-unseen"); }
+  function sync() {
+    const state = model.get("state"), off = model.get("disabled");
+    for (const key in shows) {
+      shows[key](state[key], state);
+      for (const input of inputs[key]) input.setAttribute("aria-disabled", off.includes(key));
+    }
+  }
+  function hear() {
+    const answer = model.get("answer"), state = model.get("state");
+    put(image, answer);
+    if (answer.state && Object.keys(state).every(key => `${state[key]}` === `${answer.state[key]}`)) {
+      clearTimeout(late); clearTimeout(lost); late = null;
+      status.textContent = answer.error || answer.said || answer.alt || "";
+      status.classList.toggle("sft-unseen", !answer.error && !answer.said);  // alt is for those who hear the page
+      status.classList.toggle("sft-error", Boolean(answer.error));
+    }
+  }
+  model.on("change:state", sync); model.on("change:disabled", sync); model.on("change:answer", hear);
+  sync();
+  hear();
+  return () => { [timer, late, lost].forEach(clearTimeout); leaving.forEach(leave => leave()); };
+}
+export default { render };

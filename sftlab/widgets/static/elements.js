@@ -1,0 +1,36 @@
+// What the scripts of all panels share; it stands before each of them.
+
+// A node of this tag with these properties and this text, at the end of its parent.
+function make(tag, parent, props = {}, text = "") {
+  const node = Object.assign(document.createElement(tag), props);
+  if (text) node.textContent = text;
+  parent.append(node);
+  return node;
+}
+// A node whose keys JupyterLab leaves alone: it would take the arrow keys for itself.
+function native(node) {
+  node.dataset.lmSuppressShortcuts = "true";
+  return node;
+}
+// An id of its own on the page.
+const unique = () => `sft-${Math.random().toString(36).slice(2)}`;
+// The frame of a panel: a group with a name.
+function frameOf(el, css, label) {
+  el.classList.add("sft-panel");
+  const root = make("div", el, { className: css });
+  root.setAttribute("role", "group");
+  root.setAttribute("aria-label", label);
+  return root;
+}
+// A line that screen readers read out when it changes.
+function statusOf(parent, css) {
+  const status = make("p", parent, { className: css });
+  status.setAttribute("role", "status");
+  return status;
+}
+// Put a drawn picture { src, alt, width } into an image; without one the image stays as it is.
+function put(image, drawn) {
+  if (!drawn.src) return;
+  Object.assign(image, { src: drawn.src, alt: drawn.alt, hidden: false });
+  image.style.width = `${drawn.width}px`;
+}

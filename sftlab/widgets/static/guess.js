@@ -1,0 +1,36 @@
+function render({ model, el }) {
+  const id = unique(), name = model.get("name"), question = model.get("question");
+  el.classList.add("sft-panel");
+  const root = make("div", el, { className: `sft-guess sft-${name}` });
+  root.setAttribute("role", "group");
+  make("label", root, { htmlFor: id }, question);
+  const range = native(make("input", root, { type: "range", id, className: `sft-${name}-range` }));
+  const number = native(make("input", root, { type: "number", className: `sft-${name}-number` }));
+  const status = make("span", root, { className: `sft-${name}-status` });
+  status.setAttribute("role", "status");
+  number.setAttribute("aria-label", question);
+  for (const input of [range, number]) {
+    for (const key of ["min", "max", "step"]) input[key] = model.get(key);
+    input.addEventListener("input", () => { if (input === range) number.value = range.value; });
+    input.addEventListener("change", () => {
+      const typed = Number(input.value);
+      if (input.value !== "" && Number.isFinite(typed)) {
+        model.set("value", Math.min(model.get("max"), Math.max(model.get("min"), typed)));
+        model.set("touched", true);
+        model.save_changes();
+      }
+      range.value = number.value = model.get("value");
+      sync();
+    });
+  }
+  function sync() {
+    const value = model.get("value");  // news from the kernel interrupts nobody who drags or types
+    if (!range.matches(":active")) range.value = value;
+    if (!number.matches(":focus")) number.value = value;
+    const kept = model.get("touched") && model.get("kept") === value;
+    status.textContent = kept ? `your guess ${value} is kept: run the next cells` : "drag, or type a number";
+  }
+  for (const name of ["value", "touched", "kept"]) model.on(`change:${name}`, sync);
+  sync();
+}
+export default { render };

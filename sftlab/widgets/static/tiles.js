@@ -1,0 +1,52 @@
+function render({ model, el }) {
+  const name = model.get("name"), uid = unique();
+  const groups = model.get("groups"), options = model.get("options");
+  const root = frameOf(el, `sft-relabel sft-${name}`, model.get("title"));
+  const row = make("div", root, { className: "sft-controls" });
+  make("span", row, { className: "sft-label", id: `${uid}-groups` }, "show");
+  const choice = make("span", row, { className: "sft-choice" });
+  choice.setAttribute("role", "radiogroup"); choice.setAttribute("aria-labelledby", `${uid}-groups`);
+  groups.forEach((group, k) => {
+    const label = make("label", choice, { className: `sft-${name}-group-${k}` });
+    const input = native(make("input", label, { type: "radio", name: `${uid}-group`, checked: k === 0 }));
+    make("span", label, {}, group.title);
+    input.addEventListener("change", () => show(k));
+  });
+  const list = make("ul", root, { className: "sft-tiles" });
+  const status = statusOf(root, `sft-status sft-${name}-status`);
+  let marks = [];
+
+  function show(k) {
+    list.replaceChildren(); marks = [];
+    groups[k].tiles.forEach((tile, number) => {
+      const item = make("li", list, { className: "sft-tile" });
+      make("img", item, { src: tile.src, alt: tile.alt });
+      const id = `${uid}-${k}-${number}`;
+      make("label", item, { htmlFor: id }, `image ${number + 1} is`);
+      const select = native(make("select", item, { id, className: `sft-${name}-select` }));
+      options.forEach((option, value) => make("option", select, { value }, option));
+      select.addEventListener("change", () => {
+        model.set("chosen", { ...model.get("chosen"), [tile.key]: Number(select.value) });
+        model.save_changes();
+        mark();
+      });
+      make("small", item, {}, tile.said);
+      const was = make("small", item);
+      marks.push(() => {
+        const chosen = model.get("chosen")[tile.key] ?? tile.given, changed = chosen !== tile.given;
+        select.value = String(chosen);
+        item.classList.toggle("sft-changed", changed);
+        was.textContent = changed ? `✎ the data say ${options[tile.given]}` : "";
+      });
+    });
+    mark();
+  }
+  function mark() { for (const one of marks) one(); }
+  function say() {
+    const { said, error } = model.get("spoken");
+    status.textContent = said || ""; status.classList.toggle("sft-error", Boolean(error));
+  }
+  model.on("change:chosen", mark); model.on("change:spoken", say);
+  show(0); say();
+}
+export default { render };
