@@ -33,8 +33,8 @@ def world(digits):
     return source, old, new
 
 
-def fly(tunnel, profile=None):
-    asyncio.run(tunnel.run(**({} if profile is None else {"profile": profile})))
+def fly(tunnel, **settings):
+    asyncio.run(tunnel.run(**settings))
     return tunnel.runs[-1]
 
 
@@ -55,7 +55,7 @@ def test_a_run_leaves_old_and_new_accuracy_after_each_epoch(world):
 
 def test_a_probe_forgets_nothing(world):
     tunnel = widgets.wind_tunnel(*world, epochs=3)
-    flight = fly(tunnel, sft.linear_probe(world[0], 1e-2))
+    flight = fly(tunnel, profile=sft.linear_probe(world[0], 1e-2))
     assert len({old for old, _ in flight.path}) == 1 and tunnel.profile["stem"] == 0
 
 

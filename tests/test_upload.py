@@ -1,6 +1,7 @@
 """The upload panel without a browser: what arrives in pieces is answered, what is no picture gets a sentence."""
 
 import io
+import time
 
 import matplotlib
 
@@ -27,6 +28,13 @@ def forget():
     base.remembered.clear()
 
 
+def until_idle(panel):
+    end = time.monotonic() + 10
+    while panel.worker.is_busy:
+        assert time.monotonic() < end, "the photographs were not answered in time"
+        time.sleep(0.005)
+
+
 def photograph(seed=0, format_="png"):
     buffer = io.BytesIO()
     pixels = np.random.default_rng(seed).integers(0, 256, (30, 40, 3), dtype=np.uint8)
@@ -40,7 +48,7 @@ def send(panel, name, content, size=1000, order=1, id_="1"):
     for k in list(range(len(pieces)))[::order]:
         message = {"kind": "piece", "id": id_, "name": name, "piece": k, "pieces": len(pieces)}
         panel._received(panel.view, message, [memoryview(pieces[k])])
-    panel.worker.wait()
+    until_idle(panel)
 
 
 def test_a_photograph_that_arrives_in_pieces_is_answered_as_predict_answers_it(tiny, blobs, tmp_path):
@@ -109,7 +117,7 @@ def test_an_earlier_photograph_can_be_shown_again(tiny):
         send(panel, f"{k}.png", photograph(k), id_=str(k))
     newest = panel.view.drawn["src"]
     panel._received(panel.view, {"kind": "show", "row": 1}, [])
-    panel.worker.wait()
+    until_idle(panel)
     assert panel.view.spoken["said"].startswith("0.png: ") and panel.view.drawn["src"] != newest
 
 

@@ -9,6 +9,7 @@ import matplotlib
 matplotlib.use("agg")
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
@@ -51,20 +52,16 @@ def until(condition, seconds=20.0):
 
 def test_a_slider_knows_its_values_and_writes_them_with_their_unit():
     assert slider("size", [64, 160, 300], value=160, unit="px").texts == ("64 px", "160 px", "300 px")
-    assert slider("n", low=0, high=5).values == (0, 1, 2, 3, 4, 5)
-    assert slider("t", low=0, high=1, step=0.25).values == (0.0, 0.25, 0.5, 0.75, 1.0)
-    log = slider("rate", low=1e-3, high=1, log=True, value=0.011)
-    assert len(log.values) == 31 and log.value(log.start) == pytest.approx(0.01)
+    assert slider("n", range(6)).values == (0, 1, 2, 3, 4, 5)
+    log = slider("rate", np.geomspace(1e-3, 1, 31), value=0.011)
+    assert log.value(log.start) == pytest.approx(0.01) and log.texts[:2] == ("0.001", "0.00126")
     assert slider("share", [0.1, 0.25], text=lambda v: f"{v:.0%}").texts == ("10%", "25%")
 
 
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: slider("n"), "list of values"),
-        (lambda: slider("n", low=2, high=1), "must rise"),
-        (lambda: slider("n", low=0, high=1, log=True), "above 0"),
-        (lambda: slider("n", low=0, high=1, step=1e-9), "at most 2000 steps"),
+        (lambda: slider("n", []), "nothing to choose"),
         (lambda: slider("n", [1, 2], value=7), "7 is not among 1, 2"),
         (lambda: choice("w", ["a"], value="b"), "'b' is not among a"),
         (lambda: strip("w", []), "nothing to choose"),
@@ -97,9 +94,9 @@ def test_an_explorer_draws_at_once_and_says_what_it_shows(capsys):
 
 def test_a_figure_that_the_lab_draws_for_an_explorer_is_none_of_pyplots(monkeypatch):
     monkeypatch.setattr(plt, "figure", lambda *a, **k: pytest.fail("pyplot was used in a thread"))
-    shown = explore(lambda k: plot.guess_vs_result(k, 5), k=slider("k", low=1, high=9))
+    shown = explore(lambda k: plot.guess_vs_result(k, 5), k=slider("k", range(1, 10)))
     move(shown, k=7)
-    shown.worker.wait()
+    until(lambda: not shown.worker.is_busy)
     assert shown.inputs.answer["alt"].startswith("Measured 8 %") and not shown.inputs.answer["error"]
 
 
@@ -109,7 +106,7 @@ def test_a_moved_control_redraws_and_the_choice_survives_running_the_cell_again(
 
     shown = cell()
     move(shown, w=1, n=3)
-    shown.worker.wait()
+    until(lambda: not shown.worker.is_busy)
     assert shown.inputs.answer["alt"] == "w=random n=3" and shown.values == {"w": "random", "n": 3}
     again = cell()
     assert again.values == {"w": "random", "n": 0}, "clicks are counted from 0 again"
@@ -122,7 +119,7 @@ def test_words_are_a_text_of_which_a_draw_function_hears_what_is_left():
     shown = explore(titled, kept=text, name="text")
     assert shown.values == {"kept": [True, False, True]}
     move(shown, kept=[0, 1, 1])
-    shown.worker.wait()
+    until(lambda: not shown.worker.is_busy)
     assert shown.inputs.answer["alt"] == "kept=[False, True, True]" and "···· so bad" in shown.html()
     assert explore(titled, kept=text, name="text").values == {"kept": [False, True, True]}
 
@@ -133,7 +130,7 @@ def test_bars_of_a_distribution_are_whole_percents_that_sum_to_a_hundred():
     shown = explore(titled, p=thirds, name="bars")
     assert shown.values == {"p": [0.34, 0.33, 0.33]}
     move(shown, p=[100, 0, 0])
-    shown.worker.wait()
+    until(lambda: not shown.worker.is_busy)
     assert shown.inputs.answer["alt"] == "p=[1.0, 0.0, 0.0]" and "target: a 100 %" in shown.html()
     assert explore(titled, p=thirds, name="bars").values == {"p": [1.0, 0.0, 0.0]}
 
@@ -149,7 +146,7 @@ def test_the_newest_wish_wins_and_one_figure_is_drawn_at_a_time():
         inside.pop()
         return titled(k=k)
 
-    shown = explore(draw, k=slider("k", low=0, high=9))
+    shown = explore(draw, k=slider("k", range(10)))
     for k in range(1, 10):
         move(shown, k=k)
         if k == 1:

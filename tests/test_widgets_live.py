@@ -24,7 +24,7 @@ CELLS = [
     "    ax.plot([0, rate])\n"
     "    ax.set_title(f'rate {rate:.1f}, {kind}, {tap}, {deep}, {peeks} peeks')\n"
     "    return ax",
-    "panel = explore(draw, rate=slider('rate', low=0.0, high=0.9, step=0.1, value=0.2),\n"
+    "panel = explore(draw, rate=slider('rate', [k / 10 for k in range(10)], value=0.2),\n"
     "                kind=choice('kind', ['Adam', 'SGD']), tap=strip('tap', ['stem', 'layer1', 'head']),\n"
     "                deep=toggle('deep'), peeks=button('peek'), name='hill')",
     "print(panel.values)",

@@ -160,7 +160,7 @@ def ways(eta, rule):
     return plot.valley({f"{rule}, rate {eta:.3g}": roll(rules[rule], eta)})
 
 
-explore(ways, eta=slider("learning rate", low=0.001, high=10, log=True, value=0.05),
+explore(ways, eta=slider("learning rate", np.geomspace(0.001, 10, 41), value=0.05),
         rule=choice("rule", list(rules), value="momentum"), name="valley")
 
 # %% [markdown]
@@ -301,7 +301,7 @@ def hill(epoch, optimizer):
     return ax
 
 
-explore(hill, epoch=slider("epochs", low=0, high=EPOCHS, value=EPOCHS),
+explore(hill, epoch=slider("epochs", range(EPOCHS + 1), value=EPOCHS),
         optimizer=choice("optimizer", list(sweeps)), name="hill")
 
 # %% [markdown]

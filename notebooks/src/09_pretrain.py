@@ -315,7 +315,7 @@ def gap(at, method, baseline):
 
 
 # %%
-explore(gap, at=slider("labels a class", low=1, high=50, value=5),
+explore(gap, at=slider("labels a class", range(1, 51), value=5),
         method=choice("with", methods), baseline=choice("against", against), name="gap")
 
 # %% [markdown]

@@ -5,21 +5,14 @@ for everybody else. Native inputs with real labels, so the keyboard and screen r
 comes with the package. Unattended runs change nothing and keep the defaults. No other wing imports ipywidgets.
 """
 
-from sftlab.widgets.cockpit import Cockpit, cockpit
+from sftlab.widgets.cockpit import cockpit
 from sftlab.widgets.controls import button, choice, distribution, slider, strip, toggle, words
-from sftlab.widgets.explore import Explorer, Prediction, explore, predict
-from sftlab.widgets.labelling import Labelling, Relabelling, label_cells, relabel
-from sftlab.widgets.upload import Upload, upload
-from sftlab.widgets.wind_tunnel import Tunnel, wind_tunnel
+from sftlab.widgets.explore import explore, predict
+from sftlab.widgets.labelling import label_cells, relabel
+from sftlab.widgets.upload import upload
+from sftlab.widgets.wind_tunnel import wind_tunnel
 
 __all__ = [
-    "Cockpit",
-    "Explorer",
-    "Labelling",
-    "Prediction",
-    "Relabelling",
-    "Tunnel",
-    "Upload",
     "button",
     "choice",
     "cockpit",

@@ -72,12 +72,6 @@ class Worker:
             self._jobs.clear()
             self.stopping.set()
 
-    def wait(self, seconds: float = 10) -> None:
-        """Wait until everything that was asked for is done."""
-        thread = self._thread
-        if thread is not None:
-            thread.join(seconds)
-
     def _work(self) -> None:
         while True:
             with self._lock:

@@ -67,7 +67,6 @@ class TrainingPanel(ControlPanel):
         self.model, self.settings = model, dict(settings)
         self.runs: list[Any] = self.memory.setdefault("runs", [])
         self.worker = Worker(self._failed)
-        self._answers = 0
 
     @property
     def is_training(self) -> bool:
@@ -119,9 +118,8 @@ class TrainingPanel(ControlPanel):
 
     def say(self, said: str, error: str = "") -> None:
         """Answer in the status line, which screen readers read out; what to do next is added."""
-        self._answers += 1  # each answer is a new one, even if its words are the same
         hint = "" if "train" in self.inputs.disabled else self.hint()
-        answer = {"state": self.inputs.state, "said": f"{said} {hint}".strip(), "error": error, "n": self._answers}
+        answer = {"state": self.inputs.state, "said": f"{said} {hint}".strip(), "error": error}
         self.inputs.answer = {**self.inputs.answer, **answer}
 
     def busy(self, progress: str) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,8 +10,6 @@ import traitlets
 
 from sftlab.plot.texts import GONE
 from sftlab.widgets.base import Element, Panel, remembered, script
-
-MOST = 2000  # positions of a slider; more than pixels are of no use
 
 
 @dataclass(frozen=True)
@@ -82,35 +79,25 @@ class _Words(Control):
 
 def slider(
     label: str,
-    values: Sequence[Any] | None = None,
+    values: Iterable[Any],
     *,
-    low: float | None = None,
-    high: float | None = None,
-    step: float | None = None,
     value: Any = None,
     unit: str = "",
-    log: bool = False,
     text: Callable[[Any], str] | None = None,
 ) -> Control:
-    """Make a slider over `values`, or from `low` to `high`.
+    """Make a slider over `values`: a list, a `range`, `np.geomspace(1e-3, 1, 31)` for a log scale.
 
-    step: distance of neighbours (default: a hundredth of the scale, or 1 between whole numbers); with `log` the
-    factor between them (default: ten to the decade). value: where it starts (default: the first). unit: written
-    after the number. text: how a value is written. Raises ValueError for a scale that does not rise.
+    value: where it starts (default: the first); the nearest one for a number between them. unit: written after the
+    value. text: how a value is written.
     """
-    if values is None:
-        if low is None or high is None:
-            raise ValueError(f"{label}: a slider needs a list of values, or low and high")
-        values = _log_scale(label, low, high, step) if log else _scale(label, low, high, step)
     write = text or (lambda v: f"{v:.3g}" if isinstance(v, float) else str(v))
-    return _starting(
-        Control("slider", label, tuple(values), tuple(f"{write(v)} {unit}".strip() for v in values)), value
-    )
+    chosen = tuple(values)
+    return starting(Control("slider", label, chosen, tuple(f"{write(v)} {unit}".strip() for v in chosen)), value)
 
 
 def choice(label: str, options: Sequence[Any], value: Any = None) -> Control:
     """Make a row of options of which one is chosen (default: the first)."""
-    return _starting(Control("choice", label, tuple(options), tuple(map(str, options))), value)
+    return starting(Control("choice", label, tuple(options), tuple(map(str, options))), value)
 
 
 def strip(label: str, stage_names: Sequence[str], value: str | None = None) -> Control:
@@ -128,7 +115,7 @@ def words(label: str, text: Sequence[str], kept: Sequence[bool] | None = None) -
 
     kept: which of them are there at the start (default: all).
     """
-    return _starting(_Words("words", label, (), tuple(text)), [True] * len(text) if kept is None else kept)
+    return starting(_Words("words", label, (), tuple(text)), [True] * len(text) if kept is None else kept)
 
 
 def button(label: str) -> Control:
@@ -141,35 +128,14 @@ def distribution(label: str, names: Sequence[str], value: Sequence[float]) -> Co
 
     value: where they start, a probability each, summing to one. A draw function gets them as a list of floats.
     """
-    return _starting(_Bars("bars", label, (), tuple(map(str, names))), value)
+    return starting(_Bars("bars", label, (), tuple(map(str, names))), value)
 
 
-def _starting(control: Control, value: Any) -> Control:
+def starting(control: Control, value: Any) -> Control:
+    """Return the control as it stands at `value`; None: at its first one."""
     if not control.texts:
         raise ValueError(f"{control.label}: there is nothing to choose from")
     return control if value is None else replace(control, start=control.position(value))
-
-
-def _scale(label: str, low: float, high: float, step: float | None) -> list[float]:
-    whole = all(float(v).is_integer() for v in (low, high, step or 1))
-    step = step or (1 if whole and high - low >= 2 else (high - low) / 100)
-    if not (low < high and step > 0 and (high - low) / step <= MOST):
-        raise ValueError(
-            f"{label}: from low={low} to high={high} by step={step}: the scale must rise, by at most {MOST} steps"
-        )
-    values = [low + step * i for i in range(math.floor((high - low) / step + 1e-6) + 1)]
-    return [int(v) for v in values] if whole else [float(f"{v:.12g}") for v in values]
-
-
-def _log_scale(label: str, low: float, high: float, factor: float | None) -> list[float]:
-    factor = factor or 10**0.1
-    if not (0 < low < high and factor > 1 and math.log(high / low) <= MOST * math.log(factor)):
-        raise ValueError(
-            f"{label}: from low={low} to high={high} by a factor of {factor}: a log scale must rise, from above 0, by "
-            f"at most {MOST} steps"
-        )
-    count = math.floor(math.log(high / low) / math.log(factor) + 1e-6)
-    return [float(f"{low * factor**i:.6g}") for i in range(count + 1)]
 
 
 class Controls(Element):

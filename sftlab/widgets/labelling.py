@@ -16,7 +16,7 @@ from sftlab.analysis.doubts import mislabelled, undecided
 from sftlab.core.records import Interval
 from sftlab.core.statistics import wilson
 from sftlab.data import Data, Split, first_task, resize
-from sftlab.data.corrections import Correction, Key, address, read_corrections, write_corrections
+from sftlab.data.corrections import Correction, address, read_corrections, write_corrections
 from sftlab.plot import base
 from sftlab.plot.images import images
 from sftlab.widgets.base import Element, Panel, figure_html, figure_of, image_address, remembered, script, sureness
@@ -173,7 +173,7 @@ class Tiles(Element):
 
 
 class Relabelling(Panel):
-    """Training images in doubt, each with the choice of another label: `corrections` is what the CSV holds."""
+    """Training images in doubt, each with the choice of another label; the CSV holds the corrections."""
 
     def __init__(
         self, data: Data, p: np.ndarray, groups: Mapping[str, np.ndarray], path: Path, noun: str, name: str
@@ -193,15 +193,10 @@ class Relabelling(Panel):
         )  # fmt: skip
         self.view.observe(self._chosen, "chosen")
 
-    @property
-    def corrections(self) -> dict[Key, Correction]:
-        """What the CSV holds now; rows about other images included."""
-        return read_corrections(self.path)
-
     def text(self) -> str:
         """Say how many labels are in doubt, and how many are corrected."""
         doubted = ", ".join(f"{len(positions)} {title}" for title, positions in self.groups.items())
-        n = len(self.corrections)
+        n = len(read_corrections(self.path))
         corrected = f"{n} correction{'s' * (n > 1)} in {self.path.name}" if n else "nothing corrected"
         return f"{doubted or f'no {self.noun} is in doubt'}; {corrected}."
 
@@ -233,7 +228,7 @@ class Relabelling(Panel):
     def _chosen(self, change: Any) -> None:
         """Write the CSV anew; rows about images that are not shown here stay as they are."""
         try:
-            rows, now = self.corrections, datetime.now().astimezone().isoformat(timespec="seconds")
+            rows, now = read_corrections(self.path), datetime.now().astimezone().isoformat(timespec="seconds")
             for position, number in change["new"].items():
                 key, old = self._keys[int(position)], self._given[int(position)]
                 new = self.classes[number] if number < len(self.classes) else ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import html
 import tempfile
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,12 +43,8 @@ class DropZone(Element):
     rows = traitlets.List(traitlets.List()).tag(sync=True)
 
 
-@dataclass(frozen=True)
-class _Photograph:
-    """A photograph as the network got it (uint8 3×S×S; None if it could not be read) and what it said."""
-
-    pixels: np.ndarray | None
-    prediction: Prediction
+# A photograph as the network got it (uint8 3×S×S; None if it could not be read) and what the network said.
+Photograph = tuple[np.ndarray | None, Prediction]
 
 
 class Upload(Panel):
@@ -76,9 +71,9 @@ class Upload(Panel):
         self._stage = _last_maps(self.model, self.predictor.size)
         self._key = ("upload", name, tuple(self.predictor.classes), self.predictor.size)
         self._photographs = [
-            self._ask(one.prediction.file, one.pixels)
-            for one in remembered.get(self._key, [])
-            if one.pixels is not None
+            self._ask(prediction.file, pixels)
+            for pixels, prediction in remembered.get(self._key, [])
+            if pixels is not None
         ]
         self._pieces: dict[str, dict[int, bytes]] = {}
         self.worker = Worker(self._failed, waiting=None)
@@ -96,7 +91,7 @@ class Upload(Panel):
     @property
     def answers(self) -> list[Prediction]:
         """What was answered, the newest first; a file that could not be read has its `error`."""
-        return [one.prediction for one in self._photographs]
+        return [prediction for _, prediction in self._photographs]
 
     def text(self) -> str:
         """Return what the figure shows, in a line."""
@@ -121,23 +116,24 @@ class Upload(Panel):
         self.view.spoken = {"said": f"{type(error).__name__}: {error}", "error": True}
 
     def _answer(self, name: str, content: bytes) -> None:
+        photograph: Photograph
         try:
             with tempfile.TemporaryDirectory() as folder:  # so that it is read as files of a folder are
                 path = Path(folder) / "photograph"
                 path.write_bytes(content)
                 photograph = self._ask(name, read_photo(path, self.predictor.size))
         except (OSError, ValueError) as error:
-            photograph = _Photograph(None, Prediction(name, "", {}, str(error)))
+            photograph = None, Prediction(name, "", {}, str(error))
         self._photographs = remembered[self._key] = [photograph, *self._photographs][:KEPT]
         self._show(photograph)
         self._list()
         self.settle()
 
-    def _ask(self, name: str, pixels: np.ndarray) -> _Photograph:
-        return _Photograph(pixels, self.predictor.answers([name], torch.from_numpy(pixels)[None])[0])
+    def _ask(self, name: str, pixels: np.ndarray) -> Photograph:
+        return pixels, self.predictor.answers([name], torch.from_numpy(pixels)[None])[0]
 
-    def _show(self, photograph: _Photograph, licence: str = "") -> None:
-        pixels, prediction = photograph.pixels, photograph.prediction
+    def _show(self, photograph: Photograph, licence: str = "") -> None:
+        pixels, prediction = photograph
         said = f"{prediction.file}: {headline(prediction)}"
         if pixels is not None:
             limit = self.reject.probability if self.reject is not None else 0.0
@@ -148,11 +144,7 @@ class Upload(Panel):
         self.view.spoken = {"said": f"{said}.", "error": bool(prediction.error)}
 
     def _list(self) -> None:
-        self.view.rows = [
-            [p.file, "–" if p.error else p.answer, p.error or told(p), one.pixels is not None]
-            for one in self._photographs
-            for p in [one.prediction]
-        ]
+        self.view.rows = [[p.file, "–" if p.error else p.answer, p.error or told(p), not p.error] for p in self.answers]
 
     def _heat(self, x: Tensor, label: str) -> np.ndarray | None:
         if self._stage is None:

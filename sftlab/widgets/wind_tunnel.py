@@ -20,7 +20,7 @@ from sftlab.data import Data, first_task
 from sftlab.plot import base, style, tunnel
 from sftlab.widgets.base import figure_html, figure_of, picture
 from sftlab.widgets.cockpit import Run, TrainingPanel
-from sftlab.widgets.controls import Control
+from sftlab.widgets.controls import Control, starting
 
 RATES = [0.0, *(float(f"{m}e{e}") for e in range(-5, -1) for m in (1, 2, 5)), 0.1]
 
@@ -32,13 +32,9 @@ class _Profile(Control):
         return {stage: RATES[p] for stage, p in zip(self.look["stages"], position, strict=True)}
 
     def position(self, value: Any) -> list[int]:
-        return _positions(value)
-
-
-def _positions(profile: Mapping[str, float]) -> list[int]:
-    """Return the positions nearest to the rates of a profile, on a log scale."""
-    nearest = [min(RATES[1:], key=lambda r: r / rate + rate / r) if rate > 0 else 0.0 for rate in profile.values()]
-    return [RATES.index(rate) for rate in nearest]
+        """Return the positions nearest to the rates of a profile, on a log scale."""
+        nearest = [min(RATES[1:], key=lambda r: r / rate + rate / r) if rate > 0 else 0.0 for rate in value.values()]
+        return [RATES.index(rate) for rate in nearest]
 
 
 @dataclass
@@ -76,7 +72,7 @@ class Tunnel(TrainingPanel):
         texts = ("frozen", *map(base.rate_text, RATES[1:]))
         start = profiles.full(source, 1e-3) if profile is None else profiles.check(source, profile)
         look = {"stages": stage_names(source), "heat": [style.heat(rate) for rate in RATES]}
-        bars = _Profile("profile", "learning rate of each stage", (), texts, _positions(start), look)
+        bars = starting(_Profile("profile", "learning rate of each stage", (), texts, look=look), start)
         super().__init__(
             ("tunnel", name, old.valid.digest, new.valid.digest), source, {"profile": bars},
             {"keep_best": False, "cached": False, **settings}, name=name,
