@@ -19,7 +19,6 @@ import traitlets
 from torch import nn
 
 from sftlab.core import cache, monitors, profiles, training
-from sftlab.core.losses import NO_LABEL
 from sftlab.core.model import card, stage_names, with_card
 from sftlab.core.records import History, Interval, Step
 from sftlab.core.statistics import wilson
@@ -219,7 +218,7 @@ class CockpitRun(Run):
         """Validation accuracy of the weights it kept; None before the first epoch has ended."""
         if not self.history.epochs:
             return None
-        return _wilson(round(rates.kept(self.history).valid_accuracy * self.images), self.images)
+        return _wilson(round(self.history.kept.valid_accuracy * self.images), self.images)
 
     @property
     def headline(self) -> str:
@@ -240,7 +239,7 @@ class CockpitRun(Run):
         reached = epochs[-1].epoch if epochs else 0
         done = f"{s['epochs']}" if self.outcome == "finished" else f"{reached} of {s['epochs']}"
         percent = f"{100 * score.value:.1f} ({100 * score.low:.0f}–{100 * score.high:.0f}) %" if score else "–"
-        loss = f"{rates.kept(self.history).valid_loss:.3f}" if epochs else "–"
+        loss = f"{self.history.kept.valid_loss:.3f}" if epochs else "–"
         rate = rate_text(s["rate"])
         return [s["learns"], s["optimizer"], rate, done, percent, loss, f"{self.seconds:.1f}", self.ended]
 
@@ -248,7 +247,7 @@ class CockpitRun(Run):
         """Return what the page needs to draw it."""
         epochs, score, kept = self.history.epochs, self.accuracy, None
         if score:
-            best = rates.kept(self.history)
+            best = self.history.kept
             kept = [best.epoch, best.valid_loss, best.valid_accuracy, score.low, score.high]
         return {
             "number": self.number, "name": self.name, "hue": self.hue, "row": self.row(),
@@ -289,9 +288,7 @@ class Cockpit(TrainingPanel):
     ) -> None:
         self.data, self._base, self.stages = data, copy.deepcopy(model), stage_names(model)
         self._probe = self.stages.index("hidden" if "hidden" in self.stages else "head")
-        labels = first_task(data.valid.y)
-        labels = labels[labels != NO_LABEL]
-        self.images, self.majority = len(labels), float(labels.bincount().max() / len(labels))
+        self.images, self.majority = int((first_task(data.valid.y) >= 0).sum()), data.valid.majority
         heat = {"by": "rate", "colours": [[colour, style.ink_on(colour)] for colour in map(style.heat, RATES)]}
         layers = strip("learning starts at", self.stages, value=start["layers"] or self.stages[self._probe])
         controls = {
@@ -400,16 +397,14 @@ class Cockpit(TrainingPanel):
         try:
             with closing(stream):  # type: ignore[type-var]
                 for record in stream:
+                    history.add(record)
                     if isinstance(record, Step):
-                        history.steps.append(record)
                         progress = f"run {run.number}: epoch {record.epoch} of {s['epochs']}, loss {record.loss:.3f}"
                         if record.step == 1:
                             began = time.perf_counter()
                         else:
                             left = (time.perf_counter() - began) / (record.step - 1) * (total - record.step)
                             progress = f"{progress}, about {left:.0f} s left"
-                    else:
-                        history.epochs.append(record)
                     yield progress
         except monitors.Diverged:
             history.stopped = ["diverged"]
@@ -417,7 +412,6 @@ class Cockpit(TrainingPanel):
         self.model = model
         self._on_disk = self._on_disk or (s["layers"] in self.stages[self._probe :] and bool(history.steps))
         history.stopped = ["stopped" if self.worker.stopping.is_set() else "finished"]
-        history.best = rates.kept(history).epoch if history.epochs else None
 
     def ending(self, run: CockpitRun) -> str:
         """Return what to say at a run's end."""

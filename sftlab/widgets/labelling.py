@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import traitlets
 
-from sftlab.analysis.doubts import mislabelled, undecided
+from sftlab.analysis.labels import find_label_issues, undecided
 from sftlab.core.records import Interval
 from sftlab.core.statistics import wilson
 from sftlab.data import Data, Split, first_task, resize
@@ -255,7 +255,7 @@ def relabel(
 ) -> Relabelling:
     """Show the training images whose labels are most likely wrong, and the least certain ones, to be corrected.
 
-    p: out-of-sample probabilities, a row for each training image (`doubts.cross_fitted`). path: the CSV; every choice
+    p: out-of-sample probabilities, a row a training image (`labels.cross_val_proba`). path: the CSV; every choice
     is written at once, a choice taken back is removed, and the images themselves are never touched. `sft.corrected`
     reads it. each: tiles a group. noun: what one image shows. name: part of the CSS classes `sft-NAME-select`,
     `-group-0` and `-status`. Raises ValueError for data without single class numbers, or probabilities that do not fit.
@@ -267,9 +267,9 @@ def relabel(
     if p.shape != (len(data.train), len(data.classes)):
         raise ValueError(
             f"probabilities of shape {'×'.join(map(str, p.shape))}; expected {len(data.train)}×{len(data.classes)}, a "
-            "row for each training image: doubts.cross_fitted(model, data)"
+            "row for each training image: labels.cross_val_proba(model, data)"
         )
-    doubted = mislabelled(p, data.train.y)[:each]
+    doubted = find_label_issues(p, data.train.y)[:each]
     torn = np.array([i for i in undecided(p) if i not in set(doubted.tolist())][:each], dtype=np.int64)
     groups = {"most likely mislabelled": doubted, "least certain": torn}
     return Relabelling(data, p, groups, Path(path), noun, name).show()

@@ -16,7 +16,7 @@ from sftlab.core.losses import cross_entropy
 from sftlab.core.model import replace_head, stage_names
 from sftlab.core.records import Epoch, Interval
 from sftlab.core.statistics import wilson
-from sftlab.data import Data, first_task
+from sftlab.data import Data
 from sftlab.plot import base, style, tunnel
 from sftlab.widgets.base import figure_html, figure_of, picture
 from sftlab.widgets.cockpit import Run, TrainingPanel
@@ -68,7 +68,7 @@ class Tunnel(TrainingPanel):
     ) -> None:  # fmt: skip
         self.source, self.old, self.new, self.epochs = source, old, new, epochs
         self.beside, self.line = dict(beside), tuple(line)
-        self.majority = [float(first_task(d.valid.y).bincount().max() / len(d.valid)) for d in (old, new)]
+        self.majority = [part.valid.majority for part in (old, new)]
         texts = ("frozen", *map(base.rate_text, RATES[1:]))
         start = profiles.full(source, 1e-3) if profile is None else profiles.check(source, profile)
         look = {"stages": stage_names(source), "heat": [style.heat(rate) for rate in RATES]}
