@@ -269,7 +269,7 @@ def rate_text(rate: float) -> str:
 class Chart(Element):
     """Curves that move while a network learns, and a table of the runs: numbers go to the page, which draws them.
 
-    chart: `title`, `alt`, `majority`, `epochs` (end of the axis), `roof` (highest loss shown), `floor` (lowest
+    chart: `title`, `majority`, `epochs` (end of the axis), `roof` (highest loss shown), `floor` (lowest
     accuracy shown), `columns`, and `runs`, the newest last: `number`, `name`, `hue`, `train`, `valid` and `accuracy` as
     [epoch, value] pairs, `kept` (epoch, loss, accuracy and its interval) or null, `end` (words for a run that left the
     scale), `row`. busy: what runs now; it stands in place of the title, and the page counts the seconds beside it.
@@ -316,7 +316,7 @@ class Cockpit(TrainingPanel):
         """Send the curves to the page."""
         histories = [run.history for run in self.runs]
         self.chart.chart = {
-            "title": self.finding(), "alt": self.alt(), "majority": self.majority, "columns": COLUMNS,
+            "title": self.finding(), "majority": self.majority, "columns": COLUMNS,
             "epochs": max((run.settings["epochs"] for run in self.runs), default=10), "roof": rates.roof(histories),
             "floor": rates.floor(histories, self.majority), "runs": [run.curve() for run in self.runs],
         }  # fmt: skip
@@ -338,6 +338,8 @@ class Cockpit(TrainingPanel):
 
     def html(self) -> str:
         """Return figure and table of the runs."""
+        import pandas as pd
+
         runs = {f"run {run.number}": run for run in self.runs if run.history.epochs}
         if not runs:
             return f"<p>{html.escape(self.text())}</p>"
@@ -345,15 +347,11 @@ class Cockpit(TrainingPanel):
         def draw() -> Any:
             histories, hues = {name: run.history for name, run in runs.items()}, [run.hue for run in runs.values()]
             ax = rates.runs(histories, majority=self.majority, hues=hues)
-            base.title(ax, self.finding(), self.alt())
+            base.title(ax, self.finding())
             return ax
 
-        head = "".join(f'<th scope="col">{html.escape(column)}</th>' for column in ("run", *COLUMNS))
-        body = ""
-        for run in reversed(runs.values()):
-            cells = "".join(f"<td>{html.escape(cell)}</td>" for cell in run.row())
-            body += f'<tr><th scope="row">{run.number}</th>{cells}</tr>'
-        return f"{figure_html(figure_of(draw))}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        table = pd.DataFrame([run.row() for run in runs.values()], [*runs], COLUMNS)
+        return figure_html(figure_of(draw)) + table[::-1].to_html()
 
     def finding(self) -> str:
         """Return what the newest run reached, beside the best one and the majority rate."""
@@ -366,11 +364,6 @@ class Cockpit(TrainingPanel):
         other = f"best is run {best.number} with {base.percent(best.accuracy.value)}; "
         other = "best so far; " if best is newest else other
         return f"{newest.headline}; {other if len(self.runs) > 1 else ''}majority {base.percent(self.majority)}"
-
-    def alt(self) -> str:
-        """Return the text alternative of the chart."""
-        numbers = " ".join(f"{run.name}: {rates.in_words(run.history)}." for run in self.runs)
-        return f"Loss and valid accuracy against the epoch; majority rate {base.percent(self.majority)}. {numbers}"
 
     def is_instant(self, values: Mapping[str, Any]) -> bool:
         """Tell whether only the head learns, on features that are on disk: a matter of a tenth of a second."""

@@ -44,16 +44,11 @@ class Labelling(Panel):
     """Images that a learner labels against the clock: `answers` (class numbers), `seconds`, `accuracy`."""
 
     def __init__(
-        self,
-        split: Split,
-        positions: Sequence[int],
-        classes: Sequence[str],
-        seconds: float,
-        noun: str,
-        name: str,
-        licence: str,
+        self, split: Split, positions: Sequence[int], seconds: float, noun: str, name: str, licence: str
     ) -> None:
-        self.split, self.positions, self.classes = split, np.asarray(positions, dtype=np.int64), list(classes)
+        classes = split.classes
+        self.classes = classes if isinstance(classes, list) else next(iter(classes.values()))
+        self.split, self.positions = split, np.asarray(positions, dtype=np.int64)
         self.limit, self.licence, self.noun = seconds, licence, noun
         self.truth = [int(k) for k in first_task(split.labels(self.positions))]
         self._key = ("label", name, split.digest, tuple(positions))
@@ -135,7 +130,6 @@ def _grid(split: Split, positions: Any, captions: list[str], title: str, licence
 def label_cells(
     split: Split,
     positions: Sequence[int],
-    classes: Sequence[str] | None = None,
     *,
     seconds: float = 60,
     noun: str = "cell",
@@ -144,17 +138,13 @@ def label_cells(
 ) -> Labelling:
     """Let the learner label images against the clock; return an object with `answers`, `seconds`, `accuracy`.
 
-    positions: which images of the split. classes: names, in label order (default: the split's). seconds: the
-    limit. noun: what one image shows. name: part of the CSS classes `sft-NAME-start`, `-class-0`, `-status`,
-    `-image`, … Nothing waits for a player: an unattended run shows the images and goes on, with `answers`
-    empty.
+    positions: which images of the split. seconds: the limit. noun: what one image shows. name: part of the CSS classes
+    `sft-NAME-start`, `-class-0`, `-status`, `-image`, … Nothing waits for a player: an unattended run shows the images
+    and goes on, with `answers` empty.
     """
     if not len(positions):
         raise ValueError("no position given, so there is nothing to label")
-    names = classes if classes is not None else split.classes
-    if isinstance(names, dict):
-        names = next(iter(names.values()))
-    return Labelling(split, positions, names, seconds, noun, name, licence).show()
+    return Labelling(split, positions, seconds, noun, name, licence).show()
 
 
 class Tiles(Element):

@@ -39,7 +39,7 @@ class DropZone(Element):
     _esm = script("dropzone")
     title = traitlets.Unicode().tag(sync=True)
     drawn = traitlets.Dict().tag(sync=True)
-    spoken = traitlets.Dict().tag(sync=True)
+    spoken = traitlets.Dict({"said": "No photograph yet."}).tag(sync=True)
     rows = traitlets.List(traitlets.List()).tag(sync=True)
 
 
@@ -83,9 +83,6 @@ class Upload(Panel):
         elif example is not None:
             pixels = example.pixels(np.arange(1)).expand(-1, 3, -1, -1)[0].numpy()
             self._show(self._ask(f"an image of the {example.name} split", pixels), licence)
-        else:
-            self.view.spoken = {"said": "No photograph yet.", "error": False}
-        self._list()
         self.view.on_msg(self._received)
 
     @property
@@ -126,7 +123,6 @@ class Upload(Panel):
             photograph = None, Prediction(name, "", {}, str(error))
         self._photographs = remembered[self._key] = [photograph, *self._photographs][:KEPT]
         self._show(photograph)
-        self._list()
         self.settle()
 
     def _ask(self, name: str, pixels: np.ndarray) -> Photograph:
@@ -142,8 +138,6 @@ class Upload(Panel):
             drawn = picture(self._figure)
             self.view.drawn = {**drawn, "alt": f"{said}. {drawn['alt']}"}
         self.view.spoken = {"said": f"{said}.", "error": bool(prediction.error)}
-
-    def _list(self) -> None:
         self.view.rows = [[p.file, "–" if p.error else p.answer, p.error or told(p), not p.error] for p in self.answers]
 
     def _heat(self, x: Tensor, label: str) -> np.ndarray | None:

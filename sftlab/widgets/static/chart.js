@@ -99,7 +99,7 @@ function render({ model, el }) {
     }
     const area = `x="40" y="${TOP - 6}" width="780" height="${FLOOR - TOP + 7}"`;
     const clip = `<clipPath id="${uid}"><rect ${area}/></clipPath>`;
-    chart.innerHTML = `<svg viewBox="0 0 ${W} ${H}" role="img" aria-label="${words(c.alt)}">${clip}`
+    chart.innerHTML = `<svg viewBox="0 0 ${W} ${H}" role="img" aria-label="Loss and valid accuracy against the epoch. ${words(c.title)}">${clip}`
       + `<g clip-path="url(#${uid})">${lines}</g>${out}${labels(ends[0])}${labels(ends[1])}</svg>`;
     chart.dataset.run = c.runs.at(-1)?.number ?? "";
     chart.dataset.points = c.runs.at(-1)?.accuracy.length ?? 0;
