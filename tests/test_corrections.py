@@ -59,7 +59,7 @@ def rows(path):
 def test_a_choice_is_a_line_in_the_csv_and_the_originals_stay(photos, tmp_path, capsys):
     data, before = sft.load(f"folder:{photos}", size=16), state(photos)
     panel = relabel(data, opinions(data), tmp_path / "labels.csv", each=4)
-    assert "3 most likely find_label_issues, 4 least certain; nothing corrected" in capsys.readouterr().out
+    assert "3 most likely mislabelled, 4 least certain; nothing corrected" in capsys.readouterr().out
     assert not (tmp_path / "labels.csv").exists(), "looking writes nothing"
     given = int(data.train.y[0])
     choose(panel, _0=1 - given)
