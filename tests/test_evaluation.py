@@ -7,7 +7,7 @@ from scipy.stats import binomtest
 from sklearn import metrics as sk
 
 import sftlab as sft
-from sftlab.core import evaluation, records
+from sftlab.core import evaluation, records, statistics
 
 rng = np.random.default_rng(0)
 Y = rng.integers(0, 3, 300)
@@ -41,7 +41,7 @@ def test_calibration_error_equals_torchmetrics():
 
 def test_wilson_equals_scipy_and_stays_inside_zero_and_one():
     for k, n in ((0, 10), (10, 10), (7, 30), (577, 656)):
-        ours, theirs = evaluation.wilson(k, n), binomtest(k, n).proportion_ci(method="wilson")
+        ours, theirs = statistics.wilson(k, n), binomtest(k, n).proportion_ci(method="wilson")
         assert (ours.low, ours.high) == (theirs.low, theirs.high) and 0 <= ours.low <= ours.value <= ours.high <= 1
 
 
@@ -67,9 +67,7 @@ def test_bootstrap_intervals_cover_the_truth_about_as_often_as_they_say():
 def test_bootstrap_of_the_confusion_matrix_equals_resampling_images():
     y, called = Y, P.argmax(axis=1)
     matrix = sk.confusion_matrix(y, called)
-    by_cell = evaluation._recall(
-        np.random.default_rng(0).multinomial(300, matrix.ravel() / 300, 4000).reshape(-1, 3, 3)
-    )
+    by_cell = evaluation.balanced_accuracy(statistics.resamples(matrix, 4000).reshape(-1, 3, 3))
     source = np.random.default_rng(1)
     rows = [source.integers(0, 300, 300) for _ in range(4000)]
     by_image = [sk.balanced_accuracy_score(y[i], called[i]) for i in rows[:1000]]
@@ -77,12 +75,12 @@ def test_bootstrap_of_the_confusion_matrix_equals_resampling_images():
 
 
 def test_bootstrapped_areas_equal_scikit_learn_on_the_same_resamples():
-    times = np.random.default_rng(3).multinomial(300, np.full(300, 1 / 300), 20)
+    times = statistics.resamples(np.ones(300), 20, seed=3)
     for p, y in (
         (P, Y),
         (P[:, :2].round(1) / P[:, :2].round(1).sum(axis=1, keepdims=True).clip(1e-9), (Y > 0).astype(int)),
     ):
-        ours = evaluation._auc(y, p, times)
+        ours = evaluation.auc(y, p, times)
         score = p[:, 1] if p.shape[1] == 2 else p
         theirs = [sk.roc_auc_score(np.repeat(y, t), np.repeat(score, t, axis=0), multi_class="ovr") for t in times]
         assert ours == pytest.approx(theirs)

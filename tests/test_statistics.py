@@ -116,6 +116,13 @@ def test_the_threshold_of_fewest_errors_is_no_worse_than_any_other():
         assert ((p >= found) != (y == 1)).sum() == min(errors)
 
 
+def test_a_threshold_of_costs_is_found_on_labels_where_the_formula_needs_honest_probabilities():
+    rng = np.random.default_rng(0)
+    p = rng.uniform(size=20_000)
+    y = (rng.uniform(size=len(p)) < p).astype(int)
+    assert statistics.cost_threshold(p, y, missed=80, false_alarm=20) == pytest.approx(0.2, abs=0.03)
+
+
 def test_of_equally_good_thresholds_the_middle_one_is_taken_and_none_is_refused():
     assert statistics.cost_threshold([0.2, 0.4, 0.8], [0, 0, 1]) == pytest.approx(0.6)
     assert statistics.cost_threshold([0.3], [0]) > 0.3 and statistics.cost_threshold([0.3], [1]) < 0.3

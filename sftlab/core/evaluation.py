@@ -1,7 +1,7 @@
-"""Predictions → metrics with intervals. The only room that reads a test split.
+"""Probabilities become metrics with intervals: `evaluate`, the only function that reads a test split.
 
-Point values come from scikit-learn. Intervals: Wilson (1927) for a proportion (accuracy, precision, recall), the
-percentile bootstrap (Efron, 1979) over images otherwise.
+Intervals: Wilson (1927) for a proportion (accuracy, precision, recall), the percentile bootstrap (Efron, 1979) over
+images otherwise. A metric is one function, of the images as they are and of their resamples.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from torch import nn
 from sftlab.core import cache, memory
 from sftlab.core.losses import NO_LABEL
 from sftlab.core.model import card, evaluating
-from sftlab.core.records import Interval, Result
-from sftlab.core.statistics import wilson
+from sftlab.core.records import Result
+from sftlab.core.statistics import bootstrap, resamples, wilson
 from sftlab.data import Split, first_task
 
-RESAMPLES = 1000
 _seen: Counter[str] = Counter()
 
 
@@ -102,99 +101,87 @@ def result(
     evaluations: int = 1, settings: dict[str, Any] | None = None,
 ) -> Result:  # fmt: skip
     """Make a Result from class numbers (n, −100: none) and probabilities (n × classes)."""
-    from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score, roc_auc_score
-
     if not np.isfinite(probabilities).all():
         raise ValueError(
             "the model's probabilities are not finite: its weights have diverged; train again at a lower rate"
         )
-    known = targets != NO_LABEL
-    if not known.any():
+    labelled = targets != NO_LABEL
+    if not labelled.any():
         raise ValueError(f"no image of the {split} split has a label")
-    y, p = targets[known], probabilities[known]
-    called, k, n = p.argmax(axis=1), len(classes), int(known.sum())
-    matrix = confusion_matrix(y, called, labels=list(range(k)))
-    present = matrix.sum(axis=1) > 0
-    draws = np.random.default_rng(0).multinomial(n, matrix.ravel() / n, RESAMPLES).reshape(-1, k, k)
+    y, p = targets[labelled], probabilities[labelled]
+    n, k, right = len(y), len(classes), p.argmax(axis=1) == y
+    confusion = np.bincount(y * k + p.argmax(axis=1), minlength=k * k).reshape(1, k, k)
+    confusions = resamples(confusion).reshape(-1, k, k)
+    once, times = np.ones((1, n)), resamples(np.ones(n))
     metrics = {
-        "accuracy": wilson(int((y == called).sum()), n),
-        "balanced_accuracy": _bootstrapped(
-            balanced_accuracy_score(y, called) if present.sum() > 1 else 1.0 * (y == called).mean(), _recall(draws)
-        ),
+        "accuracy": wilson(int(right.sum()), n),
+        "balanced_accuracy": bootstrap(balanced_accuracy(confusion), balanced_accuracy(confusions)),
     }
-    times = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), RESAMPLES)  # how often each image is drawn
-    if present.all():
-        score = p[:, 1] if k == 2 else p / p.sum(axis=1, keepdims=True)
-        metrics["roc_auc"] = _bootstrapped(roc_auc_score(y, score, multi_class="ovr"), _auc(y, p, times))
-    metrics["ece"] = _bootstrapped(ece(p.max(axis=1), y == called), ece(p.max(axis=1), y == called, times))
-    f1, f1_draws = f1_score(y, called, labels=list(range(k)), average=None, zero_division=0), _f1(draws)
+    if confusion.any(axis=2).all():
+        metrics["roc_auc"] = bootstrap(auc(y, p, once), auc(y, p, times))
+    confidence = p.max(axis=1)
+    metrics["ece"] = bootstrap(ece(confidence, right, once), ece(confidence, right, times))
     per_class = {
         name: {
-            "precision": wilson(int(matrix[i, i]), int(matrix[:, i].sum())),
-            "recall": wilson(int(matrix[i, i]), int(matrix[i].sum())),
-            "f1": _bootstrapped(float(f1[i]), f1_draws[:, i]),
+            "precision": wilson(int(confusion[0, i, i]), int(confusion[0, :, i].sum())),
+            "recall": wilson(int(confusion[0, i, i]), int(confusion[0, i].sum())),
+            "f1": bootstrap(f1(confusion)[:, i], f1(confusions)[:, i]),
         }
         for i, name in enumerate(classes)
     }
     return Result(
-        split=split, classes=list(classes), hashes=list(hashes), targets=[int(t) for t in targets],
+        split=split, classes=list(classes), hashes=list(hashes), targets=targets.tolist(),
         probabilities=np.round(probabilities, 7).tolist(), metrics=metrics, per_class=per_class,
-        confusion=matrix.tolist(),
-        evaluations=evaluations, settings=settings or {},
+        confusion=confusion[0].tolist(), evaluations=evaluations, settings=settings or {},
     )  # fmt: skip
 
 
-def with_probabilities(found: Result, probabilities: np.ndarray) -> Result:
-    """Return `found` as it would be with other probabilities (n × classes) for the same images, the metrics anew."""
+def with_probabilities(before: Result, probabilities: np.ndarray) -> Result:
+    """Return `before` as it would be with other probabilities (n × classes) for the same images, the metrics anew."""
     return result(
-        found.split, found.classes, found.hashes, np.array(found.targets), np.asarray(probabilities),
-        found.evaluations, found.settings,
+        before.split, before.classes, before.hashes, np.array(before.targets), np.asarray(probabilities),
+        before.evaluations, before.settings,
     )  # fmt: skip
 
 
-def ece(confidence: np.ndarray, right: np.ndarray, times: np.ndarray | None = None, bins: int = 15) -> np.ndarray:
+def balanced_accuracy(confusions: np.ndarray) -> np.ndarray:
+    """Return the mean recall of the classes that are present, of each confusion matrix: R×C×C → R."""
+    images = confusions.sum(axis=2)
+    recalls = np.diagonal(confusions, axis1=1, axis2=2) / np.maximum(images, 1)
+    return recalls.sum(axis=1) / np.maximum((images > 0).sum(axis=1), 1)
+
+
+def f1(confusions: np.ndarray) -> np.ndarray:
+    """Return each class's F1, of each confusion matrix: R×C×C → R×C."""
+    both = confusions.sum(axis=2) + confusions.sum(axis=1)
+    return 2 * np.diagonal(confusions, axis1=1, axis2=2) / np.maximum(both, 1)
+
+
+def ece(confidence: np.ndarray, right: np.ndarray, times: np.ndarray, bins: int = 15) -> np.ndarray:
     """Return the expected calibration error over equal bins of confidence (Naeini et al., 2015; Guo et al., 2017).
 
-    confidence, right: n values. times: resamples × n, how often each image counts; one error a resample is returned.
+    confidence, right: n values. times: R×n, how often each image counts; the errors are R.
     """
-    times = np.ones((1, len(confidence))) if times is None else times
     which = np.minimum((confidence * bins).astype(int), bins - 1)
     gap = times @ ((confidence - right)[:, None] * np.eye(bins)[which])
     return np.abs(gap).sum(axis=1) / times.sum(axis=1)
 
 
-def _recall(matrices: np.ndarray) -> np.ndarray:
-    """Balanced accuracy of each resampled confusion matrix: the mean recall of the classes it contains."""
-    rows = matrices.sum(axis=2)
-    recalls = np.diagonal(matrices, axis1=1, axis2=2) / np.maximum(rows, 1)
-    return recalls.sum(axis=1) / np.maximum((rows > 0).sum(axis=1), 1)
-
-
-def _f1(matrices: np.ndarray) -> np.ndarray:
-    both = matrices.sum(axis=2) + matrices.sum(axis=1)
-    return 2 * np.diagonal(matrices, axis1=1, axis2=2) / np.maximum(both, 1)
-
-
-def _auc(y: np.ndarray, p: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Area under the ROC curve of each resample, one class against the rest, averaged over classes.
+def auc(y: np.ndarray, p: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Return the area under the ROC curve, one class against the rest, averaged over classes.
 
     It is the share of (positive, negative) pairs in which the positive scores higher, ties half (Hanley and McNeil,
-    1982). A resample without a class has no curve: nan.
+    1982). y: n class numbers. p: n × classes. times: R×n, how often each image counts; the areas are R, and nan where a
+    class is absent.
     """
     areas = []
     for k in range(1, 2) if p.shape[1] == 2 else range(p.shape[1]):
         order = np.argsort(p[:, k])
         starts = np.flatnonzero(np.diff(p[order, k], prepend=-1.0))  # where each distinct score begins
-        drawn = times[:, order]
-        positive = np.add.reduceat(drawn * (y[order] == k), starts, axis=1)
-        negative = np.add.reduceat(drawn * (y[order] != k), starts, axis=1)
+        counts = times[:, order]
+        positive = np.add.reduceat(counts * (y[order] == k), starts, axis=1)
+        negative = np.add.reduceat(counts * (y[order] != k), starts, axis=1)
         below = np.cumsum(negative, axis=1) - negative / 2
         pairs = positive.sum(axis=1) * negative.sum(axis=1)
         areas.append(np.where(pairs > 0, (positive * below).sum(axis=1) / np.maximum(pairs, 1), np.nan))
     return np.mean(areas, axis=0)
-
-
-def _bootstrapped(value: Any, draws: np.ndarray) -> Interval:
-    value = float(np.squeeze(value))
-    low, high = np.nanpercentile(draws, [2.5, 97.5])
-    return Interval(value, float(min(low, value)), float(max(high, value)), "bootstrap")

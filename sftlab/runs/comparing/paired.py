@@ -8,16 +8,13 @@ from sftlab.core import statistics
 from sftlab.core.evaluation import ece
 from sftlab.core.records import Interval
 
-RESAMPLES = 1000
-
 
 def differences(y: np.ndarray, first: np.ndarray, second: np.ndarray) -> dict[str, Interval]:
     """Return each metric of `second` minus that of `first`. y: n class numbers; first, second: n × classes."""
     both = first, second
     right = [p.argmax(axis=1) == y for p in both]
     sure = [p.max(axis=1) for p in both]
-    times = np.random.default_rng(0).multinomial(len(y), np.full(len(y), 1 / len(y)), RESAMPLES)  # images drawn again
-    once = np.ones((1, len(y)))
+    once, times = np.ones((1, len(y))), statistics.resamples(np.ones(len(y)))
     balanced = [(_balanced(y, r, once), _balanced(y, r, times)) for r in right]
     error = [(ece(s, r, once), ece(s, r, times)) for s, r in zip(sure, right, strict=True)]
     found = {
@@ -63,6 +60,4 @@ def _balanced(y: np.ndarray, right: np.ndarray, times: np.ndarray) -> np.ndarray
 
 def _resampled(first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray]) -> Interval:
     """Return the difference of (value, resamples) and the ends between which 95 % of the resampled ones lie."""
-    value = (second[0] - first[0]).item()
-    low, high = np.percentile(second[1] - first[1], [2.5, 97.5])
-    return Interval(value, float(min(low, value)), float(max(high, value)), "paired bootstrap")
+    return statistics.bootstrap(second[0] - first[0], second[1] - first[1], "paired bootstrap")
