@@ -66,7 +66,7 @@ def test_curves_of_texts_say_texts_and_images_remain_the_usual_word(texts):
     history = sft.fit(model, texts, sft.full(model), epochs=1, verbose=False)
     assert plot.loss(history).get_ylabel() == "loss (nats per text)"
     assert plot.loss(history).get_xlabel() == "epoch (passes over the train texts)"
-    left, *_ = plot.runs({"one": history}).child_axes
+    left, *_ = plot.curves({"one": history}).child_axes
     assert "per text" in left.get_ylabel() and sft.History().noun == "images"
 
 

@@ -17,7 +17,7 @@ import sftlab as sft
 from sftlab import plot, widgets
 from sftlab.core import monitors
 from sftlab.core.records import Epoch, History, Step
-from sftlab.plot import rates
+from sftlab.plot.curves import divergence
 from sftlab.widgets import base, button, choice, distribution, explore, slider, strip, toggle, words
 
 
@@ -188,17 +188,17 @@ def history(losses, start=0.7, stopped="finished", trained=None):
 
 def test_a_rate_that_is_too_high_is_named_and_drawn_out_of_the_roof():
     runs = {"small": history([0.6, 0.5]), "large": history([9.0, 14.0])}
-    assert rates.trouble(runs["small"]) == "" and rates.trouble(runs["large"]) == "diverges, loss 0.7 → 14"
-    assert rates.trouble(history([0.6], stopped="diverged")) == "diverged at step 4"
+    assert divergence(runs["small"]) == "" and divergence(runs["large"]) == "diverges, loss 0.7 → 14"
+    assert divergence(history([0.6], stopped="diverged")) == "diverged at step 4"
     overfit = history([0.9, 1.2], trained=0.1)
-    assert rates.trouble(overfit) == "", "a valid loss that rises while the train loss falls is no matter of the rate"
-    ax = plot.runs(runs)
+    assert divergence(overfit) == "", "a valid loss that rises while the train loss falls is no matter of the rate"
+    ax = plot.curves(runs)
     words = [t.get_text() for child in ax.child_axes for t in child.texts]
     assert "✗ large: diverges, loss 0.7 → 14" in words and "majority" in words
     assert ax.child_axes[0].get_ylim() == (0, pytest.approx(1.05))
     assert "Small gets furthest" in ax.get_title(loc="left")
     with pytest.raises(ValueError, match="no curve to draw"):
-        plot.runs({"nothing": History()})
+        plot.curves({"nothing": History()})
 
 
 # ------------------------------------------------------------------------------------------------- the cockpit

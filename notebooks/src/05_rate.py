@@ -215,7 +215,7 @@ def run_at(rate, strategy=sft.linear_probe, epochs=EPOCHS):
 
 
 three = {f"rate {rate}": run_at(float(rate)) for rate in ("3", "1e-5", "3e-3")}
-plot.show(plot.runs(three, hues=["#D55E00", "#0072B2", "#009E73"]))
+plot.show(plot.curves(three, hues=["#D55E00", "#0072B2", "#009E73"]))
 plot.guess_vs_result(100 * three["rate 1e-5"].epochs[-1].valid_accuracy, guess)
 
 # %% [markdown]

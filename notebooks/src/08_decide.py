@@ -15,6 +15,7 @@ import torch
 import sftlab as sft
 from sftlab import plot, widgets
 from sftlab.core import statistics
+from sftlab.lessons.decide import confused
 from sftlab.plot import style
 
 style.use()
@@ -79,7 +80,7 @@ is_a, called = (read.classes[k] for k in np.unravel_index(wrong.argmax(), wrong.
 
 # %%
 def errors(true, said):
-    return plot.confused(read, digits, true, said, alike=alike)
+    return confused(read, digits, true, said, alike=alike)
 
 
 widgets.explore(

@@ -1,4 +1,4 @@
-"""What all figures share: where they draw, how they say what they found."""
+"""What all figures share: where they draw, titles with text alternatives, labels, percent axes. All figures use it."""
 
 from __future__ import annotations
 
@@ -55,19 +55,29 @@ def panels(ax: Any, rows: int, columns: int, gap: tuple[float, float] = (0.16, 0
 def title(ax: Any, finding: str, alt: str = "", **how: Any) -> None:
     """Write the finding above the Axes, wrapped, and keep it with `alt` as the text alternative."""
     figure = ax.get_figure(root=True)
-    room, letter = ax.get_position().width * figure.get_figwidth() * 72, 7.2  # points; a bold letter is about so wide
-    if figure.axes == [ax] and letter * len(finding) > room:  # alone, a title may run on to the figure's edge
-        ax.set_title("?", loc="left", **how)
-        figure.draw_without_rendering()
-        room = figure.get_figwidth() * 72 - ax.get_window_extent().x0 / figure.dpi * 72 - 8
-    ax.set_title("\n".join(textwrap.wrap(finding, max(20, int(room / letter)))), loc="left", **how)
-    style.describe(ax, f"{finding}. {alt}".strip() if alt else f"{finding}.")
+    alone = figure.axes == [ax]  # then the title may run on to the figure's edge, where matplotlib wraps it
+    letters = ax.get_position().width * figure.get_figwidth() * 10  # a bold letter is about a tenth of an inch wide
+    text = finding if alone else "\n".join(textwrap.wrap(finding, max(20, int(letters))))
+    ax.set_title(text, loc="left", wrap=alone, **how)
+    style.describe(ax, f"{finding}. {alt}".strip())
 
 
 def note(ax: Any, text: str, at: tuple[float, float], shift: tuple[float, float] = (0, 0), **how: Any) -> None:
     """Write small quiet words at a point, `shift` points away from it; they may stand outside the Axes."""
     usual = {"va": "center", "fontsize": 8.5, "color": style.QUIET, "annotation_clip": False}
     ax.annotate(text, at, xytext=shift, textcoords="offset points", **(usual | how))
+
+
+def corner(ax: Any, text: str, shift: tuple[float, float] = (0, 4), **how: Any) -> None:
+    """Write words at the left end of the Axes' upper edge, `shift` points away: the name of a row or a panel."""
+    note(ax, text, (0, 1), shift, **({"xycoords": "axes fraction", "va": "bottom", "fontsize": 9.5} | how))
+
+
+def licence_line(ax: Any, licence: str) -> None:
+    """Write the licence of the pictures below the Axes, if there is one."""
+    if licence:
+        words = clip(f"Pictures: {licence}", int(17 * ax.get_figure(root=True).get_figwidth()))
+        note(ax, words, (0, 0), (2, -2), xycoords="axes fraction", va="top", fontsize=7)
 
 
 def label_ends(ax: Any, ends: Iterable[tuple[float, float, str, str]]) -> None:
@@ -78,7 +88,7 @@ def label_ends(ax: Any, ends: Iterable[tuple[float, float, str, str]]) -> None:
     for x, y, text, colour in sorted(ends, key=lambda end: -end[1]):
         height = (y - low) / (high - low) * points
         room = min(height, room - 13)
-        note(ax, text, (x, y), (8, room - height), color=colour, fontsize=9)
+        note(ax, text, (x, y), (8, room - height), color=style.ink_safe(colour), fontsize=9)
 
 
 def majority_line(ax: Any, rate: float, *, vertical: bool = False, share: float = 0, height: float = 1) -> None:
@@ -88,35 +98,57 @@ def majority_line(ax: Any, rate: float, *, vertical: bool = False, share: float 
     draw(rate, share, share + height, **how)
 
 
-def guess_line(ax: Any, truth: Interval, guess: float, low: float, high: float) -> None:
-    """Turn `ax` into a number line with a solid dot at the truth and a hollow diamond at the guess."""
-    pad = 0.03 * (high - low)
-    ax.set(xlim=(low - pad, high + pad), ylim=(-1, 1))
-    ax.set_yticks([])
-    ax.spines["left"].set_visible(False)
-    ax.plot((truth.low, truth.high), (0, 0), color=style.VALID, linewidth=2.2, alpha=0.8)
-    dot = {"marker": "o", "markersize": 9, "color": style.VALID}
-    diamond = {"marker": "D", "markersize": 8, "color": style.GUESS, "markerfacecolor": "none"}
-    both = ((truth.value, guess, "measured", dot, 9), (guess, truth.value, "your guess", diamond, -9))
-    for x, other, text, marker, up in both:
-        ax.plot(x, 0, markeredgewidth=1.6, clip_on=False, gid=text, **marker)
-        share, apart = (x - low) / (high - low), (x - other) / (high - low)
-        side = -1 if share > 0.5 else 1  # the words stay inside
-        if 0 < abs(apart) < 0.2 and 0.15 < share < 0.88:
-            side = 1 if apart > 0 else -1  # and those of close neighbours on either side of the two
-        note(
-            ax,
-            f"{text} {x:.3g}",
-            (x, 0),
-            (9 * side, up),
-            color=marker["color"],
-            ha="right" if side < 0 else "left",
-        )
+def percent_axis(*some: Any) -> None:
+    """Label each axis (such as `ax.yaxis`) in percent: its data are shares of 1."""
+    for axis in some:
+        axis.set_major_formatter(lambda share, _: f"{100 * share:.4g}")
+
+
+def rows(ax: Any, names: Sequence[str], longest: int = 34) -> None:
+    """Give the Axes a row a name, the first on top, in ink and without ticks."""
+    ax.set_yticks(range(len(names)), [clip(name, longest) for name in names])
+    ax.tick_params(axis="y", length=0, labelcolor=style.INK)
+    ax.set_ylim(len(names) - 0.5, -0.55)
+
+
+def turned(ax: Any, degrees: float = 40) -> None:
+    """Turn the names below the Axes, because they are long: each ends below its tick."""
+    ax.tick_params(axis="x", rotation=degrees)
+    for tick in ax.get_xticklabels():
+        tick.set(ha="right", rotation_mode="anchor")
+
+
+def dot(ax: Any, score: Interval, at: float, colour: str, *, stored: bool = False, upright: bool = False) -> None:
+    """Draw a value with its interval along a row, or upright: computed solid, from a record (`stored`) hollow."""
+    ends, place = (score.low, score.high), (at, at)
+    how = {"markerfacecolor": "white", "gid": "stored"} if stored else {"gid": "computed"}
+    ax.plot(*((place, ends) if upright else (ends, place)), color=colour, linewidth=2.2, alpha=0.8)
+    centre = (at, score.value) if upright else (score.value, at)
+    ax.plot(*centre, "o", color=colour, markersize=8, markeredgewidth=1.6, **how)
+
+
+def guess_mark(ax: Any, at: tuple[float, float], shift: tuple[float, float] = (8, 0), **how: Any) -> None:
+    """Draw the hollow diamond of what the learner guessed."""
+    ax.plot(*at, "D", color=style.GUESS, markerfacecolor="none", markersize=8, clip_on=False, gid="guess", zorder=4)
+    note(ax, "your guess", at, shift, color=style.GUESS, **how)
 
 
 def percent(x: float, digits: int = 1) -> str:
     """Return 0.8712 as '87.1 %'."""
     return f"{100 * x:.{digits}f} %"
+
+
+def interval(score: Interval) -> str:
+    """Return an accuracy with its interval: '87.1 % (84.0–89.7)'."""
+    return f"{percent(score.value)} ({100 * score.low:.1f}–{100 * score.high:.1f})"
+
+
+def short(count: int) -> str:
+    """Return 1652640 as '1.65 M'."""
+    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if count >= size:
+            return f"{count / size:.3g}{unit}"
+    return str(count)
 
 
 def rate_text(rate: float) -> str:

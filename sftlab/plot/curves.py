@@ -1,88 +1,160 @@
-"""Training over time: loss and accuracy against the epoch, loss against the learning rate."""
+"""Training over time and over the learning rate: curves of one run or several, LR finder, LR sweep."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from sftlab.core.records import Epoch, History
-from sftlab.plot import base
-from sftlab.plot.style import GUESS, INK, LINE, QUIET, VALID, WRONG
+import numpy as np
 
-BEHIND = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8}  # below words that lie on lines
+from sftlab.core.statistics import wilson
+from sftlab.core.records import History
+from sftlab.plot import base, style
+from sftlab.plot.style import GUESS, INK, VALID, WRONG
 
 if TYPE_CHECKING:
-    from sftlab.core.lr_search import LRFinder
+    from sftlab.core.lr_search import LRFinder, LRSweep
+
+MARKERS = "os^Dv"
+PIECES = 4  # points an epoch of a train curve; single steps are mostly noise
+BEHIND = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8}  # below words that lie on lines
 
 
-def curves(history: History, *, majority: float | None = None, ax: Any = None) -> Any:
-    """Draw loss and accuracy against the epoch, side by side inside `ax`; see `loss` and `accuracy`.
+def curves(
+    history: History | Mapping[str, History],
+    *,
+    majority: float | None = None,
+    hues: Iterable[str] = (),
+    ax: Any = None,
+) -> Any:
+    """Draw loss and valid accuracy of one run, or of several ({name: run}), against the epoch, side by side in `ax`.
 
-    majority: the rate of the most frequent class among the validation images, drawn dashed; the History knows it.
+    Valid curves are solid; the train loss of the last run is dashed; kept epochs are ringed. A run whose loss rose or
+    diverged leaves through the roof and is named there. majority: the rate of the most frequent class among the
+    validation images, drawn dashed; the runs know it. hues: a colour a run (default: of the strategy that its name
+    mentions).
     """
-    ax = base.axes(ax, 8.2, 3.4)
-    epochs = _epochs(history)
-    left, right = base.panels(ax, 1, 2, (0, 0.22))
-    loss(history, ax=left)
-    accuracy(history, majority=majority, ax=right)
-    kept = history.kept
-    finding = (
-        f"Kept: epoch {kept.epoch} of {epochs[-1].epoch}, with valid loss {kept.valid_loss:.3f}, "
-        f"valid accuracy {base.percent(kept.valid_accuracy)}"
-    )
-    if history.best == 0:
-        finding = f"No epoch was better than the weights it came with (valid loss {kept.valid_loss:.3f})"
-    if "diverged" in history.stopped:
-        finding = f"Diverged after {_count(epochs[-1].epoch, 'epoch')}: the loss was no longer finite"
-    for panel in (left, right):
-        panel.set_title("")
-    words = f"{_loss_words(epochs)} {_accuracy_words(epochs, majority)} {_run_words(history)}".strip()
-    base.title(ax, finding, words, pad=22 if run_borders(history) else None)
-    return ax
-
-
-def loss(history: History, *, ax: Any = None) -> Any:
-    """Draw train loss (dashed grey) and valid loss (solid) against the epoch; the kept epoch is ringed."""
-    ax = base.axes(ax, 5.5)
-    epochs = _epochs(history)
-    train = _line(ax, epochs, "train_loss", LINE, linestyle=(0, (4, 2)))
-    valid = _line(ax, epochs, "valid_loss", VALID)
-    kept = history.kept
-    _mark(ax, kept, kept.valid_loss, -1)
-    ax.set(ylabel=f"loss (nats per {history.noun[:-1]})")
-    low, high = ax.get_ylim()
-    ax.set_ylim(low - 0.1 * (high - low), high)
-    _epoch_axis(ax, history)
-    base.label_ends(ax, [(*end, *how) for end, how in ((train, ("train", QUIET)), (valid, ("valid", VALID))) if end[0]])
-    finding = f"Valid loss {kept.valid_loss:.3f} after epoch {kept.epoch}"
-    base.title(ax, finding, _loss_words(epochs), pad=22 if run_borders(history) else None)
-    return ax
-
-
-def accuracy(history: History, *, majority: float | None = None, ax: Any = None) -> Any:
-    """Draw valid accuracy against the epoch, the majority rate dashed; the kept epoch is ringed."""
-    ax = base.axes(ax, 5.5)
-    epochs = _epochs(history)
+    runs = {"valid": history} if isinstance(history, History) else dict(history)
+    if not any(run.epochs for run in runs.values()):
+        raise ValueError("no finished epoch in these runs, so there is no curve to draw")
     if majority is None:
-        majority = history.majority
-    valid = _line(ax, epochs, "valid_accuracy", VALID)
-    kept = history.kept
-    _mark(ax, kept, kept.valid_accuracy, 1)
-    ax.set(ylabel="valid accuracy (%)")
-    ax.yaxis.set_major_formatter(lambda y, _: f"{100 * y:.0f}")
-    values = [e.valid_accuracy for e in epochs] + ([majority] if majority is not None else [])
-    span = max(0.04, max(values) - min(values))
-    ax.set_ylim(max(-0.02, min(values) - 0.18 * span), max(values) + 0.22 * span)
-    _epoch_axis(ax, history)
-    ends = [(*valid, "valid", VALID)] if valid[0] else []
+        majority = next((run.majority for run in runs.values()), None)
+    colours = [*hues] or [VALID if len(runs) == 1 else style.hue(name, i) for i, name in enumerate(runs)]
+    ax = base.axes(ax, 8.6, 3.5)
+    left, right = base.panels(ax, 1, 2, (0, 0.26))
+    newest = next(reversed(runs.values()))
+    train = train_curve(newest)
+    left.plot(*zip(*train, strict=True), color=style.LINE, linestyle=(0, (4, 2)), linewidth=1.4)
+    ends: tuple[list[Any], list[Any]] = ([], [])
+    if not divergence(newest):
+        ends[0].append((*train[-1], "train", style.QUIET))
+    rising = []
+    for i, ((name, run), colour) in enumerate(zip(runs.items(), colours, strict=True)):
+        for panel, field, names in zip((left, right), ("valid_loss", "valid_accuracy"), ends, strict=True):
+            points = [(e.epoch, getattr(e, field)) for e in run.epochs if math.isfinite(getattr(e, field))]
+            if not points:
+                continue
+            marker = MARKERS[i % 5] if len(points) <= 30 else None
+            panel.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=4.5, linewidth=1.8)
+            if panel is left and divergence(run):
+                rising.append((name, colour))
+            else:
+                names.append((*points[-1], name, colour))
+            if run.best is not None and len(runs) == 1:
+                ring = {"markersize": 11, "markerfacecolor": "none", "markeredgecolor": INK}
+                panel.plot(run.kept.epoch, getattr(run.kept, field), "o", gid="kept", clip_on=False, **ring)
+    last = max(run.epochs[-1].epoch for run in runs.values() if run.epochs)
     if majority is not None:
-        base.majority_line(ax, majority)
-        ends.append((epochs[-1].epoch, majority, "majority", INK))
-    base.label_ends(ax, ends)
-    finding = f"Valid accuracy {base.percent(kept.valid_accuracy)} after epoch {kept.epoch}"
-    base.title(ax, finding, _accuracy_words(epochs, majority), pad=22 if run_borders(history) else None)
+        base.majority_line(right, majority)
+        ends[1].append((last, majority, "majority", INK))
+    noun = newest.noun
+    left.set(ylim=(0, loss_ceiling(runs.values())), ylabel=f"loss (nats per {noun[:-1]})")
+    right.set(ylim=(accuracy_floor(runs.values(), majority), 1.0), ylabel="valid accuracy (%)")
+    base.percent_axis(right.yaxis)
+    for panel, names in zip((left, right), ends, strict=True):
+        panel.set(xlim=(-0.2, last + 0.2), xlabel=f"epoch (passes over the train {noun})")
+        panel.xaxis.get_major_locator().set_params(integer=True, nbins=6)
+        panel.grid(axis="y")
+        base.label_ends(panel, names)
+        for border in run_borders(newest):
+            panel.axvline(border + 0.5, color="#AAAAAA", linewidth=1, linestyle=":", gid="border")
+    for row, (name, colour) in enumerate(rising):
+        how: dict[str, Any] = {"xycoords": "axes fraction", "fontsize": 9, "color": style.ink_safe(colour)}
+        base.note(left, f"✗ {name}: {divergence(runs[name])}", (0.04, 0.94 - 0.09 * row), **how)
+    borders = base.listed([str(border) for border in run_borders(newest)])
+    words = " ".join(f"{name}: {in_words(run)}." for name, run in runs.items())
+    words += f" A next run begins after epoch {borders} (dotted)." if borders else ""
+    base.title(ax, finding(runs, majority), words)
     return ax
+
+
+def finding(runs: Mapping[str, History], majority: float | None = None) -> str:
+    """Return which run got furthest, or how far the only one got, in a sentence without a full stop."""
+    reached = {name: run.kept.valid_accuracy for name, run in runs.items() if run.epochs}
+    best = max(reached, key=reached.__getitem__)
+    accuracy = base.percent(reached[best]) + (f" (majority {base.percent(majority)})" if majority is not None else "")
+    if len(runs) > 1:
+        return f"{best[:1].upper()}{best[1:]} gets furthest: valid accuracy {accuracy}"
+    (run,) = runs.values()
+    if divergence(run):
+        return f"{divergence(run)[:1].upper()}{divergence(run)[1:]}"
+    if run.best == 0:
+        return f"No epoch was better than the weights it came with: valid accuracy {accuracy}"
+    return f"Epoch {run.kept.epoch} of {run.epochs[-1].epoch} is kept: valid accuracy {accuracy}"
+
+
+def in_words(run: History) -> str:
+    """Return a run's numbers as words."""
+    if not run.epochs:
+        return "no finished epoch"
+    best = run.kept
+    return (
+        f"after epoch {best.epoch} of {run.epochs[-1].epoch} valid loss {best.valid_loss:.3f}, "
+        f"valid accuracy {base.percent(best.valid_accuracy)}{'; ' * bool(divergence(run))}{divergence(run)}"
+    )
+
+
+def divergence(run: History) -> str:
+    """Say what is wrong with the rate of a run that did not descend; '' if nothing is.
+
+    A loss that is no longer a number has diverged. A head alone stays finite whatever the rate, because its loss
+    grows no faster than its weights: it diverges in all but name when it ends above the untrained head's loss.
+    """
+    if "diverged" in run.stopped:
+        return f"diverged at step {len(run.steps)}"
+    start, end = run.epochs[:1], run.epochs[-1:]
+    if start and not start[0].epoch and end[0].epoch and not end[0].train_loss <= start[0].valid_loss:
+        return f"diverges, loss {start[0].valid_loss:.2g} → {end[0].train_loss:.2g}"
+    return ""
+
+
+def train_curve(run: History) -> list[tuple[float, float]]:
+    """Return the train loss as (epoch, mean over a quarter of an epoch), finite values only."""
+    per_epoch: dict[int, list[float]] = {}
+    for step in run.steps:
+        per_epoch.setdefault(step.epoch, []).append(step.loss)
+    length, points = max(map(len, per_epoch.values()), default=1), []
+    size = max(1, length // PIECES)
+    for epoch, losses in per_epoch.items():
+        for begin in range(0, len(losses), size):
+            piece = losses[begin : begin + size]
+            points.append((epoch - 1 + (begin + len(piece)) / length, sum(piece) / len(piece)))
+    return [point for point in points if math.isfinite(point[1])] or [(0.0, math.nan)]
+
+
+def loss_ceiling(runs: Iterable[History]) -> float:
+    """Return the highest loss worth showing: half above what the untrained head has."""
+    starts = [run.epochs[0].valid_loss for run in runs if run.epochs and math.isfinite(run.epochs[0].valid_loss)]
+    return 1.5 * max(starts, default=1.0)
+
+
+def accuracy_floor(runs: Iterable[History], majority: float | None) -> float:
+    """Return the lowest accuracy worth showing, a multiple of a tenth below everything."""
+    values = [e.valid_accuracy for run in runs for e in run.epochs if math.isfinite(e.valid_accuracy)]
+    low = min([*values, 1.0 if majority is None else majority])
+    return max(0.0, math.floor(10 * low - 0.2) / 10)
 
 
 def run_borders(history: History) -> list[int]:
@@ -91,102 +163,75 @@ def run_borders(history: History) -> list[int]:
     return [epoch for epoch in accumulate(ran[:-1]) if epoch < history.epochs[-1].epoch]
 
 
-def lr_finder(found: LRFinder, *, ax: Any = None) -> Any:
+def lr_finder(finder: LRFinder, *, ax: Any = None) -> Any:
     """Draw the loss against the rising learning rate: the rate to try first, and where it diverged."""
     ax = base.axes(ax, 7.0, 3.4)
-    ax.plot(found.rates, found.losses, color="#C9C9C9", linewidth=1)
-    ax.plot(found.rates, found.smoothed, color=VALID)
-    ax.set_xscale("log")
-    finite = [v for v in found.smoothed if math.isfinite(v)]
-    low, high = min(finite), max(finite)
-    start = max(finite[: max(1, len(finite) // 4)])
-    top = min(high, low + 2.2 * (start - low)) if start > low else high
-    margin = 0.12 * max(top - low, 1e-3)
-    ax.set_ylim(low - 2 * margin, top + margin)
-    unit = f"nats per {found.noun[:-1]}"
-    ax.set(xlabel="learning rate (highest of the profile, log scale)", ylabel=f"train loss ({unit})")
-    at = min(range(len(found.rates)), key=lambda i: abs(found.rates[i] - found.steepest))
-    ax.axvline(found.steepest, color=GUESS, linewidth=1, zorder=1)
-    ax.plot(found.steepest, found.smoothed[at], "o", color=GUESS, markersize=7)
-    left = found.steepest > math.sqrt(found.rates[0] * found.rates[-1])
-    foot: dict[str, Any] = {"fontsize": 9, "va": "bottom", "bbox": BEHIND}
-    words, at_foot = (
-        f"steepest fall\ntry {base.rate_text(found.steepest)}",
-        (found.steepest, low - 2 * margin),
+    rates, losses = np.array(finder.rates), np.array(finder.smoothed)
+    ax.plot(rates, finder.losses, color="#C9C9C9", linewidth=1)
+    ax.plot(rates, losses, color=VALID)
+    low, start = np.nanmin(losses), losses[0]
+    room = max(start - low, 1e-3)
+    ax.set(
+        xscale="log",
+        ylim=(low - 0.5 * room, start + 1.2 * room),
+        xlabel="learning rate (highest of the profile, log scale)",
     )
-    base.note(ax, words, at_foot, (-7 if left else 7, 5), color=GUESS, ha="right" if left else "left", **foot)
-    end = "the loss stayed finite."
-    if found.diverged:
-        end = f"the sweep diverged at {base.rate_text(found.diverged)}."
-        ax.axvline(found.diverged, color=WRONG, linewidth=1, linestyle=":", zorder=1)
-        words = f"✗ diverged\n{base.rate_text(found.diverged)}"
-        base.note(ax, words, (found.diverged, low - 2 * margin), (7, 5), color=WRONG, **foot)
-    first, last = base.rate_text(found.rates[0]), base.rate_text(found.rates[-1])
+    ax.set_ylabel(f"train loss (nats per {finder.noun[:-1]})")
+    marks = [(finder.steepest, GUESS, "-", "steepest fall\ntry")]
+    if finder.diverged:
+        marks.append((finder.diverged, WRONG, ":", "✗ diverged\n"))
+    for rate, colour, line, words in marks:
+        ax.axvline(rate, color=colour, linewidth=1, linestyle=line, zorder=1)
+        foot = {"color": colour, "ha": "right", "va": "bottom", "fontsize": 9, "bbox": BEHIND}
+        base.note(ax, f"{words} {base.rate_text(rate)}", (rate, ax.get_ylim()[0]), (-6, 5), **foot)
+    ax.plot(finder.steepest, np.interp(finder.steepest, rates, losses), "o", color=GUESS, markersize=7)
+    end = f"the sweep diverged at {base.rate_text(finder.diverged)}." if finder.diverged else "the loss stayed finite."
     words = (
-        f"{len(found.rates)} steps from {first} to {last}; "
-        f"smoothed loss {found.smoothed[0]:.3f} at the start, {low:.3f} at its lowest; {end}"
+        f"{len(rates)} steps from {base.rate_text(rates[0])} to {base.rate_text(rates[-1])}; "
+        f"smoothed loss {start:.3f} at the start, {low:.3f} at its lowest; {end}"
     )
-    base.title(ax, f"The loss falls fastest at a rate of {base.rate_text(found.steepest)}", words)
+    base.title(ax, f"The loss falls fastest at a rate of {base.rate_text(finder.steepest)}", words)
     return ax
 
 
-def _epochs(history: History) -> list[Epoch]:
-    if not history.epochs:
-        raise ValueError("this history holds no finished epoch, so there is no curve to draw")
-    return history.epochs
+def lr_sweep(sweep: LRSweep, *, epoch: int | None = None, ax: Any = None) -> Any:
+    """Draw valid accuracy against the learning rate after `epoch` passes (default: all), the majority rate dashed.
 
-
-def _line(ax: Any, epochs: list[Epoch], name: str, colour: str, **how: Any) -> tuple[float, float]:
-    """Draw one curve over its finite values and return where it ends; (0, 0) if it has none."""
-    points = [(e.epoch, getattr(e, name)) for e in epochs if math.isfinite(getattr(e, name))]
-    if not points:
-        return 0, 0
-    marker = "o" if len(points) <= 30 else None
-    ax.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=3.5, **how)
-    return points[-1]
-
-
-def _mark(ax: Any, epoch: Epoch, value: float, side: int) -> None:
-    """Ring the epoch whose weights were kept; the word goes above (side 1) or below (−1) the ring."""
-    if math.isfinite(value):
-        base.note(ax, "kept", (epoch.epoch, value), (0, 13 * side), ha="center", fontsize=8, bbox=BEHIND)
-        ring = {"markersize": 11, "markerfacecolor": "none", "markeredgecolor": INK, "markeredgewidth": 1.3}
-        ax.plot(epoch.epoch, value, "o", gid="kept", clip_on=False, **ring)
-
-
-def _epoch_axis(ax: Any, history: History) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    first, last = history.epochs[0].epoch, history.epochs[-1].epoch
-    ax.set_xlim(first - 0.4, max(last, first + 1) + 0.15)
-    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
-    ax.set(xlabel=f"epoch (passes over the train {history.noun})")
+    One seed: a line with the Wilson band of its validation images. More seeds: their mean and the range from the
+    lowest to the highest. Rates at which a run diverged are crossed out at the foot.
+    """
+    epoch = sweep.epochs if epoch is None else epoch
+    if not 0 <= epoch <= sweep.epochs:
+        raise ValueError(f"epoch={epoch}: this sweep has epochs 0 to {sweep.epochs}")
+    accuracy = np.array(sweep.valid_accuracy)[:, :, epoch]  # seeds × rates
+    finite = np.isfinite(accuracy).all(axis=0)
+    rates, mean = np.array(sweep.rates), np.where(finite, accuracy.mean(axis=0), np.nan)
+    low, high, spread = accuracy.min(axis=0), accuracy.max(axis=0), f"lowest to highest of {len(sweep.seeds)} seeds"
+    if len(sweep.seeds) == 1:
+        intervals = [wilson(round(share * sweep.n), sweep.n) for share in np.nan_to_num(mean)]
+        low, high = np.array([(one.low, one.high) for one in intervals]).T
+        spread = f"95 % interval for {sweep.n} images"
+    ax = base.axes(ax, 7.0, 3.4)
+    ax.fill_between(rates, low, high, where=finite, color=VALID, alpha=0.15, linewidth=0)
+    ax.plot(rates, mean, color=VALID, marker="o", markersize=3.5)
+    base.majority_line(ax, sweep.majority)
+    ax.margins(y=0.12)
+    for rate in rates[~finite]:
+        ax.plot(rate, 0.04, "x", color=WRONG, markersize=7, gid="diverged", transform=ax.get_xaxis_transform())
+    ax.set(xscale="log", xlabel=f"learning rate ({sweep.optimizer}, log scale)", ylabel="valid accuracy (%)")
+    base.percent_axis(ax.yaxis)
     ax.grid(axis="y")
-    for border in run_borders(history):
-        ax.axvline(border + 0.5, color="#AAAAAA", linewidth=1, linestyle=":", gid="border")
-        top = {"xycoords": ("data", "axes fraction"), "va": "bottom", "ha": "center", "fontsize": 8}
-        base.note(ax, "next run", (border + 0.5, 1), (0, 1), **top)
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}{'' if n == 1 else 's'}"
-
-
-def _loss_words(epochs: list[Epoch]) -> str:
-    first, last = epochs[0], epochs[-1]
-    trained = [e.train_loss for e in epochs if not math.isnan(e.train_loss)] or [math.nan]  # epoch 0 has none
-    return (
-        f"Over {_count(len(epochs), 'epoch')} the train loss goes from {trained[0]:.3f} "
-        f"to {trained[-1]:.3f}, the valid loss from {first.valid_loss:.3f} to {last.valid_loss:.3f}."
-    )
-
-
-def _accuracy_words(epochs: list[Epoch], majority: float | None) -> str:
-    beside = f"; the majority rate is {base.percent(majority)}" if majority is not None else ""
-    first, last = (base.percent(e.valid_accuracy) for e in (epochs[0], epochs[-1]))
-    return f"Valid accuracy goes from {first} to {last}{beside}."
-
-
-def _run_words(history: History) -> str:
-    borders = run_borders(history)
-    return f"A next run begins after epoch {base.listed([str(b) for b in borders])}." if borders else ""
+    base.note(ax, "majority", (1, sweep.majority), (5, 0), xycoords=ax.get_yaxis_transform(), color=INK)
+    passes = f"{epoch} epoch{'' if epoch == 1 else 's'}"
+    words = f"Majority rate {base.percent(sweep.majority)}; band: {spread}."
+    headline = f"Every rate has diverged after {passes}"
+    if finite.any() and not epoch:
+        headline = f"Before the first step every rate has the same head: {base.percent(mean[0])}"
+    elif finite.any():
+        best = int(np.nanargmax(mean))
+        ax.plot(rates[best], mean[best], "o", color=VALID, markersize=8, gid="best")
+        headline = f"After {passes} the best rate is {base.rate_text(rates[best])}: {base.percent(mean[best])}"
+        near = rates[finite & (mean >= mean[best] - 0.01)]
+        words = f"Within one point of it: {base.rate_text(near.min())} to {base.rate_text(near.max())}. {words}"
+    base.title(ax, headline, words)
+    return ax

@@ -10,7 +10,7 @@ import numpy as np
 
 from sftlab.core.statistics import costs, difference, mcnemar
 from sftlab.plot import base, style
-from sftlab.plot.images import _grid
+from sftlab.plot.images import image_grid
 
 PILES = ((0, 0, "called {0}, is {0}"), (0, 1, "called {1}, is {0}: false alarms"),
          (1, 0, "called {0}, is {1}: missed"), (1, 1, "called {1}, is {1}"))  # fmt: skip
@@ -193,7 +193,7 @@ def heatmaps(
     pixels, n = np.asarray(pixels), len(pixels)
     captions = [name for name in rows for _ in range(n)]
     maps = [heat for row in rows.values() for heat in ([None] * n if row is None else np.asarray(row))]
-    ax = _grid(ax, np.concatenate([pixels] * len(rows)), captions, n, licence)
+    ax = image_grid(ax, np.concatenate([pixels] * len(rows)), captions, n, licence)
     room, look = (ax.get_xlim(), ax.get_ylim()), {"cmap": "inferno", "vmin": 0, "vmax": 1, "alpha": 0.55}
     for picture, heat in zip(list(ax.images), maps, strict=True):
         if heat is not None:

@@ -1,22 +1,43 @@
-"""The network and what may learn in it: stages run left to right, stem to head; colour is heat."""
+"""The network as a strip of stages, stem left and head right, coloured by heat: what learns, changed, moved."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sftlab.core.records import Interval
-from sftlab.plot import base, style
+from sftlab.plot import base, results, style
 
-ROW = 1.25  # inches a profile takes
+EDGE = "#7C8CA0"
+
+
+def box(ax: Any, i: float, colour: str, lines: Sequence[str], *, row: float = 0, cold: bool = False) -> None:
+    """Draw one stage of a strip at (i, row), one unit high, with its lines of words; hatched if `cold`."""
+    look = {"hatch": style.HATCH, "gid": "frozen"} if cold else {"gid": "learning"}
+    ax.bar(i, 0.94, bottom=row + 0.03, width=0.94, color=colour, edgecolor=EDGE, linewidth=0.7, **look)
+    behind = {"facecolor": colour, "edgecolor": "none", "pad": 1.2} if cold else None  # no hatch behind letters
+    for k, line in enumerate(lines):
+        y, weight = row + 1 - (k + 0.5) / len(lines) * 0.9 - 0.05, "normal" if k else "bold"
+        ink = {"color": style.ink_on(colour), "fontweight": weight, "bbox": behind, "ha": "center", "va": "center"}
+        ax.text(i, y, line, fontsize=7.8, **ink)
+
+
+def side_names(ax: Any, names: Sequence[str], row: float = 0) -> None:
+    """Write at the left of a strip what its lines of words are."""
+    for k, name in enumerate(names):
+        base.note(ax, name, (-0.58, row + 1 - (k + 0.5) / len(names) * 0.9 - 0.05), ha="right", fontsize=8)
+
+
+def frame(ax: Any, stages: int, low: float = 0) -> None:
+    """Fit the Axes around a strip of so many stages, without axes of its own."""
+    ax.set(xlim=(-0.55, stages - 0.45), ylim=(low - 0.02, 1.02))
+    ax.set_axis_off()
 
 
 def profile(*profiles: Mapping[str, float], names: list[str] | None = None, ax: Any = None) -> Any:
-    """Draw learning-rate profiles ({stage: rate}), a row each: a bar a stage, log scale, frozen ones hatched.
+    """Draw learning-rate profiles ({stage: rate}), a strip each: a box a stage in the heat of its rate, frozen hatched.
 
-    names: what to call them; a strategy's name also gives its colour. Raises ValueError if they are not of
-    one network.
+    names: what to call them. Raises ValueError if they are not of one network.
     """
     if not profiles:
         raise ValueError("no profile to draw; give at least one, such as linear_probe(model)")
@@ -26,24 +47,33 @@ def profile(*profiles: Mapping[str, float], names: list[str] | None = None, ax: 
     if names is not None and len(names) != len(profiles):
         raise ValueError(f"{len(names)} names for {len(profiles)} profiles")
     called = names or ([""] if len(profiles) == 1 else [f"profile {i + 1}" for i in range(len(profiles))])
-    ax = base.axes(ax, 7.8, 1.45 + ROW * len(profiles))
-    rows = [ax] if len(profiles) == 1 else base.panels(ax, len(profiles), 1, (0.14, 0))
-    learning = [rate for p in profiles for rate in p.values() if rate > 0] or [1e-3]
-    low = 10.0 ** (math.floor(math.log10(min(learning)) - 0.3) - 0.4)
-    high = max(learning) * (max(learning) / low) ** 0.28
-    for i, (row, rates, name) in enumerate(zip(rows, profiles, called, strict=True)):
-        _bars(row, rates, low, high)
-        if name and len(profiles) > 1:
-            colour = style.ink_safe(style.hue(name, i))
-            top = {"xycoords": "axes fraction", "va": "bottom", "fontweight": "bold", "fontsize": 9.5}
-            base.note(row, base.clip(name, 28), (0, 1), (0, 4), color=colour, **top)
-        row.set_xticks(range(len(rates)), stage_names if row is rows[-1] else [])
-    _crowded(rows[-1], stage_names)
-    rows[-1].set_xlabel("stage, from the image (left) to the answer (right)")
-    (ax if len(profiles) == 1 else rows[len(rows) // 2]).set_ylabel("learning rate (log)")
-    words = [f"{n + ': ' if n else ''}{_profile_words(p)}" for n, p in zip(called, profiles, strict=True)]
-    base.title(ax, _profile_finding(profiles, called), " ".join(words), pad=None if len(profiles) == 1 else 24)
+    ax = base.axes(ax, 8.2, 1.0 + 0.62 * len(profiles))
+    for row, (name, rates) in enumerate(zip(called, profiles, strict=True)):
+        for i, (stage, rate) in enumerate(rates.items()):
+            words = [stage, base.rate_text(rate) if rate else "frozen"]
+            box(ax, i, style.heat(rate), words, row=-1.1 * row, cold=not rate)
+        base.note(ax, base.clip(name, 28), (-0.58, 0.5 - 1.1 * row), ha="right", color=style.INK, fontsize=9)
+    frame(ax, len(stage_names), -1.1 * (len(profiles) - 1))
+    words = [f"{name + ': ' if name else ''}{_rates_in_words(p)}" for name, p in zip(called, profiles, strict=True)]
+    counts = [sum(rate > 0 for rate in p.values()) for p in profiles]
+    finding = (
+        f"Of {len(stage_names)} stages, {base.listed([f'{n} trains {c}' for n, c in zip(called, counts, strict=True)])}"
+    )
+    if len(profiles) == 1:
+        finding = (
+            f"{counts[0]} of {len(stage_names)} stages learn{': ' + _rates_in_words(profiles[0]) if counts[0] else ''}"
+        )
+    base.title(ax, finding, f"Learning rates from the image (left) to the answer (right). {' '.join(words)}")
     return ax
+
+
+def _rates_in_words(rates: Mapping[str, float]) -> str:
+    learning = {name: base.rate_text(rate) for name, rate in rates.items() if rate}
+    if len(learning) > 3 and len(set(learning.values())) == 1:
+        return f"all from {next(iter(learning))} on at {next(iter(learning.values()))}"
+    ends = list(learning.items())
+    some = ends if len(ends) <= 3 else [ends[0], ends[-1]]
+    return (base.listed if len(ends) <= 3 else " to ".join)([f"{name} at {rate}" for name, rate in some]) or "nothing"
 
 
 def stages(network: Any, profile: Mapping[str, float] | None = None, *, ax: Any = None) -> Any:
@@ -55,32 +85,28 @@ def stages(network: Any, profile: Mapping[str, float] | None = None, *, ax: Any 
         from sftlab.core.model import summary
 
         network = summary(network, profile)
-    rows = network.rows
     ax = base.axes(ax, 8.2, 2.5)
-    rates = {name: _rate(text) for name, _, count, _, text in rows if count}
-    wide = 7.4 / len(rows)
-    for i, (name, output, count, _, text) in enumerate(rows):
-        colour = style.heat(rates[name]) if name in rates else "white"
-        ink = style.ink_on(colour)
-        _box(ax, i, colour, frozen=name in rates and not rates[name])
-        lines = [(0.76, name, "bold")]
-        if count:
-            rate = text if text in ("frozen", "trainable") else base.rate_text(float(text))
-            lines += [(0.5, _short(count), "normal"), (0.24, rate, "normal")]
-        for y, line, weight in lines:
-            back = colour if name in rates and not rates[name] else None
-            _tag(ax, i, y, base.clip(line, max(6, int(wide * 10.5))), ink, weight, back)
-        shape = output if 0.068 * len(output) < wide else output.replace("×", "\n×", 1)
+    total = learn = 0
+    for i, (name, output, count, _, text) in enumerate(network.rows):
+        rate = (
+            {"frozen": 0.0, "trainable": 1e-3, "": 0.0}.get(text)
+            if text in ("frozen", "trainable", "")
+            else float(text)
+        )
+        colour = style.heat(rate or 0.0) if count else "white"
+        rate_words = text if text in ("frozen", "trainable") else base.rate_text(rate or 0.0)
+        words = [base.clip(name, 9), base.short(count), rate_words] if count else [base.clip(name, 9), "", ""]
+        box(ax, i, colour, words, cold=bool(count) and not rate)
+        shape = output if len(output) < 108 / len(network.rows) else output.replace("×", "\n×", 1)
         base.note(ax, shape, (i, -0.07), ha="center", va="top", fontsize=6.8)
-    for y, line in ((0.76, "stage"), (0.5, "parameters"), (0.24, "rate"), (-0.11, "output")):
-        base.note(ax, line, (-0.58, y), ha="right", fontsize=8)
-    ax.set(xlim=(-0.55, len(rows) - 0.45), ylim=(-0.02, 1.02))
-    ax.set_axis_off()
-    total = sum(count for _, _, count, _, _ in rows)
-    learn = sum(count for name, _, count, _, _ in rows if rates.get(name))
-    share = f"{_short(learn)} ({base.percent(learn / total)})" if 0 < learn < total else "all" if learn else "none"
-    finding = f"{len(rates)} stages store {_short(total)} parameters; {share} of them learn"
-    base.title(ax, finding, " ".join(f"{n}: {o}, {c:,} parameters, {t}." for n, o, c, _, t in rows if c))
+        total, learn = total + count, learn + (count if rate else 0)
+    side_names(ax, ("stage", "parameters", "rate"))
+    base.note(ax, "output", (-0.58, -0.11), ha="right", fontsize=8)
+    frame(ax, len(network.rows))
+    share = f"{base.short(learn)} ({base.percent(learn / total)})" if 0 < learn < total else "all" if learn else "none"
+    holding = [row for row in network.rows if row[2]]
+    finding = f"{len(holding)} stages store {base.short(total)} parameters; {share} of them learn"
+    base.title(ax, finding, " ".join(f"{n}: {o}, {c:,} parameters, {t}." for n, o, c, _, t in holding))
     return ax
 
 
@@ -91,99 +117,83 @@ def changed(before: Mapping[str, str], after: Mapping[str, str], guess: Any = No
     """
     if list(before) != list(after):
         raise ValueError("the two fingerprints name different stages, so they are not of one network")
-    names = list(before)
-    differ = [name for name in names if before[name] != after[name]]
-    ax = base.axes(ax, 8.2, 1.7 if guess is None else 2.9)
-    for i, name in enumerate(names):
+    differ = [name for name in before if before[name] != after[name]]
+    ax = base.axes(ax, 8.2, 1.5 if guess is None else 2.9)
+    for i, name in enumerate(before):
         hot = name in differ
-        colour = style.heat(1e-2) if hot else style.COLD
-        _box(ax, i, colour, frozen=not hot)
-        _tag(ax, i, 0.66, name, style.ink_on(colour), "bold", None if hot else colour)
-        _tag(ax, i, 0.32, "changed" if hot else "same", style.ink_on(colour), "normal", None if hot else colour)
-    ax.set(xlim=(-0.55, len(names) - 0.45), ylim=(-0.05 if guess is None else -1.15, 1.02))
-    ax.set_axis_off()
-    finding = f"{len(differ)} of {len(names)} stages changed"
+        box(ax, i, style.heat(1e-2 if hot else 0), [name, "changed" if hot else "same"], cold=not hot)
+    frame(ax, len(before), 0 if guess is None else -1.15)
+    finding = f"{len(differ)} of {len(before)} stages changed"
     if guess is not None:
         finding += f"; you guessed {float(guess):g}"
         line = ax.inset_axes((0.0, 0.10, 1, 0.30))
-        exact = Interval(len(differ), len(differ), len(differ), "exact")
-        base.guess_line(line, exact, float(guess), 0, len(names))
+        results.guess_line(line, Interval(len(differ), len(differ), len(differ)), float(guess), 0, len(before))
         line.set_xlabel("stages whose fingerprint changed")
     base.title(ax, finding, f"Changed: {base.listed(differ) or 'none'}.")
     return ax
 
 
-def _bars(ax: Any, rates: Mapping[str, float], low: float, high: float) -> None:
-    ax.set_yscale("log")
-    ax.set_ylim(low, high)
-    for i, rate in enumerate(rates.values()):
-        frozen = not rate
-        top = low * (high / low) ** 0.13 if frozen else rate
-        how = {"edgecolor": "#7C8CA0", "hatch": style.HATCH, "gid": "frozen"} if frozen else {"gid": "learning"}
-        ax.bar(i, top - low, bottom=low, width=0.78, color=style.heat(rate), linewidth=0.6, **how)
-        text, colour = ("frozen", style.QUIET) if frozen else (base.rate_text(rate), style.INK)
-        base.note(ax, text, (i, top), (0, 2), ha="center", va="bottom", fontsize=8, color=colour)
-    ax.set_xlim(-0.55, len(rates) - 0.45)
-    ax.tick_params(axis="x", length=0)
-    ax.minorticks_off()
+def moved(
+    changes: Mapping[str, Mapping[str, float]], profiles: Mapping[str, Mapping[str, float]], *, ax: Any = None
+) -> Any:
+    """Draw how far each stage moved, ‖w′ − w‖ / ‖w‖ in percent, a row a strategy, in the heat of its rate.
+
+    changes: {strategy: {stage: share}}. profiles: {strategy: {stage: rate}}, the same strategies.
+    """
+    if not changes or set(changes) != set(profiles):
+        raise ValueError("give the changes and the profiles of the same strategies, at least one")
+    ax = base.axes(ax, 7.8, 0.9 + 0.95 * len(changes))
+    rows = [ax] if len(changes) == 1 else base.panels(ax, len(changes), 1, (0.1, 0))
+    top = max(share for change in changes.values() for share in change.values())
+    for row, (name, change) in zip(rows, changes.items(), strict=True):
+        for i, (stage, share) in enumerate(change.items()):
+            rate = profiles[name][stage]
+            look = {"gid": "moved"} if rate else {"hatch": style.HATCH, "gid": "frozen"}
+            row.bar(i, share, width=0.7, color=style.heat(rate), edgecolor=EDGE, linewidth=0.6, **look)
+            words = (
+                f"{base.percent(share, 1 if top >= 0.01 else 2)} {'at ' + base.rate_text(rate) if rate else 'frozen'}"
+            )
+            base.note(row, words, (i, share), (0, 2), ha="center", va="bottom", color=style.INK)
+        row.set_xticks(range(len(change)), list(change) if row is rows[-1] else [])
+        row.set(ylim=(0, 1.3 * top or 1), ylabel="moved (%)", xlim=(-0.6, len(change) - 0.4))
+        base.percent_axis(row.yaxis)
+        row.tick_params(axis="x", length=0)
+        base.corner(row, name, color=style.ink_safe(style.hue(name)), fontweight="bold")
+    first, change = next(iter(changes.items()))
+    far, near = max(change, key=lambda s: change[s]), min(change, key=lambda s: change[s])
+    finding = f"{first}: {far} moves by {base.percent(change[far])}, {near} by {base.percent(change[near])}"
+    words = "; ".join(f"{n}: " + ", ".join(f"{s} {base.percent(v)}" for s, v in c.items()) for n, c in changes.items())
+    base.title(ax, finding, f"Change of each stage's weights. {words}.", pad=24)
+    return ax
 
 
-def _crowded(ax: Any, names: list[str]) -> None:
-    """Turn the stage names when they would touch."""
-    if max(map(len, names)) * len(names) > 95:
-        ax.tick_params(axis="x", rotation=40)
-        for label in ax.get_xticklabels():
-            label.set(ha="right", rotation_mode="anchor")
+def parameters(networks: Mapping[str, Any], *, ax: Any = None) -> Any:
+    """Draw where the parameters are: a bar a network, a piece a stage; what is frozen is cold and hatched.
 
-
-def _box(ax: Any, i: int, colour: str, *, frozen: bool) -> None:
-    how = (
-        {"edgecolor": "#7C8CA0", "hatch": style.HATCH, "gid": "frozen"}
-        if frozen
-        else {"edgecolor": "#999999", "gid": "learning"}
-    )
-    ax.bar(i, 1, width=0.94, color=colour, linewidth=0.7, **how)
-
-
-def _tag(ax: Any, x: float, y: float, text: str, ink: str, weight: str, under: str | None) -> None:
-    """Write inside a box; `under` is laid below the letters where a hatch would cross them."""
-    back = {"facecolor": under, "edgecolor": "none", "pad": 1.5} if under else None
-    ax.text(x, y, text, ha="center", va="center", fontsize=8, color=ink, fontweight=weight, bbox=back)
-
-
-def _rate(text: str) -> float:
-    """Read the rate column of a Summary back; 'trainable' stands for a middling 1e-3."""
-    words = {"frozen": 0.0, "trainable": 1e-3}
-    return words[text] if text in words else float(text)
-
-
-def _short(count: int) -> str:
-    """Return 1652640 as '1.65 M'."""
-    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if count >= size:
-            return f"{count / size:.3g}{unit}"
-    return str(count)
-
-
-def _profile_finding(profiles: Sequence[Mapping[str, float]], called: list[str]) -> str:
-    """Say what learns: of one profile which stages and how fast, of several how many stages each."""
-    learn = [{name: rate for name, rate in p.items() if rate > 0} for p in profiles]
-    count = len(profiles[0])
-    if len(profiles) > 1:
-        each = [f"{name} trains {len(some)}" for name, some in zip(called, learn, strict=True)]
-        return f"Of {count} stages, {base.listed(each)}"
-    first = learn[0]
-    how_many = f"All {count} stages learn" if len(first) == count else f"{len(first) or 'None'} of {count} stages learn"
-    if len(first) > 3:
-        (low, slow), (high, fast) = (pick(first.items(), key=lambda item: item[1]) for pick in (min, max))
-        slowest, fastest = base.rate_text(slow), base.rate_text(fast)
-        how_many += f" at {fastest}" if slowest == fastest else f", {low} at {slowest} to {high} at {fastest}"
-    elif first:
-        how_many += f": {base.listed([f'{name} at {base.rate_text(rate)}' for name, rate in first.items()])}"
-    return f"{called[0]}: {how_many}" if called[0] else how_many
-
-
-def _profile_words(rates: Mapping[str, float]) -> str:
-    learn = [f"{name} {base.rate_text(rate)}" for name, rate in rates.items() if rate > 0]
-    frozen = [name for name, rate in rates.items() if not rate]
-    return f"{base.listed(learn) or 'nothing'} learn; frozen: {base.listed(frozen) or 'none'}."
+    networks: {name: Summary}, as `summary(model, profile)` returns them; the profile says what learns.
+    """
+    if not networks:
+        raise ValueError("no network to draw")
+    ax = base.axes(ax, 8.6, 1.15 + 0.55 * len(networks))
+    base.rows(ax, list(networks), 26)
+    widest = max(sum(count for _, _, count, _, _ in s.rows) for s in networks.values())
+    learning: dict[str, int] = {}
+    for row, (name, summary) in enumerate(networks.items()):
+        left = learning[name] = 0
+        for stage, _, count, _, rate in summary.rows:
+            cold = rate in ("", "frozen")
+            look = {"hatch": style.HATCH, "gid": "frozen"} if cold else {"gid": "learning"}
+            colour = style.heat(0 if cold else 1e-3)
+            ax.barh(row, count, left=left, height=0.62, color=colour, edgecolor=EDGE, linewidth=0.6, **look)
+            if count / widest > 0.075:
+                behind = {"facecolor": colour, "edgecolor": "none", "pad": 1.0} if cold else None
+                how = {"ha": "center", "va": "center", "color": style.ink_on(colour), "bbox": behind}
+                ax.text(left + count / 2, row, f"{stage}\n{base.short(count)}", fontsize=7.5, **how)
+            left, learning[name] = left + count, learning[name] + (0 if cold else count)
+        base.note(ax, base.short(left), (left, row), (6, 0), fontsize=9, color=style.INK)
+    ax.set(xlim=(0, 1.09 * widest), xlabel="parameters (millions)")
+    ax.xaxis.set_major_formatter(lambda x, _: f"{x / 1e6:g}")
+    learned = [f"{name} {base.short(count)}" for name, count in learning.items()]
+    words = " ".join(f"{name}: {sum(row[2] for row in s.rows):,} parameters." for name, s in networks.items())
+    base.title(ax, f"Numbers that learn: {base.listed(learned)}", words)
+    return ax

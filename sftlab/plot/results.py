@@ -1,14 +1,118 @@
-"""What an evaluation found: confusion, calibration, one image's probabilities."""
+"""What evaluations found: scores, a guess beside its result, confusion, reliability, probabilities, spreads."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from sftlab.core.records import Result
+from sftlab.core.records import Interval, Result
 from sftlab.plot import base, style
+
+Score = Result | Interval | float
+
+
+def scores(
+    results: Mapping[str, Score],
+    *,
+    stored: Mapping[str, Score] | None = None,
+    majority: float | None = None,
+    guess: Any = None,
+    label: str = "accuracy",
+    ax: Any = None,
+) -> Any:
+    """Draw accuracies with their intervals, a row a name in its strategy's colour, the majority rate dashed.
+
+    results: computed now, drawn solid. stored: from records, drawn hollow; a name may be in both. majority: taken from
+    the Results where they have one. guess: the number that the learner expected, in percent or as a share of 1.
+    """
+    stored = stored or {}
+    names = list(dict.fromkeys([*results, *stored]))
+    if not names:
+        raise ValueError("no result to draw")
+    ax = base.axes(ax, 7.8, 1.3 + 0.42 * len(names))
+    base.rows(ax, names)
+    shown: dict[str, Interval] = {}
+    for i, name in enumerate(names):
+        for source, hollow in ((stored, True), (results, False)):
+            if name in source:
+                shown[name] = as_interval(source[name])
+                aside = 0.18 if hollow and name in results else 0
+                base.dot(ax, shown[name], i + aside, style.hue(name, i), stored=hollow)
+        text = f"{100 * shown[name].value:.1f}" + ("" if name in results else " (stored)")
+        base.note(ax, text, (shown[name].high, i), (7, 0), fontsize=9, color=style.INK)
+    rates = {name: s.majority for name, s in {**stored, **results}.items() if isinstance(s, Result)}
+    lines = {majority} if majority is not None else set(rates.values())
+    if len(lines) == 1:
+        base.majority_line(ax, next(iter(lines)), vertical=True)
+    else:  # each row has a test set and a majority of its own
+        for name, rate in rates.items():
+            base.majority_line(
+                ax, rate, vertical=True, share=1 - (names.index(name) + 0.9) / len(names), height=0.8 / len(names)
+            )
+    if lines:
+        base.note(ax, f"majority rate{'s' * (len(lines) > 1)}", (max(lines), -0.55), (0, 3), ha="center", va="bottom")
+    values = [*lines, *(end for score in shown.values() for end in (score.low, score.high))]
+    best = max(shown, key=lambda name: shown[name].value)
+    finding = f"{best}{' is highest' if len(names) > 1 else ''}: {base.percent(shown[best].value)}"
+    if len(lines) == 1:
+        points = 100 * (shown[best].value - next(iter(lines)))
+        finding += f", {abs(points):.1f} points {'above' if points >= 0 else 'below'} the majority rate"
+    if guess is not None:
+        expected = float(guess) / 100 if float(guess) > 1 else float(guess)
+        base.guess_mark(ax, (expected, len(names) - 0.45))
+        ax.set_ylim(len(names) - 0.2, None)
+        values.append(expected)
+        finding += f"; you guessed {base.percent(expected, 0)}"
+    span = max(0.05, max(values) - min(values))
+    ax.set_xlim(max(-0.01, min(values) - 0.08 * span), min(1.03, max(values) + 0.1 * span))
+    ax.set_xlabel(f"{label} (%), with its 95 % interval")
+    base.percent_axis(ax.xaxis)
+    ax.grid(axis="x")
+    words = "; ".join(f"{name} {base.interval(score)}" for name, score in shown.items())
+    beside = f" Majority rate {base.listed([base.percent(rate) for rate in sorted(lines)])}." if lines else ""
+    pad = 24 if lines else None
+    base.title(ax, finding[0].upper() + finding[1:], f"{label.capitalize()}: {words}.{beside}", pad=pad)
+    return ax
+
+
+def as_interval(score: Score) -> Interval:
+    """Return the accuracy of a Result, an Interval as it is, a number as an Interval without width."""
+    if isinstance(score, Result):
+        return score.accuracy
+    return score if isinstance(score, Interval) else Interval(score, score, score, "exact")
+
+
+def guess_vs_result(
+    truth: float | Interval, guess: Any, *, low: float = 0.0, high: float = 100.0, unit: str = "%", ax: Any = None
+) -> Any:
+    """Draw a guess (hollow diamond) beside the measured number (solid dot, and its interval, if any)."""
+    measured, guessed = as_interval(truth), float(guess)
+    ax = base.axes(ax, 7.0, 1.35)
+    guess_line(ax, measured, guessed, low, high)
+    ax.set_xlabel(unit)
+    finding = f"Measured {measured.value:.3g} {unit}; you guessed {guessed:.3g} {unit}"
+    base.title(ax, finding, f"The guess is {abs(measured.value - guessed):.3g} {unit} off.")
+    return ax
+
+
+def guess_line(ax: Any, truth: Interval, guess: float, low: float, high: float) -> None:
+    """Turn `ax` into a number line with a solid dot at the truth and a hollow diamond at the guess."""
+    pad = 0.03 * (high - low)
+    ax.set(xlim=(low - pad, high + pad), ylim=(-1, 1))
+    ax.set_yticks([])
+    ax.spines["left"].set_visible(False)
+    ax.plot((truth.low, truth.high), (0, 0), color=style.VALID, linewidth=2.2, alpha=0.8)
+    marks = (
+        (truth.value, "measured", {"marker": "o", "color": style.VALID}, 9),
+        (guess, "your guess", {"marker": "D", "color": style.GUESS, "markerfacecolor": "none"}, -9),
+    )
+    for x, text, look, up in marks:
+        ax.plot(x, 0, markersize=8, markeredgewidth=1.6, clip_on=False, gid=text, **look)
+        left = x > (low + high) / 2  # the words stay inside
+        side = (-9, up) if left else (9, up)
+        base.note(ax, f"{text} {x:.3g}", (x, 0), side, color=look["color"], ha="right" if left else "left")
 
 
 def confusion(result: Result, *, ax: Any = None) -> Any:
@@ -19,42 +123,28 @@ def confusion(result: Result, *, ax: Any = None) -> Any:
     ax = base.axes(ax, min(8.2, side + 1.3), side + 0.8)
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     ax.pcolormesh(shares, cmap="Blues", vmin=0, vmax=1, edgecolors="white", linewidth=1)
-    if k <= 20:
-        for i in range(k):
-            for j in range(k):
-                big = k <= 5
-                text = f"{counts[i, j]}\n{100 * shares[i, j]:.0f} %" if big else str(counts[i, j] or "")
-                how = {
-                    "color": "white" if shares[i, j] > 0.55 else style.INK,
-                    "weight": "bold" if i == j else "normal",
-                }
-                ax.text(j + 0.5, i + 0.5, text, ha="center", va="center", fontsize=11 if big else 8, **how)
-    names = [base.clip(name, 18) for name in result.classes]
-    called = "called (%: share of the true class)" if k <= 5 else "called (images)"
-    ax.set(xlabel=called, ylabel="true", aspect="equal", xlim=(0, k), ylim=(k, 0))
-    many = k > 40
-    ax.set_xticks(np.arange(k) + 0.5, [""] * k if many else names)
-    ax.set_yticks(np.arange(k) + 0.5, [""] * k if many else names)
-    if max(map(len, names)) > (9 if k <= 4 else 3):
-        ax.tick_params(axis="x", rotation=40)
-        for tick in ax.get_xticklabels():
-            tick.set(ha="right", rotation_mode="anchor")
+    for i, j in np.ndindex(counts.shape) if k <= 20 else ():
+        text = f"{counts[i, j]}\n{100 * shares[i, j]:.0f} %" if k <= 5 else str(counts[i, j] or "")
+        how = {"color": "white" if shares[i, j] > 0.55 else style.INK, "weight": "bold" if i == j else "normal"}
+        ax.text(j + 0.5, i + 0.5, text, ha="center", va="center", fontsize=11 if k <= 5 else 8, **how)
+    names = [base.clip(name, 18) if k <= 40 else "" for name in result.classes]
+    unit = "%: share of the true class" if k <= 5 else "images"
+    ax.set(xlabel=f"called ({unit})", ylabel="true", aspect="equal", xlim=(0, k), ylim=(k, 0))
+    ax.set_xticks(np.arange(k) + 0.5, names)
+    ax.set_yticks(np.arange(k) + 0.5, names)
     ax.tick_params(length=0)
-    for side_ in ax.spines.values():
-        side_.set_visible(False)
+    if max(map(len, names)) > 3:
+        base.turned(ax)
+    for edge in ax.spines.values():
+        edge.set_visible(False)
     errors = counts - np.diag(np.diag(counts))
     i, j = np.unravel_index(errors.argmax(), errors.shape)
     finding = f"All {result.n} images called right"
     if errors.max():
-        finding = "" if k == 2 else "Most common mistake: "
-        finding += f"{counts[i, j]} of {counts[i].sum()} ‘{result.classes[i]}’ were called ‘{result.classes[j]}’"
-    if k == 2:
-        told = [f"Of {counts[a].sum()} {c}, {counts[a, a]} were called {c}." for a, c in enumerate(result.classes)]
-        words = " ".join(told)
-    else:
-        recalls = ", ".join(f"{c} {100 * shares[a, a]:.0f} %" for a, c in enumerate(result.classes))
-        words = f"Recall by class: {recalls}."
-    base.title(ax, finding, words)
+        mistake = f"{counts[i, j]} of {counts[i].sum()} ‘{result.classes[i]}’ were called ‘{result.classes[j]}’"
+        finding = mistake if k == 2 else f"Most common mistake: {mistake}"
+    recalls = ", ".join(f"{c} {counts[a, a]} of {counts[a].sum()}" for a, c in enumerate(result.classes))
+    base.title(ax, finding, f"Called right: {recalls}.")
     return ax
 
 
@@ -65,38 +155,35 @@ def reliability(result: Result, *, bins: int = 10, ax: Any = None) -> Any:
     """
     from sftlab.core.statistics import wilson
 
-    known = [i for i, t in enumerate(result.targets) if t >= 0]
-    p = np.array([result.probabilities[i] for i in known])
-    right = p.argmax(axis=1) == np.array([result.targets[i] for i in known])
-    said = p.max(axis=1)
-    which = np.minimum((said * bins).astype(int), bins - 1)
+    known = [i for i, target in enumerate(result.targets) if target >= 0]
+    p = np.array(result.probabilities)[known]
+    right, confidence = p.argmax(axis=1) == np.array(result.targets)[known], p.max(axis=1)
+    which = np.minimum((confidence * bins).astype(int), bins - 1)
+    sizes, middles = np.bincount(which, minlength=bins), (np.arange(bins) + 0.5) / bins
     ax = base.axes(ax, 5.6, 4.3)
     ax.plot([0, 1], [0, 1], color="#BBBBBB", linewidth=1, zorder=1)
     base.majority_line(ax, result.majority)
-    sizes = np.bincount(which, minlength=bins)
-    middles = (np.arange(bins) + 0.5) / bins
     ax.bar(middles, 0.22 * sizes / sizes.max(), width=0.9 / bins, color="#E3EAF1", zorder=0, gid="sizes")
     for b in np.flatnonzero(sizes):
-        inside = which == b
-        score = wilson(int(right[inside].sum()), int(inside.sum()))
-        x = said[inside].mean()
-        ax.plot([x, x], [score.low, score.high], color=style.VALID, linewidth=1.6, alpha=0.75)
-        ax.plot(x, score.value, "o", color=style.VALID, markersize=6)
+        score = wilson(int(right[which == b].sum()), int(sizes[b]))
+        base.dot(ax, score, confidence[which == b].mean(), style.VALID, upright=True)
         base.note(ax, str(sizes[b]), (middles[b], 0), (0, 3), ha="center", va="bottom", fontsize=7.5)
-    low = max(0.0, min(1 / len(result.classes), said.min()) - 0.03)
-    ax.set(xlim=(low, 1.01), ylim=(0, 1.02), ylabel="right (%)")
-    ax.set_xlabel("confidence: probability of the called class (%)")
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_formatter(lambda v, _: f"{100 * v:.0f}")
+    low = max(0.0, min(1 / len(result.classes), confidence.min()) - 0.03)
+    ax.set(
+        xlim=(low, 1.01), ylim=(0, 1.02), ylabel="right (%)", xlabel="confidence: probability of the called class (%)"
+    )
+    base.percent_axis(ax.xaxis, ax.yaxis)
     base.note(ax, "majority rate", (1.01, result.majority), (4, 0))
     base.note(ax, "as sure as right", (1, 1), (6, 0))
     ece = result.metrics["ece"]
-    where: dict[str, Any] = {"xycoords": "axes fraction", "ha": "right", "fontsize": 9, "color": style.INK}
-    base.note(ax, f"ECE {ece.value:.3f}\n({ece.low:.3f}–{ece.high:.3f})", (0.98, 0.33), **where)
-    sure, correct = base.percent(said.mean(), 0), base.percent(right.mean(), 0)
-    words = f"Expected calibration error {ece:.3f} over {result.n} images."
-    majority = f"Majority rate {base.percent(result.majority)}."
-    base.title(ax, f"Says {sure} on average, is right {correct} of the time", f"{words} {majority}")
+    base.note(ax, f"ECE {ece:.3f}", (0.98, 0.33), xycoords="axes fraction", ha="right", fontsize=9, color=style.INK)
+    finding = (
+        f"Says {base.percent(confidence.mean(), 0)} on average, is right {base.percent(right.mean(), 0)} of the time"
+    )
+    words = (
+        f"Expected calibration error {ece:.3f} over {result.n} images. Majority rate {base.percent(result.majority)}."
+    )
+    base.title(ax, finding, words)
     return ax
 
 
@@ -112,19 +199,149 @@ def probabilities(
         raise ValueError(f"{len(values)} probabilities for {len(names)} names")
     order = np.argsort(-values, kind="stable")[:top]
     ax = base.axes(ax, 6.4, 0.95 + 0.34 * len(order))
-    labels = [base.clip(str(names[i]), 34) for i in order]
+    base.rows(ax, [str(names[i]) for i in order])
     colours = [style.VALID] + ["#A9C7DE"] * (len(order) - 1)
     ax.barh(range(len(order)), values[order], color=colours, height=0.72)
     for row, i in enumerate(order):
         base.note(ax, base.percent(values[i]), (values[i], row), (5, 0), fontsize=9, color=style.INK)
-    ax.set_yticks(range(len(order)), labels)
-    ax.tick_params(axis="y", length=0, labelcolor=style.INK)
-    ax.set(ylim=(len(order) - 0.5, -0.5), xlim=(0, max(0.05, values.max()) * 1.02), xlabel="probability (%)")
-    ax.xaxis.set_major_formatter(lambda x, _: f"{100 * x:.3g}")
-    finding = title or f"The network says ‘{names[order[0]]}’ with {base.percent(values[order[0]], 0)}"
-    rest = 1 - values[order].sum()
-    others = len(values) - len(order)
-    tail = f"; the other {others} classes share {base.percent(rest)}" if others else ""
+    ax.set(xlim=(0, max(0.05, values.max()) * 1.02), xlabel="probability (%)")
+    base.percent_axis(ax.xaxis)
     words = ", ".join(f"{names[i]} {base.percent(values[i])}" for i in order)
-    base.title(ax, finding, f"{words}{tail}.")
+    rest = f"; the other {len(values) - top} classes share {base.percent(1 - values[order].sum())}"
+    finding = title or f"The network says ‘{names[order[0]]}’ with {base.percent(values[order[0]], 0)}"
+    base.title(ax, finding, f"{words}{rest if len(values) > top else ''}.")
+    return ax
+
+
+def spreads(groups: Mapping[str, Sequence[float] | np.ndarray], *, ax: Any = None) -> Any:
+    """Draw how far repeated accuracies lie from their mean, a row a cause: dots, and a bar of ± 2 standard deviations.
+
+    groups: {cause: accuracies as shares of 1}; of more than sixty, sixty are drawn.
+    """
+    ax = base.axes(ax, 7.5, 1.0 + 0.62 * len(groups))
+    base.rows(ax, list(groups))
+    rng, words = np.random.default_rng(0), []
+    for row, (name, values) in enumerate(groups.items()):
+        points = 100 * (np.asarray(values, dtype=float) - np.mean(values))
+        wide, colour = 2 * points.std(ddof=1), style.hue(name, row)
+        ax.barh(row, 2 * wide, left=-wide, height=0.62, color=colour, alpha=0.18, linewidth=0)
+        some = rng.permutation(points)[:60]
+        ax.plot(some, row + rng.uniform(-0.2, 0.2, len(some)), "o", color=colour, markersize=4.5, alpha=0.75)
+        base.note(ax, f"± {wide:.1f}", (max(wide, some.max()), row), (8, 0), color=style.INK, fontsize=9.5)
+        words.append(f"{name} ± {wide:.1f}")
+    ax.axvline(0, color="#BBBBBB", linewidth=1, zorder=0)
+    ax.set_xlabel("distance from the mean of the row (points of accuracy)")
+    base.title(ax, f"Two standard deviations, in points: {base.listed(words)}")
+    return ax
+
+
+def by_stage(
+    scores: Mapping[str, Interval],
+    *,
+    majority: float,
+    stored: Mapping[str, Mapping[str, Interval]] | None = None,
+    widths: Mapping[str, int] | None = None,
+    at: str | None = None,
+    guess: Any = None,
+    label: str = "valid accuracy",
+    ax: Any = None,
+) -> Any:
+    """Draw the accuracy of a head that reads after each stage, stem first, with intervals; the majority rate dashed.
+
+    scores: {stage: Interval}, computed now. stored: {network: {stage: Interval}} from records, hollow. widths: how many
+    numbers an image the stage hands on, written below its name. at: the stage to point out; the others are then pale.
+    guess: the number of the stage (from 1) that the learner expected to be best.
+    """
+    if at is not None and at not in scores:
+        raise ValueError(f"no stage {at!r} was measured, only {', '.join(scores)}")
+    stored = stored or {}
+    names = max([list(scores), *(list(curve) for curve in stored.values())], key=len)
+    ax = base.axes(ax, 8.2, 3.4 if not stored else 4.0)
+    ends = [(len(names) - 1, majority, "majority", style.INK)]
+    for i, (network, curve) in enumerate(stored.items()):
+        x, colour = [names.index(stage) for stage in curve], style.LINE if "random" in network else style.VALID
+        values, marker = [score.value for score in curve.values()], "o^Dsvp"[i % 6]
+        line = "--" if "random" in network else "-"
+        ax.plot(x, values, marker + line, color=colour, markerfacecolor="white", linewidth=1.4, gid="stored")
+        ends.append((x[-1], values[-1], network, colour))
+    if not stored:
+        ax.plot([score.value for score in scores.values()], color="#C7D6E3", linewidth=1.5, zorder=1)
+    best = max(scores, key=lambda stage: scores[stage].value)
+    for stage, score in scores.items():
+        i = names.index(stage)
+        base.dot(ax, score, i, style.VALID if at in (None, stage) else "#A9C7DE", upright=True)
+        if stage == at or (at is None and stage in (best, names[-1])):
+            base.note(ax, f"{100 * score.value:.1f}", (i, score.high), (0, 8), ha="center", color=style.INK, fontsize=9)
+    base.majority_line(ax, majority)
+    ax.margins(y=0.12)
+    if guess is not None:
+        guessed = names[min(len(names), max(1, round(float(guess)))) - 1]
+        base.guess_mark(ax, (names.index(guessed), scores[guessed].low), (0, -11), ha="center")
+    ax.set_xticks(range(len(names)), [f"{name}\n{widths[name]}" if widths else name for name in names])
+    ax.tick_params(axis="x", length=0, labelsize=8.5)
+    base.percent_axis(ax.yaxis)
+    ax.grid(axis="y")
+    below = " and how many numbers it hands on" if widths else ""
+    ax.set(xlim=(-0.5, len(names) - 0.5), xlabel=f"stage the head reads{below}", ylabel=f"{label} (%)")
+    base.label_ends(ax, ends)
+    shown = at or best
+    finding = f"{'Head' if at else 'Highest'} after {shown}: {base.interval(scores[shown])}"
+    finding += (
+        ""
+        if at or shown == names[-1] or names[-1] not in scores
+        else f"; at the last stage {base.interval(scores[names[-1]])}"
+    )
+    finding += f"; you guessed {guessed}" if guess is not None else ""
+    every = ", ".join(f"{stage} {base.interval(score)}" for stage, score in scores.items())
+    words = "; ".join(
+        f"{n}: {', '.join(f'{100 * s.value:.1f}' for s in curve.values())}" for n, curve in stored.items()
+    )
+    base.title(ax, finding, f"{label.capitalize()} by stage: {every}. {words} Majority rate {base.percent(majority)}.")
+    return ax
+
+
+def old_and_new(
+    points: Mapping[str, Sequence[tuple[Score, Score]]],
+    *,
+    stored: Mapping[str, Sequence[tuple[float, float]]] | None = None,
+    majority: Sequence[float | None] = (None, None),
+    labels: tuple[str, str] = ("old task, accuracy", "new task, accuracy"),
+    finding: str = "",
+    ax: Any = None,
+) -> Any:
+    """Draw what is left of an old task (left) and what is learned of a new one (right), a row a strategy or run.
+
+    points: {name: [(old, new), one a seed]}, computed now: solid; Intervals are drawn with their ends. stored: from
+    records, hollow: the mean with its 95 % t-interval over the runs. majority: rates of the two tasks, dashed.
+    """
+    from sftlab.core.statistics import t_interval
+
+    stored = stored or {}
+    names = list(dict.fromkeys([*points, *stored]))
+    if not names:
+        raise ValueError("no strategy and no run to draw")
+    ax = base.axes(ax, 8.2, 1.4 + 0.34 * len(names))
+    sides, words = base.panels(ax, 1, 2, (0, 0.06)), []
+    for side, panel in enumerate(sides):
+        base.rows(panel, names if not side else [""] * len(names), 30)
+        for row, name in enumerate(names):
+            colour, numbers = style.hue(name, row), [pair[side] for pair in points.get(name, ())]
+            if name in stored:
+                mean = t_interval([pair[side] for pair in stored[name]])
+                base.dot(panel, mean, row, colour, stored=True)
+            for number in numbers:
+                if isinstance(number, Interval):
+                    base.dot(panel, number, row, colour)
+                else:
+                    panel.plot(number, row + 0.2, "o", color=colour, markersize=4, alpha=0.85, gid="computed")
+            value = float(np.mean([as_interval(n).value for n in numbers])) if numbers else mean.value
+            words.append(f"{name}, {('old', 'new')[side]}: {base.percent(value)}")
+        rate = majority[side]
+        if rate is not None:
+            base.majority_line(panel, rate, vertical=True)
+        panel.set_xlabel(f"{labels[side]} (%)")
+        base.percent_axis(panel.xaxis)
+        panel.grid(axis="x")
+    first, last = words[0].split(": ")[1], words[len(names)].split(": ")[1]
+    base.title(ax, finding or f"{names[0]}: {first} of the old task, {last} of the new one", f"{'; '.join(words)}.")
     return ax

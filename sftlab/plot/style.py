@@ -1,4 +1,4 @@
-"""The look of every figure: house style, colours with a meaning, and pictures that a screen reader can read.
+"""The look of every figure: house style, colours with a meaning, text alternatives, small files. All figures use it.
 
 Frozen is cold, learning is hot: a stage's colour is its learning rate on a log scale. Strategy hues are Okabe
 and Ito's (2008), which colour-blind readers tell apart. No meaning rests on colour alone: frozen stages are
@@ -11,16 +11,23 @@ import base64
 import html
 import io
 import math
+import re
 import sys
 import weakref
 from typing import Any
 
-from sftlab.plot.pictures import compressed, slim
-
 STRATEGIES = {
-    "scratch": "#999999", "probe": "#56B4E9", "decay": "#E69F00", "last": "#009E73", "partial": "#009E73",
-    "full": "#D55E00", "extraction": "#0072B2", "multi": "#CC79A7",
-}  # fmt: skip
+    "scratch": "#999999",
+    "probe": "#56B4E9",
+    "decay": "#E69F00",
+    "last": "#009E73",
+    "partial": "#009E73",
+    "lp-ft": "#0072B2",
+    "gradual": "#CC79A7",
+    "full": "#D55E00",
+    "extraction": "#0072B2",
+    "multi": "#CC79A7",
+}
 OTHERS = ("#0072B2", "#CC79A7", "#6B4C9A", "#8C6D31")
 INK, QUIET, LINE, VALID = "#222222", "#6B6B6B", "#8A8A8A", "#0072B2"
 RIGHT, WRONG, GUESS = "#009E73", "#D55E00", "#AA3377"
@@ -101,24 +108,31 @@ def describe(ax: Any, text: str) -> None:
 
 def alt(fig: Any) -> str:
     """Return the figure's text alternative: what its axes were described as, else their titles."""
-    told = [_alts[ax] for ax in fig.axes if ax in _alts]
+    descriptions = [_alts[ax] for ax in fig.axes if ax in _alts]
     titles = [title.replace("\n", " ") for ax in fig.axes if (title := ax.get_title(loc="left") or ax.get_title())]
-    return " ".join(told) or ". ".join(titles) or "A figure without a description."
+    return " ".join(descriptions) or ". ".join(titles) or "A figure without a description."
 
 
 def picture(fig: Any) -> tuple[str, bytes]:
-    """Draw the figure: SVG if it is lines and text, PNG with a palette if it holds images or many points.
+    """Draw the figure as (MIME type, bytes): SVG if it is lines and text, a JPEG if it holds images, else a PNG.
 
-    A palette makes islands of the sky in a photograph in colour, so such a figure is a JPEG.
+    A PNG (of many points) has a palette; a JPEG has not, because a palette makes islands of the sky in a photograph.
     """
-    buffer = io.BytesIO()
-    if _is_photographic(fig):
-        from PIL import Image
+    from matplotlib.image import AxesImage
+    from PIL import Image
 
-        fig.savefig(buffer, format="png", dpi=DPI)
-        return compressed(Image.open(buffer).convert("RGB"), _is_colourful(fig))
-    fig.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return "image/svg+xml", slim(buffer.getvalue().decode()).encode()
+    buffer = io.BytesIO()
+    photographic = bool(fig.findobj(AxesImage))
+    if not photographic and _points(fig) <= POINTS:
+        fig.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+        return "image/svg+xml", _slim(buffer.getvalue().decode()).encode()
+    fig.savefig(buffer, format="png", dpi=DPI)
+    image, small = Image.open(buffer).convert("RGB"), io.BytesIO()
+    if photographic:
+        image.save(small, format="jpeg", quality=90, subsampling=0, optimize=True)  # 0: letters keep their edges
+        return "image/jpeg", small.getvalue()
+    image.quantize(64, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
+    return "image/png", small.getvalue()
 
 
 def figure_html(fig: Any, text: str | None = None) -> str:
@@ -146,28 +160,27 @@ def _luminance(rgb: tuple[float, ...]) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def _is_photographic(fig: Any) -> bool:
-    """Tell whether vectors would be the wrong form: any image, or more points than a small file can hold."""
+def _points(fig: Any) -> int:
+    """Return about how many points a vector file of the figure would hold."""
     from matplotlib.collections import Collection
-    from matplotlib.image import AxesImage
     from matplotlib.lines import Line2D
 
-    if fig.findobj(AxesImage):
-        return True
-    points = sum(len(line.get_xdata()) for line in fig.findobj(Line2D))
-    return points + sum(len(c.get_offsets()) + len(c.get_paths()) for c in fig.findobj(Collection)) > POINTS
+    lines = sum(len(line.get_xdata()) for line in fig.findobj(Line2D))
+    return lines + sum(len(c.get_offsets()) + len(c.get_paths()) for c in fig.findobj(Collection))
 
 
-def _is_colourful(fig: Any) -> bool:
-    """Tell whether a figure holds a picture whose channels differ, or one drawn in a colour map."""
-    from matplotlib.image import AxesImage
+def _slim(svg: str) -> str:
+    """Drop what nobody sees: prolog, metadata, digits beyond a hundredth of a point, and line breaks."""
 
-    shown = [(image.get_array(), image.get_cmap().name) for image in fig.findobj(AxesImage)]
-    return any(
-        bool((x[..., 0] != x[..., 1]).any()) if x.ndim == 3 else not name.startswith("gray")
-        for x, name in shown
-        if x is not None
-    )
+    def short(number: re.Match[str]) -> str:
+        value = float(number[0])  # small ones are scales, which multiply: they keep their digits
+        return f"{value:.2f}".rstrip("0").rstrip(".") if abs(value) >= 1 else f"{value:.6g}"
+
+    svg = svg[svg.index("<svg") :]
+    svg = svg.replace("'DejaVu Sans'", "'DejaVu Sans',Verdana")  # the same letter widths where DejaVu is missing
+    svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.S)
+    svg = re.sub(r"(?<![#\w.])-?\d+\.\d{3,}", short, svg)
+    return re.sub(r"\s+", " ", svg).replace("> <", "><")
 
 
 def _install() -> None:

@@ -23,7 +23,9 @@ from sftlab.core.model import card, stage_names, with_card
 from sftlab.core.records import History, Interval, Step
 from sftlab.core.statistics import wilson
 from sftlab.data import Data, first_task
-from sftlab.plot import base, rates, style
+from sftlab.plot import base, style
+from sftlab.plot import curves as plot_curves
+from sftlab.plot.curves import accuracy_floor, divergence, in_words, loss_ceiling, train_curve
 from sftlab.widgets.base import Element, Worker, figure_html, figure_of, script
 from sftlab.widgets.controls import Control, ControlPanel, button, choice, slider, strip
 
@@ -224,14 +226,14 @@ class CockpitRun(Run):
     def headline(self) -> str:
         """What it reached, as a sentence without a full stop; a rate that is too high is named."""
         begin = self.name[0].upper() + self.name[1:]
-        if trouble := rates.trouble(self.history):
+        if trouble := divergence(self.history):
             return f"{begin} {trouble}: this rate is too high"
         return f"{begin}: valid accuracy {base.percent(self.accuracy.value)}" if self.accuracy else f"{begin} has begun"
 
     @property
     def ended(self) -> str:
         """How it ended, in a word; a rate that is too high is named."""
-        return "✗ diverges" if rates.trouble(self.history) else self.outcome
+        return "✗ diverges" if divergence(self.history) else self.outcome
 
     def row(self) -> list[str]:
         """Return its line of the table, one text for each of COLUMNS."""
@@ -251,7 +253,7 @@ class CockpitRun(Run):
             kept = [best.epoch, best.valid_loss, best.valid_accuracy, score.low, score.high]
         return {
             "number": self.number, "name": self.name, "hue": self.hue, "row": self.row(),
-            "end": rates.trouble(self.history), "kept": kept, "train": _points(rates.train_curve(self.history)),
+            "end": divergence(self.history), "kept": kept, "train": _points(train_curve(self.history)),
             "valid": _points((e.epoch, e.valid_loss) for e in epochs),
             "accuracy": _points((e.epoch, e.valid_accuracy) for e in epochs),
         }  # fmt: skip
@@ -317,8 +319,8 @@ class Cockpit(TrainingPanel):
         histories = [run.history for run in self.runs]
         self.chart.chart = {
             "title": self.finding(), "majority": self.majority, "columns": COLUMNS,
-            "epochs": max((run.settings["epochs"] for run in self.runs), default=10), "roof": rates.roof(histories),
-            "floor": rates.floor(histories, self.majority), "runs": [run.curve() for run in self.runs],
+            "epochs": max((run.settings["epochs"] for run in self.runs), default=10), "roof": loss_ceiling(histories),
+            "floor": accuracy_floor(histories, self.majority), "runs": [run.curve() for run in self.runs],
         }  # fmt: skip
 
     def hint(self) -> str:
@@ -346,7 +348,7 @@ class Cockpit(TrainingPanel):
 
         def draw() -> Any:
             histories, hues = {name: run.history for name, run in runs.items()}, [run.hue for run in runs.values()]
-            ax = rates.runs(histories, majority=self.majority, hues=hues)
+            ax = plot_curves(histories, majority=self.majority, hues=hues)
             base.title(ax, self.finding())
             return ax
 
@@ -359,7 +361,7 @@ class Cockpit(TrainingPanel):
             return "No run yet"
         newest = self.runs[-1]
         best = max(self.runs, key=lambda run: run.accuracy.value if run.accuracy else 0.0)
-        if newest.accuracy is None or rates.trouble(newest.history):
+        if newest.accuracy is None or divergence(newest.history):
             return newest.headline
         other = f"best is run {best.number} with {base.percent(best.accuracy.value)}; "
         other = "best so far; " if best is newest else other

@@ -1,0 +1,93 @@
+"""Figures of lesson 08, Decide: the images of one cell of a confusion matrix, and images in piles with their costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sftlab.core.statistics import costs
+from sftlab.core.records import Result
+from sftlab.plot import base, style
+from sftlab.plot.images import empty, image_grid, in_words, split_of
+
+PILES = (
+    (0, 0, "called {0}, is {0}"),
+    (0, 1, "called {1}, is {0}: false alarms"),
+    (1, 0, "called {0}, is {1}: missed"),
+    (1, 1, "called {1}, is {1}"),
+)
+
+
+def confused(result: Result, data: Any, true: str, called: str, *, alike: Any, most: int = 6, ax: Any = None) -> Any:
+    """Draw the images of one cell of a confusion matrix; below each, what it resembles among the called class.
+
+    data: the Data it belongs to. true, called: names of classes. alike: how much each evaluated image resembles each
+    training image, n × m; the training image of the called class that resembles it most is drawn. most: images shown.
+    """
+    if unknown := {true, called} - set(result.classes):
+        raise ValueError(f"{unknown.pop()!r} is no class of this result; there are {', '.join(result.classes)}")
+    split, licence = split_of(data, result.split, None)
+    truth, said = result.classes.index(true), result.classes.index(called)
+    cell = [i for i, pair in enumerate(zip(result.targets, result.predictions, strict=True)) if pair == (truth, said)]
+    if not cell:
+        return empty(ax, f"No ‘{true}’ was called ‘{called}’")
+    shown = cell[:most]
+    where = {h: i for i, h in enumerate(split.hashes)}
+    of_class = np.flatnonzero(np.asarray(data.train.y) == said)
+    nearest = of_class[np.asarray(alike)[shown][:, of_class].argmax(axis=1)]
+    pixels = [split.pixels([where[result.hashes[i]] for i in shown]).numpy(), data.train.pixels(nearest).numpy()]
+    mark = "✓" if truth == said else "✗"
+    captions = [f"{mark} {called}: {result.probabilities[i][said]:.0%}" for i in shown]
+    captions += [f"nearest ‘{called}’\nin training"] * len(shown)
+    ax = image_grid(base.axes(ax, 7.5, 3.9), np.concatenate(pixels), captions, len(shown), licence)
+    ax.set_anchor("NW")  # few images stand where many begin
+    finding = f"{len(cell)} of {result.targets.count(truth)} ‘{true}’ were called ‘{called}’"
+    base.title(ax, finding, f"In order: {in_words(captions)}.")
+    return ax
+
+
+def piles(
+    p: np.ndarray,
+    y: np.ndarray,
+    thumbs: np.ndarray,
+    shown: Sequence[int] | np.ndarray,
+    at: float,
+    *,
+    missed: float,
+    false_alarm: float,
+    classes: Sequence[str],
+    ax: Any = None,
+) -> Any:
+    """Draw images in four piles, by what they are and what they are called, and what the errors cost in €.
+
+    p: n probabilities of class 1, y: n labels, of which those at `shown` are drawn; thumbs: their small grey pictures,
+    len(shown) × h × w. Within a pile the least probable comes first. The money is for all n, per 1,000 images.
+    """
+    ax = base.axes(ax, 8.0, 5.2)
+    order = np.argsort(p[shown], kind="stable")  # places in `shown`
+    most = max(np.bincount(y[shown], minlength=2))
+    columns = math.ceil(math.sqrt(2.3 * most))
+    edge = thumbs.shape[-1] + 2
+    for box, (truth, called, text) in zip(base.panels(ax, 2, 2, gap=(0.13, 0.05)), PILES, strict=True):
+        pile = (y == truth) & ((p >= at) == bool(called))
+        sheet = np.full((math.ceil(most / columns) * edge, columns * edge), 255, dtype=np.uint8)
+        for k, place in enumerate([k for k in order if pile[shown[k]]]):
+            top, left = k // columns * edge + 1, k % columns * edge + 1
+            sheet[top : top + edge - 2, left : left + edge - 2] = thumbs[place]
+        box.imshow(sheet, cmap="gray", vmin=0, vmax=255, interpolation="antialiased", aspect="auto")
+        price = {(0, 1): false_alarm, (1, 0): missed}.get((truth, called), 0.0)
+        colour = style.ink_safe(style.RIGHT if truth == called else style.WRONG)
+        words = f"{'✓' if truth == called else '✗'} {text.format(*classes)}: {pile.sum()}"
+        box.set_title(words + (f" × {price:g} €" if price else ""), fontsize=9.5, color=colour, loc="left", pad=4)
+        box.set(xticks=[], yticks=[])
+        for side in box.spines.values():
+            side.set(visible=True, color=colour, linewidth=1.2)
+    total = costs(p, y, at, missed=missed, false_alarm=false_alarm).mean() * 1000
+    always = f"calling every cell ‘{classes[1]}’: {false_alarm * (y == 0).mean() * 1000:,.0f} €"
+    base.note(ax, always, (0, 0), (0, -9), xycoords="axes fraction")
+    finding = f"From p ≥ {at:.2f} on ‘{classes[1]}’: {total:,.0f} € per 1,000 cells"
+    base.title(ax, finding, f"Compare {always}.", pad=24)
+    return ax
