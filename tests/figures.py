@@ -1,8 +1,18 @@
 """What the tests of figures ask of a figure."""
 
+import copy
+import io
+import re
 import warnings
 
 import matplotlib
+
+matplotlib.use("agg")
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from sftlab.plot import style
 
 
 def drawn_whole(ax):
@@ -13,8 +23,9 @@ def drawn_whole(ax):
         fig.draw_without_rendering()
     width, height = fig.get_size_inches() * fig.dpi
     words = [t for t in fig.findobj(matplotlib.text.Text) if t.get_text() and t.get_visible() and t.axes]
-    boxes = [t.get_window_extent() for t in words if t.axes.axison or t in t.axes.texts]
-    return all(b.x0 >= -1 and b.y0 >= -1 and b.x1 <= width + 1 and b.y1 <= height + 1 for b in boxes)
+    boxes = [(t, t.get_window_extent()) for t in words if t.axes.axison or t in t.axes.texts]
+    cut = [t.get_text() for t, b in boxes if b.x0 < -1 or b.y0 < -1 or b.x1 > width + 1 or b.y1 > height + 1]
+    return not cut or print("cut off at the figure's edge:", cut)
 
 
 def finding(ax):
@@ -22,6 +33,32 @@ def finding(ax):
     return ax.get_title(loc="left").replace("\n", " ")
 
 
+def texts(ax):
+    """Return everything that is written in a figure."""
+    return [t.get_text() for t in ax.get_figure(root=True).findobj(matplotlib.text.Text) if t.get_text()]
+
+
 def marked(ax, gid):
     """Return the artists that were drawn under a name."""
     return ax.get_figure(root=True).findobj(lambda artist: artist.get_gid() == gid)
+
+
+def check_figure(draw, *args, **how):
+    """Assert what holds of every figure.
+
+    It is drawn whole without a warning; it has a finding and a longer text alternative with a number in it; it leaves
+    its input alone; told where to draw, it draws there and leaves pyplot alone.
+    """
+    before = copy.deepcopy((args, how))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ax = draw(*args, **how)
+    assert drawn_whole(ax)
+    words = style.alt(ax.get_figure(root=True))
+    assert finding(ax) and words.startswith(finding(ax)) and len(words) > len(finding(ax)) + 3
+    assert re.search(r"\d", words), f"no number in {words!r}"
+    assert repr((args, how)) == repr(before)
+    plt.close("all")
+    place = Figure(figsize=(9, 5), layout="constrained").add_subplot()
+    assert draw(*args, **how, ax=place) is place and not plt.get_fignums()
+    place.figure.savefig(io.BytesIO())

@@ -4,18 +4,12 @@ import dataclasses
 import inspect
 import io
 import itertools
-import re
-import warnings
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("agg")
-
-import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
 import pytest
+from figures import check_figure, finding, marked, texts
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from nbclient import NotebookClient
@@ -75,99 +69,46 @@ HIGH = Interval(0.9, 0.8, 0.95)
 LONG = [f"a class with quite a long name, number {i}" for i in range(10)]
 
 
-def figures(blobs, result):
-    """Every figure of the room, each at its default size."""
-    two, ten = evaluated(), evaluated(10, 400, names=LONG)
-    first = history([0.6, 0.5, 0.55], [0.7, 0.8, 0.79])
-    return {
-        "curves": lambda: plot.curves(first + history([0.5, 0.6], [0.8, 0.7]), majority=0.6),
-        "loss": lambda: plot.loss(first),
-        "accuracy": lambda: plot.accuracy(history([0.6], [0.7]), majority=0.6),
-        "profile": lambda: plot.profile(DECAY),
-        "profiles": lambda: plot.profile(PROBE, DECAY, DECAY, names=["linear probe", "layer decay", LONG[0]]),
-        "stages": lambda: plot.stages(sft.backbone("tiny")),
-        "changed": lambda: plot.changed({"stem": "a", "head": "b"}, {"stem": "a", "head": "c"}, guess=2),
-        "lr_finder": lambda: plot.lr_finder(FOUND),
-        "confusion": lambda: plot.confusion(two),
-        "confusion of ten": lambda: plot.confusion(ten),
-        "confusion of sixty": lambda: plot.confusion(evaluated(60, 600)),
-        "scores": lambda: plot.scores(
-            {"linear probe": two, LONG[1]: 0.5}, stored={"full": Interval(0.9, 0.8, 0.95)}, guess=70
-        ),
-        "one score": lambda: plot.scores({"linear probe": two}),
-        "reliability": lambda: plot.reliability(two),
-        "reliability of ten": lambda: plot.reliability(ten),
-        "probabilities": lambda: plot.probabilities(LONG, [0.1] * 10),
-        "guessed": lambda: plot.guess_vs_result(Interval(78.0, 74.0, 82.0), 60),
-        "images": lambda: plot.images(blobs),
-        "one image": lambda: plot.images(blobs.valid, [0], ["a caption\nof two lines"], licence="CC BY 4.0"),
-        "mistakes": lambda: plot.mistakes(result, blobs),
-    }
+TWO, TEN = evaluated(), evaluated(10, 400, names=LONG)
+FIRST, NEXT = history([0.6, 0.5, 0.55], [0.7, 0.8, 0.79]), history([0.5, 0.6], [0.8, 0.7])
+BY_STAGE = {"stem": Interval(0.5, 0.4, 0.6), "layer1": Interval(0.9, 0.85, 0.94), "neck": Interval(0.7, 0.6, 0.8)}
+SEEDS = [(0.9, 0.5), (0.8, 0.6), (0.85, 0.7)]
+FIGURES = {
+    "curves": (plot.curves, FIRST + NEXT, {"majority": 0.6}),
+    "curves of several runs": (plot.curves, {"linear probe": FIRST, "full": NEXT}, {}),
+    "profile": (plot.profile, DECAY, {}),
+    "stages": (plot.stages, sft.summary(sft.backbone("tiny")), {}),
+    "changed": (plot.changed, {"stem": "a", "head": "b"}, {"after": {"stem": "a", "head": "c"}, "guess": 2}),
+    "moved": (plot.moved, {"full": {"stem": 0.2, "head": 0.4}}, {"profiles": {"full": {"stem": 0.0, "head": 1e-2}}}),
+    "parameters": (plot.parameters, {"as it came": sft.summary(sft.backbone("tiny"))}, {}),
+    "lr_finder": (plot.lr_finder, FOUND, {}),
+    "confusion": (plot.confusion, TWO, {}),
+    "confusion of ten": (plot.confusion, TEN, {}),
+    "confusion of sixty": (plot.confusion, evaluated(60, 600), {}),
+    "scores": (plot.scores, {"linear probe": TWO, LONG[1]: 0.5}, {"stored": {"full": HIGH}, "guess": 70}),
+    "one score": (plot.scores, {"linear probe": TWO}, {}),
+    "reliability": (plot.reliability, TWO, {}),
+    "reliability of ten": (plot.reliability, TEN, {}),
+    "probabilities": (plot.probabilities, LONG, {"p": [0.1] * 10}),
+    "guess_vs_result": (plot.guess_vs_result, Interval(78.0, 74.0, 82.0), {"guess": 60}),
+    "spreads": (plot.spreads, {"seeds": [0.80, 0.82], "splits": [0.7, 0.9]}, {}),
+    "by_stage": (plot.by_stage, BY_STAGE, {"majority": 0.3, "guess": 3, "widths": dict.fromkeys(BY_STAGE, 1280)}),
+    "by_stage beside records": (plot.by_stage, {"stem": HIGH}, {"majority": 0.3, "stored": {"lite0": BY_STAGE}}),
+    "old_and_new": (plot.old_and_new, {"probe": SEEDS}, {"stored": {"full": SEEDS}, "majority": (0.2, None)}),
+}  # fmt: skip
 
 
-def texts(ax):
-    """Everything that is written in a figure."""
-    return [t.get_text() for t in ax.get_figure(root=True).findobj(matplotlib.text.Text) if t.get_text()]
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_is_whole_and_described_and_leaves_its_input_alone(name):
+    draw, record, how = FIGURES[name]
+    check_figure(draw, record, **how)
 
 
-def finding(ax):
-    """The title, however it was wrapped."""
-    return ax.get_title(loc="left").replace("\n", " ")
-
-
-def marked(ax, gid):
-    """The artists of a figure that carry a mark."""
-    return ax.get_figure(root=True).findobj(lambda artist: artist.get_gid() == gid)
-
-
-def test_every_figure_is_drawn_whole_without_a_warning(blobs, of_blobs):
-    for name, draw in figures(blobs, of_blobs).items():
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            ax = draw()
-            fig = ax.get_figure(root=True)
-            fig.canvas.draw()
-        width, height = fig.get_size_inches() * fig.dpi
-        for text in fig.findobj(matplotlib.text.Text):
-            if not text.get_text() or not text.get_visible() or not text.axes or not text.axes.axison:
-                continue
-            box = text.get_window_extent()
-            inside = box.x0 >= -1 and box.y0 >= -1 and box.x1 <= width + 1 and box.y1 <= height + 1
-            assert inside, f"{name}: {text.get_text()!r} is cut off at the figure's edge"
-        plt.close(fig)
-
-
-def test_every_figure_has_a_finding_and_a_longer_alternative_text(blobs, of_blobs):
-    for name, draw in figures(blobs, of_blobs).items():
-        ax = draw()
-        told = finding(ax)
-        words = style.alt(ax.get_figure(root=True))
-        assert told and words.startswith(told), name
-        assert len(words) > len(told) + 10, name
-        assert re.search(r"\d", words), f"{name}: no number in {words!r}"
-        plt.close("all")
-
-
-def test_every_figure_draws_where_it_is_told_and_leaves_pyplot_alone(blobs, of_blobs, monkeypatch):
-    for name in ("figure", "gca", "gcf", "subplots"):
-        monkeypatch.setattr(plt, name, lambda *a, **k: pytest.fail("pyplot was used although an Axes was given"))
-    fig = Figure(figsize=(9, 5), layout="constrained")
-    r, h = evaluated(), history([0.6, 0.5], [0.7, 0.8])
-    calls = [
-        lambda ax: plot.curves(h, ax=ax), lambda ax: plot.loss(h, ax=ax), lambda ax: plot.accuracy(h, ax=ax),
-        lambda ax: plot.profile(PROBE, ax=ax), lambda ax: plot.profile(PROBE, DECAY, ax=ax),
-        lambda ax: plot.stages(sft.backbone("tiny"), ax=ax), lambda ax: plot.lr_finder(FOUND, ax=ax),
-        lambda ax: plot.changed({"a": "1"}, {"a": "2"}, 1, ax=ax), lambda ax: plot.confusion(r, ax=ax),
-        lambda ax: plot.scores({"a": r}, ax=ax),
-        lambda ax: plot.reliability(r, ax=ax), lambda ax: plot.probabilities(LONG, [0.1] * 10, ax=ax),
-        lambda ax: plot.guess_vs_result(3, 4, ax=ax), lambda ax: plot.images(blobs, ax=ax),
-        lambda ax: plot.mistakes(of_blobs, blobs, ax=ax),
-    ]  # fmt: skip
-    for call in calls:
-        fig.clear()
-        first = fig.add_subplot()
-        assert call(first) is first
-        fig.savefig(io.BytesIO())
+def test_figures_of_images_are_whole_and_described_and_leave_pyplot_alone(blobs, of_blobs):
+    check_figure(plot.images, blobs)
+    check_figure(plot.images, blobs.valid, [0], ["a caption\nof two lines"], licence="CC BY 4.0")
+    check_figure(plot.mistakes, of_blobs, blobs)
+    check_figure(plot.views, blobs.train, [0, 1], {"again": blobs.train})
 
 
 def test_every_figure_takes_an_axes_and_only_one_place_knows_pyplot():
@@ -181,13 +122,13 @@ def test_every_figure_takes_an_axes_and_only_one_place_knows_pyplot():
 def test_curves_mark_the_kept_epoch_and_where_a_next_run_began():
     told = history([0.6, 0.5, 0.7], [0.7, 0.81, 0.6]) + history([0.4, 0.45], [0.85, 0.84])
     ax = plot.curves(told, majority=0.61)
-    assert finding(ax) == "Kept: epoch 4 of 5, with valid loss 0.400, valid accuracy 85.0 %"
+    assert finding(ax) == "Epoch 4 of 5 is kept: valid accuracy 85.0 % (majority 61.0 %)"
     rings = marked(ax, "kept")
     assert [tuple(float(v[0]) for v in ring.get_data()) for ring in rings] == [(4, 0.40), (4, 0.85)]
     assert [line.get_xdata()[0] for line in marked(ax, "border")] == [3.5, 3.5]
     assert "train" in texts(ax) and "valid" in texts(ax)
-    assert "A next run begins after epoch 3." in style.alt(ax.figure)
-    train, valid = (line for line in ax.child_axes[0].lines if len(line.get_xdata()) == 5)
+    assert "A next run begins after epoch 3" in style.alt(ax.figure)
+    train, valid = ax.child_axes[0].lines[:2]
     assert train.get_linestyle() == "--" and valid.get_linestyle() == "-"
 
 
@@ -207,16 +148,16 @@ def test_a_diverged_run_says_so_and_an_empty_one_is_refused():
     nan = float("nan")
     run = dataclasses.replace(history([0.6, 0.9], [0.7, 0.5]), stopped=["diverged"])
     run.epochs[1] = dataclasses.replace(run.epochs[1], valid_loss=nan, train_loss=float("inf"))
-    assert finding(plot.curves(run)).startswith("Diverged after 2 epochs")
+    assert finding(plot.curves(run)).startswith("Diverged at step 2")
     with pytest.raises(ValueError, match="no finished epoch"):
         plot.curves(History())
 
 
 @pytest.mark.parametrize("draw", [
-    lambda r: plot.accuracy(history([0.6, 0.5], [0.7, 0.8]), majority=r.majority),
     lambda r: plot.curves(history([0.6, 0.5], [0.7, 0.8]), majority=r.majority),
     lambda r: plot.scores({"linear probe": r}),
     lambda r: plot.reliability(r),
+    lambda r: plot.by_stage(BY_STAGE, majority=r.majority),
 ])  # fmt: skip
 def test_accuracy_figures_have_a_dashed_line_at_the_majority_rate(draw):
     result = evaluated()
@@ -253,9 +194,8 @@ def test_a_profile_marks_what_is_frozen_by_more_than_colour():
     assert all(bar.get_hatch() for bar in frozen) and not learning[0].get_hatch()
     assert texts(ax).count("frozen") == 4 and "1e-3" in texts(ax)
     assert finding(ax) == "1 of 5 stages learn: head at 1e-3"
-    assert ax.get_yscale() == "log" and "learning rate" in ax.get_ylabel()
-    heights = [bar.get_y() + bar.get_height() for bar in marked(plot.profile(DECAY), "learning")]
-    assert heights == pytest.approx(list(DECAY.values()))
+    assert to_rgb(learning[0].get_facecolor()) == to_rgb(style.heat(1e-3))
+    assert [bar.get_hatch() for bar in marked(plot.profile(DECAY), "frozen")] == []
 
 
 def test_profiles_of_different_networks_are_not_drawn_together():
@@ -360,7 +300,7 @@ def test_lines_are_small_vectors_and_photographs_small_pictures(blobs):
     mime, data = style.picture(plot.curves(history([0.6, 0.5], [0.7, 0.8])).figure)
     assert mime == "image/svg+xml" and len(data) < 40_000 and b"<text" in data
     mime, data = style.picture(plot.images(blobs).figure)
-    assert mime == "image/png" and len(data) < 200_000
+    assert mime == "image/jpeg" and len(data) < 200_000
     fig = Figure()
     fig.add_subplot().plot(range(20_000))
     assert style.picture(fig)[0] == "image/png", "a line of many points is smaller as a picture"
@@ -377,27 +317,16 @@ def stored_and_drawn(ax):
     return *(np.asarray(Image.open(f).convert("RGB")).astype(int) for f in (io.BytesIO(data), exact)), mime
 
 
-def test_a_photograph_in_colour_is_stored_without_islands_of_one_colour():
+def test_a_photograph_is_stored_without_islands_of_one_colour_and_grey_stays_grey(digits):
     from sklearn.datasets import load_sample_image
 
-    names, answers = list("abcdef"), [[0.5, 0.1, 0.1, 0.1, 0.1, 0.1]] * 2
-    photos = [load_sample_image("china.jpg"), load_sample_image("flower.jpg")]
-    stored, drawn, mime = stored_and_drawn(plot.seen(photos, ["a", "b"], names, answers))
+    photo = sft.from_arrays(np.stack([load_sample_image("china.jpg")[:400, :400]] * 2), [0, 1]).train
+    stored, drawn, mime = stored_and_drawn(plot.images(photo, [0], ["a"]))
     assert mime == "image/jpeg" and np.square(stored - drawn).mean() < 6, "38 dB would be 10"
-    sky = np.s_[60:120, 100:300]
-    assert len(np.unique(stored[sky].reshape(-1, 3), axis=0)) > 100
+    assert len(np.unique(stored[40:80, 40:120].reshape(-1, 3), axis=0)) > 100
     assert (stored[:, :3] == drawn[:, :3]).all(), "paper stays white"
-
-
-def test_grey_pictures_stay_grey_beside_a_mark_in_colour(digits):
-    ax = plot.images(digits, [0, 1, 2, 3], ["✓ a", "✗ b", "c", "d"])
-    ax.plot([0.3, 0.6], [0.4, 0.7], color="#E69F00", linewidth=3, transform=ax.transAxes)
-    stored, drawn, mime = stored_and_drawn(ax)
-    grey = np.ptp(drawn, axis=2) == 0
-    assert mime == "image/png" and grey.mean() > 0.5
-    assert (np.ptp(stored[grey], axis=1) == 0).all()
-    orange = (drawn == [0xE6, 0x9F, 0x00]).all(axis=2)
-    assert orange.sum() > 100 and abs(stored[orange] - drawn[orange]).max() <= 8
+    stored, drawn, _ = stored_and_drawn(plot.images(digits, [0, 1, 2, 3]))
+    assert np.ptp(drawn, axis=2).max() == 0 and np.ptp(stored, axis=2).max() <= 2
 
 
 def test_html_carries_the_alternative_text_escaped():
@@ -422,3 +351,46 @@ def test_in_a_notebook_a_cell_shows_its_figure_once_with_alternative_text():
     html = ["text/html", "text/plain"]
     guessed = (html, "Measured 78 %; you guessed 60 %. The guess is 18 % off.")
     assert shown == [[], [guessed], [guessed], [(html, "said")], [(html, "mine")]]
+
+
+def test_by_stage_says_what_is_best_and_points_a_chosen_stage_out():
+    ax = plot.by_stage(BY_STAGE, majority=0.3, guess=3)
+    assert finding(ax).startswith("Highest after layer1: 90.0 % (85.0–94.0); at the last stage 70.0 %")
+    assert finding(ax).endswith("you guessed neck") and marked(ax, "guess")[0].get_xdata()[0] == 2
+    ax = plot.by_stage(BY_STAGE, majority=0.3, at="stem")
+    assert finding(ax) == "Head after stem: 50.0 % (40.0–60.0)"
+    colours = [dot.get_color() for dot in marked(ax, "computed")]
+    assert colours[0] == style.VALID and style.VALID not in colours[1:]
+    with pytest.raises(ValueError, match="no stage 'head' was measured"):
+        plot.by_stage(BY_STAGE, majority=0.3, at="head")
+
+
+def test_old_and_new_draws_runs_of_now_solid_and_the_mean_of_stored_ones_hollow_with_its_interval():
+    ax = plot.old_and_new({"probe": SEEDS[:2]}, stored={"full": SEEDS}, majority=(0.2, None))
+    assert len(marked(ax, "computed")) == 4 and len(marked(ax, "majority")) == 1
+    hollow = marked(ax, "stored")
+    assert [float(dot.get_xdata()[0]) for dot in hollow] == pytest.approx([0.85, 0.6])
+    with pytest.raises(ValueError, match="no strategy"):
+        plot.old_and_new({})
+
+
+def test_parameters_count_what_learns_and_hatch_what_is_frozen():
+    small, large = (sft.replace_head(sft.backbone("tiny"), 2, hidden=hidden) for hidden in (None, 64))
+    ax = plot.parameters({name: sft.summary(m, sft.linear_probe(m)) for name, m in (("one", small), ("deep", large))})
+    assert all(bar.get_hatch() for bar in marked(ax, "frozen"))
+    assert not any(bar.get_hatch() for bar in marked(ax, "learning"))
+    drawn = sum(bar.get_width() for gid in ("frozen", "learning") for bar in marked(ax, gid))
+    assert drawn == sum(p.numel() for m in (small, large) for p in m.parameters())
+
+
+def test_moved_is_drawn_in_the_heat_of_the_rate():
+    ax = plot.moved({"full": {"stem": 0.2, "head": 0.4}}, {"full": {"stem": 0.0, "head": 1e-2}})
+    cold, hot = ax.patches
+    assert cold.get_gid() == "frozen" and cold.get_hatch() and hot.get_gid() == "moved"
+    assert to_rgb(hot.get_facecolor()) == to_rgb(style.heat(1e-2))
+    with pytest.raises(ValueError, match="same strategies"):
+        plot.moved({"full": {}}, {"probe": {}})
+
+
+def test_spreads_name_two_standard_deviations():
+    assert "seeds ± 2.8 and splits ± 28.3" in finding(plot.spreads({"seeds": [0.80, 0.82], "splits": [0.7, 0.9]}))

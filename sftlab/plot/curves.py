@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sftlab.core.statistics import wilson
 from sftlab.core.records import History
+from sftlab.core.statistics import wilson
 from sftlab.plot import base, style
 from sftlab.plot.style import GUESS, INK, VALID, WRONG
 
