@@ -11,7 +11,6 @@ import torch
 from figures import drawn_whole, finding, marked
 from matplotlib.figure import Figure
 
-import sftlab as sft
 from sftlab import plot
 from sftlab.core.records import Interval
 from sftlab.plot import style
@@ -53,20 +52,6 @@ def test_a_chosen_stage_stands_out_with_its_width():
         plot.depth(CURVE, majority=0.3, at="head", ax=axes())
 
 
-def test_parameters_compare_what_learns_and_hatch_what_is_frozen():
-    small = sft.replace_head(sft.backbone("tiny"), 2)
-    large = sft.replace_head(sft.backbone("tiny"), 2, hidden=64)
-    tables = {name: sft.summary(m, sft.linear_probe(m)) for name, m in (("linear", small), ("deep", large))}
-    ax = plot.parameters(tables, ax=axes())
-    learns = [sum(p.numel() for n in ("hidden", "head") if n in dict(m.named_children())
-                  for p in m.get_submodule(n).parameters()) for m in (small, large)]  # fmt: skip
-    assert f"{learns[1] / learns[0]:.0f} times as many as linear" in finding(ax)
-    assert all(bar.get_hatch() for bar in marked(ax, "frozen"))
-    assert not any(bar.get_hatch() for bar in marked(ax, "learning"))
-    drawn = sum(bar.get_width() for gid in ("frozen", "learning") for bar in marked(ax, gid))
-    assert drawn == sum(p.numel() for m in (small, large) for p in m.parameters())
-
-
 def test_maps_show_the_channels_that_vary_most_each_in_its_own_range():
     x = torch.zeros(5, 20, 20)
     x[3] = torch.arange(400.0).view(20, 20)
@@ -101,7 +86,6 @@ def test_every_figure_is_drawn_whole_and_leaves_pyplot_alone_where_it_is_told_to
     draws = [
         lambda ax=None: plot.depth(CURVE, majority=0.3, widths=dict.fromkeys(CURVE, 1280), guess=1, ax=ax),
         lambda ax=None: plot.depth(CURVE, majority=0.3, at="neck", ax=ax),
-        lambda ax=None: plot.parameters({"as it came": sft.summary(sft.backbone("tiny"))}, ax=ax),
         lambda ax=None: plot.maps(torch.rand(6, 4, 4), "layer4", licence="CC BY 4.0", ax=ax),
         lambda ax=None: plot.filters(torch.rand(32, 3, 3, 3), ax=ax),
     ]

@@ -8,11 +8,10 @@ matplotlib.use("agg")
 
 import numpy as np
 import pytest
-from figures import drawn_whole, finding
+from figures import drawn_whole
 from matplotlib.figure import Figure
 
 from sftlab import plot
-from sftlab.core.evaluation import result as make_result
 from sftlab.widgets.wind_tunnel import Flight
 
 pytestmark = pytest.mark.usefixtures("house_style")
@@ -36,9 +35,7 @@ def test_names_of_points_that_lie_close_together_do_not_touch():
 
 def test_a_run_of_the_tunnel_is_named_beside_its_end_and_covers_no_other_end():
     ends = [(0.97, 0.64), (0.96, 0.66), (0.95, 0.7), (0.9, 0.9), (0.92, 0.88)]
-    runs = [
-        Flight(k, {"profile": {"stem": 0.0, "head": 1e-3}}, path=[(1.0, 0.2), end]) for k, end in enumerate(ends, 1)
-    ]
+    runs = [Flight(k, {"stem": 0.0, "head": 1e-3}, [(1.0, 0.2), end]) for k, end in enumerate(ends, 1)]
     ax = plot.paths(runs, beside={"probe": [(0.99, 0.65)]}, majority=(0.2, 0.2))
     assert drawn_whole(ax)
     marks = ax.transData.transform(ends)
@@ -47,28 +44,6 @@ def test_a_run_of_the_tunnel_is_named_beside_its_end_and_covers_no_other_end():
     for label in labels:
         box = label.get_window_extent()
         assert not any(box.x0 < x < box.x1 and box.y0 < y < box.y1 for x, y in marks), label.get_text()
-
-
-def test_one_cell_of_a_confusion_matrix_shows_its_images_and_their_relatives(digits):
-    y = np.asarray(digits.valid.y)
-    p = np.full((len(y), 10), 0.02)
-    called = y.copy()
-    three = np.flatnonzero(y == 3)
-    called[three[:2]] = 5
-    p[np.arange(len(y)), called] = 0.82
-    result = make_result("valid", digits.classes, digits.valid.hashes, y, p)
-    alike = np.zeros((len(y), len(digits.train)))
-    five = int(np.flatnonzero(np.asarray(digits.train.y) == 5)[4])
-    alike[three[0], five] = 1
-    ax = plot.confused(result, digits, "3", "5", alike=alike)
-    assert finding(ax) == f"2 of {len(three)} ‘3’ were called ‘5’"
-    assert len(ax.images) == 4 and drawn_whole(ax)
-    assert np.array_equal(ax.images[2].get_array(), digits.train.pixels(np.array([five]))[0, 0].numpy())
-    assert ax.texts[0].get_text() == "✗ 5: 82%\n3: 2%"
-    assert "✓ 3: 82%" in plot.confused(result, digits, "3", "3").texts[0].get_text()
-    assert finding(plot.confused(result, digits, "1", "7")) == "No ‘1’ was called ‘7’"
-    with pytest.raises(ValueError, match="'ten' is no class"):
-        plot.confused(result, digits, "ten", "5")
 
 
 def test_names_find_their_places_on_an_axes_of_any_kind():

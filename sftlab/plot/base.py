@@ -54,11 +54,13 @@ def panels(ax: Any, rows: int, columns: int, gap: tuple[float, float] = (0.16, 0
 
 def title(ax: Any, finding: str, alt: str = "", **how: Any) -> None:
     """Write the finding above the Axes, wrapped, and keep it with `alt` as the text alternative."""
-    figure = ax.get_figure(root=True)
-    alone = figure.axes == [ax]  # then the title may run on to the figure's edge, where matplotlib wraps it
-    letters = ax.get_position().width * figure.get_figwidth() * 10  # a bold letter is about a tenth of an inch wide
-    text = finding if alone else "\n".join(textwrap.wrap(finding, max(20, int(letters))))
-    ax.set_title(text, loc="left", wrap=alone, **how)
+    figure, letter = ax.get_figure(root=True), 0.1  # inches; a bold letter is about so wide
+    room = ax.get_position().width * figure.get_figwidth()
+    if figure.axes == [ax] and letter * len(finding) > room:  # alone, a title may run on to the figure's edge
+        ax.set_title("?", loc="left", **how)
+        figure.draw_without_rendering()
+        room = figure.get_figwidth() - ax.get_window_extent().x0 / figure.dpi - 0.1
+    ax.set_title("\n".join(textwrap.wrap(finding, max(20, int(room / letter)))), loc="left", **how)
     style.describe(ax, f"{finding}. {alt}".strip())
 
 

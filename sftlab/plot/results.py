@@ -231,7 +231,7 @@ def spreads(groups: Mapping[str, Sequence[float] | np.ndarray], *, ax: Any = Non
         words.append(f"{name} ± {wide:.1f}")
     ax.axvline(0, color="#BBBBBB", linewidth=1, zorder=0)
     ax.set_xlabel("distance from the mean of the row (points of accuracy)")
-    base.title(ax, f"Two standard deviations, in points: {base.listed(words)}")
+    base.title(ax, f"Two standard deviations, in points: {base.listed(words)}", "A row a cause, a dot a number.")
     return ax
 
 
