@@ -25,7 +25,7 @@ from sftlab.core.statistics import wilson
 from sftlab.data import Data, first_task
 from sftlab.plot import base, style
 from sftlab.plot import curves as plot_curves
-from sftlab.plot.curves import accuracy_floor, divergence, in_words, loss_ceiling, train_curve
+from sftlab.plot.curves import accuracy_floor, divergence, loss_ceiling, train_curve
 from sftlab.widgets.base import Element, Worker, figure_html, figure_of, script
 from sftlab.widgets.controls import Control, ControlPanel, button, choice, slider, strip
 
