@@ -13,6 +13,7 @@
 from collections import OrderedDict
 from dataclasses import replace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.figure import Figure
@@ -292,8 +293,11 @@ plot.guess_vs_result(worth, float(guess), low=1, high=50, unit="labels a class")
 pair = ("LP-FT", "from scratch")
 solid = {name: {LABELS: live[name].accuracy.value} for name in pair if usual}
 zero = np.mean([share(run["0"]) for run in kept["alphabets"]["all"].values()])
-plot.label_curves({name: curves[name] for name in pair}, at=5, gap=pair, solid=solid,
-                  flat={"untouched, no label": zero}, majority=live["LP-FT"].majority)
+ax = plot.label_gap({name: curves[name] for name in pair}, *pair, at=5, live=solid,
+                    majority=live["LP-FT"].majority)
+ax.axhline(zero, color=style.QUIET, linestyle=":")
+ax.text(50, zero, f"untouched, no label: {zero:.0%}", ha="right", va="top", fontsize=9)
+ax
 
 # %% [markdown]
 # Five labels do the work of more than twice as many. The dotted line is worth a second look. The untouched network needs *no* label to stand where one handwritten example of each digit brings LP-FT,
@@ -311,7 +315,7 @@ against = ["from scratch", "nearest neighbour", "logistic regression"]
 def gap(at, method, baseline):
     ax = Figure(figsize=(8.6, 4.6), layout="constrained").add_subplot()
     shown = {name: curves[name] for name in (*methods[:3], method, *against)}
-    return plot.label_curves(shown, gap=(method, baseline), at=at, ax=ax)
+    return plot.label_gap(shown, method, baseline, at=at, ax=ax)
 
 
 # %%
@@ -321,23 +325,41 @@ explore(gap, at=slider("labels a class", range(1, 51), value=5),
 # %% [markdown]
 # Go to the right. The curves come close to each other in *height*, but on this scale the arrow keeps about its length, until it leaves the picture. The choice of opponent matters too: logistic regression stops learning early, the nearest neighbour does not.
 #
-# The whole story in one figure: how many *times* as many labels, against the labels you have.
+# How many *times* as many labels, against the labels you have? Up to twenty, because no more than fifty were tried with any opponent. A mark on the dotted line means: more than those fifty.
 
 # %%
-plot.label_worth(curves["LP-FT"], {name: curves[name] for name in against},
-                 name="LP-FT", at=5)
+have = np.array([n for n in ns if n <= 20])
+fig, ax = plt.subplots(figsize=(7.5, 3.4))
+for name, mark in zip(against, "sDv"):
+    found = [sft.labels.worth(curves["LP-FT"], curves[name], n) for n in have]
+    low, value, high = np.minimum([[w.low, w.value, w.high] for w in found], 50).T / have
+    ax.errorbar(have, value, (value - low, high - value), fmt=mark, mfc="white", label=name)
+ax.plot(have, 50 / have, ":", color=style.QUIET)
+ax.axhline(1, color=style.INK, linewidth=1)
+ax.set(xscale="log", yscale="log", xticks=have, xticklabels=have, yticks=(1, 2, 3, 5, 10),
+       yticklabels=(1, 2, 3, 5, 10), ylim=(0.8, 30),
+       xlabel="labels a class that LP-FT was given (log scale)",
+       ylabel="times as many labels (log)", title="What LP-FT saves, in labels")
+ax.minorticks_off()
+ax.legend()
 
 # %% [markdown]
-# About two to three times as many against the network from scratch, wherever it could be measured; a caret says that the opponent would need more than the fifty that were tried. Meanwhile the vertical gap melts from twenty points to about one. **Who reads points says that pretraining hardly matters with
-# many labels; who reads labels sees that it goes on saving more than half of them.** It is no property of the network alone, though: it is a number for this source, this target and this opponent.
+# About two to three times as many against the network from scratch, wherever it could be measured. Meanwhile the vertical gap melts from twenty points to about one. **Who reads points says that pretraining hardly matters with many labels; who reads labels sees that, up to twenty a class, it saves half of them or
+# more.** It is no property of the network alone, though: it is a number for this source, this target and this opponent.
 #
 # ## More labels, more freedom
 #
 # Is LP-FT the best use at every point? The other two in pairs with it, run by run:
 
 # %%
-ways = ("full", "linear probe", "LP-FT")
-plot.label_differences({name: curves[name] for name in ways}, to="LP-FT")
+def gains(ways, to):
+    """Return how many points more than `to` each way reaches, run by run."""
+    return {f"labels a class: {n}": {
+        way: 100 * np.subtract(curves[way][n], curves[to][n]) for way in ways}
+        for n in (1, 2, 5, 12, 20, 30, 50)}
+
+
+plot.differences(gains(("full", "linear probe"), to="LP-FT"), to="LP-FT")
 
 # %% [markdown]
 # With few labels full fine-tuning is behind; with many the probe is, whose features cannot move (with a single one it leads). With few labels protect the features, with many let them move; LP-FT does the one first and then the other.
@@ -354,8 +376,15 @@ again = [chance.choice(right, len(right)).mean() for _ in range(200)]
 rows = {f"{name}, other {what}": [share(run) for run in runs.values()]
         for name, runs in kept["spread"].items()
         for name, what in [name.split(", ")]}
-ax = plot.spreads(rows | {"LP-FT, other test images": again})
-plot.base.title(ax, "At five labels a class, in points (± 2 sd)")
+rows["LP-FT, other test images"] = again
+fig, ax = plt.subplots(figsize=(7.5, 3.2))
+for row, values in enumerate(rows.values()):
+    off = 100 * (np.array(values) - np.mean(values))
+    ax.plot(off, np.full(len(off), row), ".", markersize=8, alpha=0.4)
+    ax.text(off.max() + 0.3, row, f"± {2 * off.std(ddof=1):.1f}", va="center")
+ax.set_yticks(range(len(rows)), list(rows))
+ax.set(xlabel="points of accuracy from the mean of the row (± two standard deviations)",
+       title="At five labels a class chance moves every result by points")
 ax
 
 # %% [markdown]
@@ -403,17 +432,15 @@ plot.scores(wrong, guess=float(guess))
 
 # %%
 for name in ways:
-    gains = [np.subtract(curves[name][n], curves["from scratch"][n]) for n in ns]
-    d = statistics.t_interval(100 * np.mean(gains, axis=0))
-    print(f"{name:21s} {d.value:+.1f} points ({d.low:+.1f} to {d.high:+.1f})")
-plot.label_differences({name: curves[name] for name in (*ways, "from scratch")},
-                       to="from scratch")
+    every = [np.subtract(curves[name][n], curves["from scratch"][n]) for n in ns]
+    print(f"{name:21s} {statistics.t_interval(100 * np.mean(every, axis=0)):+.1f} points")
+plot.differences(gains(ways, to="from scratch"), to="from scratch")
 
 # %% [markdown]
 # An interval wholly below zero is negative transfer; one that contains zero has decided nothing. The probe, which trusts the worthless features, loses more than ten points, and more labels do not bring them back. LP-FT loses about a point at twenty and thirty labels. With all stages free the worthless source ends
-# where a random start ends. (Among nine intervals of 95 % one may miss zero by chance.) What it surely cost is its compute.
+# where a random start ends. (Among twenty intervals of 95 % one may miss zero by chance.) What it surely cost is its compute.
 #
-# So what helps is what the source's labels taught, and what a worthless source costs depends on how far the recipe trusts it. Sign to watch for: a probe that is worse than a network from scratch.
+# So it is the source's labels that help, and what a worthless source costs depends on how far the recipe trusts it. Sign to watch for: a probe that is worse than a network from scratch.
 #
 # ## Which source prepares best?
 #
@@ -433,19 +460,19 @@ for one, other in (("all", "digits"), ("all", "letters"), ("letters", "digits"))
     print(f"{one:7s} minus {other:7s} {d.value:+.1f} ({d.low:+.1f} to {d.high:+.1f})")
 
 # %% [markdown]
-# Without a label the letters cannot answer at all, and all 47 classes together do not know the digits less well than the ten alone. With five labels only one of the three differences is clear of zero, and it is the surprising one: the network that never met a digit prepares better than the one that
-# met nothing else. To tell ten printed digits apart, little has to be seen. *What transfers is not the answer but what had to be noticed to find it.*
+# Without a label the letters cannot answer at all, and all 47 classes together do not know the digits less well than the ten alone. With five labels only one of the three differences is clear of zero, and it is the surprising one: the network that met letters only (among them O, I, Z, S and B, which
+# look like digits) prepares better than the one that met nothing but digits. Why, these runs do not say. A guess: 37 letters force a network to notice more strokes than ten digits do.
 
 # %% [markdown]
 # ## What you have seen
 #
 # - The three steps: train on many labels, fine-tune on few, evaluate once. Before the second, ask the untouched network; before the third, ask methods that need no network.
-# - A vertical gap is in points and melts as labels grow; a horizontal one is in labels, and here it kept its size: a factor of two to three.
-# - A source is worth what its labels forced the network to notice. One with random labels bought nothing that ten runs could show, and cost a probe more than ten points; letters prepared better for digits than digits did.
+# - A vertical gap is in points and melts as labels grow; a horizontal one is in labels, and here it kept its size as far as it could be measured, up to twenty labels: a factor of two to three.
+# - The labels of a source matter. One with random labels bought nothing that ten runs could show, and cost a probe more than ten points; letters prepared better for digits than digits did.
 #
 # **How many labels is a pretrained network worth?** Here: one to two for each label that you have. Count it for your own source and target: draw both curves and measure sideways.
 #
-# *Where this lives in the library:* `sft.load("characters")`, `sft.labels.draw`, `sft.labels.needed`, `sft.labels.worth`, `plot.label_curves`, `plot.label_differences`; `sftlab/labels.py` is short enough to read.
+# *Where this lives in the library:* `sft.load("characters")`, `sft.labels.draw`, `sft.labels.needed`, `sft.labels.worth`, `plot.label_gap`, `plot.differences`; `sftlab/analysis/labels.py` is short enough to read.
 #
 # ## The same in plain PyTorch
 #

@@ -14,9 +14,9 @@ import math
 import textwrap
 from importlib.util import find_spec
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -28,6 +28,7 @@ from sftlab.core import statistics
 from sftlab.networks import lora
 from sftlab.plot import style
 from sftlab.data import as_bytes
+from sftlab.lessons.text import words_left
 from sftlab.widgets import explore, toggle, words
 
 style.use()
@@ -75,40 +76,7 @@ print(*pieces, f"  and {TOKENS - len(pieces)} × padding")
 # %% [markdown]
 # `input`, `stem`, layers, `pool`, `head`: the same kind of list. Half of all the weights are in `stem`, a table with a vector for each of 30,522 word pieces. The first stage cuts bytes into these pieces: a common word is one piece, a rare one is glued together (`##`). `[CLS]` and `[SEP]` mark the ends. Every text becomes exactly `TOKENS` pieces, short ones with padding, long ones cut, and a mask says which are real.
 #
-# ## Attention, by hand
-#
-# In a convolution a pixel hears its neighbours. In a text the word that matters may stand anywhere. So each token computes a *query* q, and each a *key* k and a *value* v; it takes the values of the others in the shares softmax(q·k / √32). Twelve heads do this beside each other, with 32 numbers each.
-
-# %%
-def attend(layer, h):
-    """Return how much each token takes from each, and what comes of it."""
-    q, k, v = (f(h).unflatten(1, (12, 32)).transpose(0, 1)  # heads × tokens × 32
-               for f in (layer.query, layer.key, layer.value))
-    share = (q @ k.mT / math.sqrt(32)).softmax(dim=-1)      # heads × tokens × tokens
-    return share, layer.out((share @ v).transpose(0, 1).flatten(1))
-
-
-def ask(depth):
-    """Return the shares in one layer; ours are the library's."""
-    with torch.no_grad():
-        hidden, mask = encoder[: 1 + depth].eval()(as_bytes([said]))
-        share, taken = attend(encoder[1 + depth], hidden[mask])   # real tokens only
-        theirs = encoder[1 + depth].attend(hidden, mask)[mask]
-    assert torch.allclose(taken, theirs, atol=1e-5)
-    return share
-
-
-# %%
-figure = Figure(figsize=(9.6, 4.6), layout="constrained")
-left, right = figure.subplots(1, 2)
-plot.attention(pieces, ask(1)[2], name="layer 1, head 2", ax=left)
-plot.attention(pieces, ask(6)[3], name="layer 6, head 3", ax=right)
-figure
-
-# %% [markdown]
-# A row is a token that asks, its shades the tokens that it takes from. Left: a head of the first layer has learned to look one token back, and nothing else. Right: in the last layer nearly every token asks for the *matrix*, wherever it stands. Nobody told them to.
-#
-# What we computed from the real tokens alone equals what the library computes with the padding: its mask sets the shares of padding to zero.
+# Between the layers the pieces exchange what they know: each takes from the others in shares that the layer computes (*attention*, Vaswani et al. 2017). Padding gets no share.
 #
 # ## Wrong way 1: forget the mask
 #
@@ -234,14 +202,21 @@ lines = {kind: {method: {int(n): runs[method] for n, runs in rows.items()}
 base_rate = float(np.mean(kept["lines"]["grouped"]["50"]["majority"]))
 live = {"probe": {LABELS: probed.accuracy.value},
         "bag of words": {LABELS: bagged.value}}
-plot.label_curves(lines["grouped"], gap=("probe", "bag of words"), at=10,
-                  majority=base_rate, solid=live if DATA == "docstrings" else None)
+plot.label_gap(lines["grouped"], "probe", "bag of words", at=10, majority=base_rate,
+               live=live if DATA == "docstrings" else None)
 
 # %% [markdown]
 # About four times as many, between 26 and 55 instead of 10. On *new modules* the lines come closer but do not meet within what we have. Would they? On a **random split**, where texts of one module stand on both sides, there is more to train on, and the same words come back:
 
 # %%
-plot.label_differences(lines["random"], to="bag of words")
+def points(more, less):
+    """Return how many points one accuracy has more than another, run by run."""
+    return 100 * np.subtract(more, less)
+
+
+plot.differences({f"labels a class: {n}": {"probe": points(runs, less)} for (n, runs), less
+                  in zip(lines["random"]["probe"].items(),
+                         lines["random"]["bag of words"].values())}, to="the bag of words")
 
 # %% [markdown]
 # There they meet: at 150 and 250 labels the difference is no longer told apart from zero. With enough labels *and* the same authors, counting words does as well as a network of 22 million weights. On unseen modules some of the words are others, and what they mean carries over where they themselves do not. The split decides, again.
@@ -301,10 +276,16 @@ print(f"valid accuracy {tuned.accuracy}, majority {majority:.3f}")
 
 # %%
 runs = {name: [row[name] for row in kept["tuned"].values()] for name in kept["sizes"]}
-able, stored = lora.learnable(low, tune)
-gain = 100 * (tuned.accuracy.value - probed.accuracy.value)
-now = {"LoRA, layers 5 and 6": (able / stored, gain)} if LABELS == 50 else {}
-plot.tuning(runs, kept["sizes"], "probe", live=now if DATA == "docstrings" else {})
+gains = {f"{name}: {able / stored:.2%} learn": {
+    "five splits": points(runs[name], runs["probe"])}
+    for name, (able, stored) in kept["sizes"].items() if name != "probe"}
+live = {}
+if LABELS == 50 and DATA == "docstrings":
+    able, stored = lora.learnable(low, tune)
+    mine, gain = f"LoRA, layers 5 and 6: {able / stored:.2%} learn", tuned.accuracy.value
+    gains[mine] = {"five splits": []}
+    live[mine] = {"five splits": 100 * (gain - probed.accuracy.value)}
+plot.differences(gains, to="the probe", live=live)
 
 # %% [markdown]
 # Hollow marks: the last two layers gain one to two points, and are the only ones clear of zero. For all others, LoRA with a third of a percent of the weights as well as full fine-tuning with every one of them, five splits do not tell whether they gain anything over a probe. So LoRA saves memory and files, and costs no accuracy that five splits could show; what there is to win inside the encoder, with fifty labels a class, is a few points at most.
@@ -349,7 +330,19 @@ for row in rows[:12] or [int(lengths.argmin())]:
         break
 whole = say([" ".join(sentence)])
 drops = {name: p[:, answer] - whole[name][0, answer] for name, p in partly.items()}
-plot.left_out(sentence, drops, truth=data.classes[answer])
+
+# %%
+fig, ax = plt.subplots(figsize=(8.2, 1.3 + 0.35 * len(sentence)))
+for shift, hatch, (name, drop) in zip((-0.2, 0.2), ("", "//"), drops.items()):
+    ax.barh(np.arange(len(sentence)) + shift, 100 * drop, 0.36, hatch=hatch, label=name,
+            color=style.hue(name, 1 if hatch else 0), alpha=0.6)
+ax.axvline(0, color=style.INK, linewidth=1)
+ax.set_yticks(range(len(sentence)), sentence)
+ax.invert_yaxis()
+ax.set(title="What is lost without each word",
+       xlabel=f"points of probability for {data.classes[answer]}, without the word")
+ax.legend()
+ax
 
 # %% [markdown]
 # In a bag each word pulls by itself. For the encoder a word's pull depends on the others around it. A bar to the right means that the word spoke for another library.
@@ -364,7 +357,7 @@ def draw(kept, backwards):
     shown, kept = sentence[::way], kept[::way]
     left = " ".join(word for word, there in zip(shown, kept) if there)
     says = {name: p[0] for name, p in say([left or "."]).items()}
-    return plot.without(shown, kept, says, data.classes, data.classes[answer])
+    return words_left(shown, kept, says, data.classes, data.classes[answer])
 
 
 explore(draw, kept=words("click words out", sentence),
@@ -390,59 +383,24 @@ print(f"paired difference {100 * gap.value:+.1f} points "
 #
 # ## The next token is a class
 #
-# A chat model does not sort texts; it writes them. It is trained to predict the *next token*. But that is classification: the input is what came so far, the classes are all tokens, and the loss is the H(p, q) of lesson 03 with a single 1 in p. In small: the tokens are bytes, the model is a table of 256 × 256 logits that looks only at the last byte.
-
-# %%
-stream = torch.tensor(list(" ".join(data.train.texts).encode()))
-before, after = stream[:-1], stream[1:]
-table = nn.Sequential(nn.Embedding.from_pretrained(torch.zeros(256, 256), freeze=False))
-
-# %%
-start = sft.cross_entropy(table(before), after).item()
-print(f"{len(after):,} classifications; loss at the start {start:.3f} = ln 256")
-assert math.isclose(start, math.log(256), abs_tol=1e-4)
-
-# %% [markdown]
-# The same four lines of `steps` train it. How low can it get? No table beats the shares that stand in the text itself: the mean of −log of these is the **conditional entropy**. For $n_{ab}$, how often byte b follows byte a, it is $-\sum n_{ab} \log (n_{ab} / n_a) / \sum n_{ab}$. Then let the table write: draw a byte, feed it back, draw the next.
-
-# %%
-counts = torch.zeros(256, 256).index_put_((before, after), torch.ones(len(after)), True)
-p = counts / counts.sum(dim=1, keepdim=True).clamp(min=1)
-floor = -(counts * p.clamp(min=1e-9).log()).sum().item() / len(after)
-optimizer = torch.optim.Adam(table.parameters(), lr=0.1)
-torch.manual_seed(SEED)
-batches = ((before[i], after[i]) for i in torch.randint(len(after), (400, 2000)))
-losses = list(sft.steps(table, batches, optimizer, sft.cross_entropy))
-end = sft.cross_entropy(table(before), after).item()
-assert floor < end < floor + 0.1
-print(f"loss {end:.3f} nats, floor {floor:.3f}: as if {math.exp(end):.0f} bytes "
-      "were left to choose from")
-
-# %%
-dice, written = torch.Generator().manual_seed(SEED), list(b"The ")
-for _ in range(120):
-    q = table(torch.tensor(written[-1:])).softmax(dim=1)
-    written.append(int(torch.multinomial(q, 1, generator=dice)))
-print(bytes(written).decode(errors="ignore"))
-
-# %% [markdown]
-# The same loss, the same loop, another table of classes. A large language model is this with a better table: one that looks back thousands of tokens, through the attention that you built above. And **instruction tuning**, the step that makes a chat model of it, is supervised fine-tuning: texts of a question and a good answer, next-token cross-entropy, but *only on the answer*. The question's targets are −100, the number that marks a missing label.
+# A chat model does not sort texts; it writes them. It is trained to predict the *next token*. But that is classification: the input is what came so far, the classes are all tokens, and the loss is the H(p, q) of lesson 03 with a single 1 in p. A large language model is a network like this one, trained on this loss, that may look back but not ahead.
+#
+# **Instruction tuning**, the step that makes a chat model of it, is supervised fine-tuning: texts of a question and a good answer, next-token cross-entropy, but *only on the answer*. The question's targets are −100, the number that marks a missing label. Here with bytes as tokens, and with logits drawn at random in place of a network:
 
 # %%
 question, reply = b"Which library draws axes? ", b"matplotlib."
 both_parts = torch.tensor(list(question + reply))
-targets = both_parts[1:].clone()
+targets, n = both_parts[1:].clone(), len(reply)      # each byte's target is the next one
 targets[: len(question) - 1] = -100
 
-# %%
-logits, n = table(both_parts[:-1]), len(reply)
+logits = torch.randn(len(targets), 256)
 masked = sft.cross_entropy(logits, targets)
 assert torch.allclose(masked, sft.cross_entropy(logits[-n:], both_parts[-n:]))
 print(f"loss on the answer {masked:.3f}, on everything "
       f"{sft.cross_entropy(logits, both_parts[1:]):.3f}")
 
 # %% [markdown]
-# Most chat models that people tune at home are tuned exactly so, with LoRA on query and value. What comes after it, learning from preferences between two answers, has another loss and is not in this lab.
+# Most chat models that people tune at home are often tuned so, with LoRA on query and value. What comes after it, learning from preferences between two answers, has another loss and is not in this lab.
 #
 # ## Choose on valid, then look at the test. Once.
 
@@ -458,13 +416,13 @@ plot.scores({f"{chosen} (chosen)": sft.evaluate(low if better else model, data.t
 #
 # ## What you have seen
 #
-# - A network for text is a list of stages as well: the same `fit`, profiles, finder, store and evaluation. New are tokens, mask and attention.
+# - A network for text is a list of stages as well: the same `fit`, profiles, finder, store and evaluation. New are tokens and a mask.
 # - A bag of words is the baseline to beat. On new modules it needs about four times as many labels as a probe; on a random split with 150 or more no difference is left to see. A probe trained to the end loses its lead.
 # - LoRA trains two thin matrices, 0.3 % of the numbers at rank 8, and merges into the layer. The next token is a class among many; instruction tuning is the same H on the answer only.
 #
 # **Is it the same for language?** Yes: other tokens and layers, but the same list, loss and loop, and the same question of what carries over to texts from elsewhere.
 #
-# *Where this lives in the library:* `sft.backbone("minilm")`, `sft.load("csv:PATH")`, `sft.from_texts`, `sftlab.networks.lora` (`lora`, `bias_only`, `merge`), `plot.tuning`.
+# *Where this lives in the library:* `sft.backbone("minilm")`, `sft.load("csv:PATH")`, `sft.from_texts`, `sftlab.networks.lora` (`lora`, `bias_only`, `merge`), `plot.label_gap`, `plot.differences`.
 #
 # ## The same in plain PyTorch
 #
@@ -489,8 +447,7 @@ print(f"plain PyTorch {plain}; the lab's probe {probed.accuracy}; "
 #
 # - **Tweak.** Set `LABELS` to 10, then to 150. Does the bag of words or the probe gain more?
 # - **Tweak.** `DATA = "csv:reviews.csv"`, a table with the columns *text* and *label*: then all but the stored figures is about your texts.
-# - **Build.** Draw attention of `layer6` head by head. What do they do with `[SEP]`?
-# - **Build.** Give the table two bytes to look back at (65,536 rows). The floor falls; does the loss on *valid* texts?
+# - **Build.** Put a LoRA on all six layers (`lora.lora(model, rank=8)`). What does it cost in seconds, and does it gain more?
 # - **Break.** Start LoRA with both matrices at zero. Which gradient is zero then, and what does it learn?
 #
 # ## Sources
@@ -502,6 +459,5 @@ print(f"plain PyTorch {plain}; the lab's probe {probed.accuracy}; "
 # - Hu et al., 2022, *LoRA: Low-Rank Adaptation of Large Language Models*.
 # - Ben Zaken, Goldberg and Ravfogel, 2022, *BitFit: Simple Parameter-efficient Fine-tuning for Transformer-based Masked Language-models*.
 # - Ouyang et al., 2022, *Training language models to follow instructions with human feedback*. Instruction tuning.
-# - Shannon, 1951, *Prediction and Entropy of Printed English*. The game of the next letter.
 #
 # Previous: [12 Two tasks](12_two_tasks.ipynb). Next: [14 Your own images](14_your_own_images.ipynb).

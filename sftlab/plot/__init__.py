@@ -12,11 +12,8 @@ from sftlab.plot.differences import band_curves, differences, label_gap
 from sftlab.plot.drift import costs, drift, fading
 from sftlab.plot.grids import grid
 from sftlab.plot.images import images, mistakes, views
-from sftlab.plot.labels import label_curves, label_differences, label_worth
 from sftlab.plot.layers import trade_off
 from sftlab.plot.networks import changed, moved, parameters, profile, stages
-from sftlab.plot.recipes import losses, repaired
-from sftlab.plot.remedies import gaps, remedies
 from sftlab.plot.results import (
     by_stage,
     confusion,
@@ -28,23 +25,18 @@ from sftlab.plot.results import (
     spreads,
 )
 from sftlab.plot.selection import candidates, projections, ranked, seen, taps
-from sftlab.plot.shift import against, falls, threshold, weight_line
 from sftlab.plot.sizes import estimates, image_size
 from sftlab.plot.steps import hills, one_step, schedules, time_to, valley
 from sftlab.plot.style import show
-from sftlab.plot.tasks import agreement, compass, second_task
-from sftlab.plot.texts import attention, left_out, tuning, without
 from sftlab.plot.tunnel import paths
 from sftlab.plot.uncertainty import batch_means, climb, coverage, hits, pairs, sampling
 
 __all__ = [
-    "against", "agreement", "attention", "band_curves", "batch_means", "bills", "by_certainty", "by_stage",
-    "candidates", "changed", "climb", "compass", "confusion", "costs", "coverage", "cross_entropy", "curves", "depth",
-    "differences", "disagreements", "drift", "estimates", "fading", "falls", "filters", "floors", "gaps", "grid",
-    "guess_vs_result", "heatmaps", "hills", "hits", "image_size", "images", "label_curves", "label_differences",
-    "label_gap", "label_worth", "left_out", "losses", "lr_finder", "lr_sweep", "maps", "mistakes", "moved",
-    "old_and_new", "one_step", "pairs", "parameters", "paths", "piles", "probabilities", "profile", "projections",
-    "ranked", "refusals", "reliability", "remedies", "repaired", "sampling", "schedules", "scores", "second_task",
-    "seen", "shares", "show", "spreads", "stages", "taps", "threshold", "time_to", "trade_off", "tuning", "valley",
-    "views", "weight_line", "without",
+    "band_curves", "batch_means", "bills", "by_certainty", "by_stage", "candidates", "changed", "climb",
+    "confusion", "costs", "coverage", "cross_entropy", "curves", "depth", "differences", "disagreements", "drift",
+    "estimates", "fading", "filters", "floors", "grid", "guess_vs_result", "heatmaps", "hills", "hits",
+    "image_size", "images", "label_gap", "lr_finder", "lr_sweep", "maps", "mistakes", "moved", "old_and_new",
+    "one_step", "pairs", "parameters", "paths", "piles", "probabilities", "profile", "projections", "ranked",
+    "refusals", "reliability", "sampling", "schedules", "scores", "seen", "shares", "show", "spreads", "stages",
+    "taps", "time_to", "trade_off", "valley", "views",
 ]  # fmt: skip

@@ -8,8 +8,9 @@ from typing import Any
 
 import traitlets
 
-from sftlab.plot.texts import GONE
 from sftlab.widgets.base import Element, Panel, remembered, script
+
+GONE = "····"  # in place of a word that was clicked out
 
 
 @dataclass(frozen=True)

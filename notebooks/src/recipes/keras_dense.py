@@ -24,6 +24,7 @@ from torch import nn
 
 import sftlab as sft
 from sftlab import plot
+from sftlab.lessons.recipes import step_losses
 from sftlab.plot import style
 from sftlab.networks import Input, original_state_dict
 
@@ -216,8 +217,7 @@ def twice(outputs, y):
     return nn.functional.cross_entropy(outputs.softmax(dim=1), y)
 
 doubled, of_doubled = trained(loss=twice)
-plot.losses({"softmax once": ours, "softmax twice": of_doubled},
-            floor=("softmax twice", floor))
+step_losses({"softmax once": ours, "softmax twice": of_doubled}, floor=floor)
 
 # %% [markdown]
 # The curve looks like a network that hardly learns. And its answers? As many training images are broken as intact, but not as many test images; so we measure what does not depend on the threshold between them, the area under the ROC curve. Solid: here and now. Hollow: ten splits, from the record that `python benchmarks/recipes.py` made.
@@ -227,11 +227,12 @@ kept = sft.records.read("../../benchmarks/recipes.json")["keras"]
 runs = list(kept["seeds"].values()) if kept["settings"] == vars(how) else []
 
 def beside(name, other):
-    """Draw a mistake beside the recipe as it should be."""
-    now = [r.metrics["roc_auc"].value for r in (other, result)]
-    return plot.repaired([(run[name], run["as it should be"]) for run in runs],
-                         (name, "as it should be"), now=now,
-                         label="area under the ROC curve")
+    """Draw what a mistake costs, against the recipe as it should be."""
+    now = [one.metrics["roc_auc"].value for one in (other, result)]
+    lost = [100 * (run[name] - run["as it should be"]) for run in runs]
+    return plot.differences({name: {"ten splits": lost}}, to="the recipe as it should be",
+                            live={name: {"ten splits": 100 * (now[0] - now[1])}},
+                            unit="points of area under the ROC curve")
 
 beside("softmax twice", sft.evaluate(doubled, data.test))
 
@@ -352,7 +353,7 @@ assert np.allclose(ours[:200], losses[:200], atol=1e-4)
 if len(ours) <= 200:                    # after more steps the last digits differ
     both = zip(model[-2:].parameters(), meant.top.parameters(), strict=True)
     assert all(torch.allclose(mine, theirs, atol=1e-4) for mine, theirs in both)
-plot.losses({"textbook": losses, "sft.fit": ours})
+step_losses({"textbook": losses, "sft.fit": ours})
 
 # %% [markdown]
 # ## What the printed code leaves out

@@ -25,6 +25,7 @@ from torchvision import transforms
 import sftlab as sft
 from sftlab import plot
 from sftlab.core import statistics
+from sftlab.lessons.recipes import step_losses
 from sftlab.plot import style
 from sftlab.networks import original_state_dict
 from sftlab.networks.staging import constant
@@ -231,7 +232,7 @@ for stage, part in names.items():
     if len(ours) <= 200:
         assert all(torch.allclose(mine[key], theirs[key], rtol=1e-3, atol=1e-4)
                    for key in mine)
-plot.losses({"textbook": losses, "sft.fit": ours})
+step_losses({"textbook": losses, "sft.fit": ours})
 
 # %% [markdown]
 # Every loss and every tensor agree, those of BatchNorm included. (In thousands of steps the last digits of such a network go their own ways, so longer runs are compared over their first 200.) In the stages that learn, its statistics go along with the batches: there they are meant to.
@@ -272,10 +273,10 @@ print(f"last layers: {100 * gain.value:+.1f} points "
 # %%
 kept = sft.records.read("../../benchmarks/recipes.json")["pytorch"]
 same = all(vars(how)[name] == value for name, value in kept["settings"].items())
-stored = [(run["with eval()"], run["last stage"]) for run in kept["seeds"].values()]
-plot.repaired(stored if same and how.last == 1 else [], ("linear probe", "last layers"),
-              now=tuple(r.accuracy.value for r in results.values()),
-              majority=results["linear probe"].majority)
+stored = [100 * (run["last stage"] - run["with eval()"]) for run in kept["seeds"].values()
+          if same and how.last == 1]
+plot.differences({"ten splits": {"last layers": stored}}, to="the linear probe",
+                 live={"ten splits": {"last layers": 100 * gain.value}})
 
 # %% [markdown]
 # Over ten splits (hollow, from `python benchmarks/recipes.py`) it is a draw: the interval has zero in its middle. That is no verdict on fine-tuning, but on this recipe: 400 images, ten epochs and a rate that was made for another

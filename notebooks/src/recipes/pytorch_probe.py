@@ -26,6 +26,7 @@ from torchvision import transforms
 import sftlab as sft
 from sftlab import plot
 from sftlab.core import statistics
+from sftlab.lessons.recipes import step_losses
 from sftlab.plot import style
 from sftlab.networks import original_state_dict
 from sftlab.networks.staging import constant
@@ -305,10 +306,10 @@ print(f"with eval(): {100 * gain.value:+.1f} points "
 
 # %%
 kept = sft.records.read("../../benchmarks/recipes.json")["pytorch"]
-stored = [(run["as printed"], run["with eval()"]) for run in kept["seeds"].values()]
-now = as_printed.accuracy.value, repaired.accuracy.value
-plot.repaired(stored if kept["settings"] == vars(how) else [],
-              ("as printed", "with eval()"), now=now, majority=as_printed.majority)
+stored = [100 * (run["with eval()"] - run["as printed"]) for run in kept["seeds"].values()
+          if kept["settings"] == vars(how)]
+plot.differences({"ten splits": {"with eval()": stored}}, to="as printed",
+                 live={"ten splits": {"with eval()": 100 * gain.value}})
 
 # %% [markdown]
 # Most splits gain, two lose: a few points on average, with an interval that just clears zero. Why is there a cost at all? While the head learned, features were made with the
@@ -337,13 +338,13 @@ head = steady.net.get_submodule(last)
 assert np.allclose(ours, steady_losses, atol=1e-4)
 assert torch.allclose(model.head.weight, head.weight, atol=1e-4)
 assert torch.allclose(model.head.bias, head.bias, atol=1e-4)
-plot.losses({"textbook, eval()": steady_losses, "sft.fit": ours})
+step_losses({"textbook, eval()": steady_losses, "sft.fit": ours})
 
 # %% [markdown]
 # The same numbers, to rounding. Against the recipe *as printed* they differ, and that difference is the drift:
 
 # %%
-plot.losses({"textbook, as printed": losses, "sft.fit": ours})
+step_losses({"textbook, as printed": losses, "sft.fit": ours})
 
 # %% [markdown]
 # ## What it is

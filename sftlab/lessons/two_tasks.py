@@ -1,0 +1,46 @@
+"""The compass of the lesson on two tasks: gradients as arrows, each at its angle to another gradient."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from sftlab.plot import base, style
+
+
+def compass(cosines: Mapping[str, Sequence[float]], *, truth: str = "all labels", ax: Any = None) -> Any:
+    """Draw gradients as arrows of one length, each at its angle to a direction that points up.
+
+    cosines: {name: cosines with that direction}, such as one a draw of labels; the first is drawn strong and the others
+    pale. An arrow in the upper half helps: a small step against that gradient lowers the loss that `truth` names. Names
+    alternate between right and left; only the angle to the vertical has a meaning.
+    """
+    if not cosines:
+        raise ValueError("no gradient given, so there is no arrow to draw")
+    ax, words = base.axes(ax, 6.2, 3.9), []
+    turn = np.linspace(0, 2 * math.pi, 200)
+    ax.plot(np.cos(turn), np.sin(turn), color=style.LINE, linewidth=0.8)
+    ax.plot((-1, 1), (0, 0), color=style.LINE, linewidth=0.8, linestyle="--")
+    ax.fill_between(np.cos(turn[:100]), np.sin(turn[:100]), color="#EFF5EF", zorder=-1)
+    _arrow(ax, 0, 1, color="#BBBBBB", linewidth=4)
+    base.note(ax, truth, (0, 1), (0, 9), ha="center")
+    base.note(ax, "dashed, a right angle: neither helps nor harms", (0, -1), (0, -9), ha="center", fontsize=8)
+    for i, (name, values) in enumerate(cosines.items()):
+        side, colour = (1, -1)[i % 2], style.hue(name, i)
+        for k, y in reversed(list(enumerate(values))):
+            x = side * math.sqrt(max(0.0, 1 - y**2))
+            _arrow(ax, x, y, color=colour, linewidth=0.8 if k else 2.2, alpha=0.35 if k else 1, name=name)
+        where = {"ha": "left" if side > 0 else "right", "color": style.ink_safe(colour), "fontsize": 9}
+        base.note(ax, f"{name} {y:+.2f}", (x, y), (8 * side, 4 if y > 0 else -4), **where)
+        words.append(f"{name} {y:+.2f}")
+    ax.set(xlim=(-2.3, 2.3), ylim=(-1.25, 1.3), aspect="equal")
+    ax.set_axis_off()
+    base.title(ax, f"Cosine with {truth}: {base.listed(words)}")
+    return ax
+
+
+def _arrow(ax: Any, x: float, y: float, name: str = "", **look: Any) -> None:
+    ax.annotate("", (x, y), (0, 0), gid=name, arrowprops={"arrowstyle": "-|>", "shrinkA": 0, "shrinkB": 0, **look})
