@@ -1,27 +1,15 @@
-"""What labels buy: draws of them, learning curves, and the level gap between two curves."""
+"""What labels buy: draws of them, and the level gap between two curves."""
 
 import math
 import runpy
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from figures import drawn_whole, finding, marked
-from matplotlib.figure import Figure
 
 import sftlab as sft
-from sftlab import plot
 from sftlab.analysis import labels
 from sftlab.core import records
-from sftlab.plot import style
-from sftlab.plot.labels import said
-
-pytestmark = pytest.mark.usefixtures("house_style")
 
 NS = [1, 2, 5, 10, 50]
 UP = np.linspace(0.5, 0.9, 5)
@@ -35,7 +23,6 @@ def runs(curve, spread=0.01, count=6, seed=0):
 
 
 GOOD, POOR = runs(UP), runs(UP - 0.1)
-CURVES = {"LP-FT": GOOD, "from scratch": POOR, "nearest neighbour": runs(UP - 0.05, seed=1)}
 
 
 def test_a_draw_has_n_of_each_class_and_more_labels_contain_fewer():
@@ -100,81 +87,6 @@ def test_runs_that_are_no_pairs_are_refused():
         labels.worth(GOOD, runs(UP, count=4), 5)
     with pytest.raises(ValueError, match="1 or 6 runs"):
         labels.worth(GOOD | {5: [0.7]}, POOR, 5)
-
-
-def test_words_for_a_worth():
-    assert said(sft.Interval(14.46, 12.8, 41.2), 50) == "14.5 (12.8–41)"
-    assert said(sft.Interval(40, 30, math.inf), 50) == "40 (30 to more than 50)"
-    assert said(sft.Interval(math.inf, 43.5, math.inf), 50) == "more than 50 (at least 44)"
-    assert said(sft.Interval(math.inf, math.inf, math.inf), 50) == "more than 50"
-
-
-def axes():
-    return Figure(figsize=(8, 4.4), layout="constrained").add_subplot()
-
-
-def test_the_arrow_runs_level_from_the_method_to_where_the_baseline_is_as_good():
-    ax = plot.label_curves(CURVES, gap=("LP-FT", "from scratch"), at=5, majority=0.1, ax=axes())
-    (arrow,) = marked(ax, "gap")
-    assert arrow.xyann == pytest.approx((5, np.mean(GOOD[5]))) and arrow.xy == pytest.approx((10, np.mean(GOOD[5])))
-    assert finding(ax).startswith("LP-FT with 5 labels a class: ")
-    assert finding(ax).endswith("; from scratch needs 10.0 (10.0–10.0)")
-    back = plot.label_curves(CURVES, gap=("from scratch", "LP-FT"), at=5, ax=axes())
-    assert marked(back, "gap")[0].xy[0] == pytest.approx(2)  # what is worse points to the left
-
-
-def test_curves_from_records_are_hollow_and_points_computed_now_solid():
-    ax = plot.label_curves(CURVES, solid={"LP-FT": {5: 0.72}}, flat={"untouched": 0.6}, ax=axes())
-    assert {line.get_markerfacecolor() for line in marked(ax, "stored")} == {"white"}
-    (live,) = marked(ax, "live")
-    assert live.get_markerfacecolor() == live.get_color() and list(live.get_ydata()) == [0.72]
-    (flat,) = marked(ax, "flat")
-    assert flat.get_ydata()[0] == 0.6 and "untouched: 60.0 %" in style.alt(ax.figure)
-
-
-def test_a_gap_that_is_not_there_is_refused():
-    with pytest.raises(ValueError, match="no curve is named 'kNN'; there are LP-FT"):
-        plot.label_curves(CURVES, gap=("LP-FT", "kNN"), ax=axes())
-    with pytest.raises(ValueError, match="at=60: between 1 and 50 labels a class"):
-        plot.label_curves(CURVES, gap=("LP-FT", "from scratch"), at=60, ax=axes())
-    with pytest.raises(ValueError, match="no curve given"):
-        plot.label_curves({}, ax=axes())
-
-
-def test_worth_is_a_multiple_of_the_labels_and_what_was_not_reached_is_marked():
-    ax = plot.label_worth(GOOD, {"from scratch": POOR}, name="LP-FT", at=5, ax=axes())
-    points = {line.get_xdata()[0]: line.get_ydata()[0] for line in marked(ax, "stored")}
-    assert points[5] == pytest.approx(2) and points[1] == pytest.approx(2) and 50 not in points
-    assert [line.get_xdata()[0] for line in marked(ax, "beyond")] == [50]
-    assert finding(ax) == "LP-FT with 5 labels a class: from scratch needs 10.0 (10.0–10.0)"
-    with pytest.raises(ValueError, match="no baseline given"):
-        plot.label_worth(GOOD, {}, ax=axes())
-
-
-def test_differences_are_taken_run_by_run():
-    ax = plot.label_differences({"LP-FT": GOOD, "from scratch": POOR}, to="from scratch", ax=axes())
-    (line,) = marked(ax, "stored")
-    assert line.get_ydata() == pytest.approx([10] * 5)
-    assert finding(ax) == "LP-FT minus from scratch: clear of zero at 1, 2, 5, 10 and 50 labels"
-    noisy = {n: [v + d for v, d in zip(values, (1, -1, 1, -1, 1, -1), strict=True)] for n, values in GOOD.items()}
-    same = plot.label_differences({"noisy": noisy, "LP-FT": GOOD}, to="LP-FT", ax=axes())
-    assert finding(same).endswith("clear of zero nowhere")
-    with pytest.raises(ValueError, match="'full' and at least one other"):
-        plot.label_differences(CURVES, to="full", ax=axes())
-
-
-def test_every_figure_is_drawn_whole_and_leaves_pyplot_alone_where_it_is_told_to_draw(monkeypatch):
-    draws = [
-        lambda ax=None: plot.label_curves(CURVES, gap=("LP-FT", "from scratch"), at=3, majority=0.1, ax=ax),
-        lambda ax=None: plot.label_curves(CURVES, flat={"untouched, no label": 0.6}, ax=ax),
-        lambda ax=None: plot.label_worth(GOOD, {"from scratch": POOR, "nearest neighbour": GOOD}, ax=ax),
-        lambda ax=None: plot.label_differences(CURVES, to="from scratch", ax=ax),
-    ]
-    assert all(drawn_whole(draw()) for draw in draws)
-    monkeypatch.setattr(plt, "figure", lambda *a, **k: pytest.fail("pyplot was used although an Axes was given"))
-    for draw in draws:
-        ax = axes()
-        assert draw(ax) is ax and drawn_whole(ax)
 
 
 def test_the_record_is_complete_and_each_method_is_run_as_the_validation_images_chose():

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from figures import drawn_whole, finding, marked
 from PIL import Image
 from torch import nn
 from torchvision import datasets, transforms
@@ -19,8 +18,6 @@ from torchvision.models import vgg
 from typer.testing import CliRunner
 
 import sftlab as sft
-from sftlab import plot
-from sftlab.core import statistics
 from sftlab.networks import original_state_dict
 from sftlab.runs import notebooks
 from sftlab.runs.cli import app
@@ -319,39 +316,3 @@ def test_the_keras_recipe_has_keras_own_losses(in_place, monkeypatch):
         theirs.reset_metrics()
         losses.append(float(theirs.train_on_batch(x.numpy(), one_hot[y.numpy()])))
     assert names["ours"][: len(losses)] == pytest.approx(losses, abs=1e-4)
-
-
-# --- their figures
-
-
-def test_two_runs_with_the_same_losses_are_called_the_same(house_style):
-    ax = plot.losses({"textbook": [0.7, 0.5, 0.4], "sft.fit": [0.7, 0.5, 0.4 + 1e-7]})
-    assert finding(ax) == "The same loss at each of 3 steps: at most 1e-07 apart" and drawn_whole(ax)
-    ax = plot.losses({"textbook": [0.7, 0.5, 0.4], "sft.fit": [0.7, 0.5, 0.4]})
-    assert finding(ax) == "The same loss at each of 3 steps: not a bit apart"
-    ax = plot.losses({"textbook": [0.7, 0.5, 0.4], "sft.fit": [0.7, 0.6, 0.4]})
-    assert finding(ax) == "The losses are up to 0.10 apart"
-    with pytest.raises(ValueError, match="4 runs"):
-        plot.losses({name: [1.0] for name in "abcd"})
-
-
-def test_a_loss_with_a_floor_shows_it(house_style):
-    ax = plot.losses({"once": [0.7, 0.1], "twice": [0.7, 0.4]}, floor=("twice", 0.313))
-    assert finding(ax) == "twice: the loss ends at 0.40 and cannot get below 0.31" and drawn_whole(ax)
-    (line,) = marked(ax, "floor")
-    assert line.get_ydata()[0] == 0.313
-
-
-def test_a_repair_is_drawn_hollow_where_stored_and_solid_where_computed(house_style):
-    stored = [(0.70, 0.75), (0.72, 0.71), (0.68, 0.76)]
-    ax = plot.repaired(stored, ("as printed", "with eval()"), now=(0.71, 0.74), majority=0.69)
-    gain = statistics.t_interval([5.0, -1.0, 8.0])
-    assert finding(ax) == (
-        f"with eval(): +4.0 points against as printed ({gain.low:+.1f} to {gain.high:+.1f}), over 3 splits"
-    )
-    assert len(marked(ax, "stored")) == 3 and len(marked(ax, "computed")) == 1 and drawn_whole(ax)
-    assert all(line.get_markerfacecolor() == "white" for line in marked(ax, "stored"))
-    only = plot.repaired([], ("as printed", "with eval()"), now=(0.71, 0.74))
-    assert finding(only) == "with eval(): +3.0 points against as printed, in this run"
-    with pytest.raises(ValueError, match="no run"):
-        plot.repaired([], ("a", "b"))

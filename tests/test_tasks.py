@@ -1,17 +1,13 @@
-"""Two tasks on one network: their gradients, what a record says of them together, and the figures about both."""
+"""Two tasks on one network: their gradients, and what a record says of them together."""
 
 import copy
 
-import numpy as np
 import pytest
 import torch
-from figures import drawn_whole, finding, marked
 from torch import nn
 
 import sftlab as sft
-from sftlab import plot
 from sftlab.analysis import task_gradients
-from sftlab.plot import style
 
 HEADS = {"digit": 3, "loop": 2}
 
@@ -78,40 +74,3 @@ def test_the_majority_rate_of_two_tasks_counts_both_as_the_accuracy_does(model, 
     best = y["digit"].bincount().max() + known.bincount().max()
     assert history.runs[0]["majority"] == pytest.approx(best.item() / (len(y["digit"]) + len(known)))
     assert "valid accuracy of all tasks together" in capsys.readouterr().out
-
-
-def test_the_compass_puts_up_what_agrees_and_down_what_does_not():
-    ax = plot.compass({"loop": [0.5, 0.4], "ink": -0.25})
-    (loop, *pale), (ink, *_) = marked(ax, "loop"), marked(ax, "ink")
-    assert finding(ax) == "Cosine with all labels: loop +0.50 and ink -0.25"
-    tips = sorted(arrow.xy[1] for arrow in [loop, *pale])
-    assert tips == [0.4, 0.5] and ink.xy[1] == -0.25 and drawn_whole(ax)
-    assert all(np.hypot(*arrow.xy) == pytest.approx(1) for arrow in [loop, ink])
-    assert "ink -0.25, 104 degrees" in style.alt(ax.figure)
-    with pytest.raises(ValueError, match="no gradient given"):
-        plot.compass({})
-
-
-def test_agreement_draws_the_record_hollow_and_says_the_average():
-    ax = plot.agreement({"loop": {0: [0.0, 0.2], 5: [0.3, 0.5]}, "ink": {0: [0.0, -0.2], 5: [-0.4, -0.4]}})
-    assert finding(ax).endswith("on average: loop +0.25 and ink -0.25") and drawn_whole(ax)
-    assert len(marked(ax, "stored")) == 2
-    assert all(line.get_markerfacecolor() == "white" for line in marked(ax, "stored"))
-    with pytest.raises(ValueError, match="no curve given"):
-        plot.agreement({})
-
-
-def test_a_second_task_is_drawn_with_its_interval_and_today_s_run_is_solid():
-    gains = {
-        "loop": {1: [5.0, 7.0, 9.0], "all": [0.0, 1.0, -1.0]},
-        "ink": {1: [-9.0, -11.0, -10.0], "all": [0.0, 0, 0.1]},
-    }
-    ax = plot.second_task(gains, live={"ink": {1: -12.0}})
-    assert finding(ax) == "Labels a class of the first task, 1 to all: loop +7.0 to +0.0 and ink -10.0 to +0.0 points"
-    assert [t.get_text() for t in ax.get_xticklabels()] == ["1", "all"] and drawn_whole(ax)
-    (live,) = marked(ax, "live")
-    assert list(live.get_ydata()) == [-12.0]
-    assert "loop: 1 +7.0 (+2.0–+12.0)" in style.alt(ax.figure)  # 2 / √3 · 4.303, after Student
-    assert live.get_markerfacecolor() != "white" and live.get_color() == plot.tasks.task_hue("ink")
-    with pytest.raises(ValueError, match="no second task given"):
-        plot.second_task({})

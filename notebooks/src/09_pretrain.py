@@ -376,16 +376,7 @@ again = [chance.choice(right, len(right)).mean() for _ in range(200)]
 rows = {f"{name}, other {what}": [share(run) for run in runs.values()]
         for name, runs in kept["spread"].items()
         for name, what in [name.split(", ")]}
-rows["LP-FT, other test images"] = again
-fig, ax = plt.subplots(figsize=(7.5, 3.2))
-for row, values in enumerate(rows.values()):
-    off = 100 * (np.array(values) - np.mean(values))
-    ax.plot(off, np.full(len(off), row), ".", markersize=8, alpha=0.4)
-    ax.text(off.max() + 0.3, row, f"± {2 * off.std(ddof=1):.1f}", va="center")
-ax.set_yticks(range(len(rows)), list(rows))
-ax.set(xlabel="points of accuracy from the mean of the row (± two standard deviations)",
-       title="At five labels a class chance moves every result by points")
-ax
+plot.spreads(rows | {"LP-FT, other test images": again})
 
 # %% [markdown]
 # All of them are points, not tenths. (A start of LP-FT includes another pretraining.) None of the draws and starts is in the interval of a single test result, which knows only about test images.

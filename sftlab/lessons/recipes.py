@@ -37,6 +37,8 @@ def step_losses(runs: Mapping[str, Sequence[float]], *, floor: float | None = No
         ax.set_ylim(0, None)
     ax.set(xlabel="step", ylabel="training loss (nats per image)")
     base.label_ends(ax, ends)
-    words = [f"{name}: {values[0]:.3f} at the first step, {values[-1]:.3f} at the last" for name, values in runs.items()]
+    words = [
+        f"{name}: {values[0]:.3f} at the first step, {values[-1]:.3f} at the last" for name, values in runs.items()
+    ]
     base.title(ax, finding, f"{'; '.join(words)}.")
     return ax
