@@ -2,13 +2,12 @@
 
 import numpy as np
 import pytest
-from figures import drawn_whole, finding, marked
+from figures import check_figure, drawn_whole, finding, marked
 
 from sftlab.lessons.recipes import step_losses
 from sftlab.lessons.shift import domain_gap, threshold
 from sftlab.lessons.text import words_left
 from sftlab.lessons.two_tasks import compass
-from sftlab.plot import style
 
 pytestmark = pytest.mark.usefixtures("house_style")
 STORED = {"linear probe": ([0.84, 0.83, 0.85], [0.30, 0.31, 0.29]), "full": ([0.86, 0.84, 0.85], [0.40, 0.35, 0.36])}
@@ -17,23 +16,22 @@ PLACES = {"home": (SCORES, Y), "away": (SCORES + 0.05, 1 - Y)}
 SAYS = {"encoder": [0.2, 0.8], "bag of words": [0.6, 0.4]}
 LOSSES = {"textbook": [0.7, 0.5, 0.4], "sft.fit": [0.7, 0.5, 0.4 + 1e-7]}
 FIGURES = [
-    (lambda: domain_gap(STORED), "Highest mean away: full, 37 % (at home 85 %)"),
-    (lambda: threshold(PLACES, 0.5, classes=["intact", "defect"]), "Called ‘defect’ from 50 % upwards"),
-    (lambda: words_left(["draw", "the", "axes"], [True, False, True], SAYS, ["numpy", "matplotlib"], "matplotlib"),
+    (domain_gap, (STORED,), {}, "Highest mean away: full, 37 % (at home 85 %)"),
+    (threshold, (PLACES, 0.5), {"classes": ["intact", "defect"]}, "Called ‘defect’ from 50 % upwards"),
+    (words_left, (["draw", "the", "axes"], [True, False, True], SAYS, ["numpy", "matplotlib"], "matplotlib"), {},
      "2 of 3 words: encoder says matplotlib (80 %) and bag of words says numpy (60 %); it is matplotlib"),
-    (lambda: compass({"loop": [0.5, 0.4], "ink": [-0.25]}), "Cosine with all labels: loop +0.50 and ink -0.25"),
-    (lambda: step_losses(LOSSES), "The same loss at each of 3 steps: at most 1e-07 apart"),
-    (lambda: step_losses(LOSSES | {"sft.fit": [0.7, 0.6, 0.4]}), "The losses are up to 0.10 apart"),
-    (lambda: step_losses({"once": [0.7, 0.1], "twice": [0.7, 0.4]}, floor=0.313),
+    (compass, ({"loop": [0.5, 0.4], "ink": [-0.25]},), {}, "Cosine with all labels: loop +0.50 and ink -0.25"),
+    (step_losses, (LOSSES,), {}, "The same loss at each of 3 steps: at most 1e-07 apart"),
+    (step_losses, (LOSSES | {"sft.fit": [0.7, 0.6, 0.4]},), {}, "The losses are up to 0.10 apart"),
+    (step_losses, ({"once": [0.7, 0.1], "twice": [0.7, 0.4]},), {"floor": 0.313},
      "twice: the loss ends at 0.40 and cannot get below 0.31"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("draw", "title"), FIGURES)
-def test_a_figure_says_what_was_found_and_stands_whole(draw, title):
-    ax = draw()
-    assert finding(ax) == title and drawn_whole(ax)
-    assert style.alt(ax.figure).startswith(title)
+@pytest.mark.parametrize(("draw", "data", "how", "title"), FIGURES)
+def test_every_figure_is_whole_and_described_and_says_what_was_found(draw, data, how, title):
+    check_figure(draw, *data, **how)
+    assert finding(draw(*data, **how)) == title
 
 
 def test_a_domain_gap_draws_records_hollow_and_the_live_run_solid():

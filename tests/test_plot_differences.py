@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from figures import drawn_whole, finding, marked
+from figures import check_figure, drawn_whole, finding, marked
 from scipy.stats import ttest_rel
 
 import sftlab as sft
@@ -25,6 +25,15 @@ def runs(curve, spread=0.01, count=6, seed=0):
 
 GOOD, POOR = runs(UP), runs(UP - 0.1)
 CURVES = {"LP-FT": GOOD, "from scratch": POOR, "nearest neighbour": runs(UP - 0.05, seed=1)}
+
+
+@pytest.mark.parametrize(("draw", "data", "how"), [
+    (plot.differences, ({"move": {"full": [0.1, 0.3], "LP-FT": [1.0, 2.0]}},), {"to": "the probe"}),
+    (plot.band_curves, (CURVES,), {"xlabel": "labels", "log": True, "majority": 0.1}),
+    (plot.label_gap, (CURVES, "LP-FT", "from scratch"), {"at": 3}),
+])  # fmt: skip
+def test_every_figure_is_whole_and_described(draw, data, how):
+    check_figure(draw, *data, **how)
 
 
 def test_differences_have_the_interval_of_a_paired_t_test():

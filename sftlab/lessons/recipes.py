@@ -23,7 +23,7 @@ def step_losses(runs: Mapping[str, Sequence[float]], *, floor: float | None = No
     ax, ends = base.axes(ax, 7.8, 3.2), []
     for (name, values), (colour, line, width, alpha) in zip(runs.items(), LOOKS, strict=True):
         ax.plot(np.arange(1, len(values) + 1), values, line, color=colour, linewidth=width, alpha=alpha, gid=name)
-        ends.append((len(values), values[-1], name, style.ink_safe(colour)))
+        ends.append((len(values), values[-1], name, colour))
     (_, first), (second, other) = runs.items()
     steps = min(len(first), len(other))
     apart = float(np.abs(np.subtract(first[:steps], other[:steps])).max())
@@ -32,7 +32,7 @@ def step_losses(runs: Mapping[str, Sequence[float]], *, floor: float | None = No
         finding = f"The same loss at each of {steps} steps: at most {apart:.0e} apart"
     if floor is not None:
         ax.axhline(floor, color=style.WRONG, linestyle=":", linewidth=1.4, gid="floor")
-        ends.append((len(other), floor, f"lowest possible: {floor:.3f}", style.ink_safe(style.WRONG)))
+        ends.append((len(other), floor, f"lowest possible: {floor:.3f}", style.WRONG))
         finding = f"{second}: the loss ends at {other[-1]:.2f} and cannot get below {floor:.2f}"
         ax.set_ylim(0, None)
     ax.set(xlabel="step", ylabel="training loss (nats per image)")

@@ -34,9 +34,8 @@ def words_left(
         bars = panel.barh(range(len(classes)), values, color=colour, alpha=0.3)
         bars[best].set_alpha(1)
         panel.bar_label(bars, [base.percent(v, 0) for v in values], padding=3, fontsize=8.5)
-        panel.set(xlim=(0, 1.15), ylim=(len(classes) - 0.5, -0.5), xticks=[])
-        panel.set_yticks(range(len(classes)), classes)
-        panel.tick_params(length=0, labelcolor=style.INK)
+        panel.set(xlim=(0, 1.15), xticks=[])
+        base.rows(panel, classes)
         mark = "✓" if classes[best] == truth else "✗"
         panel.set_title(f"{mark} {name}: {classes[best]}", fontsize=10, color=style.ink_safe(colour), pad=4)
         answers.append(f"{name} says {classes[best]} ({base.percent(values[best], 0)})")

@@ -38,7 +38,8 @@ def compass(cosines: Mapping[str, Sequence[float]], *, truth: str = "all labels"
         words.append(f"{name} {y:+.2f}")
     ax.set(xlim=(-2.3, 2.3), ylim=(-1.25, 1.3), aspect="equal")
     ax.set_axis_off()
-    base.title(ax, f"Cosine with {truth}: {base.listed(words)}")
+    angles = [f"{name} {math.degrees(math.acos(values[0])):.0f} degrees" for name, values in cosines.items()]
+    base.title(ax, f"Cosine with {truth}: {base.listed(words)}", f"{'; '.join(angles)}.")
     return ax
 
 

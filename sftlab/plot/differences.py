@@ -51,9 +51,8 @@ def differences(
                 ax.plot(now, y, mark, color=colour, markersize=6.5, zorder=5, gid="live")
     if len(ways) > 1:
         _key(ax, ways)
-    ax.set_yticks(range(len(gains)), list(gains))
-    ax.tick_params(axis="y", length=0, labelcolor=style.INK)
-    ax.set(ylim=(len(gains) - 0.5, -0.5), xlabel=f"{unit} more (right) or less (left) than {to}, run by run")
+    base.rows(ax, list(gains), 44)
+    ax.set_xlabel(f"{unit} more (right) or less (left) than {to}, run by run")
     for border in range(1, len(gains)):
         ax.axhline(border - 0.5, color="#E6E6E6", linewidth=0.8)
     ax.grid(axis="x")
@@ -116,7 +115,7 @@ def band_curves(
         ax.plot(x, y, markerfacecolor="white", linewidth=1.4, alpha=0.45 if pale else 1, gid="stored", **look)
         now = (live or {}).get(name, {})
         ax.plot(list(now), list(now.values()), linestyle="none", gid="live", zorder=5, **look | {"markersize": 8})
-        ends.append((x[-1], y[-1], name, style.ink_safe(colour)))
+        ends.append((x[-1], y[-1], name, colour))
         findings.append(f"{name} {show(y[0])} to {show(y[-1])}")
         words.append(f"{name}: " + ", ".join(f"{at:g} {show(v)}" for at, v in zip(x, y, strict=True)))
     if log:
@@ -125,7 +124,7 @@ def band_curves(
         ax.set_xticks(places, [f"{at:g}" for at in places])
         ax.set_xticks([], minor=True)
     if percent:
-        ax.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f}")
+        base.percent_axis(ax.yaxis)
     if majority is not None:
         base.majority_line(ax, majority)
         base.note(ax, "majority rate", (1, majority), (-2, 7), xycoords=("axes fraction", "data"), ha="right")
