@@ -51,13 +51,15 @@ def test_differences_say_how_many_are_clear_of_zero_and_which_is_largest():
     gains = {"move": {"pretrained": [0.1, -0.2, 0.3, 0.0], "from scratch": [3.0, 5.0, 4.0, 4.2]},
              "widen": {"pretrained": [3.0, 4.0, 3.5, 3.2], "from scratch": [1.0, -1.0, 0.5, 0.2]}}  # fmt: skip
     ax = plot.differences(gains, to="none", live={"move": {"pretrained": 0.4}})
-    assert finding(ax) == ("2 of 4 differences from none are clear of zero; largest: move, from scratch +4.0 points")
+    assert finding(ax) == (
+        "Against none, 2 of 4 differences are clear of zero; largest: move, from scratch +4.0 points"
+    )
     assert len(marked(ax, "stored")) == 4 and drawn_whole(ax)
     (live,) = marked(ax, "live")
     assert live.get_markerfacecolor() == live.get_color() and list(live.get_xdata()) == [0.4]
     assert "move, pretrained, now: +0.4" in style.alt(ax.figure)
     unclear = {"widen": {"pretrained": [9.0, -8.0, 0.5, 0.2]}}
-    assert finding(plot.differences(unclear, to="none")) == "No difference from none is clear of zero"
+    assert finding(plot.differences(unclear, to="none")) == "Against none, no difference is clear of zero"
     alone = plot.differences({"this run": {"eval()": []}}, to="none", live={"this run": {"eval()": 2.0}})
     assert not marked(alone, "stored") and len(marked(alone, "live")) == 1
     with pytest.raises(ValueError, match="nothing to compare"):

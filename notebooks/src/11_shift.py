@@ -275,7 +275,7 @@ for shift in ("blur", "fade", "noise"):
     print(f"{shift:6s}", *(f"{way} {share:.2f}  " for way, share in means.items()))
 
 # %% [markdown]
-# For blur and faded contrast the statistics alone bring back most of what full fine-tuning brings; for noise they do not. *Which statistics?* comes before *which weights?*
+# For blur and faded contrast the statistics alone bring back most of what full fine-tuning brings; against noise neither gains much. *Which statistics?* comes before *which weights?*
 #
 # ## What was forgotten
 #

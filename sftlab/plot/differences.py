@@ -75,12 +75,12 @@ def _finding(means: Mapping[tuple[str, str], Interval], to: str, unit: str) -> s
         return f"One run beside {to}"
     clear = {name: mean for name, mean in means.items() if mean.low * mean.high > 0}
     if not clear:
-        return f"No difference from {to} is clear of zero"
+        return f"Against {to}, no difference is clear of zero"
     (condition, way), mean = max(clear.items(), key=lambda item: abs(item[1].value))
     largest = f"{condition}, {way} {mean.value:+.1f} {unit}"
     if len(means) == 1:
-        return f"Clear of zero against {to}: {largest}"
-    return f"{len(clear)} of {len(means)} differences from {to} are clear of zero; largest: {largest}"
+        return f"Against {to}, clear of zero: {largest}"
+    return f"Against {to}, {len(clear)} of {len(means)} differences are clear of zero; largest: {largest}"
 
 
 def band_curves(
