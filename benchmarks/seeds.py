@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sftlab.core import records
 from sftlab.core.statistics import t_interval
-from sftlab.runs import experiments
+from sftlab.runs.run import run
 
 HERE = Path(__file__).parent
 RUNS = HERE.parent / "runs" / "seeds"
@@ -19,12 +19,11 @@ SEEDS = range(5)
 def accuracy(data: str, seed: int) -> records.Result:
     """Return the result of one run of the main notebook, from disk if it was made before."""
     folder = RUNS / f"{data}_{seed}"
-    done = sorted(folder.glob("*/record.json"))
-    if done:
-        return records.read(done[-1], records.Result)
-    run = experiments.run("14_your_own_images", {"DATA": data, "SEED": seed}, out=folder, say=print)
-    assert run.result is not None
-    return run.result
+    if kept := sorted(folder.glob("*/record.json")):
+        return records.read(kept[-1], records.Result)
+    done = run("14_your_own_images", {"DATA": data, "SEED": seed}, out=folder, say=print)
+    assert done.result is not None
+    return done.result
 
 
 def main() -> None:

@@ -10,7 +10,6 @@ from sftlab.plot.decisions import bills, by_certainty, disagreements, heatmaps, 
 from sftlab.plot.depth import depth, filters, maps
 from sftlab.plot.differences import band_curves, differences, label_gap
 from sftlab.plot.drift import costs, drift, fading
-from sftlab.plot.grids import grid
 from sftlab.plot.images import images, mistakes, views
 from sftlab.plot.layers import trade_off
 from sftlab.plot.networks import changed, moved, parameters, profile, stages
@@ -34,7 +33,7 @@ from sftlab.plot.uncertainty import batch_means, climb, coverage, hits, pairs, s
 __all__ = [
     "band_curves", "batch_means", "bills", "by_certainty", "by_stage", "candidates", "changed", "climb",
     "confusion", "costs", "coverage", "cross_entropy", "curves", "depth", "differences", "disagreements", "drift",
-    "estimates", "fading", "filters", "floors", "grid", "guess_vs_result", "heatmaps", "hills", "hits",
+    "estimates", "fading", "filters", "floors", "guess_vs_result", "heatmaps", "hills", "hits",
     "image_size", "images", "label_gap", "lr_finder", "lr_sweep", "maps", "mistakes", "moved", "old_and_new",
     "one_step", "pairs", "parameters", "paths", "piles", "probabilities", "profile", "projections", "ranked",
     "refusals", "reliability", "sampling", "schedules", "scores", "seen", "shares", "show", "spreads", "stages",

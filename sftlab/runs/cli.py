@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+
 import typer
 
 from sftlab.runs import options as take
@@ -48,9 +51,9 @@ def run(
     """
     given = take.pairs(parameter or [])
     with sentences():
-        from sftlab.runs import experiments
+        from sftlab.runs import run as runs
 
-        typer.echo(experiments.run(notebook, given, out=out, seconds=timeout, say=typer.echo))
+        typer.echo(runs.run(notebook, given, out=out, seconds=timeout, say=typer.echo))
 
 
 @app.command()
@@ -80,18 +83,14 @@ def sweep(
     sftlab sweep notebooks/sweeps/rate_by_layers.yml
     """
     with sentences():
-        from sftlab.runs import sweeping
-        from sftlab.runs.sweeping import screen
+        from sftlab.runs import sweep as sweeps
 
         if only_plan:
-            typer.echo(screen.listed(*sweeping.survey(file, out=out)))
+            typer.echo(sweeps.listed(file, out))
             return
-        with screen.watching() as watch:
-            done = sweeping.sweep(
-                file, out=out, jobs=jobs, scheduler=scheduler, again=again, seconds=timeout, watch=watch
-            )
-    typer.echo(done)
-    raise typer.Exit(1 if done.failed else 0)
+        typed = shlex.join(["sftlab", *sys.argv[1:]])
+        table = sweeps.sweep(file, out=out, jobs=jobs, scheduler=scheduler, again=again, seconds=timeout, command=typed)
+    raise typer.Exit(0 if (table.status == "finished").all() else 1)
 
 
 @app.command()
@@ -104,10 +103,13 @@ def compare(first: take.FirstRun, second: take.SecondRun, html: take.Html = None
     sftlab compare runs/yesterday runs/today
     """
     with sentences():
-        from sftlab.runs.comparing import screen
-        from sftlab.runs.experiments import shown
+        from sftlab.runs import compare as comparing
+        from sftlab.runs.run import shown
 
-        typer.echo(f"with the images: {shown(screen.compare(first, second, html))}")
+        comparison = comparing.compare(first, second)
+        typer.echo(comparison)
+        page = comparing.write_page(comparison, html or comparing.beside(first, second))
+        typer.echo(f"with the images: {shown(page.resolve())}")
 
 
 @app.command()

@@ -1,0 +1,256 @@
+"""Two runs side by side: settings that differ, metrics in pairs, images that only one has right; `sftlab compare`."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sftlab.core import records
+from sftlab.core.evaluation import auc, ece
+from sftlab.core.losses import NO_LABEL
+from sftlab.core.records import Interval, Result
+from sftlab.core.decisions import mcnemar
+from sftlab.data import datasets, load
+from sftlab.runs.parameters import NotebookError
+from sftlab.runs.results import FACTS, RECORD, Facts, page
+
+if TYPE_CHECKING:
+    import pandas
+
+RESAMPLES = 1000
+SHOWN = 24  # images a run
+EDGE = 120  # of a thumbnail, in pixels
+OFFLINE = ("digits", "solar")  # what comes with the installation, for notebooks that name no DATA
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What two runs have and do not have in common.
+
+    settings: those that differ. metrics: of each run, and the second minus the first with its interval. counts: test
+    images by which of the runs is right. verdict: a sentence. images: those that one run alone has right, the surest
+    mistakes of the other first: image (its hash), truth, right (0 or 1), and what the runs answer (answer0, answer1)
+    how surely (sure0, sure1). sources: data sets and the size in which the images may be found.
+    """
+
+    names: list[str]
+    settings: pandas.DataFrame
+    metrics: pandas.DataFrame
+    counts: pandas.DataFrame
+    verdict: str
+    images: pandas.DataFrame
+    sources: list[tuple[str, Any]]
+
+    def __str__(self) -> str:
+        settings = "no setting differs" if self.settings.empty else self.settings.to_string()
+        return "\n\n".join([settings, self.metrics.to_string(), self.counts.to_string(), self.verdict])
+
+
+def compare(first: str | Path, second: str | Path) -> Comparison:
+    """Compare two runs, each given as its folder or as the record in it.
+
+    Raises NotebookError if one has no readable record, or the two were not judged by the same labelled images.
+    """
+    import pandas as pd
+
+    (a, settings_a), (b, settings_b) = _read(Path(first)), _read(Path(second))
+    pairs = _pairs(a, b)
+    y, classes = pairs.target_a.to_numpy(), np.array(a.classes)
+    p = [np.array(a.probabilities)[pairs.row_a], np.array(b.probabilities)[pairs.row_b]]
+    differing = [
+        (name, settings_a.get(name, ""), settings_b.get(name, ""))
+        for name in dict.fromkeys([*settings_a, *settings_b])
+        if settings_a.get(name) != settings_b.get(name)
+    ]
+    names = _names(Path(first), Path(second), [setting for setting in differing if setting[0].isupper()])
+    changes = differences(y, *p)
+    metrics = [(name, f"{a.metrics[name]:.3f}", f"{b.metrics[name]:.3f}", f"{changes[name]:+.3f}") for name in changes]
+    right = [probabilities.argmax(axis=1) == y for probabilities in p]
+    images = pd.DataFrame({"image": pairs.image, "truth": classes[y], "right": np.where(right[0], 0, 1)})
+    for i in (0, 1):
+        images[f"answer{i}"], images[f"sure{i}"] = classes[p[i].argmax(axis=1)], p[i].max(axis=1)
+    images["mistake"] = np.where(right[0], images.sure1, images.sure0)
+    return Comparison(
+        names,
+        pd.DataFrame(differing, columns=["setting", *names]).set_index("setting"),
+        pd.DataFrame(metrics, columns=["metric", *names, "second minus first"]).set_index("metric"),
+        pd.DataFrame(
+            [[(right[0] & right[1]).sum(), (right[0] & ~right[1]).sum()],
+             [(~right[0] & right[1]).sum(), (~right[0] & ~right[1]).sum()]],
+            [f"{names[0]} is right", "is wrong"], [f"{names[1]} is right", "is wrong"],
+        ),
+        _verdict(names, changes["accuracy"], mcnemar(*right), len(y)),
+        images[right[0] != right[1]].sort_values("mistake", ascending=False, kind="stable"),
+        _sources(a, settings_a, settings_b),
+    )  # fmt: skip
+
+
+def differences(y: np.ndarray, first: np.ndarray, second: np.ndarray) -> dict[str, Interval]:
+    """Return each metric of `second` minus that of `first`, with bootstrap intervals that keep the pairs together.
+
+    y: n class numbers; first, second: n × classes. The area under the ROC curve needs an image of every class.
+    """
+    n, k = first.shape
+    resamples = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), RESAMPLES)
+    times = np.vstack([np.ones(n), resamples])  # how often each image counts: all once, then as drawn
+    classes = np.eye(k)[y]
+
+    def scores(p: np.ndarray) -> dict[str, np.ndarray]:
+        right, counts = p.argmax(axis=1) == y, times @ classes
+        recall = (times * right) @ classes / np.maximum(counts, 1)
+        return {
+            "accuracy": times @ right / n,
+            "balanced_accuracy": recall.sum(axis=1) / (counts > 0).sum(axis=1),
+            **({"roc_auc": auc(y, p, times)} if classes.any(axis=0).all() else {}),
+            "ece": ece(p.max(axis=1), right, times),
+        }
+
+    a, b = scores(first), scores(second)
+    changes = {name: b[name] - a[name] for name in a}
+    ends = {name: np.nanpercentile(change[1:], [2.5, 97.5]) for name, change in changes.items()}
+    return {
+        name: Interval(float(change[0]), float(ends[name][0]), float(ends[name][1]), "paired bootstrap")
+        for name, change in changes.items()
+    }
+
+
+def write_page(comparison: Comparison, path: str | Path) -> Path:
+    """Write a comparison as one HTML file and return its path; images are shown where their data is at hand."""
+    c, names = comparison, comparison.names
+    shown = [c.images[c.images.right == i][:SHOWN] for i in (0, 1)]
+    pictures, licence = _thumbnails(c.sources, [image for part in shown for image in part.image])
+    parts = [f"<p>{escape(c.verdict)}", "<h2>Settings that differ</h2>"]
+    parts += [
+        "<p>None: the same parameters, versions and threads." if c.settings.empty else c.settings.to_html(border=0)
+    ]
+    parts += ["<h2>Metrics on the same test images</h2>", c.metrics.to_html(border=0), c.counts.to_html(border=0)]
+    for i in (0, 1):
+        parts.append(f"<h2>Only {escape(names[i])} is right: {(c.images.right == i).sum()} images</h2>")
+        parts += [_figure(one, names, pictures.get(one.image, "")) for one in shown[i].itertuples()]
+    parts.append(f"<p>{escape(licence)}")
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page(f"{names[0]} against {names[1]}", *parts), encoding="utf-8")
+    return path
+
+
+def beside(first: str | Path, second: str | Path) -> Path:
+    """Return where the page goes if nobody says: the folder that holds both runs."""
+    one, two = (_folder(Path(run)).resolve() for run in (first, second))
+    holds = next(folder for folder in two.parents if one.is_relative_to(folder))
+    return holds / f"compare_{one.name[-40:]}_{two.name[-40:]}.html"
+
+
+def _figure(one: Any, names: list[str], picture: str) -> str:
+    """Return an image that one run alone has right, with what both say of it."""
+    says = [
+        f"{'✓' if one.right == i else '✗'} {names[i]}: {answer} {100 * sure:.0f} %"
+        for i, (answer, sure) in enumerate(((one.answer0, one.sure0), (one.answer1, one.sure1)))
+    ]
+    alt = escape(f"{one.truth}; {'; '.join(says)}")
+    image = f'<img src="{picture}" alt="{alt}" width={EDGE}>' if picture else ""
+    return f"<figure>{image}<figcaption>{escape(one.truth)}<br>{'<br>'.join(map(escape, says))}</figcaption></figure>"
+
+
+def _thumbnails(sources: list[tuple[str, Any]], hashes: list[str]) -> tuple[dict[str, str], str]:
+    """Return images as `data:` addresses by their hash, and a line with their licence, or that they are not at hand."""
+    from PIL import Image
+
+    for name, size in sources:
+        try:
+            data = load(name, size=size)
+        except (OSError, ValueError):  # a folder that has moved, a set that is not on this machine
+            continue
+        rows = {image: row for row, image in enumerate(data.train.image_hashes)}
+        if not rows.keys() >= {*hashes}:
+            continue
+        pictures = {}
+        split = data.train.of_rows([rows[image] for image in hashes])
+        for image, pixels in zip(hashes, split.pixels(np.arange(len(hashes))).numpy(), strict=True):
+            picture = Image.fromarray(pixels.transpose(1, 2, 0).squeeze())
+            small = picture.width < EDGE // 2  # a digit of eight pixels stays one of eight pixels
+            buffer = io.BytesIO()
+            picture.resize((EDGE, EDGE), Image.Resampling.NEAREST if small else Image.Resampling.LANCZOS).save(
+                buffer, "png"
+            )
+            pictures[image] = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+        return pictures, f"Pictures: {data.card.licence}"
+    return {}, "The images are not shown: the data of these runs is not at hand here."
+
+
+def _sources(result: Result, *settings: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Return the data sets that the settings name, and those that are always there, with the size of the images."""
+    values = [value for one in settings for value in one.values() if isinstance(value, str)]
+    named = [value for value in values if value.startswith("folder:") or value in datasets()]
+    return [(name, result.settings.get("size")) for name in dict.fromkeys([*named, *OFFLINE])]
+
+
+def _folder(run: Path) -> Path:
+    return run.parent if run.name == RECORD else run
+
+
+def _read(run: Path) -> tuple[Result, dict[str, Any]]:
+    """Return a run's Result, and its settings: everything that it was told, but which images it saw."""
+    folder = _folder(run)
+    try:
+        result = records.read(folder / RECORD, Result)
+        facts = Facts.read(folder) if (folder / FACTS).is_file() else None
+    except FileNotFoundError:
+        raise NotebookError(f"{run} holds no {RECORD}: give the folder of a run that left one") from None
+    except ValueError as error:
+        raise NotebookError(f"{run} cannot be compared: {error}") from None
+    about = {"notebook": facts.notebook, **facts.parameters, **facts.versions} if facts else {}
+    settings = {**about, **result.settings}
+    return result, {name: settings[name] for name in settings if name not in ("images", "size", "code")}
+
+
+def _pairs(a: Result, b: Result) -> pandas.DataFrame:
+    """Return the labelled test images of both, by their hash: image, target_a, row_a and row_b. Refuses what is no pair."""
+    import pandas as pd
+
+    if a.classes != b.classes:
+        raise NotebookError(f"their classes differ: {', '.join(a.classes)} and {', '.join(b.classes)}")
+    tables = [pd.DataFrame({"image": r.hashes, "target": r.targets, "row": range(len(r.hashes))}) for r in (a, b)]
+    one, two = (
+        table.assign(copy=table.groupby("image").cumcount()) for table in tables
+    )  # a picture may be there twice
+    pairs = one.merge(two, on=["image", "copy"], suffixes=("_a", "_b"))
+    if not len(one) == len(two) == len(pairs):
+        raise NotebookError(
+            f"their test images differ ({len(one)} and {len(two)} images, {len(pairs)} in common), so image by image "
+            "they cannot be compared; compare runs of the same data and the same SEED, which draws the split"
+        )
+    if other := (pairs.target_a != pairs.target_b).sum():
+        raise NotebookError(
+            f"{other} of their {len(pairs)} test images have another label in each; correct one of them"
+        )
+    return pairs[pairs.target_a != NO_LABEL]
+
+
+def _names(first: Path, second: Path, parameters: list[tuple[str, Any, Any]]) -> list[str]:
+    """Return names for two runs: the parameters in which they differ, or, where these are none or many, their folders."""
+    if 0 < len(parameters) <= 3:
+        return [", ".join(f"{setting[0]} {setting[i]}" for setting in parameters) for i in (1, 2)]
+    names = [_folder(run).resolve().name for run in (first, second)]
+    return names if names[0] != names[1] else [f"{names[0]} (first)", f"{names[1]} (second)"]
+
+
+def _verdict(names: list[str], change: Interval, p: float, n: int) -> str:
+    """Say in a sentence whether one is better than the other, as far as these images can tell."""
+    points, chance = f"{100 * abs(change.value):.1f} points", "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    ends = f"{100 * change.low:+.1f} to {100 * change.high:+.1f}".replace("-", "−")
+    test = f"second minus first {ends} points, McNemar {chance}, {n} images"
+    if not change.value:
+        return f"Both are right equally often ({test})."
+    better = f"{names[1 if change.value > 0 else 0]} is right more often, by {points}"
+    return (
+        f"{better}, more than chance explains ({test})."
+        if p < 0.05
+        else f"{better}, but these images cannot tell that from chance ({test})."
+    )
