@@ -15,7 +15,7 @@ from sftlab.core import records
 from sftlab.core.evaluation import auc, ece
 from sftlab.core.losses import NO_LABEL
 from sftlab.core.records import Interval, Result
-from sftlab.core.decisions import mcnemar
+from sftlab.core.statistics import mcnemar
 from sftlab.data import datasets, load
 from sftlab.runs.parameters import NotebookError
 from sftlab.runs.results import FACTS, RECORD, Facts, page

@@ -31,7 +31,7 @@ import yaml
 from filelock import FileLock, Timeout
 from nbformat import NotebookNode
 
-from sftlab.core.decisions import over_runs
+from sftlab.core.statistics import t_interval
 from sftlab.core.records import Interval
 from sftlab.plot import base, style
 from sftlab.runs import notebooks
@@ -282,7 +282,7 @@ class Setting:
         """Return the mean over the seeds with its interval after Student; of a single run its own interval."""
         values = self.runs[metric].dropna()
         if len(values) > 1:
-            mean = over_runs(values)
+            mean = t_interval(values)
             return Interval(mean.value, max(0.0, mean.low), min(1.0, mean.high), mean.method)
         low, high = (self.runs.get(f"{metric}_{end}", values).iloc[0] for end in ("low", "high"))
         return Interval(values.iloc[0], low, high, "one run")
@@ -310,7 +310,7 @@ def lead(ranked: list[Setting]) -> Interval | None:
         return None
     best, second = (setting.runs.set_index(SEED)[CHOOSE] for setting in ranked[:2])
     ahead = (best - second).dropna()
-    return over_runs(ahead) if len(ahead) > 1 else None
+    return t_interval(ahead) if len(ahead) > 1 else None
 
 
 def verdict(ranked: list[Setting]) -> str:
