@@ -6,15 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+from typer.testing import CliRunner
 
 import sftlab as sft
 from sftlab.core import records, statistics
 from sftlab.core.evaluation import result as make
-from sftlab.runs import comparing, report
-from sftlab.runs import results as runs
+from sftlab.runs import report
 from sftlab.runs.cli import app
-from sftlab.runs.comparing import paired, pictures
+from sftlab.runs.compare import compare, differences, write_page
 from sftlab.runs.parameters import NotebookError
+from sftlab.runs.results import Facts
 
 
 def probabilities(y, skill, seed, classes=2):
@@ -31,7 +32,7 @@ def left(folder, p, y=Y, hashes=HASHES, classes=("intact", "defect"), **paramete
     settings = {"torch": "2", "images": "x", "size": 8, "threads": 1}
     found = make("test", classes, hashes, y, p, 1, settings)
     records.write(found, folder / "record.json")
-    runs.Facts("lesson", {"RATE": 0.1, "SEED": 0, **parameters}, "finished", 1.0, "2026-01-01T00:00:00").write(folder)
+    Facts("lesson", {"RATE": 0.1, "SEED": 0, **parameters}, "finished", 1.0, "2026-01-01T00:00:00").write(folder)
     return folder
 
 
@@ -42,36 +43,38 @@ def two(tmp_path):
 
 
 def test_settings_metrics_and_counts_are_those_of_the_records(two):
-    found = comparing.compare(*two)
-    assert found.settings == [("STRATEGY", "probe", "partial")]
+    comparison = compare(*two)
+    assert comparison.settings.to_dict("split")["data"] == [["probe", "partial"]]
     first, second = (records.read(folder / "record.json") for folder in two)
     right = [np.array(r.predictions) == Y for r in (first, second)]
-    assert found.counts == tuple(
-        int((a & b).sum()) for a, b in (right, (right[0], ~right[1]), (~right[0], right[1]), (~right[0], ~right[1]))
-    )
-    assert found.p == statistics.mcnemar(*right) < 0.001
-    assert [m.name for m in found.metrics] == list(first.metrics)
-    for metric in found.metrics:
-        assert metric.difference.value == pytest.approx(metric.second.value - metric.first.value, abs=1e-6)
-        assert metric.difference.low <= metric.difference.value <= metric.difference.high
-    assert found.verdict.startswith("partial is right more often") and "p < 0.001" in found.verdict
-    assert [len(only) for only in found.only] == [found.counts[1], found.counts[2]]
-    for side, only in enumerate(found.only):
-        assert all(one.said[side] == one.truth != one.said[1 - side] for one in only)
-        sure = [one.sure[1 - side] for one in only]
-        assert sure == sorted(sure, reverse=True)
+    counts = [[(~right[0] & ~right[1]).sum(), (~right[0] & right[1]).sum()],
+              [(right[0] & ~right[1]).sum(), (right[0] & right[1]).sum()]]  # fmt: skip
+    assert comparison.counts.to_numpy().tolist() == counts
+    assert set(comparison.metrics.index) == set(first.metrics)
+    for name, change in differences(Y, *(np.array(r.probabilities) for r in (first, second))).items():
+        assert change.value == pytest.approx(second.metrics[name].value - first.metrics[name].value, abs=1e-6)
+        assert change.low <= change.value <= change.high
+    assert statistics.mcnemar(*right) < 0.001 and "p < 0.001" in comparison.verdict
+    assert comparison.verdict.startswith("STRATEGY partial is right more often")
+    images = comparison.images
+    assert [(images.right == i).sum() for i in (0, 1)] == [counts[1][0], counts[0][1]]
+    answers = images[["answer0", "answer1"]].map(lambda answer: answer.rsplit(maxsplit=2)[0]).to_numpy()
+    alone, rows = images.right.to_numpy(), np.arange(len(images))
+    assert (answers[rows, alone] == images.truth).all() and (answers[rows, 1 - alone] != images.truth).all()
+    sure = [float(row[f"answer{1 - row.right}"].split()[-2]) for _, row in images.iterrows()]
+    assert sure == sorted(sure, reverse=True), "the surest mistakes come first"
 
 
 def test_the_order_of_the_images_does_not_matter(two, tmp_path):
     order = np.random.default_rng(2).permutation(len(Y))
     p = probabilities(Y, 2.5, 1)[order]
     turned = left(tmp_path / "turned", p, Y[order], [HASHES[i] for i in order], STRATEGY="partial")
-    straight, other = comparing.compare(*two), comparing.compare(two[0], turned)
+    straight, other = compare(*two), compare(two[0], turned)
     # pictures that are there twice may change places; everything else is the same, image by image
-    assert abs(np.array(straight.counts) - np.array(other.counts)).max() <= 2
+    assert abs(straight.counts - other.counts).to_numpy().max() <= 2
     same = [
-        {(o.image, o.said) for only in found.only for o in only if int(o.image.split()[1]) > 3}
-        for found in (straight, other)
+        {(one.image, one.answer0, one.answer1) for one in c.images.itertuples() if int(one.image.split()[1]) > 3}
+        for c in (straight, other)
     ]
     assert same[0] == same[1]
 
@@ -88,7 +91,7 @@ def changed(**fields):
          "their test images differ (200 and 200 images, 150 in common)"),
         (changed(targets=lambda old: [1, *old[1:]]), "1 of their 200 test images have another label"),
         (changed(classes=lambda old: ["a", "b"]), "their classes differ: intact, defect and a, b"),
-        (lambda record: {"x": 1}, "holds no single evaluation"),
+        (lambda record: {"x": 1}, "holds a dict, not a Result"),
     ],
     ids=["images", "labels", "classes", "no evaluation"],
 )  # fmt: skip
@@ -96,26 +99,24 @@ def test_what_is_no_pair_is_refused(two, change, says):
     path = two[1] / "record.json"
     records.write(change(records.read(path)), path)
     with pytest.raises(NotebookError) as refused:
-        comparing.compare(*two)
+        compare(*two)
     assert says in str(refused.value)
 
 
 def test_a_damaged_or_missing_record_is_a_sentence(two):
     (two[1] / "record.json").write_text("{", encoding="utf-8")
-    with pytest.raises(NotebookError, match="partial is damaged"):
-        comparing.compare(*two)
+    with pytest.raises(NotebookError, match="partial cannot be compared"):
+        compare(*two)
     (two[1] / "record.json").unlink()
-    with pytest.raises(NotebookError, match="partial left no record there: give the folder of a run"):
-        comparing.compare(*two)
-    with pytest.raises(NotebookError, match="nowhere is not there"):
-        comparing.compare(two[0], "nowhere")
+    with pytest.raises(NotebookError, match="partial holds no record"):
+        compare(*two)
 
 
 @pytest.mark.parametrize("classes", [2, 4])
 def test_paired_differences_agree_with_an_oracle(classes):
     y = np.arange(300) % classes
     first, second = probabilities(y, 0.6, 3, classes), probabilities(y, 1.0, 4, classes)
-    found = paired.differences(y, first, second)
+    found = differences(y, first, second)
 
     def score(p, at):
         one = p[at, 1] if classes == 2 else p[at]
@@ -141,30 +142,25 @@ def test_the_page_shows_the_images_that_only_one_has_right_with_their_licence(tm
     names = [str(name) for name in digits.classes]
     one = left(tmp_path / "one", probabilities(y, 1.0, 0, 10), y, hashes, names)
     two = left(tmp_path / "two", probabilities(y, 1.5, 1, 10), y, hashes, names, RATE=0.2)
-    found = comparing.compare(one, two)
-    page = comparing.write_page(found, tmp_path / "page.html").read_text(encoding="utf-8")
+    comparison = compare(one, two)
+    page = write_page(comparison, tmp_path / "page.html").read_text(encoding="utf-8")
     assert not report.FETCHED.search(page)
-    assert page.count("<img") == sum(min(24, len(only)) for only in found.only) > 10
-    assert digits.card.licence and page.count(digits.card.licence) == 2
-    assert f"Only two is right: {found.counts[2]} images" in page and "RATE" in page
-    pixels = digits.valid.pixels(np.array([0]))
-    assert pictures.find(found.sides, [hashes[0]]).by_hash[hashes[0]] == pictures._thumbnail(pixels[0].numpy())
-    assert pictures.find(found.sides, ["of no set"]) is None
+    counts = [(comparison.images.right == i).sum() for i in (0, 1)]
+    assert page.count("<img") == sum(min(24, count) for count in counts) > 10
+    assert digits.card.licence and digits.card.licence in page
+    assert f"Only RATE 0.2 is right: {counts[1]} images" in page
 
 
 def test_images_that_are_not_at_hand_are_said_to_be_missing(two, tmp_path):
-    page = comparing.write_page(comparing.compare(*two), tmp_path / "page.html").read_text(encoding="utf-8")
+    page = write_page(compare(*two), tmp_path / "page.html").read_text(encoding="utf-8")
     assert "<img" not in page and "the data of these runs is not at hand here" in page
 
 
 def test_the_command_prints_tables_and_writes_a_page_beside_the_runs(two, monkeypatch):
-    from typer.testing import CliRunner
-
     monkeypatch.chdir(two[0].parent)
     done = CliRunner().invoke(app, ["compare", "probe", "partial/record.json"])
     assert done.exit_code == 0, done.output
-    words = done.output.split()
-    assert "STRATEGY" in words and "accuracy" in words and "McNemar" in words
+    assert all(word in done.output.split() for word in ("STRATEGY", "accuracy", "McNemar"))
     assert "with the images: compare_probe_partial.html" in done.output and Path("compare_probe_partial.html").is_file()
     same = CliRunner().invoke(app, ["compare", "probe", "probe"])
     assert "no setting differs" in same.output and "Both are right equally often" in same.output

@@ -26,18 +26,8 @@ from sftlab.runs.parameters import NotebookError
 from sftlab.runs.results import load_runs
 from sftlab.runs.sweep import sweep
 
-RESULT = records.Result(
-    "test",
-    ["a", "b"],
-    ["1"],
-    [0],
-    [[0.9, 0.1]],
-    {"accuracy": records.Interval(0.5, 0.4, 0.6)},
-    {},
-    [[1, 0], [0, 0]],
-    0.5,
-    1,
-)
+ACCURACY = {"accuracy": records.Interval(0.5, 0.4, 0.6)}
+RESULT = records.Result("test", ["a", "b"], ["1"], [0], [[0.9, 0.1]], ACCURACY, {}, [[1, 0], [0, 0]], 1)
 HISTORY = records.History([], [records.Epoch(1, 1, 0.5, 0.4, 0.25, 1.0)], [{}], ["finished"], 1)
 
 # Imports little, so that a run costs little more than the start of its kernel; the rules are read, not run.
@@ -69,7 +59,8 @@ while WAIT and not Path(WAIT).exists():
 if RATE > 0.9:
     {{}}["photos"]
 Path(OUT, "record.json").write_text({json.dumps(records.to_dict(RESULT))!r})
-Path(OUT, "history.json").write_text({json.dumps(records.to_dict(HISTORY))!r}.replace("0.25", f"{{0.5 + 0.4 * RATE:.2f}}"))
+history = {json.dumps(records.to_dict(HISTORY))!r}
+Path(OUT, "history.json").write_text(history.replace("0.25", f"{{0.5 + 0.4 * RATE:.2f}}"))
 print(Path.cwd().name, os.environ.get("OMP_NUM_THREADS"))
 """
 
@@ -108,8 +99,13 @@ def command(*words):
             process.kill()
 
 
+def alive(process):
+    """Tell whether a process still works."""
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
 def in_flight(count):
-    """Wait until so many runs have begun, and none of them has ended."""
+    """Wait until so many runs have begun and not ended."""
     until(
         lambda: len([p for p in Path("runs/grid").glob("*/toy.ipynb") if not (p.parent / "run.json").exists()]) == count
     )
@@ -161,14 +157,14 @@ def test_kill_9_of_a_sweep_loses_only_the_runs_in_flight(folder):
     written(fixed={"WAIT": "go"}, seeds=3)
     with command("sweep", "grid.yml", "--jobs", "2") as process:
         in_flight(2)
-        born = psutil.Process(process.pid).children(recursive=True)
+        kernels = [p for p in psutil.Process(process.pid).children(recursive=True) if "ipykernel" in str(p.cmdline())]
         with pytest.raises(NotebookError, match="another sweep is at work in runs/grid/"):
             sweep("grid.yml")
         process.kill()
     assert load_runs("runs/grid").status.tolist() == ["unfinished"] * 3
     (folder / "go").touch()
     assert (sweep("grid.yml", jobs=2).status == "finished").all()
-    until(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in born))
+    assert not any(alive(process) for process in kernels), "no kernel outlives its run"
 
 
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(folder):
@@ -183,7 +179,7 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(folder):
     assert process.returncode == 130
     assert "stopped with 1 of 3 runs finished; go on with: sftlab sweep grid.yml --jobs 1" in printed
     assert "WAIT go: finished" in printed and "Traceback" not in printed
-    until(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in born))
+    until(lambda: not any(alive(process) for process in born))
 
 
 def test_a_dask_cluster_does_the_runs(folder):

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sftlab.core import records
-from sftlab.core.evaluation import auc, ece
+from sftlab.core.evaluation import auc, balanced_accuracy, ece
 from sftlab.core.losses import NO_LABEL
 from sftlab.core.records import Interval, Result
-from sftlab.core.statistics import mcnemar
+from sftlab.core.statistics import bootstrap, mcnemar, resamples
 from sftlab.data import datasets, load
 from sftlab.runs.parameters import NotebookError
 from sftlab.runs.results import FACTS, RECORD, Facts, page
@@ -23,7 +23,6 @@ from sftlab.runs.results import FACTS, RECORD, Facts, page
 if TYPE_CHECKING:
     import pandas
 
-RESAMPLES = 1000
 SHOWN = 24  # images a run
 EDGE = 120  # of a thumbnail, in pixels
 OFFLINE = ("digits", "solar")  # what comes with the installation, for notebooks that name no DATA
@@ -35,8 +34,8 @@ class Comparison:
 
     settings: those that differ. metrics: of each run, and the second minus the first with its interval. counts: test
     images by which of the runs is right. verdict: a sentence. images: those that one run alone has right, the surest
-    mistakes of the other first: image (its hash), truth, right (0 or 1), and what the runs answer (answer0, answer1)
-    how surely (sure0, sure1). sources: data sets and the size in which the images may be found.
+    mistakes of the other first: image (its hash), truth, right (0 or 1), and what both answer (answer0, answer1).
+    sources: data sets, and the size, in which the images may be found.
     """
 
     names: list[str]
@@ -60,35 +59,33 @@ def compare(first: str | Path, second: str | Path) -> Comparison:
     import pandas as pd
 
     (a, settings_a), (b, settings_b) = _read(Path(first)), _read(Path(second))
+    settings = pd.DataFrame({"first": settings_a, "second": settings_b}, dtype=object).fillna("")
+    settings = settings[[settings_a.get(name) != settings_b.get(name) for name in settings.index]]
+    parameters = settings[settings.index.str.isupper()]
+    names = [", ".join(f"{name} {value}" for name, value in parameters[run].items()) for run in settings]
+    if not 0 < len(parameters) <= 3:
+        names = [f"{folder(Path(first)).resolve().name} (first)", f"{folder(Path(second)).resolve().name} (second)"]
+
     pairs = _pairs(a, b)
     y, classes = pairs.target_a.to_numpy(), np.array(a.classes)
     p = [np.array(a.probabilities)[pairs.row_a], np.array(b.probabilities)[pairs.row_b]]
-    differing = [
-        (name, settings_a.get(name, ""), settings_b.get(name, ""))
-        for name in dict.fromkeys([*settings_a, *settings_b])
-        if settings_a.get(name) != settings_b.get(name)
-    ]
-    names = _names(Path(first), Path(second), [setting for setting in differing if setting[0].isupper()])
-    changes = differences(y, *p)
-    metrics = [(name, f"{a.metrics[name]:.3f}", f"{b.metrics[name]:.3f}", f"{changes[name]:+.3f}") for name in changes]
     right = [probabilities.argmax(axis=1) == y for probabilities in p]
+    changes = differences(y, *p)
+    metrics = [(f"{a.metrics[name]:.3f}", f"{b.metrics[name]:.3f}", f"{changes[name]:+.3f}") for name in changes]
     images = pd.DataFrame({"image": pairs.image, "truth": classes[y], "right": np.where(right[0], 0, 1)})
     for i in (0, 1):
-        images[f"answer{i}"], images[f"sure{i}"] = classes[p[i].argmax(axis=1)], p[i].max(axis=1)
-    images["mistake"] = np.where(right[0], images.sure1, images.sure0)
+        images[f"answer{i}"] = [f"{classes[row.argmax()]} {100 * row.max():.0f} %" for row in p[i]]
+    mistake = np.where(right[0], p[1].max(axis=1), p[0].max(axis=1))
+    one_alone = np.flatnonzero(right[0] != right[1])
     return Comparison(
         names,
-        pd.DataFrame(differing, columns=["setting", *names]).set_index("setting"),
-        pd.DataFrame(metrics, columns=["metric", *names, "second minus first"]).set_index("metric"),
-        pd.DataFrame(
-            [[(right[0] & right[1]).sum(), (right[0] & ~right[1]).sum()],
-             [(~right[0] & right[1]).sum(), (~right[0] & ~right[1]).sum()]],
-            [f"{names[0]} is right", "is wrong"], [f"{names[1]} is right", "is wrong"],
-        ),
+        settings.set_axis(names, axis=1),
+        pd.DataFrame(metrics, list(changes), [*names, "second minus first"]),
+        pd.crosstab(*(pd.Series(r, name=f"{name} is right") for r, name in zip(right, names, strict=True))),
         _verdict(names, changes["accuracy"], mcnemar(*right), len(y)),
-        images[right[0] != right[1]].sort_values("mistake", ascending=False, kind="stable"),
+        images.iloc[one_alone[np.argsort(-mistake[one_alone], kind="stable")]],
         _sources(a, settings_a, settings_b),
-    )  # fmt: skip
+    )
 
 
 def differences(y: np.ndarray, first: np.ndarray, second: np.ndarray) -> dict[str, Interval]:
@@ -96,66 +93,52 @@ def differences(y: np.ndarray, first: np.ndarray, second: np.ndarray) -> dict[st
 
     y: n class numbers; first, second: n × classes. The area under the ROC curve needs an image of every class.
     """
-    n, k = first.shape
-    resamples = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), RESAMPLES)
-    times = np.vstack([np.ones(n), resamples])  # how often each image counts: all once, then as drawn
-    classes = np.eye(k)[y]
+    k = first.shape[1]
+    once, times = np.ones((1, len(y))), resamples(np.ones(len(y)))  # how often each image counts
 
-    def scores(p: np.ndarray) -> dict[str, np.ndarray]:
-        right, counts = p.argmax(axis=1) == y, times @ classes
-        recall = (times * right) @ classes / np.maximum(counts, 1)
+    def scores(p: np.ndarray, times: np.ndarray) -> dict[str, np.ndarray]:
+        answers = p.argmax(axis=1)
+        confusions = (times @ np.eye(k * k)[y * k + answers]).reshape(-1, k, k)
         return {
-            "accuracy": times @ right / n,
-            "balanced_accuracy": recall.sum(axis=1) / (counts > 0).sum(axis=1),
-            **({"roc_auc": auc(y, p, times)} if classes.any(axis=0).all() else {}),
-            "ece": ece(p.max(axis=1), right, times),
+            "accuracy": times @ (answers == y) / len(y),
+            "balanced_accuracy": balanced_accuracy(confusions),
+            **({"roc_auc": auc(y, p, times)} if len(np.unique(y)) == k else {}),
+            "ece": ece(p.max(axis=1), answers == y, times),
         }
 
-    a, b = scores(first), scores(second)
-    changes = {name: b[name] - a[name] for name in a}
-    ends = {name: np.nanpercentile(change[1:], [2.5, 97.5]) for name, change in changes.items()}
-    return {
-        name: Interval(float(change[0]), float(ends[name][0]), float(ends[name][1]), "paired bootstrap")
-        for name, change in changes.items()
-    }
+    a, b, draws_a, draws_b = (scores(p, t) for t in (once, times) for p in (first, second))
+    return {name: bootstrap(b[name] - a[name], draws_b[name] - draws_a[name], "paired bootstrap") for name in a}
 
 
 def write_page(comparison: Comparison, path: str | Path) -> Path:
     """Write a comparison as one HTML file and return its path; images are shown where their data is at hand."""
-    c, names = comparison, comparison.names
+    c = comparison
     shown = [c.images[c.images.right == i][:SHOWN] for i in (0, 1)]
     pictures, licence = _thumbnails(c.sources, [image for part in shown for image in part.image])
-    parts = [f"<p>{escape(c.verdict)}", "<h2>Settings that differ</h2>"]
-    parts += [
-        "<p>None: the same parameters, versions and threads." if c.settings.empty else c.settings.to_html(border=0)
-    ]
-    parts += ["<h2>Metrics on the same test images</h2>", c.metrics.to_html(border=0), c.counts.to_html(border=0)]
-    for i in (0, 1):
-        parts.append(f"<h2>Only {escape(names[i])} is right: {(c.images.right == i).sum()} images</h2>")
-        parts += [_figure(one, names, pictures.get(one.image, "")) for one in shown[i].itertuples()]
-    parts.append(f"<p>{escape(licence)}")
+    settings = "<p>No setting differs." if c.settings.empty else c.settings.to_html(border=0)
+    parts = [f"<p>{escape(c.verdict)}", settings, c.metrics.to_html(border=0), c.counts.to_html(border=0)]
+    for i, name in enumerate(c.names):
+        parts.append(f"<h2>Only {escape(name)} is right: {(c.images.right == i).sum()} images</h2>")
+        parts += [_figure(one, c.names, pictures.get(one.image, "")) for one in shown[i].itertuples()]
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page(f"{names[0]} against {names[1]}", *parts), encoding="utf-8")
+    path.write_text(page(" against ".join(c.names), *parts, f"<p>{escape(licence)}"), encoding="utf-8")
     return path
 
 
 def beside(first: str | Path, second: str | Path) -> Path:
     """Return where the page goes if nobody says: the folder that holds both runs."""
-    one, two = (_folder(Path(run)).resolve() for run in (first, second))
-    holds = next(folder for folder in two.parents if one.is_relative_to(folder))
+    one, two = (folder(Path(run)).resolve() for run in (first, second))
+    holds = next(parent for parent in two.parents if one.is_relative_to(parent))
     return holds / f"compare_{one.name[-40:]}_{two.name[-40:]}.html"
 
 
 def _figure(one: Any, names: list[str], picture: str) -> str:
     """Return an image that one run alone has right, with what both say of it."""
-    says = [
-        f"{'✓' if one.right == i else '✗'} {names[i]}: {answer} {100 * sure:.0f} %"
-        for i, (answer, sure) in enumerate(((one.answer0, one.sure0), (one.answer1, one.sure1)))
-    ]
-    alt = escape(f"{one.truth}; {'; '.join(says)}")
-    image = f'<img src="{picture}" alt="{alt}" width={EDGE}>' if picture else ""
-    return f"<figure>{image}<figcaption>{escape(one.truth)}<br>{'<br>'.join(map(escape, says))}</figcaption></figure>"
+    answers = enumerate((one.answer0, one.answer1))
+    says = [f"{'✓' if one.right == i else '✗'} {names[i]}: {answer}" for i, answer in answers]
+    image = f'<img src="{picture}" alt="{escape(one.truth)}" width={EDGE}>' if picture else ""
+    return f"<figure>{image}<figcaption>{'<br>'.join(map(escape, [one.truth, *says]))}</figcaption></figure>"
 
 
 def _thumbnails(sources: list[tuple[str, Any]], hashes: list[str]) -> tuple[dict[str, str], str]:
@@ -191,27 +174,32 @@ def _sources(result: Result, *settings: dict[str, Any]) -> list[tuple[str, Any]]
     return [(name, result.settings.get("size")) for name in dict.fromkeys([*named, *OFFLINE])]
 
 
-def _folder(run: Path) -> Path:
+def folder(run: Path) -> Path:
+    """Return the folder of a run that is given by it or by its record."""
     return run.parent if run.name == RECORD else run
 
 
 def _read(run: Path) -> tuple[Result, dict[str, Any]]:
-    """Return a run's Result, and its settings: everything that it was told, but which images it saw."""
-    folder = _folder(run)
+    """Return a run's Result and its settings: everything that it was told, but which images it saw."""
+    about: dict[str, Any] = {}
     try:
-        result = records.read(folder / RECORD, Result)
-        facts = Facts.read(folder) if (folder / FACTS).is_file() else None
+        result = records.read(folder(run) / RECORD, Result)
+        if (folder(run) / FACTS).is_file():
+            facts = Facts.read(folder(run))
+            about = {"notebook": facts.notebook, **facts.parameters, **facts.versions}
     except FileNotFoundError:
         raise NotebookError(f"{run} holds no {RECORD}: give the folder of a run that left one") from None
     except ValueError as error:
         raise NotebookError(f"{run} cannot be compared: {error}") from None
-    about = {"notebook": facts.notebook, **facts.parameters, **facts.versions} if facts else {}
-    settings = {**about, **result.settings}
-    return result, {name: settings[name] for name in settings if name not in ("images", "size", "code")}
+    about |= result.settings
+    return result, {name: about[name] for name in about if name not in ("images", "size", "code")}
 
 
 def _pairs(a: Result, b: Result) -> pandas.DataFrame:
-    """Return the labelled test images of both, by their hash: image, target_a, row_a and row_b. Refuses what is no pair."""
+    """Return the labelled test images of both, by their hash: image, target_a, row_a and row_b.
+
+    Raises NotebookError for what is no pair.
+    """
     import pandas as pd
 
     if a.classes != b.classes:
@@ -233,24 +221,14 @@ def _pairs(a: Result, b: Result) -> pandas.DataFrame:
     return pairs[pairs.target_a != NO_LABEL]
 
 
-def _names(first: Path, second: Path, parameters: list[tuple[str, Any, Any]]) -> list[str]:
-    """Return names for two runs: the parameters in which they differ, or, where these are none or many, their folders."""
-    if 0 < len(parameters) <= 3:
-        return [", ".join(f"{setting[0]} {setting[i]}" for setting in parameters) for i in (1, 2)]
-    names = [_folder(run).resolve().name for run in (first, second)]
-    return names if names[0] != names[1] else [f"{names[0]} (first)", f"{names[1]} (second)"]
-
-
 def _verdict(names: list[str], change: Interval, p: float, n: int) -> str:
     """Say in a sentence whether one is better than the other, as far as these images can tell."""
-    points, chance = f"{100 * abs(change.value):.1f} points", "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-    ends = f"{100 * change.low:+.1f} to {100 * change.high:+.1f}".replace("-", "−")
-    test = f"second minus first {ends} points, McNemar {chance}, {n} images"
-    if not change.value:
-        return f"Both are right equally often ({test})."
-    better = f"{names[1 if change.value > 0 else 0]} is right more often, by {points}"
-    return (
-        f"{better}, more than chance explains ({test})."
-        if p < 0.05
-        else f"{better}, but these images cannot tell that from chance ({test})."
+    chance = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    test = (
+        f"(second minus first {100 * change.low:+.1f} to {100 * change.high:+.1f} points, McNemar {chance}, {n} images)"
     )
+    if not change.value:
+        return f"Both are right equally often {test}."
+    better = f"{names[int(change.value > 0)]} is right more often, by {100 * abs(change.value):.1f} points"
+    doubt = "more than chance explains" if p < 0.05 else "but these images cannot tell that from chance"
+    return f"{better}, {doubt} {test}."

@@ -31,7 +31,8 @@ FACTS, RECORD, HISTORY, MODEL = "run.json", "record.json", "history.json", "mode
 RESULTS = "results.csv"  # in the folder of a sweep
 FINISHED, FAILED, UNFINISHED, DAMAGED = "finished", "failed", "unfinished", "damaged"
 STYLE = """
-body { font: 15px/1.5 "DejaVu Sans", Verdana, sans-serif; color: #222; max-width: 72rem; margin: 2rem auto; padding: 0 1rem }
+body { font: 15px/1.5 "DejaVu Sans", Verdana, sans-serif; color: #222; max-width: 72rem; margin: 2rem auto }
+body { padding: 0 1rem }
 h1 { font-size: 1.4rem } h2 { font-size: 1.1rem; margin-top: 2rem } p { max-width: 46rem } img { max-width: 100% }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; display: block; overflow-x: auto }
 th, td { text-align: left; padding: .25rem 1.2rem .25rem 0; border-bottom: 1px solid #ddd }
@@ -131,8 +132,7 @@ def measured(folder: Path) -> dict[str, Any]:
     if (folder / HISTORY).is_file():
         history = records.read(folder / HISTORY, History)
         if history.epochs:
-            kept = next((e for e in history.epochs if e.epoch == history.best), history.epochs[-1])
-            metrics |= {"valid_accuracy": kept.valid_accuracy, "valid_loss": kept.valid_loss}
+            metrics |= {"valid_accuracy": history.kept.valid_accuracy, "valid_loss": history.kept.valid_loss}
     return metrics
 
 

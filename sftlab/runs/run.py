@@ -27,7 +27,7 @@ from sftlab.core.records import Result
 from sftlab.runs import notebooks
 from sftlab.runs.defaults import MAIN
 from sftlab.runs.parameters import NotebookError, checked, read_parameters
-from sftlab.runs.reports import report
+from sftlab.runs.report import report
 from sftlab.runs.results import FAILED, FINISHED, MODEL, RECORD, Facts, measured
 
 CELL_SECONDS = 3600  # somebody's own photographs may take a while; a hang must still end
@@ -77,7 +77,7 @@ def run(
     source = notebooks.find(notebook)
     book = notebooks.read(source)
     values = checked(read_parameters(book), parameters or {})
-    folder = _new_folder(runs_folder() if out is None else Path(out), source.stem)
+    folder = new_folder(runs_folder() if out is None else Path(out), source.stem)
     if say:
         say(f"running {source.name} in {shown(folder)}/ …")
     facts = execute(book, source, folder, values, seconds=seconds, progress=say is not None and sys.stderr.isatty())
@@ -170,7 +170,7 @@ def shown(path: Path) -> str:
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
-def _new_folder(parent: Path, name: str) -> Path:
+def new_folder(parent: Path, name: str) -> Path:
     """Return the absolute path `parent/YYYY-MM-DD_HHMMSS_name`, made; two runs in one second get two folders."""
     stem = f"{datetime.now():%Y-%m-%d_%H%M%S}_{name}"
     for ending in ("", *(f"_{number}" for number in range(2, 1000))):

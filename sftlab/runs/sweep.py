@@ -31,8 +31,8 @@ import yaml
 from filelock import FileLock, Timeout
 from nbformat import NotebookNode
 
-from sftlab.core.statistics import t_interval
 from sftlab.core.records import Interval
+from sftlab.core.statistics import t_interval
 from sftlab.plot import base, style
 from sftlab.runs import notebooks
 from sftlab.runs.parameters import NotebookError, checked, read_parameters
@@ -143,6 +143,7 @@ def sweep(
 ) -> pandas.DataFrame:
     """Do every run that a sweep's file asks for and that is not finished yet; return a table with a row for each run.
 
+    Prints how each run ended, and what the sweep says; leaves index.html, results.csv and picture.svg in its folder.
     out: where the sweep's folder, named as the file, is made; `runs` by default. jobs: runs at once; by default as
     many as cores and memory allow. scheduler: the address of a Dask scheduler whose workers do the runs instead; they
     need sftlab and the folders of this machine. again: also runs that are finished. seconds: limit for one cell.
@@ -193,7 +194,7 @@ def perform(plan: Plan, folder: Path, mark: str, again: bool, seconds: int) -> t
     """Do one run of a plan unless it is finished; return its address and its row. Called in a worker.
 
     Two workers may be given the same run: by a cluster that believes the first one lost, or by a sweep that is called
-    again while a worker of the one that was killed still works. The second waits and takes over what the first has done.
+    again while a worker of the one that was killed still works. The second waits, and takes over what the first did.
     """
     with FileLock(folder / f".{mark}.lock"):
         if again or row(folder / mark)["status"] != FINISHED:
@@ -204,7 +205,7 @@ def perform(plan: Plan, folder: Path, mark: str, again: bool, seconds: int) -> t
 
 @contextmanager
 def _parallel(count: int, jobs: int | None, scheduler: str | None) -> Iterator[Any]:
-    """Yield a joblib.Parallel that shares runs out to processes of this machine, or to the workers of a Dask cluster."""
+    """Yield a joblib.Parallel that does runs in processes of this machine, or on the workers of a Dask cluster."""
     import joblib
 
     options: dict[str, Any] = {"return_as": "generator_unordered", "batch_size": 1}
@@ -296,8 +297,8 @@ def settings(table: pandas.DataFrame, varied: list[str]) -> list[Setting]:
     if CHOOSE not in table:
         return []
     done = table[table.status == FINISHED].dropna(subset=[CHOOSE])
-    groups = done.groupby(varied, sort=False) if varied and len(done) else [((), done)] if len(done) else []
-    found = [Setting(dict(zip(varied, key, strict=True)), runs) for key, runs in groups]
+    groups = done.groupby(varied, sort=False) if varied else [((), done)]
+    found = [Setting(dict(zip(varied, key, strict=True)), runs) for key, runs in groups if len(runs)]
     return sorted(found, key=lambda setting: -setting.mean(CHOOSE).value)
 
 
@@ -343,8 +344,7 @@ def picture(table: pandas.DataFrame, varied: list[str], *, ax: Any = None) -> An
     if not ranked:
         raise ValueError("no finished run has a valid_accuracy, so there is nothing to draw")
     along = max(varied, key=lambda name: table[name].nunique(), default="")
-    ticks = list(dict.fromkeys(setting.values.get(along, "") for setting in ranked))
-    ticks = sorted(ticks, key=lambda tick: tick if isinstance(tick, (int, float)) else 0)
+    ticks = sorted(table[along].dropna().unique()) if along else [""]
     lines: dict[str, list[tuple[int, Interval]]] = {}
     for setting in ranked:
         name = named({name: value for name, value in setting.values.items() if name != along})
@@ -379,14 +379,12 @@ def picture(table: pandas.DataFrame, varied: list[str], *, ax: Any = None) -> An
 
 
 def write(folder: Path, plan: Plan, rows: dict[str, dict[str, Any]], command: str) -> pandas.DataFrame:
-    """Write results.csv, picture.svg and index.html: the verdict, the picture, a row a run with links; return the table."""
+    """Write results.csv, picture.svg, and index.html (the verdict, the picture, a row a run); return the table."""
     import matplotlib as mpl
     import pandas as pd
 
-    table = pd.DataFrame(list(rows.values()))
-    first = [
-        name for name in dict.fromkeys([*plan.varied, SEED, *plan.runs[next(iter(rows))], "status"]) if name in table
-    ]
+    table, fixed = pd.DataFrame(list(rows.values())), next(iter(plan.runs.values()))
+    first = [name for name in dict.fromkeys([*plan.varied, SEED, *fixed, "status"]) if name in table]
     table = table[[*first, *table.columns.drop(first)]]
     table.assign(folder=list(rows)).to_csv(folder / RESULTS, index=False)
     ranked, image = settings(table, plan.varied), ""
@@ -396,20 +394,14 @@ def write(folder: Path, plan: Plan, rows: dict[str, dict[str, Any]], command: st
         image = f'<p><img src="{PICTURE}" alt="{escape(verdict(ranked))}">'
     columns = [name for name in (*first, CHOOSE, JUDGE, "seconds", "error") if name in table]
     cells = table[columns].astype(object).fillna("").map(lambda value: escape(text(value)))
-    links = [
-        " ".join(
-            f'<a href="{mark}/{plan.source.stem}{ending}">{word}</a>'
-            for ending, word in ((".ipynb", "notebook"), (".html", "report"))
-            if (folder / mark / f"{plan.source.stem}{ending}").is_file()
-        )
-        for mark in rows
-    ]
+    link = '<a href="{0}/{1}.ipynb">notebook</a> <a href="{0}/{1}.html">report</a>'.format
+    cells["files"] = [link(mark, plan.source.stem) if (folder / mark).is_dir() else "" for mark in rows]
     html = page(
         plan.name,
         f"<p>{escape(plan.source.name)}: {len(rows)} runs, {(table.status == FINISHED).sum()} of them finished",
         f"<p>{escape(verdict(ranked))}",
         image,
-        cells.assign(files=links).to_html(escape=False, index=False, border=0),
+        cells.to_html(escape=False, index=False, border=0),
         f"<p>The same command goes on where this stands: <code>{escape(command)}</code>",
     )
     (folder / INDEX).write_text(html, encoding="utf-8")
