@@ -357,20 +357,20 @@ def picture(table: pandas.DataFrame, varied: list[str], *, ax: Any = None) -> An
         bars = [[m.value - m.low for _, m in points], [m.high - m.value for _, m in points]]
         colour = style.hue(name, i)
         ax.errorbar(x, y, bars, fmt="o-", color=colour, capsize=3, markersize=5, elinewidth=1)
-        ends.append((x[-1], y[-1], name or "valid", style.ink_safe(colour)))
+        ends.append((x[-1], y[-1], name or "valid", colour))
     best = ranked[0]
     finding = f"{best} is best on valid: {base.percent(best.mean(CHOOSE).value)}"
     if JUDGE in best.runs:
         test, at = best.mean(JUDGE), ticks.index(best.values.get(along, "")) - 0.2
         bars = [[test.value - test.low], [test.high - test.value]]
         ax.errorbar([at], [test.value], bars, fmt="D", color=style.INK, capsize=4, elinewidth=1, gid="chosen")
-        base.note(ax, "test", (at, test.value), (-8, 0), color=style.INK, ha="right")
-        finding += f"; on untouched test {base.percent(test.value)} ({100 * test.low:.0f}–{100 * test.high:.0f})"
+        base.note(ax, "test", (at, test.high), (0, 9), color=style.INK, ha="center")
+        finding += f"; on untouched test {base.interval(test)}"
     if "majority" in table:
         base.majority_line(ax, table.majority.mean())
         base.note(ax, "majority", (0, table.majority.mean()), (3, 6), xycoords=("axes fraction", "data"))
     ax.set_xticks(range(len(ticks)), map(text, ticks))
-    ax.yaxis.set_major_formatter(lambda y, _: f"{100 * y:.3g}")
+    base.percent_axis(ax.yaxis)
     ax.grid(axis="y")
     ax.set(xlabel=along, ylabel="accuracy on valid (%)", xlim=(-0.6, len(ticks) - 0.4))
     base.label_ends(ax, ends)
