@@ -69,7 +69,6 @@ def test_a_slider_knows_its_values_and_writes_them_with_their_unit():
         (lambda: distribution("p", ["a", "b"], [1.0]), "not one probability for each of a, b"),
         (lambda: words("out", ["a", "b"], [True]), "kept has 1 values for 2 words"),
         (lambda: words("out", []), "nothing to choose"),
-        (lambda: explore(titled), "no control"),
         (lambda: explore(titled, size=3), "size=3 is no control"),
         (lambda: explore(lambda size: None, rate=toggle("r")), "do not fit"),
     ],

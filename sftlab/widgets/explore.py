@@ -62,8 +62,6 @@ def explore(draw: Callable[..., Any], *, name: str = "explore", **controls: Cont
     `strip`, `toggle`, `words`, `distribution`, `button`. name: part of the CSS classes `sft-NAME-KEY-input` and the
     like. Raises ValueError if `draw` does not take what the controls give.
     """
-    if not controls:
-        raise ValueError("no control given: explore(draw, size=slider(…)) moves the argument `size` of draw")
     try:
         inspect.signature(draw).bind(**controls)
     except TypeError as error:
