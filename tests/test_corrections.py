@@ -81,9 +81,9 @@ def test_a_choice_is_a_line_in_the_csv_and_the_originals_stay(photos, tmp_path, 
 def test_the_doubtful_and_the_torn_are_two_groups_without_overlap(photos, tmp_path):
     data = sft.load(f"folder:{photos}", size=16)
     panel = relabel(data, opinions(data), tmp_path / "labels.csv", each=4)
-    doubted, torn = ({tile["key"] for tile in group["tiles"]} for group in panel.view.groups)
+    doubted, torn = ({tile["key"] for tile in group["tiles"]} for group in panel.view.fixed["groups"])
     assert doubted == {"0", "1", "2"} and len(torn) == 4 and not doubted & torn
-    first = panel.view.groups[0]["tiles"][0]
+    first = panel.view.fixed["groups"][0]["tiles"][0]
     assert first["src"].startswith("data:image/png") and "labelled" in first["alt"] and "> 99 %" not in first["said"]
     assert first["said"].startswith("the network says") and "99 %" in first["said"]
     html = panel.bundle()["text/html"]
@@ -97,7 +97,7 @@ def test_choices_survive_running_the_cell_again_and_the_correction_being_used(ph
     for shown in (data, sft.corrected(data, path)):
         panel = relabel(shown, opinions(data), path)
         assert panel.view.chosen["0"] == 1 - given
-        tile = next(t for group in panel.view.groups for t in group["tiles"] if t["key"] == "0")
+        tile = next(t for group in panel.view.fixed["groups"] for t in group["tiles"] if t["key"] == "0")
         assert tile["given"] == given, "the old label is what the folder says, not what was made of it"
     choose(panel, _0=given)
     assert not path.exists()

@@ -61,7 +61,9 @@ def test_a_game_nobody_plays_shows_the_images_and_goes_on(blobs):
     assert game.text() == "not played: 3 cells to label, 30 seconds"
     page = game.html()
     assert page.count("<img") == 1 and 'alt="3 cells: 0 or 1?' in page and "<details>" in page
-    assert len(game.view.images) == 3 and all(uri.startswith("data:image/png;base64,") for uri in game.view.images)
+    assert len(game.view.fixed["images"]) == 3 and all(
+        uri.startswith("data:image/png;base64,") for uri in game.view.fixed["images"]
+    )
     assert game.view.score == ""
 
 

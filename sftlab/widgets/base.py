@@ -32,10 +32,10 @@ def script(name: str) -> str:
 
 
 class Element(anywidget.AnyWidget):
-    """A part of the page. `name` is part of the CSS classes of everything in it."""
+    """A part of the page. fixed: what does not change; its `name` is part of the CSS classes of everything in it."""
 
     _css = (STATIC / "panel.css").read_text(encoding="utf-8")
-    name = traitlets.Unicode().tag(sync=True)
+    fixed = traitlets.Dict().tag(sync=True)
 
 
 class Worker:

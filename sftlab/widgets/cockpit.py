@@ -61,10 +61,11 @@ class TrainingPanel(ControlPanel):
 
     def __init__(
         self, key: tuple[Any, ...], model: nn.Sequential, controls: Mapping[str, Control], settings: Mapping[str, Any],
-        **page: Any,
+        *, name: str, title: str,
     ) -> None:  # fmt: skip
         buttons = {"train": button("Train"), "stop": button("Stop"), "forget": button("Forget runs")}
-        super().__init__(key, {**controls, **buttons}, live=False, disabled=["stop"], **page)
+        super().__init__(key, {**controls, **buttons}, name=name, title=title, live=False)
+        self.inputs.disabled = ["stop"]
         self.model, self.settings = model, dict(settings)
         self.runs: list[Any] = self.memory.setdefault("runs", [])
         self.worker = Worker(self._failed)
@@ -304,7 +305,7 @@ class Cockpit(TrainingPanel):
             ("cockpit", name, data.train.digest, data.valid.digest), model, controls, settings, name=name, title=title
         )
         self._on_disk = self._probe_is_on_disk()
-        self.chart = Chart(name=name)
+        self.chart = Chart(fixed={"name": name})
         self.view = ipywidgets.VBox([self.inputs, self.chart])
         self.draw()
         self.say("")

@@ -142,16 +142,14 @@ def starting(control: Control, value: Any) -> Control:
 class Controls(Element):
     """The controls on the page: native inputs with labels, a status line and a picture.
 
-    specs: what the page must know of each control. state: {key: position}. live: positions are sent while a slider is
-    dragged as well, at most every 40 ms; else on release only. answer: the kernel's to a `state`: a picture (`src`,
-    `alt`, `width`), or words (`said`, `error`). disabled: buttons that do nothing at present.
+    fixed: `name`, `title`, `specs` (what the page must know of each control), and whether it is `live`: positions are
+    sent while a slider is dragged as well, at most every 40 ms; else on release only. state: {key: position}. answer:
+    the kernel's to a `state`: a picture (`src`, `alt`, `width`), or words (`said`, `error`). disabled: buttons that do
+    nothing at present.
     """
 
     _esm = script("controls")
-    title = traitlets.Unicode().tag(sync=True)
-    specs = traitlets.List(traitlets.Dict()).tag(sync=True)
     state = traitlets.Dict().tag(sync=True)
-    live = traitlets.Bool(True).tag(sync=True)
     disabled = traitlets.List(traitlets.Unicode()).tag(sync=True)
     answer = traitlets.Dict().tag(sync=True)
 
@@ -162,16 +160,18 @@ class ControlPanel(Panel):
     memory: what is remembered for this key when the cell runs again; `state` in it is where the controls stood.
     """
 
-    def __init__(self, key: tuple[Any, ...], controls: Mapping[str, Control], **page: Any) -> None:
+    def __init__(
+        self, key: tuple[Any, ...], controls: Mapping[str, Control], *, name: str, title: str, live: bool
+    ) -> None:
         self.controls = dict(controls)
         self.memory = remembered.setdefault((*key, *((k, c.kind, c.label, c.texts) for k, c in controls.items())), {})
+        specs = [
+            {"key": key, "kind": c.kind, "label": c.label, "texts": list(c.texts), **c.look}
+            for key, c in controls.items()
+        ]
         self.inputs = Controls(
-            specs=[
-                {"key": key, "kind": c.kind, "label": c.label, "texts": list(c.texts), **c.look}
-                for key, c in controls.items()
-            ],
+            fixed={"name": name, "title": title, "specs": specs, "live": live},
             state={key: c.start for key, c in controls.items()} | self.memory.get("state", {}),
-            **page,
         )
         self.inputs.observe(self._changed, "state")
 

@@ -18,7 +18,7 @@ class Explorer(ControlPanel):
     """Controls and the figure they draw."""
 
     def __init__(self, draw: Callable[..., Any], controls: dict[str, Control], name: str) -> None:
-        super().__init__(("explore", name), controls, name=name, title=f"controls of {name}")
+        super().__init__(("explore", name), controls, name=name, title=f"controls of {name}", live=True)
         self.draw, self.view = draw, self.inputs
         self.worker = Worker(self._failed)
         state = self.inputs.state
@@ -73,13 +73,12 @@ def explore(draw: Callable[..., Any], *, name: str = "explore", **controls: Cont
 
 
 class _Number(Element):
-    """A labelled range and a number field that show one value. kept: what the kernel has heard of it."""
+    """A labelled range and a number field that show one value. kept: what the kernel has heard of it.
+
+    fixed: `name`, `question`, and the scale: `min`, `max`, `step`.
+    """
 
     _esm = script("guess")
-    question = traitlets.Unicode().tag(sync=True)
-    min = traitlets.Float().tag(sync=True)
-    max = traitlets.Float().tag(sync=True)
-    step = traitlets.Float().tag(sync=True)
     value = traitlets.Float().tag(sync=True)
     touched = traitlets.Bool(False).tag(sync=True)
     kept = traitlets.Float(None, allow_none=True).tag(sync=True)
@@ -93,15 +92,17 @@ class Prediction(Panel):
         self._key = ("predict", name, question, low, high, default)
         kept = remembered.get(self._key)
         self.view = _Number(
-            name=name, question=self.question, min=low, max=high, step=step,
-            value=default if kept is None else kept, touched=kept is not None, kept=kept,
-        )  # fmt: skip
+            fixed={"name": name, "question": self.question, "min": low, "max": high, "step": step},
+            value=default if kept is None else kept,
+            touched=kept is not None,
+            kept=kept,
+        )
         self.view.observe(self._remember, ["value", "touched"])
 
     @property
     def value(self) -> float:
         """The guess; a whole number where only whole numbers make sense."""
-        return int(self.view.value) if float(self.view.step).is_integer() else float(self.view.value)
+        return int(self.view.value) if float(self.view.fixed["step"]).is_integer() else float(self.view.value)
 
     @property
     def touched(self) -> bool:

@@ -26,13 +26,12 @@ LEFT_OUT = "leave it out"
 
 
 class Game(Element):
-    """One image at a time, a button a class, a clock; it plays in the browser, busy kernel or not."""
+    """One image at a time, a button a class, a clock; it plays in the browser, busy kernel or not.
+
+    fixed: `name`, `noun`, `classes`, `limit` (seconds), `images` (their addresses).
+    """
 
     _esm = script("game")
-    noun = traitlets.Unicode().tag(sync=True)
-    images = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    classes = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    limit = traitlets.Float().tag(sync=True)
     answers = traitlets.List(traitlets.Int()).tag(sync=True)
     elapsed = traitlets.Float(0).tag(sync=True)
     rounds = traitlets.Int(0).tag(sync=True)
@@ -55,8 +54,11 @@ class Labelling(Panel):
         answers, elapsed = remembered.get(self._key, ([], 0.0))
         stored = np.asarray(split.images[split.index[self.positions]])  # as they are: a crack needs every pixel
         self.view = Game(
-            name=name, noun=noun, classes=self.classes, limit=seconds, answers=answers, elapsed=elapsed,
-            images=[image_address(image) for image in stored], rounds=int(bool(answers)),
+            fixed={
+                "name": name, "noun": noun, "classes": self.classes, "limit": seconds,
+                "images": [image_address(image) for image in stored],
+            },
+            answers=answers, elapsed=elapsed, rounds=int(bool(answers)),
         )  # fmt: skip
         self._say()
         self.view.observe(self._finished, "rounds")
@@ -150,14 +152,11 @@ def label_cells(
 class Tiles(Element):
     """Groups of tiles, one group shown at a time; `chosen` maps a tile's key to the number of its label.
 
-    groups: [{title, tiles: [{key, src, alt, said, given}]}], given being the label it came with. options: names of the
-    labels, and last what leaves an image out. Any change is sent at once.
+    fixed: `name`, `title`, `groups` ([{title, tiles: [{key, src, alt, said, given}]}], given being the label it came
+    with), `options` (names of the labels, and last what leaves an image out). Any change is sent at once.
     """
 
     _esm = script("tiles")
-    title = traitlets.Unicode().tag(sync=True)
-    groups = traitlets.List(traitlets.Dict()).tag(sync=True)
-    options = traitlets.List(traitlets.Unicode()).tag(sync=True)
     chosen = traitlets.Dict().tag(sync=True)
     spoken = traitlets.Dict().tag(sync=True)
 
@@ -176,8 +175,10 @@ class Relabelling(Panel):
         self._keys = {i: address(self.split, i) for positions in self.groups.values() for i in positions}
         self._given = {i: rows[k].old if k in rows else self.classes[y[i]] for i, k in self._keys.items()}
         self.view = Tiles(
-            name=name, title=f"{noun}s whose labels are in doubt", options=[*self.classes, LEFT_OUT],
-            groups=[{"title": title, "tiles": [*map(self._tile, shown)]} for title, shown in self.groups.items()],
+            fixed={
+                "name": name, "title": f"{noun}s whose labels are in doubt", "options": [*self.classes, LEFT_OUT],
+                "groups": [{"title": t, "tiles": [*map(self._tile, shown)]} for t, shown in self.groups.items()],
+            },
             chosen={str(i): self._number(rows[k].new) for i, k in self._keys.items() if k in rows},
             spoken={"said": self.text(), "error": False},
         )  # fmt: skip

@@ -37,7 +37,6 @@ class DropZone(Element):
     """
 
     _esm = script("dropzone")
-    title = traitlets.Unicode().tag(sync=True)
     drawn = traitlets.Dict().tag(sync=True)
     spoken = traitlets.Dict({"said": "No photograph yet."}).tag(sync=True)
     rows = traitlets.List(traitlets.List()).tag(sync=True)
@@ -77,7 +76,7 @@ class Upload(Panel):
         ]
         self._pieces: dict[str, dict[int, bytes]] = {}
         self.worker = Worker(self._failed, waiting=None)
-        self.view = DropZone(name=name, title="Photographs for the network")
+        self.view = DropZone(fixed={"name": name, "title": "Photographs for the network"})
         if self._photographs:
             self._show(self._photographs[0])
         elif example is not None:

@@ -13,7 +13,7 @@ function ticks(low, high, most) {
   return found;
 }
 function render({ model, el }) {
-  const name = model.get("name"), uid = unique();
+  const { name } = model.get("fixed"), uid = unique();
   el.classList.add("sft-panel");
   const title = make("p", el, { className: `sft-title sft-${name}-title` });
   const chart = make("div", el, { className: `sft-chart sft-${name}-chart` });

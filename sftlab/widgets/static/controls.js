@@ -1,7 +1,7 @@
 const LATE = 300, LOST = 8000;  // ms until a sign of life, and until we doubt that anybody listens
 function render({ model, el }) {
-  const name = model.get("name"), uid = unique();
-  const root = frameOf(el, `sft-explore sft-${name}`, model.get("title"));
+  const { name, title, specs, live } = model.get("fixed"), uid = unique();
+  const root = frameOf(el, `sft-explore sft-${name}`, title);
   const row = make("div", root, { className: "sft-controls" });
   const shows = {}, inputs = {}, leaving = [];
   let timer = null, late = null, lost = null;
@@ -9,7 +9,7 @@ function render({ model, el }) {
   function choose(key, position, final) {
     model.set("state", { ...model.get("state"), [key]: position });
     if (final) { clearTimeout(timer); timer = null; send(); }
-    else if (model.get("live") && timer === null) timer = setTimeout(() => { timer = null; send(); }, 40);
+    else if (live && timer === null) timer = setTimeout(() => { timer = null; send(); }, 40);
   }
   function send() {
     model.save_changes();
@@ -195,7 +195,7 @@ function render({ model, el }) {
     };
   }
   const kinds = { slider, bars, choice, strip: choice, toggle, words, button, profile };
-  for (const spec of model.get("specs")) {
+  for (const spec of specs) {
     const css = `sft-${name}-${spec.key}`;
     const box = make("div", row, { className: `sft-control sft-kind-${spec.kind} ${css}` });
     shows[spec.key] = kinds[spec.kind](spec, box, css);

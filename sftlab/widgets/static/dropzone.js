@@ -1,10 +1,10 @@
 const PIECE = 1 << 20, MOST = 64 << 20;  // bytes: a message of Jupyter's must stay below 10 MB, a photograph need not
 const LATE = 15000;  // ms without an answer after which we doubt that anybody listens
 function render({ model, el }) {
-  const name = model.get("name"), uid = unique();
-  const root = frameOf(el, `sft-upload sft-${name}`, model.get("title"));
+  const { name, title } = model.get("fixed"), uid = unique();
+  const root = frameOf(el, `sft-upload sft-${name}`, title);
   const zone = make("div", root, { className: "sft-drop" });
-  make("label", zone, { htmlFor: uid }, model.get("title"));
+  make("label", zone, { htmlFor: uid }, title);
   const field = native(make("input", zone, { type: "file", id: uid, multiple: true, accept: "image/*",
     className: `sft-${name}-input` }));
   field.setAttribute("aria-describedby", `${uid}-note`);
@@ -62,7 +62,7 @@ function render({ model, el }) {
     const table = make("table", box, { className: `sft-${name}-rows` });
     make("caption", table, { className: "sft-unseen" }, "what was answered, the newest first");
     const head = make("tr", make("thead", table));
-    for (const title of ["photograph", "answer", "probabilities"]) make("th", head, { scope: "col" }, title);
+    for (const column of ["photograph", "answer", "probabilities"]) make("th", head, { scope: "col" }, column);
     const body = make("tbody", table);
     found.forEach(([file, answer, told, shown], k) => {
       const row = make("tr", body), first = make("td", row);

@@ -1,7 +1,6 @@
 let justPlayed = false;  // the output is written anew after a game; the focus must not get lost then
 function render({ model, el }) {
-  const name = model.get("name"), images = model.get("images"), classes = model.get("classes");
-  const limit = model.get("limit"), noun = model.get("noun");
+  const { name, images, classes, limit, noun } = model.get("fixed");
   const root = frameOf(el, `sft-cells sft-${name}`, `label ${images.length} images`);
   const status = statusOf(root, `sft-${name}-status`);
   status.id = unique();

@@ -1,5 +1,5 @@
 function render({ model, el }) {
-  const id = unique(), name = model.get("name"), question = model.get("question");
+  const { name, question, ...scale } = model.get("fixed"), id = unique();  // scale: min, max, step
   el.classList.add("sft-panel");
   const root = make("div", el, { className: `sft-guess sft-${name}` });
   root.setAttribute("role", "group");
@@ -10,12 +10,12 @@ function render({ model, el }) {
   status.setAttribute("role", "status");
   number.setAttribute("aria-label", question);
   for (const input of [range, number]) {
-    for (const key of ["min", "max", "step"]) input[key] = model.get(key);
+    Object.assign(input, scale);
     input.addEventListener("input", () => { if (input === range) number.value = range.value; });
     input.addEventListener("change", () => {
       const typed = Number(input.value);
       if (input.value !== "" && Number.isFinite(typed)) {
-        model.set("value", Math.min(model.get("max"), Math.max(model.get("min"), typed)));
+        model.set("value", Math.min(scale.max, Math.max(scale.min, typed)));
         model.set("touched", true);
         model.save_changes();
       }

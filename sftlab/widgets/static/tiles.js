@@ -1,7 +1,6 @@
 function render({ model, el }) {
-  const name = model.get("name"), uid = unique();
-  const groups = model.get("groups"), options = model.get("options");
-  const root = frameOf(el, `sft-relabel sft-${name}`, model.get("title"));
+  const { name, title, groups, options } = model.get("fixed"), uid = unique();
+  const root = frameOf(el, `sft-relabel sft-${name}`, title);
   const row = make("div", root, { className: "sft-controls" });
   make("span", row, { className: "sft-label", id: `${uid}-groups` }, "show");
   const choice = make("span", row, { className: "sft-choice" });
