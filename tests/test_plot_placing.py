@@ -35,7 +35,9 @@ def test_names_of_points_that_lie_close_together_do_not_touch():
 
 def test_a_run_of_the_tunnel_is_named_beside_its_end_and_covers_no_other_end():
     ends = [(0.97, 0.64), (0.96, 0.66), (0.95, 0.7), (0.9, 0.9), (0.92, 0.88)]
-    runs = [Flight(k, {"stem": 0.0, "head": 1e-3}, [(1.0, 0.2), end]) for k, end in enumerate(ends, 1)]
+    runs = [
+        Flight(k, {"profile": {"stem": 0.0, "head": 1e-3}}, path=[(1.0, 0.2), end]) for k, end in enumerate(ends, 1)
+    ]
     ax = plot.paths(runs, beside={"probe": [(0.99, 0.65)]}, majority=(0.2, 0.2))
     assert drawn_whole(ax)
     marks = ax.transData.transform(ends)
