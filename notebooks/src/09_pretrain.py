@@ -332,16 +332,20 @@ have = np.array([n for n in ns if n <= 20])
 fig, ax = plt.subplots(figsize=(7.5, 3.4))
 for name, mark in zip(against, "sDv"):
     found = [sft.labels.worth(curves["LP-FT"], curves[name], n) for n in have]
-    low, value, high = np.minimum([[w.low, w.value, w.high] for w in found], 50).T / have
-    ax.errorbar(have, value, (value - low, high - value), fmt=mark, mfc="white", label=name)
+    ends = np.minimum([[w.low, w.value, w.high] for w in found], 50)
+    low, value, high = ends.T / have
+    ax.errorbar(have, value, (value - low, high - value), fmt=mark, mfc="white",
+                label=name)
 ax.plot(have, 50 / have, ":", color=style.QUIET)
 ax.axhline(1, color=style.INK, linewidth=1)
-ax.set(xscale="log", yscale="log", xticks=have, xticklabels=have, yticks=(1, 2, 3, 5, 10),
-       yticklabels=(1, 2, 3, 5, 10), ylim=(0.8, 30),
+times = (1, 2, 3, 5, 10)
+ax.set(xscale="log", yscale="log", xticks=have, xticklabels=have,
+       yticks=times, yticklabels=times, ylim=(0.8, 30),
        xlabel="labels a class that LP-FT was given (log scale)",
        ylabel="times as many labels (log)", title="What LP-FT saves, in labels")
 ax.minorticks_off()
 ax.legend()
+ax
 
 # %% [markdown]
 # About two to three times as many against the network from scratch, wherever it could be measured. Meanwhile the vertical gap melts from twenty points to about one. **Who reads points says that pretraining hardly matters with many labels; who reads labels sees that, up to twenty a class, it saves half of them or
@@ -424,8 +428,9 @@ plot.scores(wrong, guess=float(guess))
 # %%
 for name in ways:
     every = [np.subtract(curves[name][n], curves["from scratch"][n]) for n in ns]
-    print(f"{name:21s} {statistics.t_interval(100 * np.mean(every, axis=0)):+.1f} points")
-plot.differences(gains(ways, to="from scratch"), to="from scratch")
+    mean = statistics.t_interval(100 * np.mean(every, axis=0))
+    print(f"{name:21s} {mean:+.1f} points")
+plot.differences(gains(ways, to="from scratch"), to="training from scratch")
 
 # %% [markdown]
 # An interval wholly below zero is negative transfer; one that contains zero has decided nothing. The probe, which trusts the worthless features, loses more than ten points, and more labels do not bring them back. LP-FT loses about a point at twenty and thirty labels. With all stages free the worthless source ends

@@ -136,7 +136,8 @@ seeds = list(stored["digits"].values())
 curves = {name: {int(n): [seed["curves"][name][n][1] for seed in seeds]
                  for n in seeds[0]["curves"][name]} for name in found}
 solid = {name: {LABELS: values[1]} for name, values in found.items()}
-plot.band_curves(curves, xlabel="labels a class", log=True, live=solid, majority=majority)
+plot.band_curves(curves, xlabel="labels a class", log=True, live=solid,
+                 majority=majority)
 
 # %% [markdown]
 # Circles are means with their 95 % intervals, large marks are the runs of a moment ago. Read the two ends. With one label a class the pretrained starts lead by far. With fifty the lead is all but gone, and the probe is last. So the criticism is right about *where* the danger is, at the left, and wrong about the cure: at the left, a pretrained start is what
@@ -329,7 +330,8 @@ plans = {"smoothing 0.1": dict(few=few, loss=smooth),
 live = {"shift by a pixel": {kind: 100 * (moved[kind][1] - found[kind][1])
                              for kind in starts}}
 for name, plan in plans.items():
-    again = {kind: tune(net, rate=RATE[kind], **plan)[1] for kind, net in starts.items()}
+    again = {kind: tune(net, rate=RATE[kind], **plan)[1]
+             for kind, net in starts.items()}
     live[name] = {kind: 100 * (again[kind][1] - found[kind][1]) for kind in starts}
 
 # %% [markdown]
@@ -365,7 +367,8 @@ plot.guess_vs_result(gained, wider, low=-10, high=10, unit="points")
 # %%
 for kind in starts:
     more = points(curves[kind][10], curves[kind][5])
-    print(f"{kind:13s} ten labels instead of five: {statistics.t_interval(more):+.1f} points")
+    gained = statistics.t_interval(more)
+    print(f"{kind:13s} ten labels instead of five: {gained:+.1f} points")
 
 # %% [markdown]
 # Three points from the pretrained start, more than six from the random one. For the first only the wider network does as much, for the second nothing in the list does. Where labels can be had, ask for their price first.

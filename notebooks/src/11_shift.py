@@ -212,7 +212,8 @@ domain_gap(table("accuracy"), chance=rates, live={
 # By accuracy nobody should use any of these abroad. The intervals away are wide, because where the heap lies is luck, and the threshold stays where it was. Now the order:
 
 # %%
-domain_gap(table("auc"), label="area under the ROC curve", chance={"a coin": 0.5}, live={
+AREA = dict(label="area under the ROC curve", chance={"a coin": 0.5})
+domain_gap(table("auc"), **AREA, live={
     name: tuple(one.metrics["roc_auc"].value for one in both)
     for name, both in live.items()})
 
@@ -221,7 +222,7 @@ domain_gap(table("auc"), label="area under the ROC curve", chance={"a coin": 0.5
 
 # %%
 other = "mono" if HOME == "poly" else "poly"
-domain_gap(table("auc", other), label="area under the ROC curve", chance={"a coin": 0.5})
+domain_gap(table("auc", other), **AREA)
 
 # %% [markdown]
 # At home all is well; away, the probe is next to a coin. A shift is not a distance: there and back are two different things.

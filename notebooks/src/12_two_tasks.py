@@ -327,7 +327,8 @@ def angle(second, epoch):
     return [run[str(epoch)]["second and all"] for run in runs]
 
 
-followed = {second: {e: angle(second, e) for e in (0, 1, 2, 5, 10)} for second in SECOND}
+followed = {second: {e: angle(second, e) for e in (0, 1, 2, 5, 10)}
+            for second in SECOND}
 ax = plot.band_curves(followed, xlabel="epochs trained",
                       ylabel="cosine with the gradient of all digit labels")
 ax.axhline(0, color=style.INK, linewidth=1)

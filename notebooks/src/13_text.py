@@ -214,9 +214,10 @@ def points(more, less):
     return 100 * np.subtract(more, less)
 
 
-plot.differences({f"labels a class: {n}": {"probe": points(runs, less)} for (n, runs), less
-                  in zip(lines["random"]["probe"].items(),
-                         lines["random"]["bag of words"].values())}, to="the bag of words")
+bags = lines["random"]["bag of words"]
+gains = {f"labels a class: {n}": {"probe": points(runs, bags[n])}
+         for n, runs in lines["random"]["probe"].items()}
+plot.differences(gains, to="the bag of words")
 
 # %% [markdown]
 # There they meet: at 150 and 250 labels the difference is no longer told apart from zero. With enough labels *and* the same authors, counting words does as well as a network of 22 million weights. On unseen modules some of the words are others, and what they mean carries over where they themselves do not. The split decides, again.
@@ -282,9 +283,10 @@ gains = {f"{name}: {able / stored:.2%} learn": {
 live = {}
 if LABELS == 50 and DATA == "docstrings":
     able, stored = lora.learnable(low, tune)
-    mine, gain = f"LoRA, layers 5 and 6: {able / stored:.2%} learn", tuned.accuracy.value
+    mine = f"LoRA, layers 5 and 6: {able / stored:.2%} learn"
     gains[mine] = {"five splits": []}
-    live[mine] = {"five splits": 100 * (gain - probed.accuracy.value)}
+    gain = 100 * (tuned.accuracy.value - probed.accuracy.value)
+    live[mine] = {"five splits": gain}
 plot.differences(gains, to="the probe", live=live)
 
 # %% [markdown]
@@ -390,7 +392,7 @@ print(f"paired difference {100 * gap.value:+.1f} points "
 # %%
 question, reply = b"Which library draws axes? ", b"matplotlib."
 both_parts = torch.tensor(list(question + reply))
-targets, n = both_parts[1:].clone(), len(reply)      # each byte's target is the next one
+targets, n = both_parts[1:].clone(), len(reply)  # each byte's target is the next one
 targets[: len(question) - 1] = -100
 
 logits = torch.randn(len(targets), 256)

@@ -230,7 +230,7 @@ def beside(name, other):
     """Draw what a mistake costs, against the recipe as it should be."""
     now = [one.metrics["roc_auc"].value for one in (other, result)]
     lost = [100 * (run[name] - run["as it should be"]) for run in runs]
-    return plot.differences({name: {"ten splits": lost}}, to="the recipe as it should be",
+    return plot.differences({name: {"ten splits": lost}}, to="as it should be",
                             live={name: {"ten splits": 100 * (now[0] - now[1])}},
                             unit="points of area under the ROC curve")
 

@@ -273,7 +273,8 @@ print(f"last layers: {100 * gain.value:+.1f} points "
 # %%
 kept = sft.records.read("../../benchmarks/recipes.json")["pytorch"]
 same = all(vars(how)[name] == value for name, value in kept["settings"].items())
-stored = [100 * (run["last stage"] - run["with eval()"]) for run in kept["seeds"].values()
+stored = [100 * (run["last stage"] - run["with eval()"])
+          for run in kept["seeds"].values()
           if same and how.last == 1]
 plot.differences({"ten splits": {"last layers": stored}}, to="the linear probe",
                  live={"ten splits": {"last layers": 100 * gain.value}})

@@ -306,7 +306,8 @@ print(f"with eval(): {100 * gain.value:+.1f} points "
 
 # %%
 kept = sft.records.read("../../benchmarks/recipes.json")["pytorch"]
-stored = [100 * (run["with eval()"] - run["as printed"]) for run in kept["seeds"].values()
+stored = [100 * (run["with eval()"] - run["as printed"])
+          for run in kept["seeds"].values()
           if kept["settings"] == vars(how)]
 plot.differences({"ten splits": {"with eval()": stored}}, to="as printed",
                  live={"ten splits": {"with eval()": 100 * gain.value}})
