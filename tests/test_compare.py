@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
-from typer.testing import CliRunner
 
 import sftlab as sft
 from sftlab.core import records, statistics

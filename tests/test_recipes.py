@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from click.testing import CliRunner
 from PIL import Image
 from torch import nn
 from torchvision import datasets, transforms
 from torchvision.models import vgg
-from typer.testing import CliRunner
 
 import sftlab as sft
 from sftlab.networks import original_state_dict

@@ -6,7 +6,7 @@ import re
 import jupytext
 import nbformat
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from sftlab.core import records
 from sftlab.runs import notebooks, report

@@ -14,8 +14,8 @@ import pandas as pd
 import psutil
 import pytest
 import yaml
+from click.testing import CliRunner
 from figures import drawn_whole, finding, marked
-from typer.testing import CliRunner
 
 from sftlab.core import records
 from sftlab.core.statistics import t_interval

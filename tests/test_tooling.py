@@ -68,7 +68,7 @@ def instant(monkeypatch):
 
 
 def command(*words):
-    from typer.testing import CliRunner
+    from click.testing import CliRunner
 
     return CliRunner().invoke(app, list(words))
 
@@ -467,7 +467,7 @@ def test_one_check_that_fails_fails_them_all_and_words_go_to_pytest(words, modul
 
 @pytest.mark.parametrize(("user", "words", "told"), [(0, [], True), (0, ["--allow-root"], False), (1000, [], False)])
 def test_root_is_told_how_the_lab_opens_for_root(monkeypatch, user, words, told):
-    from typer.testing import CliRunner
+    from click.testing import CliRunner
 
     monkeypatch.setattr("os.geteuid", lambda: user, raising=False)
     monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 1))

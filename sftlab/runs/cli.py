@@ -1,47 +1,81 @@
-"""The command line: `sftlab --help` lists the commands. The rooms it calls do the work."""
+"""The command line: `sftlab --help` lists the commands. The other files of the package do the work."""
 
 from __future__ import annotations
 
+import math
+import os
 import shlex
+import subprocess
 import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
-from sftlab.runs import options as take
-from sftlab.runs.defaults import MAIN
-from sftlab.runs.options import fail, sentences
-from sftlab.runs.parameters import read_parameters
+from sftlab.runs.parameters import NotebookError, describe, read_parameters
 
-EXTRA = {"allow_extra_args": True, "ignore_unknown_options": True}
+if TYPE_CHECKING:
+    from sftlab.deploy.predict import Prediction, Predictor
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    help="A lab for supervised fine-tuning: lessons, experiments and reports, on a laptop CPU, offline.",
-)
+START = "00_start_here"  # the lesson that JupyterLab opens at
+MAIN = "14_your_own_images"  # the notebook that is meant if none is named: the one for a learner's own data
+FILE = click.Path(path_type=Path)
+WIDEST = 44  # letters of a file name in a line of `predict`
+LIKELIEST = 3  # classes in a line of `predict`; its files hold all of them
+
+notebook_argument = click.argument("notebook", default=MAIN)
+timeout_option = click.option("--timeout", default=3600, metavar="SECONDS", help="How long one cell may take.")
 
 
-@app.command(context_settings=EXTRA)
-def lab(ctx: typer.Context) -> None:
+class Commands(click.Group):
+    """Commands that refuse in a sentence, with exit code 1 and without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except (NotebookError, OSError, ValueError, ImportError) as error:
+            raise click.ClickException(str(error)) from error
+        except KeyboardInterrupt as stopped:
+            click.echo(str(stopped) or "stopped; what is done is kept, and the same command goes on", err=True)
+            sys.exit(130)
+
+
+@click.group(cls=Commands)
+def app() -> None:
+    """Fine-tune pretrained networks: lessons, experiments and reports, on a laptop CPU, offline."""
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def lab(words: tuple[str, ...]) -> None:
     """Open JupyterLab at the first lesson.
 
     Further words go to JupyterLab: sftlab lab --no-browser --port 9000
     """
-    from sftlab.runs import lab as server
     from sftlab.runs.notebooks import checkout
 
-    with sentences():
-        root = checkout()
-    raise typer.Exit(server.run(root, ctx.args))
+    root = checkout()
+    lesson = root / "notebooks" / f"{START}.ipynb"
+    open_at = [f"--LabApp.default_url=/lab/tree/notebooks/{lesson.name}"] if lesson.is_file() else []
+    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={root}", *open_at, *words]
+    try:
+        code = subprocess.run(command, cwd=root).returncode
+    except KeyboardInterrupt:  # how one leaves JupyterLab
+        return
+    is_root = getattr(os, "geteuid", lambda: 1)() == 0  # as in a container; Windows has no such question
+    if code and is_root and "--allow-root" not in words:
+        click.echo("JupyterLab starts for root only if told to: make lab ARGS=--allow-root, or sftlab lab --allow-root")
+    sys.exit(code)
 
 
-@app.command(cls=take.WithParameters)
-def run(
-    notebook: take.Notebook = MAIN, parameter: take.Parameters = None, out: take.Out = None,
-    timeout: take.Timeout = 3600,
-) -> None:  # fmt: skip
+@app.command()
+@notebook_argument
+@click.option("-p", "values", nargs=2, multiple=True, metavar="NAME VALUE", help="Set a parameter; repeatable.")
+@click.option("--out", type=FILE, metavar="FOLDER", help="Where its dated folder is made; `runs` by default.")
+@timeout_option
+def run(notebook: str, values: tuple[tuple[str, str], ...], out: Path | None, timeout: int) -> None:
     """Run a notebook with your parameters and keep what it produced.
 
     Leaves a dated folder with the executed notebook, an HTML report that opens offline, the record and the
@@ -49,30 +83,37 @@ def run(
 
     sftlab run 14 -p DATA folder:photos -p EPOCHS 5
     """
-    given = take.pairs(parameter or [])
-    with sentences():
-        from sftlab.runs import run as runs
+    from sftlab.runs import run as runs
 
-        typer.echo(runs.run(notebook, given, out=out, seconds=timeout, say=typer.echo))
+    click.echo(runs.run(notebook, dict(values), out=out, seconds=timeout, say=click.echo))
 
 
 @app.command()
-def params(notebook: take.Notebook = MAIN) -> None:
-    """List what a notebook can be told: names, values, defaults, units."""
+@notebook_argument
+def params(notebook: str) -> None:
+    """List what a notebook can be told: names, defaults, what each may be, and what it means."""
     from sftlab.runs import notebooks
 
-    with sentences():
-        found = read_parameters(notebooks.read(notebooks.find(notebook)))
-    if not found:
-        fail(f"{notebook} has no cell tagged `parameters`")
-    take.show(found.values())
+    parameters = read_parameters(notebooks.read(notebooks.find(notebook)))
+    if not parameters:
+        raise NotebookError(f"{notebook} has no cell tagged `parameters`")
+    width = max(map(len, parameters))
+    for p in parameters.values():
+        click.echo(f"{p.name:<{width}} = {p.default!r:<12}  {describe(p.rule)}")
+        click.echo(f"{'':<{width}}   {p.comment}")
 
 
 @app.command()
+@click.argument("file", type=FILE)
+@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Runs at once; else what cores and memory allow.")
+@click.option("--scheduler", metavar="ADDRESS", help="Run on this Dask cluster (tcp://host:8786).")
+@click.option("--out", type=FILE, metavar="FOLDER", help="Where its folder goes; else `runs`.")
+@click.option("--again", is_flag=True, help="Also run what is finished.")
+@click.option("--plan", is_flag=True, help="Only check the file and list the runs.")
+@timeout_option
 def sweep(
-    file: take.SweepFile, jobs: take.Jobs = None, scheduler: take.Scheduler = None, out: take.SweepOut = None,
-    again: take.Again = False, only_plan: take.Plan = False, timeout: take.Timeout = 3600,
-) -> None:  # fmt: skip
+    file: Path, jobs: int | None, scheduler: str | None, out: Path | None, again: bool, plan: bool, timeout: int
+) -> None:
     """Run a notebook for every combination of parameters and seeds.
 
     FILE is YAML and says which: the notebook, what is `fixed`, a `grid` (or `cases`), and `seeds`. It is checked as a
@@ -82,19 +123,21 @@ def sweep(
 
     sftlab sweep notebooks/sweeps/rate_by_layers.yml
     """
-    with sentences():
-        from sftlab.runs import sweep as sweeps
+    from sftlab.runs import sweep as sweeps
 
-        if only_plan:
-            typer.echo(sweeps.listed(file, out))
-            return
-        typed = shlex.join(["sftlab", *sys.argv[1:]])
-        table = sweeps.sweep(file, out=out, jobs=jobs, scheduler=scheduler, again=again, seconds=timeout, command=typed)
-    raise typer.Exit(0 if (table.status == "finished").all() else 1)
+    if plan:
+        click.echo(sweeps.listed(file, out))
+        return
+    typed = shlex.join(["sftlab", *sys.argv[1:]])
+    table = sweeps.sweep(file, out=out, jobs=jobs, scheduler=scheduler, again=again, seconds=timeout, command=typed)
+    sys.exit(not (table.status == "finished").all())
 
 
 @app.command()
-def compare(first: take.FirstRun, second: take.SecondRun, html: take.Html = None) -> None:
+@click.argument("first", type=FILE)
+@click.argument("second", type=FILE)
+@click.option("--html", type=FILE, metavar="FILE", help="Where the page goes; else beside the runs.")
+def compare(first: Path, second: Path, html: Path | None) -> None:
     """Compare two runs that were judged by the same test images.
 
     Tells which settings differ, every metric with its paired difference, whether one is right more often than chance
@@ -102,46 +145,48 @@ def compare(first: take.FirstRun, second: take.SecondRun, html: take.Html = None
 
     sftlab compare runs/yesterday runs/today
     """
-    with sentences():
-        from sftlab.runs import compare as comparing
-        from sftlab.runs.run import shown
+    from sftlab.runs import compare as comparing
+    from sftlab.runs.run import shown
 
-        comparison = comparing.compare(first, second)
-        typer.echo(comparison)
-        page = comparing.write_page(comparison, html or comparing.beside(first, second))
-        typer.echo(f"with the images: {shown(page.resolve())}")
+    comparison = comparing.compare(first, second)
+    click.echo(comparison)
+    page = comparing.write_page(comparison, html or comparing.beside(first, second))
+    click.echo(f"with the images: {shown(page.resolve())}")
 
 
 @app.command()
-def fetch(names: take.Items = None, needed_by: take.NeededBy = None, offline: take.Offline = False) -> None:
-    """Bring weights and data sets, for a class without a network.
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--for", "notebook", metavar="NOTEBOOK", help="All that this notebook can ask for.")
+@click.option("--offline", is_flag=True, help="Prove that all is there: hash and open it, with no network.")
+def fetch(names: tuple[str, ...], notebook: str | None, offline: bool) -> None:
+    """Bring weights and data sets, for a class without a network; without a name, list them.
 
     What was interrupted goes on where it stopped.
 
     sftlab fetch resnet50 cifar10
     """
-    from sftlab.runs.fetching import screen
-    from sftlab.runs.notebooks import NotebookError
+    from sftlab.runs import fetch as fetching
 
-    console = screen.terminal()
-    try:
-        if needed_by is not None:
-            names = [*(names or []), *screen.needed_by(needed_by)]
-        if offline:
-            raise typer.Exit(screen.offline(console, names or []))
-        raise typer.Exit(screen.fetch(console, names) if names else screen.show_list(console))
-    except (ValueError, OSError, NotebookError) as error:
-        fail(str(error))
-    except KeyboardInterrupt:
-        typer.echo("stopped; what has come is kept, and the same command goes on from there", err=True)
-        raise typer.Exit(130) from None
+    wanted = [*names, *(fetching.needed_by(notebook) if notebook else [])]
+    good = fetching.prove(wanted) if offline else fetching.bring(wanted) if wanted else fetching.list_all()
+    sys.exit(not good)
 
 
 @app.command()
+@click.argument("model", type=FILE)
+@click.argument("photos", type=FILE, nargs=-1, required=True)
+@click.option("--csv", "table", type=FILE, metavar="FILE", help="Write a table: a row a photograph.")
+@click.option("--json", "document", type=FILE, metavar="FILE", help="Write all of it, and the model's limits.")
+@click.option("--reject-below", type=float, metavar="P", help="“neither” below this probability; 0: never.")
+@click.option("--reject-beyond", type=float, metavar="D", help="“neither” beyond this distance; inf: never.")
 def predict(
-    model: take.Model, photos: take.Photos, csv: take.Csv = None, json: take.Json = None,
-    refuse_below: take.Below = None, refuse_beyond: take.Beyond = None,
-) -> None:  # fmt: skip
+    model: Path,
+    photos: tuple[Path, ...],
+    table: Path | None,
+    document: Path | None,
+    reject_below: float | None,
+    reject_beyond: float | None,
+) -> None:
     """Ask a model about photographs and folders of them.
 
     Prints a line a photograph: answer, probabilities, and why if the answer is “neither”. The model's own limits
@@ -149,15 +194,39 @@ def predict(
 
     sftlab predict runs/…/model.safetensors holiday/ --csv answers.csv
     """
-    from sftlab.runs.answersheet import answer_all
+    from sftlab.deploy.predict import limited, photos_in, predictions, predictor
 
-    with sentences(OSError, ValueError, ImportError):
-        if not answer_all(model, photos, to_csv=csv, to_json=json, below=refuse_below, beyond=refuse_beyond):
-            raise typer.Exit(1)
+    asked = limited(predictor(model), reject_below, reject_beyond)
+    files = photos_in(photos)
+    if not files:
+        raise ValueError(f"no file in {', '.join(map(str, photos))}; give photographs, or folders that hold some")
+    width, answers = min(WIDEST, max(len(str(file)) for file in files)), list[Any]()
+    try:
+        for one in predictions(asked, files):
+            answers.append(one)
+            click.echo(_line(one, width))
+    except (KeyboardInterrupt, BrokenPipeError):  # Ctrl-C, or `| head`: what was answered by then is kept
+        pass
+    if table is not None:
+        write_csv(answers, asked.classes, table)
+    if document is not None:
+        write_json(answers, asked, model.name, document)
+    counts = Counter("not readable" if one.error else one.answer for one in answers)
+    summary = ", ".join(f"{n} {answer}" for answer, n in counts.most_common())
+    click.echo(f"\n{len(answers)} of {len(files)} files: {summary}")
+    reject = asked.reject
+    if reject is None or not (reject.probability or math.isfinite(reject.distance)):
+        click.echo("never answers “neither”: the model has no limits (--reject-below P sets one)")
+    else:
+        below, beyond = reject.probability, reject.distance
+        click.echo(f"“neither” at a probability below {below:.3f} or a distance above {beyond:.3f}")
+    sys.exit(all(one.error for one in answers))
 
 
 @app.command()
-def export(model: take.Saved, file: take.ExportTo = None) -> None:
+@click.argument("model", type=FILE)
+@click.argument("file", type=FILE, required=False)
+def export(model: Path, file: Path | None) -> None:
     """Write a model for use without sftlab.
 
     As an ONNX graph from uint8 pixels to probabilities, checked against torch, its card inside and beside it; or,
@@ -167,5 +236,64 @@ def export(model: take.Saved, file: take.ExportTo = None) -> None:
     """
     from sftlab.deploy.export import export_file
 
-    with sentences(OSError, ValueError, ImportError):
-        typer.echo(export_file(model, file))
+    click.echo(export_file(model, file))
+
+
+def write_csv(answers: list[Prediction], classes: list[str], path: Path) -> None:
+    """Write a row a photograph: answer, probabilities of all classes, distance, why it was refused or not read."""
+    import pandas as pd
+
+    rows = [
+        {
+            "file": one.file,
+            "answer": one.answer,
+            "probability": one.confidence if one.probabilities else None,
+            **{f"p({name})": one.probabilities.get(name) for name in classes},
+            "distance": one.distance,
+            "refused": one.refused,
+            "error": one.error,
+        }
+        for one in answers
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(rows).to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
+
+
+def write_json(answers: list[Prediction], model: Predictor, name: str, path: Path) -> None:
+    """Write model, limits and all answers as one JSON document."""
+    import json
+
+    rows = [
+        {
+            "file": one.file,
+            "answer": one.answer or None,
+            "likeliest": one.label or None,
+            "probability": one.confidence if one.probabilities else None,
+            "probabilities": one.probabilities,
+            "distance": one.distance,
+            "refused": one.refused or None,
+            "error": one.error or None,
+        }
+        for one in answers
+    ]
+    limits = None if model.reject is None else model.reject.facts()
+    facts = {"name": name, "classes": model.classes, "size": model.size, "neither": limits}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"model": facts, "photos": rows}, ensure_ascii=False, indent=1), encoding="utf-8")
+
+
+def _line(one: Prediction, width: int) -> str:
+    """Return the line of one photograph, its file's name cut to `width` letters."""
+    name = one.file if len(one.file) <= width else f"…{one.file[1 - width :]}"
+    if one.error:
+        return f"{name:<{width}}  cannot be read: {one.error}"
+    likeliest = sorted(one.probabilities.items(), key=lambda pair: -pair[1])
+    shares = ", ".join(f"{label} {_percent(p)}" for label, p in likeliest[:LIKELIEST])
+    more = f", {len(likeliest) - LIKELIEST} more" if len(likeliest) > LIKELIEST else ""
+    why = f"; {one.refused}" if one.refused else ""
+    return f"{name:<{width}}  {one.answer}  ({shares}{more}){why}"
+
+
+def _percent(p: float) -> str:
+    """Return a probability in percent that never rounds to certainty."""
+    return "> 99.9 %" if p > 0.9995 else "< 0.1 %" if p < 0.0005 else f"{100 * p:.1f} %"

@@ -25,7 +25,6 @@ from nbformat import NotebookNode
 from sftlab.core import records
 from sftlab.core.records import Result
 from sftlab.runs import notebooks
-from sftlab.runs.defaults import MAIN
 from sftlab.runs.parameters import NotebookError, checked, read_parameters
 from sftlab.runs.report import report
 from sftlab.runs.results import FAILED, FINISHED, MODEL, RECORD, Facts, measured
@@ -57,7 +56,7 @@ class Run:
 
 
 def run(
-    notebook: str | Path = MAIN,
+    notebook: str | Path,
     parameters: Mapping[str, Any] | None = None,
     *,
     out: str | Path | None = None,
