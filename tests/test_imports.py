@@ -27,7 +27,7 @@ WINGS = {
 }
 HEAVY = {
     *("timm", "torchvision", "sklearn", "scipy", "matplotlib", "ipywidgets", "IPython", "papermill", "pandas"),
-    *("nbconvert", "nbclient", "jupytext", "typer", "rich", "requests", "huggingface_hub", "joblib", "dask"),
+    *("nbconvert", "nbclient", "jupytext", "click", "requests", "huggingface_hub", "joblib", "dask"),
 }
 
 

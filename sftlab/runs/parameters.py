@@ -201,7 +201,7 @@ def _evaluate(node: ast.expr) -> Any:
 
 
 def _existing(name: str, value: str) -> str:
-    """Return text as the notebook needs it; DATA is a data set and BACKBONE a network in every notebook.
+    """Return text as the notebook needs it: DATA is a data set and BACKBONE a network in every notebook.
 
     Raises ValueError for what does not exist.
     """
