@@ -10,6 +10,7 @@
 # that come with scikit-learn, CC BY 2.0.
 
 # %%
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from IPython.display import Markdown
@@ -20,6 +21,7 @@ from torch.nn import functional as F
 import sftlab as sft
 from sftlab import analysis as explain, plot
 from sftlab.core import records
+from sftlab.lessons.select import candidates, image_size, top_names
 from sftlab.plot import style
 from sftlab.widgets import choice, explore, slider
 
@@ -59,7 +61,7 @@ shelf = explain.gallery([n for n in sft.backbones() if "vgg" not in n], size=224
 shelf
 
 # %%
-plot.candidates(shelf)
+candidates(shelf)
 
 # %% [markdown]
 # - **top-1** is the share of ImageNet's 50,000 validation photographs that get the right one of 1000 names, as published by the authors of the weights.
@@ -85,7 +87,7 @@ def ask(picture):  # H×W×3
 
 # %%
 photos = [load_sample_image("china.jpg"), load_sample_image("flower.jpg")]
-plot.seen(photos, ["a palace", "a dahlia"], names, [ask(p) for p in photos])
+top_names(photos, ["a palace", "a dahlia"], names, [ask(p) for p in photos])
 
 # %% [markdown]
 # The palace has a name among the thousand. The dahlia has none, and the network answers with its nearest relatives. And two of our cells:
@@ -93,7 +95,7 @@ plot.seen(photos, ["a palace", "a dahlia"], names, [ask(p) for p in photos])
 # %%
 cells = [np.repeat(data.train.images[row].transpose(1, 2, 0), 3, axis=2)
          for row in (1130, 458)]
-plot.seen(cells, ["an intact cell", "a cracked cell"], names, [ask(c) for c in cells],
+top_names(cells, ["an intact cell", "a cracked cell"], names, [ask(c) for c in cells],
           licence=data.card.licence)
 
 # %% [markdown]
@@ -124,9 +126,16 @@ kinds = sft.load("solar", size=SIZE, seed=SEED, target="type").train
 some = np.random.default_rng(SEED).permutation(len(data.train))[:600]
 x_some, _ = sft.cache.features(original[:-1], data.train).take(some)
 flat = PCA(2, random_state=SEED).fit_transform(StandardScaler().fit_transform(x_some))
-plot.projections({"by defect": flat, "by cell type": flat},
-                 {"by defect": (data.train.y[some], data.classes),
-                  "by cell type": (kinds.y[some], kinds.classes)})
+
+# %%
+figure, panels = plt.subplots(1, 2, figsize=(8.2, 4))
+asked = {"by defect": (data.train.y, data.classes), "by cell type": (kinds.y, kinds.classes)}
+for ax, (name, (y, classes)) in zip(panels, asked.items(), strict=True):
+    for k, (class_name, mark) in enumerate(zip(classes, "o^", strict=True)):
+        ax.plot(*flat[y[some] == k].T, mark, markersize=4, alpha=0.5, label=class_name)
+    ax.set(title=name, xlabel="first direction", ylabel="second", xticks=[], yticks=[])
+    ax.legend(loc="upper right")
+figure
 
 # %% [markdown]
 # The same 600 points twice. The direction in which these pictures differ most is not our question. It is the *make* of the cell: mono- or polycrystalline, two
@@ -328,7 +337,17 @@ record = records.read("../benchmarks/selection.json")
 stored = [s for s in record["starts"] if s["size"] == SIZE and s["network"] != "tiny"]
 assert np.allclose(tapped["neck"], x, atol=1e-4)  # the features that `good` judged
 now = {"layer4": share(explain.probed(tapped["layer4"], y, blocks)), "neck": good}
-plot.taps(stored, now=now, majority=majority, yardstick=yardstick.value)
+curves = {}
+for s in stored:
+    name = f"{s['network'].replace('efficientnet_', '')}, {s['weights']}"
+    curves.setdefault(name, {})[s["stage"]] = s["accuracy"]
+
+# %%
+ax = plot.by_stage(now, stored=curves, majority=majority, label="accuracy")
+ax.axhline(yardstick.value, color=style.GUESS, linestyle=":")
+ax.text(0, yardstick.value, "two numbers: brightness and contrast", color=style.GUESS,
+        va="bottom")
+ax
 
 # %% [markdown]
 # Three things to see.
@@ -339,7 +358,7 @@ plot.taps(stored, now=now, majority=majority, yardstick=yardstick.value)
 #
 # ## The ranking, and how much of it is luck
 #
-# All 243 from best to worst. The intervals overlap, but overlapping intervals are a poor test: all starting points were judged on the *same* cells, and what
+# Which of the 243 is the best? The intervals overlap, but overlapping intervals are a poor test: all starting points were judged on the *same* cells, and what
 # one finds hard the others find hard too. Compare them in **pairs**: draw the blocks of files again and again, and see how often the best stays ahead.
 # `correct` counts the right answers, starting point by block. Drawing blocks is then one matrix product: how often each block was drawn, times its counts. A starting point is *tied* if
 # the best one's lead over it is not above zero in 97.5 % of the draws.
@@ -364,7 +383,7 @@ assert {starts[i]["weights"] for i in np.flatnonzero(tied)} == {"ImageNet"}
 winners = accuracy.argmax(axis=1)
 print(f"the same winner in {(winners == best).mean():.0%} of the draws; "
       f"{len(set(winners))} different winners in all")
-plot.ranked(starts, tied, majority=record["majority"], yardstick=yardstick.value)
+print(f"{tied.sum()} of {len(starts)} starting points cannot be told from the best")
 
 # %% [markdown]
 # A few cannot be told from the winner, and all of them start from ImageNet; *no* random start is better than two numbers (both asserted). And do not fall in love with the
@@ -405,7 +424,17 @@ def ranks_agree(chosen):  # Spearman's ρ, bootstrap interval over starting poin
 for weights in ("ImageNet", "random"):
     chosen = [s for s in starts if s["weights"] == weights]
     print(f"{weights:<9} {len(chosen):3d} points   ρ = {ranks_agree(chosen):.2f}")
-plot.estimates(starts, ranks_agree(starts))
+
+# %%
+figure, ax = plt.subplots(figsize=(6.8, 4))
+for weights, mark in (("ImageNet", "o"), ("random", "s")):
+    points = [(s["logme"], s["accuracy"].value) for s in starts if s["weights"] == weights]
+    ax.plot(*np.transpose(points), mark, markerfacecolor="none", label=weights)
+ax.set(xlabel="LogME (nats an image): no probe was trained",
+       ylabel="measured accuracy (share of 1)")
+ax.set_title(f"Rank correlation {ranks_agree(starts):.2f} over {len(starts)} points")
+ax.legend()
+ax
 
 # %% [markdown]
 # Two clouds, and inside each of them the order is another matter. LogME ranks pretrained networks well; among random starts its ranking is worth nothing.
@@ -434,15 +463,17 @@ for weights, sizes in known.items():
 
 # %%
 speeds = {size: explain.images_per_second(original, size) for size in known["ImageNet"]}
-crack = {s: pool.of_rows([438], size=s).pixels([0])[0, 0].numpy() for s in speeds}
+crack = {}
+for s in speeds:  # the half of the picture that holds the crack
+    cell = pool.of_rows([438], size=s).pixels([0])[0, 0].numpy()
+    crack[s] = cell[s // 2:, 13 * s // 30:14 * s // 15]
 
 def draw(size, weights):
     near = min(known[weights], key=lambda s: abs(s - size))
     called = "✓ called defect" if known[weights][near][1] else "✗ called intact"
     scores = {s: accuracy for s, (accuracy, _) in known[weights].items()}
-    return plot.image_size(crack[near], near, scores, speeds, majority=majority,
-                           yardstick=yardstick.value, weights=weights, called=called,
-                           zoom=(150, 130, 150), licence=data.card.licence)
+    return image_size(crack[near], near, scores, speeds, majority=majority,
+                      title=f"{called}, {weights} weights", licence=data.card.licence)
 
 explore(draw, size=slider("image size", list(speeds), value=max(speeds), unit="px"),
         weights=choice("weights", ["ImageNet", "random"]), name="size")

@@ -20,6 +20,7 @@ from torch import nn
 
 import sftlab as sft
 from sftlab import plot
+from sftlab.lessons.head import maps
 from sftlab.plot import style
 from sftlab.widgets import choice, explore, strip
 
@@ -77,7 +78,7 @@ with torch.no_grad():
 # %%
 figure = Figure(figsize=(8.2, 3.6), layout="constrained")
 for ax, name in zip(figure.subplots(1, 2), ("layer1", "layer4"), strict=True):
-    plot.maps(seen[name][0], name, licence=data.card.licence, ax=ax)
+    maps(seen[name][0], name, licence=data.card.licence, ax=ax)
 figure
 
 # %% [markdown]
@@ -277,13 +278,7 @@ except ValueError as error:
     print(error)
 
 # %% [markdown]
-# Then the first convolution must change, and with it pretrained weights. What do its filters hold? Three channels each, so we can look at them in colour; the number
-# says how much of a filter a grey picture can excite.
-
-# %%
-plot.filters(original.stem[0].weight.detach())
-
-# %% [markdown]
+# Then the first convolution must change, and with it pretrained weights. Its filters have three channels each.
 # A grey picture meets a filter only through its mean over the channels. So a safe start for *any* number of channels $C$ is that mean for each of them, times $3/C$, which
 # keeps the sums as large as the next layer expects. For pictures whose channels are all equal nothing may change then, neither in the first layer nor in the answer; we try
 # one channel, four and eight.
@@ -341,7 +336,7 @@ guess = sft.widgets.predict("number of the best stage for digits", 1, 9, 9,
 
 # %%
 small = "digits, 32 px"
-plot.depth(curves[small], majority=rates[small], widths=widths, guess=guess)
+plot.by_stage(curves[small], majority=rates[small], widths=widths, guess=guess)
 
 # %% [markdown]
 # The curve rises and **falls**. Early stages see strokes but no shapes yet. At `layer6` and `layer7` a single position is left of the picture, and its numbers still tell nine
@@ -349,7 +344,7 @@ plot.depth(curves[small], majority=rates[small], widths=widths, guess=guess)
 
 # %%
 cells = "solar cells"
-plot.depth(curves[cells], majority=rates[cells], widths=widths)
+plot.by_stage(curves[cells], majority=rates[cells], widths=widths)
 
 # %% [markdown]
 # Up to `layer5` the heads do no better than always saying "intact". They even stay below it, which is possible because they are trained on as many broken cells as intact
@@ -366,10 +361,10 @@ def draw(stage, pictures):
     figure = Figure(figsize=(9.6, 3.7), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[1, 2.1])
     with torch.no_grad():
-        maps = original[: 2 + stages.index(stage)](examples[pictures])[0]
+        channels = original[: 2 + stages.index(stage)](examples[pictures])[0]
     curve = curves[pictures] | {stage: read_at(stage, pictures)}
-    plot.maps(maps, stage, licence=sets[pictures].card.licence, ax=left)
-    plot.depth(curve, majority=rates[pictures], widths=widths, at=stage, ax=right)
+    maps(channels, stage, licence=sets[pictures].card.licence, ax=left)
+    plot.by_stage(curve, majority=rates[pictures], widths=widths, at=stage, ax=right)
     return figure
 
 explore(draw, stage=strip("the head reads after", stages, value="layer4"),
@@ -412,7 +407,7 @@ plot.scores({f"cut after {best}": sft.evaluate(short, digits.test),
 #
 # **So how does it answer?** By a new head: throw the thousand answers away, keep the features, and let a fresh linear layer learn your classes from them.
 #
-# *Where this lives in the library:* `sft.backbone`, `sft.replace_head`, `sft.summary`, `sft.fingerprint`, `sft.analysis.tapped`, `sft.cache.features`; `sftlab/surgery.py` is short enough to read.
+# *Where this lives in the library:* `sft.backbone`, `sft.replace_head`, `sft.summary`, `sft.fingerprint`, `sft.analysis.tapped`, `sft.cache.features`; `sftlab/core/model.py` is short enough to read.
 #
 # ## The same in plain PyTorch
 #

@@ -13,12 +13,14 @@
 import math
 from functools import partial
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from torch.nn import functional as F
 
 import sftlab as sft
 from sftlab import plot
+from sftlab.lessons.loss import cross_entropy, shares
 from sftlab.plot import style
 from sftlab.widgets import choice, distribution, explore, slider
 
@@ -138,7 +140,16 @@ plot.guess_vs_result(perfect, guess, low=0, high=1, unit="nats")
 # towards $p$, wherever that is.
 
 # %%
-plot.floors([0, 1 / 3, 2 / 3, 1], name="defect")
+figure, ax = plt.subplots(figsize=(7.4, 3.4))
+q = np.linspace(0.002, 0.998, 400)
+for p, name in ((0, "0"), (1 / 3, "⅓"), (2 / 3, "⅔"), (1, "1")):
+    curve = -(1 - p) * np.log(1 - q) - p * np.log(q)
+    line, = ax.plot(q, curve, label=f"p = {name}: floor {curve.min():.2f}")
+    ax.plot(q[curve.argmin()], curve.min(), "o", color=line.get_color())
+ax.set(ylim=(-0.05, 2.6), xlabel="q: the answer's probability of ‘defect’",
+       ylabel="H(p, q) (nats)", title="With p = ⅓ no answer gets below 0.64 nats")
+ax.legend()
+ax
 
 # %% [markdown]
 # What lies above the floor is the Kullback–Leibler divergence, $KL(p \| q) = \sum_x p(x) \log \frac{p(x)}{q(x)}$: never negative, and zero only for $q = p$. So every cross-entropy splits in two,
@@ -229,7 +240,7 @@ z = torch.tensor([2.0, 0.5, -1.0], requires_grad=True)
 q = z.softmax(dim=0)
 F.cross_entropy(z[None], p[None]).backward()
 assert torch.allclose(z.grad, (q - p).detach(), atol=1e-6)
-plot.cross_entropy(p, q.detach(), kinds)
+cross_entropy(p, q.detach(), kinds)
 
 # %% [markdown]
 # ## Drag the bars
@@ -240,7 +251,7 @@ plot.cross_entropy(p, q.detach(), kinds)
 # %%
 def draw(p, q):
     answer = np.maximum(q, 0.001)        # a softmax is never quite 0
-    return plot.cross_entropy(p, answer / answer.sum(), kinds)
+    return cross_entropy(p, answer / answer.sum(), kinds)
 
 explore(draw, p=distribution("target p", kinds, [0.1, 0.7, 0.2]),
         q=distribution("answer q", kinds, [0.6, 0.3, 0.1]), name="bars")
@@ -302,7 +313,7 @@ q = head(x).softmax(dim=1).detach()
 sure = int(q[range(32), t].argmax())
 t[sure] = 1 - t[sure]
 right = q[range(32), t]                   # q of the class that the label names
-plot.shares(-right.log(), 1 - right, at=sure, guess=guess)
+shares(-right.log(), 1 - right, at=sure, guess=guess)
 
 # %% [markdown]
 # One image in 32, and a large part of the loss is its. The gradient (here the size of $q - p$) is kinder, since no push is larger than 1: the image's share of it is much smaller,
@@ -313,7 +324,7 @@ def draw_wrong(confidence, smoothing):
     q = torch.stack([right, 1 - right], dim=1)
     q[sure] = torch.tensor([1 - confidence, confidence])
     p = torch.tensor([1 - smoothing / 2, smoothing / 2])
-    return plot.shares(-(p * q.log()).sum(dim=1), (q - p).abs()[:, 0], at=sure)
+    return shares(-(p * q.log()).sum(dim=1), (q - p).abs()[:, 0], at=sure)
 
 # %%
 steps = [0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9995, 0.9999]
@@ -356,7 +367,7 @@ plot.images(data.valid, worst[:8], titles, columns=4, licence=data.card.licence,
 # **So what is being minimised?** The mean over the images of the cross-entropy between what the label says and what the network answers; and of that, only the divergence of
 # the two can go away.
 #
-# *Where this lives in the library:* `sft.cross_entropy` in `sftlab/losses.py`, `sft.steps` in `sftlab/loop.py`, `sft.cache.features(…).batches`.
+# *Where this lives in the library:* `sft.cross_entropy` in `sftlab/core/losses.py`, `sft.steps` in `sftlab/core/loop.py`, `sft.cache.features(…).batches`.
 #
 # ## The same in plain PyTorch
 #

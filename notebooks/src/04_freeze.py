@@ -15,10 +15,12 @@ import time
 import timeit
 from itertools import islice
 
+import matplotlib.pyplot as plt
 import torch
 
 import sftlab as sft
 from sftlab import plot
+from sftlab.lessons.freeze import drift
 from sftlab.plot import style
 from sftlab.widgets import choice, explore, strip
 
@@ -278,8 +280,8 @@ print(f"{len(groups)} groups:", ", ".join(group["name"] for group in groups))
 # %% [markdown]
 # ## What a freeze buys
 #
-# A training step runs forward through everything, then backward, but only down to the first stage that learns. What the backward pass will need has to be kept in memory. We
-# measure both for every cut: seconds a step of 8 images, and the bytes autograd keeps.
+# A training step runs forward through everything, then backward, but only down to the first stage that learns. We measure a step of 8 images for
+# every cut.
 #
 # > **Predict.** Against training everything: how many times as fast is a step when only the head learns?
 
@@ -287,19 +289,6 @@ print(f"{len(groups)} groups:", ", ".join(group["name"] for group in groups))
 guess = sft.widgets.predict("times as fast", 1, 20, default=10, step=0.5, name="speed")
 
 # %%
-def kept_bytes(net, x, y):  # what a step keeps for its backward pass, parameters aside
-    own, kept = {p.data_ptr() for p in net.parameters()}, {}
-
-    def note(tensor):
-        if tensor.data_ptr() not in own:
-            storage = tensor.untyped_storage()
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        sft.cross_entropy(net(x), y).backward()
-    return sum(kept.values())
-
 def seconds(net, x, y):  # of a forward and a backward pass, the best of three
     return min(timeit.repeat(lambda: sft.cross_entropy(net(x), y).backward(),
                              number=1, repeat=3))
@@ -309,35 +298,39 @@ def seconds(net, x, y):  # of a forward and a backward pass, the best of three
 
 # %%
 x, y = next(data.train.batches(8, seed=SEED))
-stages, price = list(probe), {}
+stages, run, kept = list(probe), {}, {}
 for k in reversed(range(len(stages))):
     net, profile = copy.deepcopy(model), sft.last_k(model, k)
     sft.apply(net, profile)
     sft.train_mode(net, profile)
-    cut, memory = sft.frozen_prefix(net), kept_bytes(net, x, y)
+    cut = sft.frozen_prefix(net)
     with torch.no_grad():
         features = net[:cut](x)
-    times = seconds(net, x, y), seconds(net[cut:], features, y)
-    price[stages[-1 - k]] = (*times, memory)
-plot.costs(price)
-
-# %% [markdown]
-# The frozen forward pass costs what it costs; a freeze alone makes steps only a few times as fast. Memory falls far more. And the solid line falls to almost nothing:
-# whoever *keeps* the output of the frozen part pays for it once. Your guess was about the dashed line. And where does the memory go?
+    run[stages[-1 - k]] = seconds(net, x, y)
+    kept[stages[-1 - k]] = seconds(net[cut:], features, y)
 
 # %%
-faster = price[stages[0]][0] / price["head"][0]
+figure, ax = plt.subplots(figsize=(7.5, 3.4))
+ax.plot(stages, [1000 * run[s] for s in stages], "s--", color="grey", label="frozen part run")
+ax.plot(stages, [1000 * kept[s] for s in stages], "o-", label="its output kept")
+ax.set(ylim=(0, None), xlabel="first stage that learns", ylabel="one step (milliseconds)")
+ax.tick_params(axis="x", rotation=30)
+ax.set_title(f"Only the head learns: {run[stages[0]] / run['head']:.1f} times as fast, "
+             f"{run[stages[0]] / kept['head']:.0f} times with kept features")
+ax.legend()
+ax
+
+# %% [markdown]
+# The frozen forward pass costs what it costs; a freeze alone makes steps only a few times as fast. The solid line falls to almost nothing:
+# whoever *keeps* the output of the frozen part pays for it once. Your guess was about the dashed line.
+
+# %%
+faster = run[stages[0]] / run["head"]
 plot.guess_vs_result(faster, guess, low=1, high=20, unit="times")
 
-# %%
-few = sum(p.numel() for name in stages[:3]
-          for p in model.get_submodule(name).parameters())
-saved = 1 - price[stages[3]][2] / price[stages[0]][2]
-print(f"the first three stages hold {few / every:.1%} of the parameters; "
-      f"freezing just them saves {saved:.0%} of the memory")
-
 # %% [markdown]
-# Parameters and costs sit at opposite ends: the late stages hold the numbers, the early ones have the large maps. Which stages to freeze is therefore not a question of how many parameters they have.
+# Where does the time go? Parameters and costs sit at opposite ends: the late stages hold the numbers, the early ones have the large maps, and the large maps cost time and memory.
+# Which stages to freeze is therefore not a question of how many parameters they have.
 #
 # ## Do frozen work once
 #
@@ -400,7 +393,7 @@ sft.feature_cost(model, data)
 
 # %%
 found = sft.analysis.drift(original, data.train.batches(32, seed=SEED), crops[::2])
-plot.drift(found, cut="head", step=10)
+drift(found, cut="head", step=10)
 
 # %% [markdown]
 # Move the first stage that learns along the strip, choose how many training steps somebody has made, and switch the mode of the frozen stages. The weights are the same in every picture
@@ -408,7 +401,7 @@ plot.drift(found, cut="head", step=10)
 
 # %%
 def draw(cut, step, mode):
-    return plot.drift(found, cut=cut, step=step, train=mode == "train")
+    return drift(found, cut=cut, step=step, train=mode == "train")
 
 explore(draw, name="freeze", cut=strip("first stage that learns", found.stages, "head"),
         step=choice("training steps", found.steps, 10),
@@ -421,7 +414,7 @@ explore(draw, name="freeze", cut=strip("first stage that learns", found.stages, 
 #
 # - `requires_grad = False` stops gradients and nothing else: in train mode BatchNorm statistics drift and dropout rolls dice, and old answers change although no parameter did.
 # - Frozen means constant: no gradient, eval mode, not in the optimizer. Hashes over parameters *and buffers* prove it.
-# - A freeze alone saves memory and part of each step. Because a constant function may run once and be kept, it saves nearly all of it.
+# - A freeze alone saves part of each step, and the memory of its backward pass. Because a constant function may run once and be kept, it saves nearly all of it.
 #
 # **When is a layer really frozen? When it is a constant function:** its fingerprint before and after training is the same. And what that buys is that its work need never be done twice.
 #

@@ -10,11 +10,13 @@
 # Images: handwritten digits, CC BY 4.0, Alpaydin and Kaynak 1998.
 
 # %%
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
 import sftlab as sft
 from sftlab import plot
+from sftlab.lessons.rate import loss_surface, lr_curves
 from sftlab.plot import style
 from sftlab.widgets import choice, explore, slider
 
@@ -88,8 +90,19 @@ guess = sft.widgets.predict("times the best step that do harm", 1, 20, 10, name=
 # %%
 sizes, before, g = torch.logspace(-4, -1, 61), loss(start), gradient(start)
 after = torch.stack([loss(start - eta * g) for eta in sizes])
-plot.show(plot.one_step(sizes, after, float(before)))
-times = sizes[after > before][0] / sizes[after.argmin()]
+best = float(sizes[after.argmin()])
+harmful = float(sizes[(after > before) & (sizes > best)][0])
+figure, ax = plt.subplots(figsize=(7, 3.2))
+ax.plot(sizes, after)
+ax.plot(best, after.min(), "o", label=f"best: {best:.1g}")
+ax.axhline(before, color="black", linestyle="--", label="no step at all")
+ax.axvline(harmful, color=style.WRONG, linestyle=":", label=f"✗ harm from {harmful:.1g} on")
+ax.set(xscale="log", xlabel="size of the step (learning rate, log scale)",
+       ylabel="train loss after it (nats)", title=f"The best first step is {best:.1g}",
+       ylim=(float(after.min()) - 0.2, 1.5 * float(before)))
+ax.legend(loc="upper left")
+plot.show(ax)
+times = harmful / best
 plot.guess_vs_result(float(times), guess, low=1, high=20, unit="times")
 
 # %% [markdown]
@@ -119,7 +132,7 @@ def roll(rule, eta, steps=40):
 # %%
 assert np.abs(roll(sgd, 0.99 * 2 / 25, steps=500)[-1]).max() < 0.1
 assert np.abs(roll(sgd, 1.01 * 2 / 25, steps=500)[-1]).max() > 100
-plot.valley({f"SGD, rate {eta}": roll(sgd, eta) for eta in (0.01, 0.075, 0.083)})
+loss_surface({f"SGD, rate {eta}": roll(sgd, eta) for eta in (0.01, 0.075, 0.083)})
 
 # %% [markdown]
 # The first creeps. The second crosses the valley at every step, because it is almost too much for the steep direction, and still slow along the flat one. The
@@ -148,8 +161,8 @@ def adam(g, memory, eta, b1=0.9, b2=0.999):
 
 # %%
 rules = {"SGD": sgd, "momentum": momentum, "Adam": adam}
-plot.valley({"SGD, rate 0.02": roll(sgd, 0.02), "momentum, 0.02": roll(momentum, 0.02),
-             "Adam, rate 0.4": roll(adam, 0.4)})
+loss_surface({"SGD, rate 0.02": roll(sgd, 0.02), "Adam, rate 0.4": roll(adam, 0.4),
+              "momentum, 0.02": roll(momentum, 0.02)})
 
 # %% [markdown]
 # Momentum overshoots like a ball and gets further with the same rate. Adam ignores that one slope is 25 times steeper and walks diagonally; but it needed
@@ -157,7 +170,7 @@ plot.valley({"SGD, rate 0.02": roll(sgd, 0.02), "momentum, 0.02": roll(momentum,
 
 # %%
 def ways(eta, rule):
-    return plot.valley({f"{rule}, rate {eta:.3g}": roll(rules[rule], eta)})
+    return loss_surface({f"{rule}, rate {eta:.3g}": roll(rules[rule], eta)})
 
 
 explore(ways, eta=slider("learning rate", np.geomspace(0.001, 10, 41), value=0.05),
@@ -232,7 +245,17 @@ plot.guess_vs_result(100 * three["rate 1e-5"].epochs[-1].valid_accuracy, guess)
 # %%
 patient = sft.lr_sweep(model, data, [1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3],
                          epochs=80, seeds=[SEED])
-plot.time_to(patient, 0.85)
+reached = np.array(patient.valid_accuracy)[0] >= 0.85            # rates × epochs
+first = np.where(reached.any(axis=1), reached.argmax(axis=1), np.nan)
+figure, ax = plt.subplots(figsize=(7, 3.2))
+ax.plot(patient.rates, first, "o-")
+for rate, epoch in zip(patient.rates, first, strict=True):
+    if np.isfinite(epoch):
+        ax.annotate(f"{epoch:.0f}", (rate, epoch), (0, 8), textcoords="offset points")
+ax.set(xscale="log", yscale="log", xlabel="learning rate (log scale)",
+       ylabel="epochs to 85 % (log scale)", title="Half the rate takes twice the epochs")
+ax.margins(0.1)
+ax
 
 # %% [markdown]
 # Half the rate, twice the epochs, as long as the rate is small: rate times epochs, the distance travelled, stays the same. A comparison of two methods at one fixed number of
@@ -329,8 +352,8 @@ rates = np.logspace(-6, -1, 11)
 curves = {f"{name}{', loss × 100' * (scale > 1)}":
           (rates, [accuracy(train(rules[name], r, 5, scale)) for r in rates])
           for name in ("momentum", "Adam") for scale in (1, 100)}
-plot.hills(curves, majority=sweep.majority,
-           finding="A loss 100 times larger moves the hill of SGD, not that of Adam")
+lr_curves(curves, majority=sweep.majority,
+          finding="A loss 100 times larger moves the hill of momentum, not that of Adam")
 
 # %%
 there = {name: np.array(values) for name, (_, values) in curves.items()}
@@ -352,8 +375,16 @@ def cosine(t):
 
 
 assert all(abs(cosine(t) - sft.cosine()(t)) < 1e-12 for t in (0, 0.3, 1))
-plot.schedules({"constant": sft.constant(), "cosine": cosine, "linear": sft.linear(),
-                "warm-up, then cosine": sft.warmup_cosine(0.1)})
+figure, ax = plt.subplots(figsize=(6.5, 2.8))
+t = np.linspace(0, 1, 201)
+for name, schedule in (("constant", sft.constant()), ("cosine", cosine),
+                       ("linear", sft.linear()),
+                       ("warm-up, then cosine", sft.warmup_cosine(0.1))):
+    ax.plot(t, [schedule(share) for share in t], label=name)
+ax.set(xlabel="share of the run that is over", ylabel="factor on the rate",
+       title="A schedule is a factor on the rate")
+ax.legend()
+ax
 
 # %%
 cooled = sft.lr_sweep(model, data, RATES, epochs=EPOCHS, seeds=range(3),
@@ -363,8 +394,8 @@ mean = {name: np.mean(s.valid_accuracy, axis=0)[:, -1]
 for name, a in mean.items():
     print(f"{name:<9} top {a.max():.1%}, mean of rates above 0.1: "
           f"{a[RATES > 0.1].mean():.1%}, below 1e-4: {a[RATES < 1e-4].mean():.1%}")
-plot.hills({name: (RATES, a) for name, a in mean.items()}, majority=sweep.majority,
-           finding="Cooling down forgives a rate that is too large")
+lr_curves({name: (RATES, a) for name, a in mean.items()}, majority=sweep.majority,
+          finding="Cooling down forgives a rate that is too large")
 
 # %% [markdown]
 # The top is as high as before: a schedule does not find better digits here. It makes the hill *wider on the right*, because even a run that was thrown about comes to rest
@@ -397,8 +428,8 @@ deep = {rate: run_at(rate, sft.full, epochs=2).epochs[-1].valid_accuracy
         for rate in (1e-4, 1e-3, 1e-2)}
 both = {f"head only, {EPOCHS} epochs": (RATES, mean["constant"]),
         "all stages, 2 epochs": (list(deep), list(deep.values()))}
-plot.show(plot.hills(both, points=["all stages, 2 epochs"], majority=sweep.majority,
-                     finding="For a whole network the hill is narrow"))
+plot.show(lr_curves(both, majority=sweep.majority,
+                    finding="For a whole network the hill is narrow"))
 plot.guess_vs_result(100 * deep[1e-2], guess)
 
 # %% [markdown]

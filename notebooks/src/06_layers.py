@@ -10,11 +10,13 @@
 # Images: digits, CC BY 4.0, Alpaydin and Kaynak 1998; two photographs that come with scikit-learn, CC BY 2.0, and solar cells, CC BY-NC-SA 4.0, behind numbers.
 
 # %%
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
 import sftlab as sft
 from sftlab import plot
+from sftlab.core.statistics import t_interval
 from sftlab.plot import style
 
 style.use()
@@ -174,20 +176,27 @@ for name, (kept, learned) in found.items():
     print(f"{name:14} old {kept:.3f}   new {learned:.3f}")
 
 # %% [markdown]
-# Two accuracies are a point in a plane: what is kept across, what is learned upwards. One seed is an anecdote, though, so the hollow circles are 20 seeds of each rate, made beforehand by
-# `benchmarks/layers.py` with the parameters above as they stand; bars are 95 % intervals of the mean. The star is where one would like to be.
+# One seed is an anecdote, though, so 20 seeds of each rate were run beforehand, by `benchmarks/layers.py` with the parameters above as they stand; bars are 95 % intervals of the mean.
 
 # %%
 stored = sft.records.read("../benchmarks/layers.json")
 digits = {name: [seed[name] for seed in stored["digits"].values()]
           for name in stored["digits"]["0"]}
 curve = [f"full, {rate:g}" for rate in RATES]
-plot.trade_off({name: [pair] for name, pair in found.items()}, line=curve,
-               stored={name: digits[name] for name in curve}, majority=(0.2, 0.2),
-               finding="One rate for all stages does not reach the star")
+figure, ax = plt.subplots(figsize=(7.5, 3.4))
+for side, (task, mark) in enumerate((("old task, kept", "o"), ("new task, learned", "s"))):
+    runs = [[pair[side] for pair in digits[name]] for name in curve]
+    means = [t_interval(accuracies) for accuracies in runs]
+    half = [mean.high - mean.value for mean in means]
+    ax.errorbar(RATES, [mean.value for mean in means], half, marker=mark, label=task)
+ax.axhline(0.2, color="black", linestyle="--", label="majority rate")
+ax.set(xscale="log", ylim=(0, 1.02), xlabel="one rate for all stages (log scale)",
+       ylabel="valid accuracy (share of 1)", title="What is learned costs what was known")
+ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+ax
 
 # %% [markdown]
-# This line is what one number can buy. A *profile* has one number a stage. Can it leave the line?
+# One line rises, the other falls: this is what one number can buy. A *profile* has one number a stage. Can it buy more?
 #
 # ## Five strategies, each a dict
 #
@@ -243,11 +252,13 @@ for seed in range(SEEDS):
         moved[name] = sft.analysis.moved(source_s, net)
 
 # %%
-plot.show(plot.trade_off(live, stored=digits, line=curve, majority=(0.2, 0.2)))
+shown = {name: digits[name] for name in digits if name not in curve} | {
+    "full, 0.01": digits["full, 0.01"]}
+plot.show(plot.old_and_new(live, stored=shown, majority=(0.2, 0.2)))
 plot.guess_vs_result(100 * np.mean(live["layer decay"], axis=0)[0], guess)
 
 # %% [markdown]
-# Small dots: just now, one a seed; your guess stands beside the mean of layer decay's. Hollow: 20 seeds. The strategies that treat stages differently lie *off* the line of the single rate, on the side of the star. The network trained from scratch learns the new digits as
+# Small dots: just now, one a seed; your guess stands beside the mean of layer decay's. Hollow: 20 seeds. The strategies that treat stages differently keep more than the single rate does and learn about as much. The network trained from scratch learns the new digits as
 # well as the best of them: 361 old digits are no ImageNet, and there was little to gain here. There was a lot to lose.
 #
 # ## In pairs
@@ -290,17 +301,17 @@ plot.moved({name: {stage: moved[name][stage] for stage in change}
 #
 # ## The wind tunnel
 #
-# Now you. Paint a profile: one slider a stage, frozen at the bottom. Let go, and the network is trained anew; its path through the plane begins where the old head knows everything and the new one
-# nothing. Pale circles are the strategies above. Can you beat them?
+# Now you. Paint a profile: one slider a stage, frozen at the bottom. Let go, and the network is trained anew; a row shows what it keeps and what it learns. Hollow circles are the strategies above. Can you beat
+# them?
 
 # %%
 tunnel = sft.widgets.wind_tunnel(source, old, new, profile=sft.full(full, 1e-3),
-                                 epochs=EPOCHS, beside=digits, line=curve, **HOW)
+                                 epochs=EPOCHS, beside=shown, **HOW)
 await tunnel.run()
 
 # %% [markdown]
-# Whatever you found there, you found by looking at validation images again and again; the more often, the more it flatters. One final look at the test images, for the strategy that was best in
-# the plane:
+# Whatever you found there, you found by looking at validation images again and again; the more often, the more it flatters. One final look at the test images, for the strategy that kept and learned most
+# together:
 
 # %%
 best = run(source, new, plans(full)["gradual unfreezing"], seed=0)
@@ -329,9 +340,9 @@ solar = stored["solar"].values()
 cells = {name: [seed[name] for seed in solar]
          for name in stored["solar"]["0"] if name != "majority"}
 live = {"last two stages": [(same, history.epochs[-1].valid_accuracy)]}
-plot.trade_off(live, stored=cells, old="old answers that are the same",
-               majority=(None, float(np.mean([seed["majority"] for seed in solar]))),
-               new="solar cells, valid accuracy")
+plot.old_and_new(live, stored=cells,
+                 majority=(None, float(np.mean([seed["majority"] for seed in solar]))),
+                 labels=("old answers kept", "solar cells, valid accuracy"))
 
 # %% [markdown]
 # Circles are means over the splits with their 95 % intervals, the dot is the run of a moment ago. In old knowledge the strategies are far apart, and one rate of 1e-3 for all leaves nothing of it. In the new task the
@@ -376,8 +387,8 @@ print(f"plain PyTorch: old {right(with_old_head(net), old.valid):.3f}, "
 # %% [markdown]
 # ## Try it
 #
-# - **Tweak.** Set `LABELS` to 2, then to 50. Where does the line of the single rate go, and who gains most?
-# - **Build.** Layer decay has both a slope and a fast head. Which of the two helps? Write the profile that has one and not the other, and place it in the plane.
+# - **Tweak.** Set `LABELS` to 2, then to 50. Where do the two lines of the single rate go, and who gains most?
+# - **Build.** Layer decay has both a slope and a fast head. Which of the two helps? Write the profile that has one and not the other, and compare what it keeps and learns.
 # - **Break.** Turn the slope round: `{"stem": 3e-2, "layer1": 6e-3, "layer2": 1.2e-3, "head": 1e-2}`. Predict both numbers first.
 
 # %% [markdown]

@@ -9,12 +9,14 @@
 # 25 minutes. Comes after *Should all layers take the same step?*; needs only lesson 00. Images: solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018.
 
 # %%
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
 import sftlab as sft
 from sftlab import plot, widgets
 from sftlab.core import statistics
+from sftlab.lessons.evaluate import climb, hits
 from sftlab.plot import style
 
 style.use()
@@ -68,7 +70,16 @@ guess = widgets.predict("width of the range with 26 images, in points", 1, 60, 1
 # %%
 rng = np.random.default_rng(SEED)
 tests = {n: rng.binomial(n, 0.85, size=10_000) / n for n in (26, 150, 656)}
-plot.show(plot.sampling(tests, 0.85, majority=result.majority))
+figure, axes = plt.subplots(3, 1, figsize=(7.5, 3.6), sharex=True)
+for ax, (n, accuracies) in zip(axes, tests.items(), strict=True):
+    low, high = np.percentile(accuracies, [2.5, 97.5])
+    ax.hist(accuracies, bins=np.arange(0.5, 1.001, 1 / 26), color="#A9C7DE")
+    ax.axvspan(low, high, alpha=0.15)
+    ax.axvline(result.majority, color="black", linestyle="--")
+    ax.set(ylabel=f"{n} images", yticks=[])
+ax.set_xlabel("accuracy that such a test set reports; shaded: the middle 95 %; dashed: majority")
+axes[0].set_title("The fewer the test images, the wider the range")
+plot.show(figure)
 low, high = np.percentile(tests[26], [2.5, 97.5])
 plot.guess_vs_result(100 * (high - low), guess, high=60, unit="points")
 
@@ -120,8 +131,15 @@ for k in (22, 25, 26):
 truths = np.linspace(0.5, 0.99, 60)
 counts = rng.binomial(26, truths, size=(4000, 60))  # test sets × truths
 ends = {"naive": naive(counts, 26), "Wilson": by_hand(counts, 26)}
-plot.coverage(truths, {name: ((low <= truths) & (truths <= high)).mean(axis=0)
-                       for name, (low, high) in ends.items()}, 26)
+figure, ax = plt.subplots(figsize=(7.5, 3.2))
+for name, (low, high) in ends.items():
+    covered = ((low <= truths) & (truths <= high)).mean(axis=0)
+    ax.plot(truths, covered, label=f"{name}: at worst {covered.min():.0%}")
+ax.axhline(0.95, color="black", linestyle=":", label="promised")
+ax.set(xlabel="true accuracy (share of 1)", ylabel="intervals that contain it",
+       title="Wilson's interval keeps its promise, the naive one does not")
+ax.legend()
+ax
 
 # %% [markdown]
 # The naive interval breaks its promise exactly where good networks live. Wilson's wiggles around 95 %, because counts are whole numbers, but keeps it on the whole. That is why every
@@ -134,7 +152,7 @@ def hundred(n, accuracy, again):
     """Draw the intervals of a hundred test sets of n images."""
     counts = np.random.default_rng([again + 2, n]).binomial(n, accuracy / 100, size=100)
     intervals = [sft.wilson(int(k), n) for k in counts]
-    return plot.hits(intervals, accuracy / 100, n=n, majority=result.majority)
+    return hits(intervals, accuracy / 100, n=n, majority=result.majority)
 
 # %%
 sizes = [26, 50, 100, 150, 300, 656, 1500, 3000]
@@ -166,8 +184,14 @@ assert np.isclose(right.mean(), result.accuracy.value)
 print(f"correct / n {right.mean():.4f}, mean of means of 64 {mean_of_means(64):.4f}")
 
 # %%
-batches = np.arange(1, n + 1)
-plot.batch_means(batches, [mean_of_means(b) for b in batches], right.mean(), n)
+means = [mean_of_means(batch) for batch in range(1, n + 1)]
+figure, ax = plt.subplots(figsize=(7.5, 2.9))
+ax.plot(range(1, n + 1), means, color=style.WRONG, linewidth=1, label="mean of batch means")
+ax.axhline(right.mean(), label="correct / n")
+ax.set(xlabel="images a batch", ylabel="reported accuracy",
+       title=f"The same answers score {min(means):.3f} to {max(means):.3f}, by batch size")
+ax.legend()
+ax
 
 # %% [markdown]
 # With batches of 64 it is a matter of a fraction of a point, so nobody notices. At worst a single image counts for half of the result. Nothing about the network has changed. **Accuracy is correct / n over all images**, and the same holds for losses; for recall, F1 or the area under the curve the
@@ -303,10 +327,13 @@ def draw(seed):
 
 draws = [draw(seed) for seed in range(12)]
 pairs = [[our_probe(part, ask) for part in parts] for ask, *parts in draws]
-plot.pairs(*np.transpose(pairs), ("strangers", "siblings"), majority=usual)
+gains = [100 * (siblings - strangers) for strangers, siblings in pairs]
+means = np.mean(pairs, axis=0)
+print(f"strangers {means[0]:.3f}, siblings {means[1]:.3f}, majority {usual:.3f}")
+plot.differences({"same cells asked": {"siblings": gains}}, to="strangers")
 
 # %% [markdown]
-# Same cells asked, same number of training cells; only the relation differs. Each line is one draw, so its luck cancels: that is the power of a **paired** comparison. The probe gains from siblings in most draws. (The draws share 33 modules, so the interval over them is a little too narrow.)
+# Same cells asked, same number of training cells; only the relation differs. Each dot is one draw, so its luck cancels: that is the power of a **paired** comparison. The probe gains from siblings in most draws. (The draws share 33 modules, so the interval over them is a little too narrow.)
 # This is what a random split adds to a number, and new roofs have no siblings in your training set.
 #
 # ## Doubt 4: chosen among many
@@ -370,7 +397,7 @@ for name, (on_play, on_new) in judged.items():
     print(f"{name:8s} mean recipe: play {on_play.mean():.3f}, new {on_new.mean():.3f}")
 at_play, at_new = judged["grouped"]
 seen = at_play[:50, rng.permutation(len(play))[:150]].mean(axis=1)
-plot.climb(seen, at_new[:50].mean(axis=1), n=150, majority=always)
+climb(seen, at_new[:50].mean(axis=1), n=150, majority=always)
 
 # %% [markdown]
 # Fifty of them, one after the other, looked at on 150 cells of the grouped play test: the triangles climb, because the best *so far* can only climb. The circles show the same kept recipe on new modules: it wanders. This is one afternoon; on average over many afternoons:
@@ -410,7 +437,7 @@ def peek(presses, n, split):
     tries = np.random.default_rng(SEED + 1).permutation(len(at_play))[:10 + presses]
     cells = np.random.default_rng(SEED).permutation(at_play.shape[1])[:n]
     looked = at_play[np.ix_(tries, cells)].mean(axis=1)
-    return plot.climb(looked, at_new[tries].mean(axis=1), n=n, majority=always)
+    return climb(looked, at_new[tries].mean(axis=1), n=n, majority=always)
 
 # %%
 widgets.explore(
@@ -442,7 +469,7 @@ print(f"looks    {result.evaluations} at this test set")
 # **How sure is this number? As sure as the test set is large, unrelated to the training images, and untouched by choosing.**
 #
 # *Where this lives in the library:* `sft.wilson`, `sft.evaluate` (it counts how often a test set was seen), `sft.lr_sweep(…, seeds=…)`, `sft.load("solar")` and
-# `sft.load("solar-random")`, `groups=` of `sft.load("folder:…")` and `sft.from_arrays`, `sftlab.core.statistics.t_interval`, `plot.spreads`, `plot.pairs`.
+# `sft.load("solar-random")`, `groups=` of `sft.load("folder:…")` and `sft.from_arrays`, `sftlab.core.statistics.t_interval`, `plot.spreads`, `plot.differences`.
 #
 # ## The same in plain PyTorch
 #

@@ -9,13 +9,15 @@
 # 30 minutes. Comes after *How sure is this number?* Images: solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018; digits, CC BY 4.0, Alpaydin and Kaynak 1998.
 
 # %%
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
 import sftlab as sft
 from sftlab import plot, widgets
 from sftlab.core import statistics
-from sftlab.lessons.decide import confused
+from sftlab.lessons.calibration import heatmaps, rejected
+from sftlab.lessons.decide import confused, piles
 from sftlab.plot import style
 
 style.use()
@@ -188,7 +190,9 @@ right_a, right_b = (np.array(result.predictions) == y for result in (moved, vali
 few, many = sorted((int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())))
 tails = sum(comb(few + many, k) for k in range(few + 1)) / 2**(few + many)
 assert np.isclose(min(1.0, 2 * tails), statistics.mcnemar(right_a, right_b))
-plot.disagreements(right_a, right_b, ("shifted", "as trained"))
+print(f"{(right_a & right_b).sum()} cells both right, {(right_a & ~right_b).sum()} only shifted,"
+      f" {(right_b & ~right_a).sum()} only as trained, {(~right_a & ~right_b).sum()} neither; "
+      f"p = {min(1.0, 2 * tails):.2f}")
 
 # %% [markdown]
 # A large p means: tosses of a coin do this often, so these cells do not show that the shift helps. The bootstrap says the same in points: redraw cells, each with *both* verdicts, and take the difference. What would two
@@ -231,8 +235,17 @@ assert np.isclose(bill(p[:, 1], at), library.mean())
 grid = np.union1d(np.linspace(0.01, 0.99, 99), at)
 kinds = {"60 epochs, raw": p_long, "20 epochs": p, "20 epochs, shifted": shifted}
 bills = {name: np.array([bill(q[:, 1], t) for t in grid]) for name, q in kinds.items()}
-plot.bills(grid, bills, at, baselines={"call every cell defect": bill(p[:, 1], 0),
-                                       "call none": bill(p[:, 1], 2)})
+figure, ax = plt.subplots(figsize=(7.5, 3.6))
+for (name, cost), mark in zip(bills.items(), "so^", strict=True):
+    line, = ax.plot(grid, cost, label=name)
+    ax.plot(at, cost[grid == at], mark, color=line.get_color())
+    ax.plot(grid[cost.argmin()], cost.min(), mark, color=line.get_color(), mfc="white")
+ax.axhline(bill(p[:, 1], 0), color="black", linestyle="--", label="call every cell defect")
+ax.axhline(bill(p[:, 1], 2), color="grey", linestyle="--", label="call none")
+ax.set(xlabel="call it a defect from this probability on", ylabel="mean cost (€ a cell)",
+       ylim=(0, None), title="Solid marks: the formula's threshold; hollow: the lowest cost")
+ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+ax
 
 # %% [markdown]
 # The solid mark of a line is where the formula sends it, the hollow one its lowest point, which you know only after counting. Overconfident probabilities pay for the trust: most of them are near 0 or near 1, so moving the threshold moves little, and the formula lands on a high place.
@@ -273,8 +286,8 @@ thumbs = sft.data.resize(data.valid.pixels(shown), 32)[:, 0].numpy()
 def sort(threshold, missed, formula):
     """Draw the four piles at one threshold and one price of a miss."""
     at = statistics.threshold(missed, ALARM) if formula else threshold / 100
-    return plot.piles(shifted[:, 1], y, thumbs, shown, at, missed=missed,
-                      false_alarm=ALARM, classes=data.classes)
+    return piles(shifted[:, 1], y, thumbs, shown, at, missed=missed,
+                 false_alarm=ALARM, classes=data.classes)
 
 # %%
 steps, prices = range(0, 101, 2), [20, 40, 60, 100, 200, 500, 1000]
@@ -322,8 +335,8 @@ plot.guess_vs_result(100 * photos.max(axis=1).mean(), sure, low=50)
 
 # %%
 certainty = {name: q.max(axis=1) for name, (_, q) in seen.items()}
-plot.refusals(certainty, np.quantile(certainty["valid cells"], 0.05),
-              label="largest probability", below=True)
+rejected(certainty, np.quantile(certainty["valid cells"], 0.05),
+         label="largest probability", below=True)
 
 # %% [markdown]
 # A linear head divides the space of features into two halves, *and everything lies in one of them*. The further from the border, the more certain; and a place far from all training cells can lie very far from the border.
@@ -335,7 +348,7 @@ at_home, new = features(model, data.train), seen["valid cells"][0]
 distance = 1 - np.sort(statistics.cosines(new, at_home), axis=1)[:, -5:].mean(axis=1)
 assert np.allclose(distance, statistics.knn_distance(new, at_home), atol=1e-5)
 far = {name: statistics.knn_distance(f, at_home) for name, (f, _) in seen.items()}
-plot.refusals(far, np.quantile(distance, 0.95), label="distance to the training cells")
+rejected(far, np.quantile(distance, 0.95), label="distance to the training cells")
 
 # %% [markdown]
 # Distance refuses what certainty let through. It is no cure for everything: what still *looks* like a cell, a negative for instance, lies partly within the limit, and one valid cell in twenty is refused for nothing. Test a gate with the strangers that you
@@ -378,8 +391,8 @@ control = grad_cam(empty, pixels, 1, last)
 together = np.corrcoef(heat.flatten(), control.flatten())[0, 1]
 print(f"correlation of the two rows of maps: {together:.2f}")
 rows = {"the cell": None, "trained network": heat, "random weights": control}
-plot.heatmaps(pixels, rows, licence=data.card.licence,
-              title="Where the evidence for ‘defect’ lies")
+heatmaps(pixels, rows, licence=data.card.licence,
+         title="Where the evidence for ‘defect’ lies")
 
 # %% [markdown]
 # With everything but the head random, the maps are others: Grad-CAM passes this control, as it did in the paper. (The correlation does not fall to 0: the border of a picture is a border to any network.) Passing means that the
@@ -459,7 +472,7 @@ for name, saved in (("formula instead of 0.5", formula - half),
 # **What should I decide with it? Whatever costs least on average, at a threshold that comes from the prices, chosen on validation images and checked on the test once.**
 #
 # *Where this lives in the library:* `sftlab.core.statistics` (`fit_temperature`, `temperature_scale`, `reweighted`, `threshold`, `costs`, `mcnemar`, `difference`, `knn_distance`), `sftlab.analysis.heat` (`grad_cam`, `randomised`), `plot.reliability`,
-# `plot.bills`, `plot.piles`, `plot.refusals`, `plot.mistakes`.
+# `plot.mistakes`, and the figures of this page in `sftlab.lessons.decide` and `sftlab.lessons.calibration`.
 #
 # ## The same in plain PyTorch
 #
@@ -480,7 +493,7 @@ assert abs(log_t.exp().item() - statistics.fit_temperature(p, y)) < 0.02
 # ## Try it
 #
 # - **Tweak.** Set `MISSED` to 20 and to 2000. Which candidate is chosen, and when is the network worth nothing?
-# - **Build.** A third answer is often the best one: *ask a person*. Draw `plot.by_certainty(shifted, y, majority=valid.majority)`: how good is the network on the half of the cells it is surest of?
+# - **Build.** A third answer is often the best one: *ask a person*. How good is the network on the half of the cells it is surest of? Sort them by `shifted.max(axis=1)` and put `sft.wilson` around it.
 # - **Build.** Put gate and threshold together: a function that takes a picture and answers *intact*, *defect* or *show it to a person*, with a price for the person.
 # - **Build.** Randomise the network stage by stage from the top, `randomised(model, blank, count)`, and correlate each map with the original (`scipy.stats.spearmanr`). Where does it break?
 # - **Build.** Does the heat map point at what decides? Replace the five hottest of its 25 places by those of an intact cell and ask again; then five random ones. Mind the seams: to the network they are cracks.

@@ -11,7 +11,7 @@ import numpy as np
 from sftlab.core.records import Result
 from sftlab.core.statistics import costs
 from sftlab.plot import base, style
-from sftlab.plot.images import empty, image_grid, in_words, split_of
+from sftlab.plot.images import image_grid, in_words, split_of
 
 PILES = (
     (0, 0, "called {0}, is {0}"),
@@ -33,7 +33,7 @@ def confused(result: Result, data: Any, true: str, called: str, *, alike: Any, m
     truth, said = result.classes.index(true), result.classes.index(called)
     cell = [i for i, pair in enumerate(zip(result.targets, result.predictions, strict=True)) if pair == (truth, said)]
     if not cell:
-        return empty(ax, f"No ‘{true}’ was called ‘{called}’")
+        return base.empty(ax, f"No ‘{true}’ was called ‘{called}’")
     shown = cell[:most]
     where = {h: i for i, h in enumerate(split.hashes)}
     of_class = np.flatnonzero(np.asarray(data.train.y) == said)

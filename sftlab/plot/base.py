@@ -64,6 +64,14 @@ def title(ax: Any, finding: str, alt: str = "", **how: Any) -> None:
     style.describe(ax, f"{finding}. {alt}".strip())
 
 
+def empty(ax: Any, finding: str) -> Any:
+    """Draw an empty frame that says why it is empty."""
+    ax = axes(ax, 7.5, 1.2)
+    ax.set_axis_off()
+    title(ax, finding)
+    return ax
+
+
 def note(ax: Any, text: str, at: tuple[float, float], shift: tuple[float, float] = (0, 0), **how: Any) -> None:
     """Write small quiet words at a point, `shift` points away from it; they may stand outside the Axes."""
     usual = {"va": "center", "fontsize": 8.5, "color": style.QUIET, "annotation_clip": False}

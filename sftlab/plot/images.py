@@ -84,7 +84,7 @@ def mistakes(
     if any(result.hashes[i] not in where for i in wrong):
         raise ValueError(f"this result is of other images than the {split.name} split holds; give the evaluated one")
     if not wrong:
-        return empty(ax, f"No mistake among {result.n} {result.split} images")
+        return base.empty(ax, f"No mistake among {result.n} {result.split} images")
     captions = []
     for i in wrong[:n]:
         truth, called = (base.clip(result.classes[k], 13) for k in (result.targets[i], result.predictions[i]))
@@ -124,14 +124,6 @@ def split_of(source: Any, name: str, licence: str | None) -> tuple[Any, str]:
 def in_words(captions: Sequence[str]) -> str:
     """Return captions one after the other, for a text alternative."""
     return "; ".join(caption.replace("\n", ", ") or "untitled" for caption in captions)
-
-
-def empty(ax: Any, finding: str) -> Any:
-    """Draw an empty frame that says why it is empty."""
-    ax = base.axes(ax, 7.5, 1.2)
-    ax.set_axis_off()
-    base.title(ax, finding)
-    return ax
 
 
 def size_of_grid(count: int, columns: int | None, lines: int, licence: str) -> tuple[float, float]:

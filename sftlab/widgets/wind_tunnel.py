@@ -17,7 +17,7 @@ from sftlab.core.model import replace_head, stage_names
 from sftlab.core.records import Epoch, Interval
 from sftlab.core.statistics import wilson
 from sftlab.data import Data
-from sftlab.plot import base, style, tunnel
+from sftlab.plot import base, old_and_new, style
 from sftlab.widgets.base import figure_html, figure_of, picture
 from sftlab.widgets.cockpit import Run, TrainingPanel
 from sftlab.widgets.controls import Control, starting
@@ -55,7 +55,7 @@ class Flight(Run):
 
 
 class Tunnel(TrainingPanel):
-    """Bars and a plane: `runs` holds the flights, `profile` what is painted, `model` the network of the newest run.
+    """Bars and a figure: `runs` holds the flights, `profile` what is painted, `model` the network of the newest run.
 
     source: a network that knows the `old` task. majority: rates of old and new validation images.
     """
@@ -64,10 +64,10 @@ class Tunnel(TrainingPanel):
 
     def __init__(
         self, source: nn.Sequential, old: Data, new: Data, profile: Mapping[str, float] | None, epochs: int,
-        beside: Mapping[str, Any], line: Sequence[str], name: str, settings: Mapping[str, Any],
+        beside: Mapping[str, Any], name: str, settings: Mapping[str, Any],
     ) -> None:  # fmt: skip
         self.source, self.old, self.new, self.epochs = source, old, new, epochs
-        self.beside, self.line = dict(beside), tuple(line)
+        self.beside = dict(beside)
         self.majority = [part.valid.majority for part in (old, new)]
         texts = ("frozen", *map(base.rate_text, RATES[1:]))
         start = profiles.full(source, 1e-3) if profile is None else profiles.check(source, profile)
@@ -116,7 +116,7 @@ class Tunnel(TrainingPanel):
 
     def draw(self) -> None:
         """Draw the plane anew."""
-        self._figure = figure_of(self._plane)
+        self._figure = figure_of(self._rows)
         self.inputs.answer = {**self.inputs.answer, **picture(self._figure)}
 
     def busy(self, progress: str) -> None:
@@ -146,7 +146,7 @@ class Tunnel(TrainingPanel):
         return "\n".join(self.ending(run) for run in reversed(self.runs) if run.path) or "No run yet"
 
     def html(self) -> str:
-        """Return the plane with the runs."""
+        """Return the figure of the runs."""
         return figure_html(self._figure)
 
     def _intervals(self, run: Flight) -> list[Interval]:
@@ -154,10 +154,17 @@ class Tunnel(TrainingPanel):
         pairs = zip(run.path[-1], (self.old.valid, self.new.valid), strict=True)
         return [wilson(round(share * len(split)), len(split)) for share, split in pairs]
 
-    def _plane(self) -> Any:
-        runs = [run for run in self.runs if run.path]
-        intervals = self._intervals(runs[-1]) if runs else ()
-        return tunnel.paths(runs, beside=self.beside, line=self.line, majority=self.majority, intervals=intervals)
+    def _rows(self) -> Any:
+        runs = [run for run in reversed(self.runs) if run.path]
+        points = {f"{run.number}: {' '.join(map(base.rate_text, run.profile.values()))}": run for run in runs}
+        finding = "No run yet: paint a profile and let go"
+        if runs:
+            old, new = (base.percent(share) for share in runs[0].path[-1])
+            finding = f"Run {runs[0].number}: {old} of the old task, {new} of the new one"
+        if not runs and not self.beside:
+            return base.empty(None, finding)
+        ends: dict[str, Any] = {name: [self._intervals(run)] for name, run in points.items()}
+        return old_and_new(ends, stored=self.beside, majority=self.majority, finding=finding)
 
 
 def _accuracy(model: nn.Sequential, data: Data) -> float:
@@ -166,17 +173,16 @@ def _accuracy(model: nn.Sequential, data: Data) -> float:
 
 def wind_tunnel(
     source: nn.Sequential, old: Data, new: Data, *, profile: Mapping[str, float] | None = None, epochs: int = 20,
-    beside: Mapping[str, Sequence[Sequence[float]]] | None = None, line: Sequence[str] = (), name: str = "tunnel",
-    **settings: Any,
+    beside: Mapping[str, Sequence[Sequence[float]]] | None = None, name: str = "tunnel", **settings: Any,
 ) -> Tunnel:  # fmt: skip
     """Let a learner paint a profile and see old and new validation accuracy move; return the panel.
 
     source: a network that knows the `old` task. Each run trains a copy with a new head on `new`; the old accuracy is
     that of the old head on the new backbone, after each epoch. profile: where the bars start (default: full, 1e-3).
-    beside: {strategy: [(old, new), …]} to compare with, drawn pale; line: those to be joined. settings: of `fit`.
+    beside: {strategy: [(old, new), …]} from records, drawn hollow. settings: of `fit`.
     `await panel.run()` trains once and waits. name: part of the CSS classes `sft-NAME-STAGE-input`, `-train-input`,
     `-stop-input`, `-forget-input`, `-picture` and `-status`.
     """
     if not (isinstance(old.classes, list) and isinstance(new.classes, list)):
         raise ValueError("the wind tunnel has one head a task: load the data with one target")
-    return Tunnel(source, old, new, profile, epochs, beside or {}, line, name, settings).show()
+    return Tunnel(source, old, new, profile, epochs, beside or {}, name, settings).show()
