@@ -1,7 +1,6 @@
-"""What moves although nobody meant it to, measured; and the figures that show it."""
+"""What moves although nobody meant it to, measured."""
 
 import copy
-from types import SimpleNamespace
 
 import matplotlib
 
@@ -13,8 +12,6 @@ import torch
 
 import sftlab as sft
 from sftlab import analysis as explain
-from sftlab import plot
-from sftlab.plot import style
 
 
 @pytest.fixture
@@ -78,58 +75,3 @@ def test_one_pass_of_drift_agrees_with_a_network_frozen_the_textbook_way(tiny, b
 def test_drift_refuses_steps_that_cannot_be(tiny, batches, blobs, steps, words):
     with pytest.raises(ValueError, match=words):
         explain.drift(tiny, batches, blobs.valid.pixels(np.arange(4)), steps=steps)
-
-
-def test_the_picture_of_drift_says_what_changed_and_in_eval_mode_that_nothing_did(tiny, batches, blobs):
-    found = explain.drift(tiny, batches, blobs.valid.pixels(np.arange(8)), steps=(1, 4))
-    ax = plot.drift(found, cut="layer2")
-    assert ax.get_title(loc="left").startswith("2 stages frozen: 0 parameters changed")
-    glowing = [patch for patch in ax.child_axes[0].patches if patch.get_gid() == "drift"]
-    assert len(glowing) == 2
-    still = plot.drift(found, cut="layer2", train=False)
-    assert "0 % of the answers did" in still.get_title(loc="left")
-    assert not [patch for patch in still.child_axes[0].patches if patch.get_gid() == "drift"]
-    with pytest.raises(ValueError, match="cut='neck'"):
-        plot.drift(found, cut="neck")
-
-
-def test_costs_name_what_a_freeze_saves():
-    ax = plot.costs({"stem": (0.4, 0.4, 1.2e9), "head": (0.1, 0.0002, 2e5)})
-    assert ax.get_title(loc="left") == "Only head learns: 4.0 times as fast; features kept: 2,000 times"
-    with pytest.raises(ValueError, match="no cut"):
-        plot.costs({})
-
-
-def test_moved_is_drawn_in_the_heat_of_the_rate():
-    ax = plot.moved({"full": {"stem": 0.2, "head": 0.4}}, {"full": {"stem": 0.0, "head": 1e-2}})
-    cold, hot = ax.patches
-    assert cold.get_gid() == "frozen" and cold.get_hatch() and hot.get_gid() == "moved"
-    assert matplotlib.colors.to_hex(hot.get_facecolor()) == style.heat(1e-2).lower()
-    with pytest.raises(ValueError, match="same strategies"):
-        plot.moved({"full": {}}, {"probe": {}})
-
-
-def test_trade_off_draws_runs_of_now_solid_and_stored_ones_hollow_with_intervals():
-    rng = np.random.default_rng(0)
-    many, few = rng.uniform(0.4, 0.6, (20, 2)), [(0.9, 0.8), (0.95, 0.7)]
-    ax = plot.trade_off({"probe": few}, stored={"full": many, "probe": few}, majority=(None, 0.2))
-    lines = {line.get_gid(): line for line in ax.lines if line.get_gid()}
-    assert len(lines["computed"].get_xdata()) == 2
-    stored = [line for line in ax.lines if line.get_gid() == "stored"]
-    assert [len(line.get_xdata()) for line in stored] == [2, 1], "each of a few, the mean of many"
-    assert ax.get_title(loc="left").startswith("Probe comes nearest to both")
-    with pytest.raises(ValueError, match="no strategy"):
-        plot.trade_off({})
-
-
-def test_paths_keep_earlier_runs_hollow_and_say_so_when_there_is_none():
-    assert plot.paths([]).get_title(loc="left").startswith("No run yet")
-    flights = [
-        SimpleNamespace(number=k, profile={"stem": 0.0, "head": 1e-3}, path=[(1.0, 0.2), (0.9, 0.5 + k / 10)])
-        for k in (1, 2)
-    ]
-    ax = plot.paths(flights, beside={"full": [(0.5, 0.9)]}, majority=(0.2, 0.2))
-    marks = {line.get_gid(): line for line in ax.lines}
-    assert marks["earlier"].get_markerfacecolor() == "white" and marks["newest"].get_markerfacecolor() != "white"
-    assert "□" in [text.get_text() for text in ax.texts], "a frozen stage is told by its shape as well"
-    assert ax.get_title(loc="left") == "Run 2: 90.0 % of the old task, 70.0 % of the new one"
