@@ -56,7 +56,7 @@ FIGURES = [
      "1 stage frozen: 0 parameters changed, 0 % of the answers did"),
     (loss_surface, ({"SGD": PATH, "away": [*PATH, (np.nan, np.inf)]},), {},
      "A valley 25 times steeper across than along: where 2 steps lead"),
-    (lr_curves, ({"one": ([1e-3, 1e-2], [0.5, 0.9]), "two": ([1e-3], [0.4])},), 
+    (lr_curves, ({"one": ([1e-3, 1e-2], [0.5, 0.9]), "two": ([1e-3], [0.4])},),
      {"majority": 0.3, "finding": "A hill"}, "A hill"),
     (hits, (TESTS, 0.85), {"n": 100, "majority": 0.5}, "2 of 3 intervals contain the truth; they reach ± 7.5 points"),
     (climb, ([0.7, 0.9, 0.8], [0.75, 0.74, 0.8]), {"n": 50, "majority": 0.7},
@@ -66,7 +66,7 @@ FIGURES = [
     (piles, (np.array([0.9, 0.9]), np.array([1, 1]), np.zeros((2, 8, 8), np.uint8), range(2), 0.0), PILE,
      "From p ≥ 0.00 on ‘broken’: 0 € per 1,000 cells"),
     (rejected, (STRANGERS, 0.5), {"label": "distance"}, "Distance rejects 50 % to 100 % of each kind of stranger"),
-    (heatmaps, (GREY, {"cell": None, "heat": np.ones((2, 2, 2))}), 
+    (heatmaps, (GREY, {"cell": None, "heat": np.ones((2, 2, 2))}),
      {"licence": "", "title": "Where it looks"}, "Where it looks"),
 ]  # fmt: skip
 

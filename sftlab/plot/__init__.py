@@ -7,7 +7,7 @@ line stands at the majority rate wherever accuracy is shown. Each Axes carries a
 from sftlab.plot.curves import curves, lr_finder, lr_sweep
 from sftlab.plot.differences import band_curves, differences, label_gap
 from sftlab.plot.images import images, mistakes, views
-from sftlab.plot.networks import changed, moved, parameters, profile, stages
+from sftlab.plot.networks import changed, moved, parameters, profile
 from sftlab.plot.results import (
     by_stage,
     confusion,
@@ -23,5 +23,5 @@ from sftlab.plot.style import show
 __all__ = [
     "band_curves", "by_stage", "changed", "confusion", "curves", "differences", "guess_vs_result", "images",
     "label_gap", "lr_finder", "lr_sweep", "mistakes", "moved", "old_and_new", "parameters", "probabilities",
-    "profile", "reliability", "scores", "show", "spreads", "stages", "views",
+    "profile", "reliability", "scores", "show", "spreads", "views",
 ]  # fmt: skip

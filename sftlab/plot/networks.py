@@ -56,13 +56,10 @@ def profile(*profiles: Mapping[str, float], names: list[str] | None = None, ax: 
     frame(ax, len(stage_names), -1.1 * (len(profiles) - 1))
     words = [f"{name + ': ' if name else ''}{_rates_in_words(p)}" for name, p in zip(called, profiles, strict=True)]
     counts = [sum(rate > 0 for rate in p.values()) for p in profiles]
-    finding = (
-        f"Of {len(stage_names)} stages, {base.listed([f'{n} trains {c}' for n, c in zip(called, counts, strict=True)])}"
-    )
+    training = base.listed([f"{name} trains {count}" for name, count in zip(called, counts, strict=True)])
+    finding = f"Of {len(stage_names)} stages, {training}"
     if len(profiles) == 1:
-        finding = (
-            f"{counts[0]} of {len(stage_names)} stages learn{': ' + _rates_in_words(profiles[0]) if counts[0] else ''}"
-        )
+        finding = f"{counts[0]} of {len(stage_names)} stages learn: {_rates_in_words(profiles[0])}"
     base.title(ax, finding, f"Learning rates from the image (left) to the answer (right). {' '.join(words)}")
     return ax
 
@@ -74,40 +71,6 @@ def _rates_in_words(rates: Mapping[str, float]) -> str:
     ends = list(learning.items())
     some = ends if len(ends) <= 3 else [ends[0], ends[-1]]
     return (base.listed if len(ends) <= 3 else " to ".join)([f"{name} at {rate}" for name, rate in some]) or "nothing"
-
-
-def stages(network: Any, profile: Mapping[str, float] | None = None, *, ax: Any = None) -> Any:
-    """Draw the network as a strip: a box a stage with its output shape and parameters, coloured by heat.
-
-    network: a `Summary`, or a model, which is then summarised with `profile`.
-    """
-    if not hasattr(network, "rows"):
-        from sftlab.core.model import summary
-
-        network = summary(network, profile)
-    ax = base.axes(ax, 8.2, 2.5)
-    total = learn = 0
-    for i, (name, output, count, _, text) in enumerate(network.rows):
-        rate = (
-            {"frozen": 0.0, "trainable": 1e-3, "": 0.0}.get(text)
-            if text in ("frozen", "trainable", "")
-            else float(text)
-        )
-        colour = style.heat(rate or 0.0) if count else "white"
-        rate_words = text if text in ("frozen", "trainable") else base.rate_text(rate or 0.0)
-        words = [base.clip(name, 9), base.short(count), rate_words] if count else [base.clip(name, 9), "", ""]
-        box(ax, i, colour, words, cold=bool(count) and not rate)
-        shape = output if len(output) < 108 / len(network.rows) else output.replace("×", "\n×", 1)
-        base.note(ax, shape, (i, -0.07), ha="center", va="top", fontsize=6.8)
-        total, learn = total + count, learn + (count if rate else 0)
-    side_names(ax, ("stage", "parameters", "rate"))
-    base.note(ax, "output", (-0.58, -0.11), ha="right", fontsize=8)
-    frame(ax, len(network.rows))
-    share = f"{base.short(learn)} ({base.percent(learn / total)})" if 0 < learn < total else "all" if learn else "none"
-    holding = [row for row in network.rows if row[2]]
-    finding = f"{len(holding)} stages store {base.short(total)} parameters; {share} of them learn"
-    base.title(ax, finding, " ".join(f"{n}: {o}, {c:,} parameters, {t}." for n, o, c, _, t in holding))
-    return ax
 
 
 def changed(before: Mapping[str, str], after: Mapping[str, str], guess: Any = None, *, ax: Any = None) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from sftlab.core.records import Interval, Result
+from sftlab.core.statistics import t_interval, wilson
 from sftlab.plot import base, style
 
 Score = Result | Interval | float
@@ -153,8 +154,6 @@ def reliability(result: Result, *, bins: int = 10, ax: Any = None) -> Any:
 
     On the diagonal a network that says 80 % is right four times in five (Guo et al., 2017).
     """
-    from sftlab.core.statistics import wilson
-
     known = [i for i, target in enumerate(result.targets) if target >= 0]
     p = np.array(result.probabilities)[known]
     right, confidence = p.argmax(axis=1) == np.array(result.targets)[known], p.max(axis=1)
@@ -284,19 +283,12 @@ def by_stage(
     below = " and how many numbers it hands on" if widths else ""
     ax.set(xlim=(-0.5, len(names) - 0.5), xlabel=f"stage the head reads{below}", ylabel=f"{label} (%)")
     base.label_ends(ax, ends)
-    shown = at or best
-    finding = f"{'Head' if at else 'Highest'} after {shown}: {base.interval(scores[shown])}"
-    finding += (
-        ""
-        if at or shown == names[-1] or names[-1] not in scores
-        else f"; at the last stage {base.interval(scores[names[-1]])}"
-    )
+    finding = f"{'Head' if at else 'Highest'} after {at or best}: {base.interval(scores[at or best])}"
     finding += f"; you guessed {guessed}" if guess is not None else ""
     every = ", ".join(f"{stage} {base.interval(score)}" for stage, score in scores.items())
-    words = "; ".join(
-        f"{n}: {', '.join(f'{100 * s.value:.1f}' for s in curve.values())}" for n, curve in stored.items()
-    )
-    base.title(ax, finding, f"{label.capitalize()} by stage: {every}. {words} Majority rate {base.percent(majority)}.")
+    words = [f"{name}: {', '.join(base.percent(s.value) for s in curve.values())}." for name, curve in stored.items()]
+    text = f"{label.capitalize()} by stage: {every}. {' '.join(words)} Majority rate {base.percent(majority)}."
+    base.title(ax, finding, text)
     return ax
 
 
@@ -314,8 +306,6 @@ def old_and_new(
     points: {name: [(old, new), one a seed]}, computed now: solid; Intervals are drawn with their ends. stored: from
     records, hollow: the mean with its 95 % t-interval over the runs. majority: rates of the two tasks, dashed.
     """
-    from sftlab.core.statistics import t_interval
-
     stored = stored or {}
     names = list(dict.fromkeys([*points, *stored]))
     if not names:
