@@ -129,7 +129,8 @@ flat = PCA(2, random_state=SEED).fit_transform(StandardScaler().fit_transform(x_
 
 # %%
 figure, panels = plt.subplots(1, 2, figsize=(8.2, 4))
-asked = {"by defect": (data.train.y, data.classes), "by cell type": (kinds.y, kinds.classes)}
+asked = {"by defect": (data.train.y, data.classes),
+         "by cell type": (kinds.y, kinds.classes)}
 for ax, (name, (y, classes)) in zip(panels, asked.items(), strict=True):
     for k, (class_name, mark) in enumerate(zip(classes, "o^", strict=True)):
         ax.plot(*flat[y[some] == k].T, mark, markersize=4, alpha=0.5, label=class_name)
@@ -428,7 +429,8 @@ for weights in ("ImageNet", "random"):
 # %%
 figure, ax = plt.subplots(figsize=(6.8, 4))
 for weights, mark in (("ImageNet", "o"), ("random", "s")):
-    points = [(s["logme"], s["accuracy"].value) for s in starts if s["weights"] == weights]
+    points = [(s["logme"], s["accuracy"].value)
+              for s in starts if s["weights"] == weights]
     ax.plot(*np.transpose(points), mark, markerfacecolor="none", label=weights)
 ax.set(xlabel="LogME (nats an image): no probe was trained",
        ylabel="measured accuracy (share of 1)")

@@ -311,9 +311,10 @@ for k in reversed(range(len(stages))):
 
 # %%
 figure, ax = plt.subplots(figsize=(7.5, 3.4))
-ax.plot(stages, [1000 * run[s] for s in stages], "s--", color="grey", label="frozen part run")
+ax.plot(stages, [1000 * run[s] for s in stages], "s--", label="frozen part run")
 ax.plot(stages, [1000 * kept[s] for s in stages], "o-", label="its output kept")
-ax.set(ylim=(0, None), xlabel="first stage that learns", ylabel="one step (milliseconds)")
+ax.set(ylim=(0, None), xlabel="first stage that learns",
+       ylabel="one step (milliseconds)")
 ax.tick_params(axis="x", rotation=30)
 ax.set_title(f"Only the head learns: {run[stages[0]] / run['head']:.1f} times as fast, "
              f"{run[stages[0]] / kept['head']:.0f} times with kept features")

@@ -96,7 +96,7 @@ figure, ax = plt.subplots(figsize=(7, 3.2))
 ax.plot(sizes, after)
 ax.plot(best, after.min(), "o", label=f"best: {best:.1g}")
 ax.axhline(before, color="black", linestyle="--", label="no step at all")
-ax.axvline(harmful, color=style.WRONG, linestyle=":", label=f"✗ harm from {harmful:.1g} on")
+ax.axvline(harmful, color="red", linestyle=":", label=f"✗ harm from {harmful:.1g} on")
 ax.set(xscale="log", xlabel="size of the step (learning rate, log scale)",
        ylabel="train loss after it (nats)", title=f"The best first step is {best:.1g}",
        ylim=(float(after.min()) - 0.2, 1.5 * float(before)))
@@ -253,7 +253,7 @@ for rate, epoch in zip(patient.rates, first, strict=True):
     if np.isfinite(epoch):
         ax.annotate(f"{epoch:.0f}", (rate, epoch), (0, 8), textcoords="offset points")
 ax.set(xscale="log", yscale="log", xlabel="learning rate (log scale)",
-       ylabel="epochs to 85 % (log scale)", title="Half the rate takes twice the epochs")
+       ylabel="epochs to 85 % (log scale)", title="Half the rate, twice the epochs")
 ax.margins(0.1)
 ax
 
@@ -353,7 +353,7 @@ curves = {f"{name}{', loss × 100' * (scale > 1)}":
           (rates, [accuracy(train(rules[name], r, 5, scale)) for r in rates])
           for name in ("momentum", "Adam") for scale in (1, 100)}
 lr_curves(curves, majority=sweep.majority,
-          finding="A loss 100 times larger moves the hill of momentum, not that of Adam")
+          finding="A loss 100 times larger moves the hill of momentum only")
 
 # %%
 there = {name: np.array(values) for name, (_, values) in curves.items()}

@@ -184,14 +184,15 @@ digits = {name: [seed[name] for seed in stored["digits"].values()]
           for name in stored["digits"]["0"]}
 curve = [f"full, {rate:g}" for rate in RATES]
 figure, ax = plt.subplots(figsize=(7.5, 3.4))
-for side, (task, mark) in enumerate((("old task, kept", "o"), ("new task, learned", "s"))):
+for side, task in enumerate(("old task, kept", "new task, learned")):
     runs = [[pair[side] for pair in digits[name]] for name in curve]
     means = [t_interval(accuracies) for accuracies in runs]
     half = [mean.high - mean.value for mean in means]
-    ax.errorbar(RATES, [mean.value for mean in means], half, marker=mark, label=task)
+    values = [mean.value for mean in means]
+    ax.errorbar(RATES, values, half, marker="os"[side], label=task)
 ax.axhline(0.2, color="black", linestyle="--", label="majority rate")
 ax.set(xscale="log", ylim=(0, 1.02), xlabel="one rate for all stages (log scale)",
-       ylabel="valid accuracy (share of 1)", title="What is learned costs what was known")
+       ylabel="valid accuracy (share of 1)", title="Learning the new costs the old")
 ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 ax
 

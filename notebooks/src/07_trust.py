@@ -77,7 +77,7 @@ for ax, (n, accuracies) in zip(axes, tests.items(), strict=True):
     ax.axvspan(low, high, alpha=0.15)
     ax.axvline(result.majority, color="black", linestyle="--")
     ax.set(ylabel=f"{n} images", yticks=[])
-ax.set_xlabel("accuracy that such a test set reports; shaded: the middle 95 %; dashed: majority")
+ax.set_xlabel("accuracy reported; shaded: the middle 95 %; dashed: majority rate")
 axes[0].set_title("The fewer the test images, the wider the range")
 plot.show(figure)
 low, high = np.percentile(tests[26], [2.5, 97.5])
@@ -186,10 +186,10 @@ print(f"correct / n {right.mean():.4f}, mean of means of 64 {mean_of_means(64):.
 # %%
 means = [mean_of_means(batch) for batch in range(1, n + 1)]
 figure, ax = plt.subplots(figsize=(7.5, 2.9))
-ax.plot(range(1, n + 1), means, color=style.WRONG, linewidth=1, label="mean of batch means")
+ax.plot(range(1, n + 1), means, color="red", label="mean of batch means")
 ax.axhline(right.mean(), label="correct / n")
 ax.set(xlabel="images a batch", ylabel="reported accuracy",
-       title=f"The same answers score {min(means):.3f} to {max(means):.3f}, by batch size")
+       title=f"The same answers: {min(means):.3f} to {max(means):.3f}, by batch size")
 ax.legend()
 ax
 

@@ -190,9 +190,8 @@ right_a, right_b = (np.array(result.predictions) == y for result in (moved, vali
 few, many = sorted((int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())))
 tails = sum(comb(few + many, k) for k in range(few + 1)) / 2**(few + many)
 assert np.isclose(min(1.0, 2 * tails), statistics.mcnemar(right_a, right_b))
-print(f"{(right_a & right_b).sum()} cells both right, {(right_a & ~right_b).sum()} only shifted,"
-      f" {(right_b & ~right_a).sum()} only as trained, {(~right_a & ~right_b).sum()} neither; "
-      f"p = {min(1.0, 2 * tails):.2f}")
+print(f"only shifted right {(right_a & ~right_b).sum()} cells, only as trained "
+      f"{(right_b & ~right_a).sum()}; p = {min(1.0, 2 * tails):.2f}")
 
 # %% [markdown]
 # A large p means: tosses of a coin do this often, so these cells do not show that the shift helps. The bootstrap says the same in points: redraw cells, each with *both* verdicts, and take the difference. What would two
@@ -240,10 +239,10 @@ for (name, cost), mark in zip(bills.items(), "so^", strict=True):
     line, = ax.plot(grid, cost, label=name)
     ax.plot(at, cost[grid == at], mark, color=line.get_color())
     ax.plot(grid[cost.argmin()], cost.min(), mark, color=line.get_color(), mfc="white")
-ax.axhline(bill(p[:, 1], 0), color="black", linestyle="--", label="call every cell defect")
+ax.axhline(bill(p[:, 1], 0), color="black", linestyle="--", label="call every one defect")
 ax.axhline(bill(p[:, 1], 2), color="grey", linestyle="--", label="call none")
-ax.set(xlabel="call it a defect from this probability on", ylabel="mean cost (€ a cell)",
-       ylim=(0, None), title="Solid marks: the formula's threshold; hollow: the lowest cost")
+ax.set(xlabel="call it a defect from this probability on", ylim=(0, None),
+       ylabel="mean cost (€ a cell)", title="Solid: by the formula; hollow: lowest")
 ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 ax
 
