@@ -30,21 +30,22 @@ def confused(result: Result, data: Any, true: str, called: str, *, alike: Any, m
     if unknown := {true, called} - set(result.classes):
         raise ValueError(f"{unknown.pop()!r} is no class of this result; there are {', '.join(result.classes)}")
     split, licence = split_of(data, result.split, None)
-    truth, said = result.classes.index(true), result.classes.index(called)
-    cell = [i for i, pair in enumerate(zip(result.targets, result.predictions, strict=True)) if pair == (truth, said)]
+    true_class, called_class = result.classes.index(true), result.classes.index(called)
+    pairs = enumerate(zip(result.targets, result.predictions, strict=True))
+    cell = [i for i, pair in pairs if pair == (true_class, called_class)]
     if not cell:
         return base.empty(ax, f"No ‘{true}’ was called ‘{called}’")
     shown = cell[:most]
     where = {h: i for i, h in enumerate(split.hashes)}
-    of_class = np.flatnonzero(np.asarray(data.train.y) == said)
+    of_class = np.flatnonzero(np.asarray(data.train.y) == called_class)
     nearest = of_class[np.asarray(alike)[shown][:, of_class].argmax(axis=1)]
     pixels = [split.pixels([where[result.hashes[i]] for i in shown]).numpy(), data.train.pixels(nearest).numpy()]
-    mark = "✓" if truth == said else "✗"
-    captions = [f"{mark} {called}: {result.probabilities[i][said]:.0%}" for i in shown]
+    mark = "✓" if true_class == called_class else "✗"
+    captions = [f"{mark} {called}: {result.probabilities[i][called_class]:.0%}" for i in shown]
     captions += [f"nearest ‘{called}’\nin training"] * len(shown)
     ax = image_grid(base.axes(ax, 7.5, 3.9), np.concatenate(pixels), captions, len(shown), licence)
     ax.set_anchor("NW")  # few images stand where many begin
-    finding = f"{len(cell)} of {result.targets.count(truth)} ‘{true}’ were called ‘{called}’"
+    finding = f"{len(cell)} of {result.targets.count(true_class)} ‘{true}’ were called ‘{called}’"
     base.title(ax, finding, f"In order: {in_words(captions)}.")
     return ax
 
@@ -71,16 +72,16 @@ def piles(
     most = max(np.bincount(y[shown], minlength=2))
     columns = math.ceil(math.sqrt(2.3 * most))
     edge = thumbs.shape[-1] + 2
-    for box, (truth, called, text) in zip(base.panels(ax, 2, 2, gap=(0.13, 0.05)), PILES, strict=True):
-        pile = (y == truth) & ((p >= at) == bool(called))
+    for box, (true_class, called, text) in zip(base.panels(ax, 2, 2, gap=(0.13, 0.05)), PILES, strict=True):
+        pile = (y == true_class) & ((p >= at) == bool(called))
         sheet = np.full((math.ceil(most / columns) * edge, columns * edge), 255, dtype=np.uint8)
         for k, place in enumerate([k for k in order if pile[shown[k]]]):
             top, left = k // columns * edge + 1, k % columns * edge + 1
             sheet[top : top + edge - 2, left : left + edge - 2] = thumbs[place]
         box.imshow(sheet, cmap="gray", vmin=0, vmax=255, interpolation="antialiased", aspect="auto")
-        price = {(0, 1): false_alarm, (1, 0): missed}.get((truth, called), 0.0)
-        colour = style.ink_safe(style.RIGHT if truth == called else style.WRONG)
-        words = f"{'✓' if truth == called else '✗'} {text.format(*classes)}: {pile.sum()}"
+        price = {(0, 1): false_alarm, (1, 0): missed}.get((true_class, called), 0.0)
+        colour = style.ink_safe(style.RIGHT if true_class == called else style.WRONG)
+        words = f"{'✓' if true_class == called else '✗'} {text.format(*classes)}: {pile.sum()}"
         box.set_title(words + (f" × {price:g} €" if price else ""), fontsize=9.5, color=colour, loc="left", pad=4)
         box.set(xticks=[], yticks=[])
         for side in box.spines.values():

@@ -23,15 +23,14 @@ def candidates(shelf: Gallery, *, ax: Any = None) -> Any:
     ax = base.axes(ax, 8.0, 0.9 + 0.27 * len(rows))
     base.rows(ax, [row.name for row in rows])
     for i, row in enumerate(rows):
-        face = style.VALID if row.here else "white"
-        ax.plot(
-            row.images_per_second, i, "o" if row.here else "s", color=style.VALID, markerfacecolor=face, markersize=7
-        )
+        look = {"marker": "o"} if row.here else {"marker": "s", "markerfacecolor": "white"}
+        ax.plot(row.images_per_second, i, color=style.VALID, markersize=7, **look)
         base.note(ax, f"{row.top1:.1f} %", (row.images_per_second, i), (8, 0), color=style.INK)
     ax.set(xscale="log", xlabel=f"images a second on this machine, {shelf.size} pixels (log scale); beside it: top-1")
     ax.grid(axis="x")
-    here, fast, slow = sum(row.here for row in rows), rows[0].images_per_second, rows[-1].images_per_second
-    finding = f"{here} of {len(rows)} networks are on this machine (●); speeds differ {fast / slow:.0f}-fold"
+    fast, slow = rows[0].images_per_second, rows[-1].images_per_second
+    ready = sum(row.here for row in rows)
+    finding = f"{ready} of {len(rows)} networks are on this machine (●); speeds differ {fast / slow:.0f}-fold"
     words = "; ".join(f"{row.name} {row.images_per_second:.0f} images/s, {row.top1} %" for row in rows)
     base.title(ax, finding, f"{words}.")
     return ax
@@ -63,13 +62,13 @@ def top_names(
         picture.set_title(title, fontsize=9.5, fontweight="normal", loc="center", pad=4)
         bars = ax.inset_axes(((i + 0.02) / k, 0.04, 0.93 / k, 0.33))
         order = np.argsort(-values[i], kind="stable")[:4]
-        said = [f"{names[j]}  {base.percent(values[i, j], 0)}" for j in order]
+        answers = [f"{names[j]}  {base.percent(values[i, j], 0)}" for j in order]
         bars.barh(range(len(order)), values[i, order], color="#DADADA", height=0.86)
-        for row, name in enumerate(said):
+        for row, name in enumerate(answers):
             base.note(bars, name, (0, row), (4, 0), color=style.INK, fontsize=9)
         bars.set(xlim=(0, max(0.5, values.max())), ylim=(len(order) + 0.3, -0.7))
         bars.set_axis_off()
-        words.append(f"{title}: {', '.join(said)}")
+        words.append(f"{title}: {', '.join(answers)}")
     base.licence_line(ax, licence)
     first, last = (base.percent(values[i].max(), 0) for i in (0, k - 1))
     base.title(ax, f"Surest name: {first} for {titles[0]}, {last} for {titles[-1]}", f"{'. '.join(words)}.", pad=24)

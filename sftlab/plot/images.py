@@ -58,7 +58,7 @@ def views(
     """
     chosen = np.asarray(positions, dtype=np.int64)
     shown = {"as it is": split, **others}
-    captions = [f"{known}, {name}" for name in shown for known in class_names(split, chosen)]
+    captions = [f"{label}, {name}" for name in shown for label in class_names(split, chosen)]
     pixels = np.concatenate([view.pixels(chosen).numpy() for view in shown.values()])
     ax = image_grid(ax, pixels, captions, len(chosen), licence)
     base.title(ax, title or f"{len(chosen)} images in {len(shown)} views", f"Row by row: {'; '.join(shown)}.")

@@ -154,9 +154,9 @@ def reliability(result: Result, *, bins: int = 10, ax: Any = None) -> Any:
 
     On the diagonal a network that says 80 % is right four times in five (Guo et al., 2017).
     """
-    known = [i for i, target in enumerate(result.targets) if target >= 0]
-    p = np.array(result.probabilities)[known]
-    right, confidence = p.argmax(axis=1) == np.array(result.targets)[known], p.max(axis=1)
+    labelled = [i for i, target in enumerate(result.targets) if target >= 0]
+    p = np.array(result.probabilities)[labelled]
+    right, confidence = p.argmax(axis=1) == np.array(result.targets)[labelled], p.max(axis=1)
     which = np.minimum((confidence * bins).astype(int), bins - 1)
     sizes, middles = np.bincount(which, minlength=bins), (np.arange(bins) + 0.5) / bins
     ax = base.axes(ax, 5.6, 4.3)

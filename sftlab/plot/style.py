@@ -70,8 +70,8 @@ def use() -> None:
 
 def hue(name: str, index: int = 0) -> str:
     """Return the colour of the strategy that `name` mentions, else the `index`-th of the spare ones."""
-    known = (colour for word, colour in STRATEGIES.items() if word in name.lower())
-    return next(known, OTHERS[index % len(OTHERS)])
+    colours = (colour for word, colour in STRATEGIES.items() if word in name.lower())
+    return next(colours, OTHERS[index % len(OTHERS)])
 
 
 def heat(rate: float) -> str:
