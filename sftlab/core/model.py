@@ -10,6 +10,7 @@ import copy
 import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +19,9 @@ from torch import Tensor, nn
 
 # Parameter-free modules that compute the same function in train and in eval mode. An unknown one is taken to be
 # random: the frozen prefix then ends before it, which costs time and never a wrong feature.
-CONSTANT = (
-    nn.Identity, nn.Flatten, nn.Unflatten, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.AvgPool2d, nn.MaxPool2d,
-    nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Hardswish, nn.Sequential,
-)  # fmt: skip
+POOLS = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.AvgPool2d, nn.MaxPool2d)
+ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Hardswish)
+CONSTANT = (nn.Identity, nn.Flatten, nn.Unflatten, nn.Sequential, *POOLS, *ACTIVATIONS)
 
 BATCHNORM = ("train", "frozen")  # what the statistics do in stages that learn
 
@@ -37,9 +37,14 @@ def with_card(model: nn.Sequential, facts: Mapping[str, Any]) -> nn.Sequential:
     return model
 
 
+def named_stages(model: nn.Sequential) -> list[tuple[str, nn.Module]]:
+    """Return (name, stage) of the stages that have parameters, stem first."""
+    return [(name, stage) for name, stage in model.named_children() if has_parameters(stage)]
+
+
 def stage_names(model: nn.Sequential) -> list[str]:
-    """Return the stages that have parameters, stem first: exactly the keys of a learning-rate profile."""
-    return [name for name, stage in model.named_children() if has_parameters(stage)]
+    """Return the names of the stages that have parameters, stem first: exactly the keys of a learning-rate profile."""
+    return [name for name, _ in named_stages(model)]
 
 
 def has_parameters(stage: nn.Module) -> bool:
@@ -60,12 +65,10 @@ def is_constant(stage: nn.Module) -> bool:
 class Heads(nn.Module):
     """Several Linear heads on the same features: N×D → {task: N×classes}."""
 
-    def __init__(self, features: int, classes: Mapping[str, int]) -> None:
+    def __init__(self, features: int, classes: Mapping[str, Sequence[str]]) -> None:
         super().__init__()
-        self.tasks = list(
-            classes
-        )  # a list beside the modules, because a task may be called "type", like nn.Module.type
-        self.heads = nn.ModuleList(nn.Linear(features, n) for n in classes.values())
+        self.tasks = list(classes)  # beside the modules, because a task may be called "type", like nn.Module.type
+        self.heads = nn.ModuleList(nn.Linear(features, len(names)) for names in classes.values())
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """Return the logits of every head."""
@@ -86,27 +89,20 @@ def replace_head(
     >>> model.head
     Linear(in_features=32, out_features=2, bias=True)
     """
-    if "head" not in dict(model.named_children()):
-        raise ValueError(
-            f"this model has no stage named 'head', only {', '.join(n for n, _ in model.named_children())}"
-        )
-    features = in_features(model)
-    names = _class_names(classes)
+    stages = dict(copy.deepcopy(model).named_children())
+    if "head" not in stages:
+        raise ValueError(f"this model has no stage named 'head', only {', '.join(stages)}")
+    features, names = in_features(model), _class_names(classes)
     if hidden is not None and hidden < 1:
         raise ValueError(f"hidden={hidden}: a hidden layer needs at least one unit")
-    new = nn.Sequential(OrderedDict((n, stage) for n, stage in copy.deepcopy(model).named_children() if n != "head"))
+    del stages["head"]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if hidden is not None:
-            new.add_module("hidden", nn.Sequential(nn.Linear(features, hidden), nn.ReLU()))
-            features = hidden
-        if isinstance(names, dict):
-            new.add_module("head", Heads(features, {task: len(c) for task, c in names.items()}))
-        else:
-            new.add_module("head", nn.Linear(features, len(names)))
-    device = next(model.parameters()).device
-    facts = {**card(model), "classes": names, "hidden": hidden or card(model).get("hidden")}
-    return with_card(new.to(device), facts)
+            stages["hidden"], features = nn.Sequential(nn.Linear(features, hidden), nn.ReLU()), hidden
+        stages["head"] = Heads(features, names) if isinstance(names, dict) else nn.Linear(features, len(names))
+    new = nn.Sequential(OrderedDict(stages)).to(next(model.parameters()).device)
+    return with_card(new, {**card(model), "classes": names, "hidden": hidden or card(model).get("hidden")})
 
 
 def in_features(model: nn.Sequential) -> int:
@@ -161,7 +157,7 @@ def train_mode(model: nn.Sequential, profile: Mapping[str, float], *, batchnorm:
         stage.train(learns)
         if batchnorm == "frozen":
             for module in stage.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)):
                     module.eval()
     model.training = any(rate > 0 for rate in profile.values())
 
@@ -185,35 +181,25 @@ def interpolate(before: nn.Sequential, after: nn.Sequential, share: float) -> nn
 
 def fingerprint(model: nn.Sequential) -> dict[str, str]:
     """Return one hash a stage, over everything it stores: parameters and buffers, names, shapes and bytes."""
-    return {name: _digest(stage) for name, stage in model.named_children()}
+    hashes = {}
+    for stage_name, stage in model.named_children():
+        digest = hashlib.sha256()
+        for name, value in [*stage.named_parameters(), *stage.named_buffers()]:
+            digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        hashes[stage_name] = digest.hexdigest()[:16]
+    return hashes
 
 
-def _digest(stage: nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, value in [*stage.named_parameters(), *stage.named_buffers()]:
-        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
-class evaluating:  # noqa: N801 - used as a verb: `with evaluating(model):`
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[nn.Module]:
     """Context: every module in eval mode inside, each module's own mode back outside, whatever happens."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.model = model
-
-    def __enter__(self) -> nn.Module:
-        self.modes = [(m, m.training) for m in self.model.modules()]
-        return self.model.eval()
-
-    def __exit__(self, *_: object) -> None:
-        for module, mode in self.modes:
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        yield model.eval()
+    finally:
+        for module, mode in modes:
             module.training = mode
-
-
-def named_stages(model: nn.Sequential) -> Iterator[tuple[str, nn.Module]]:
-    """Iterate (name, stage) over the stages that have parameters, stem first."""
-    return ((name, stage) for name, stage in model.named_children() if has_parameters(stage))
 
 
 @dataclass(frozen=True)
@@ -223,20 +209,13 @@ class Summary:
     rows: list[tuple[str, str, int, float, str]]
 
     def __str__(self) -> str:
-        head = ("stage", "output", "parameters", "share", "rate")
-        body = [(n, o, f"{p:,}", f"{s:.1%}", r) for n, o, p, s, r in self.rows]
-        total = sum(p for _, _, p, _, _ in self.rows)
-        body.append(("total", "", f"{total:,}", "", ""))
-        width = [max(len(row[i]) for row in [head, *body]) for i in range(5)]
+        total = sum(row[2] for row in self.rows)
+        body = [(name, shape, f"{count:,}", f"{share:.1%}", rate) for name, shape, count, share, rate in self.rows]
+        cells = [("stage", "output", "parameters", "share", "rate"), *body, ("total", "", f"{total:,}", "", "")]
+        a, b, c, d, e = (max(map(len, column)) for column in zip(*cells, strict=True))
+        return "\n".join(f"{n:<{a}}  {o:<{b}}  {p:>{c}}  {s:>{d}}  {r:>{e}}".rstrip() for n, o, p, s, r in cells)
 
-        def line(row: tuple[str, ...]) -> str:
-            cells = (row[i].ljust(width[i]) if i < 2 else row[i].rjust(width[i]) for i in range(5))
-            return "  ".join(cells).rstrip()
-
-        return "\n".join(line(row) for row in [head, *body])
-
-    def __repr__(self) -> str:
-        return str(self)
+    __repr__ = __str__
 
 
 def summary(model: nn.Sequential, profile: Mapping[str, float] | None = None, *, size: int | None = None) -> Summary:
@@ -245,18 +224,16 @@ def summary(model: nn.Sequential, profile: Mapping[str, float] | None = None, *,
     Without a profile the rate column says which stages take gradients.
     """
     size = size or card(model).get("size", 64)
-    device = next(model.parameters()).device
+    rates = {name: f"{rate:.2g}" if rate > 0 else "frozen" for name, rate in (profile or {}).items()}
     total = sum(p.numel() for p in model.parameters())
-    own = getattr(model[0], "example", None)  # an input stage that takes no images says what it takes
-    x: Any = (own() if own else torch.zeros(1, 3, size, size, dtype=torch.uint8)).to(device)
-    rows = []
+    example = getattr(model[0], "example", None)  # an input stage that takes no images says what it takes
+    x: Any = example() if example else torch.zeros(1, 3, size, size, dtype=torch.uint8)
+    x, rows = x.to(next(model.parameters()).device), []
     with evaluating(model), torch.no_grad():
         for name, stage in model.named_children():
             x = stage(x)
             count = sum(p.numel() for p in stage.parameters())
-            rate = "" if not count else ("trainable" if is_trainable(stage) else "frozen")
-            if profile is not None and count:
-                rate = f"{profile[name]:.2g}" if profile.get(name, 0) > 0 else "frozen"
+            rate = rates.get(name, "trainable" if is_trainable(stage) else "frozen") if count else ""
             rows.append((name, _shape(x), count, count / total, rate))
     return Summary(rows)
 

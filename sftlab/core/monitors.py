@@ -1,4 +1,6 @@
-"""Monitors are generators around a training stream: they pass every record through and act on what they see.
+"""Monitors: keep the best weights, stop early, go on after a kill. `core.training` puts them around the loop.
+
+A monitor is a generator around a stream of records: it passes every record through and acts on what it sees.
 
     stream = early_stop(keep_best(train_epochs(…), model), patience=3)
 
@@ -48,22 +50,13 @@ def keep_best(stream: Stream, model: nn.Module, best: Best | None = None) -> Str
                 yield record
     finally:
         if best.state is not None:
-            restore_state(model, best.state)
+            model.load_state_dict(best.state, strict=False)
 
 
 def copy_state(model: nn.Module) -> dict[str, Tensor]:
     """Copy what training can change: parameters that learn, and every buffer."""
-    learns = {name for name, p in model.named_parameters() if p.requires_grad}
-    buffers = {name for name, _ in model.named_buffers()}
-    return {k: v.detach().clone() for k, v in model.state_dict().items() if k in learns or k in buffers}
-
-
-def restore_state(model: nn.Module, state: dict[str, Tensor]) -> None:
-    """Write a copied state back, in place; what it does not name stays as it is."""
-    current = model.state_dict()
-    with torch.no_grad():
-        for name, value in state.items():
-            current[name].copy_(value)
+    frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
+    return {name: value.detach().clone() for name, value in model.state_dict().items() if name not in frozen}
 
 
 def early_stop(stream: Stream, patience: int, min_delta: float = 0.0) -> Stream:
@@ -168,8 +161,6 @@ CHECKPOINT_SECONDS = 10.0
 class Checkpoint:
     """All that a killed run needs to go on as if nothing had happened."""
 
-    step: int
-    epoch: int
     records: list[Record]
     model: dict[str, Tensor]
     optimizer: dict[str, Any]
@@ -179,8 +170,8 @@ class Checkpoint:
 
 
 def checkpoint(
-    stream: Stream, path: str | Path, model: nn.Module, optimizer: torch.optim.Optimizer, *, best: Best | None = None,
-    settings: dict[str, Any] | None = None, past: list[Record] | None = None,
+    stream: Stream, path: str | Path, model: nn.Module, optimizer: torch.optim.Optimizer, *, best: Best,
+    settings: dict[str, Any], past: list[Record],
 ) -> Stream:  # fmt: skip
     """Write a checkpoint after each epoch, and after a step when the last one is CHECKPOINT_SECONDS old.
 
@@ -188,8 +179,7 @@ def checkpoint(
 
     Wrap `keep_best` *around* it, so that the weights on disk are the ones being trained, and give both the same `best`.
     """
-    path, records, last = Path(path), list(past or []), -math.inf
-    best = best if best is not None else Best()
+    path, records, last = Path(path), list(past), -math.inf
     path.parent.mkdir(parents=True, exist_ok=True)
     with closing(stream):  # type: ignore[type-var]
         for record in stream:
@@ -197,40 +187,32 @@ def checkpoint(
             yield record
             if time.monotonic() - last >= CHECKPOINT_SECONDS or isinstance(record, Epoch):
                 last = time.monotonic()
-                _write(path, Checkpoint(records[-1].step, record.epoch, records, copy_state(model), by_name(optimizer),
-                                        torch.get_rng_state(), best, dict(settings or {})))  # fmt: skip
-
-
-def _write(path: Path, c: Checkpoint) -> None:
-    data = {**vars(c), "records": to_dict(c.records), "best": vars(c.best)}
-    partial = path.with_name(path.name + ".partial")
-    torch.save(data, partial)
-    partial.replace(path)
-
-
-def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint (tensors and plain data only). Raises ValueError for a file that is none."""
-    try:
-        data = torch.load(path, map_location="cpu", weights_only=True)
-        return Checkpoint(**{**data, "records": from_dict(data["records"]), "best": Best(**data["best"])})
-    except FileNotFoundError:
-        raise
-    except Exception as error:
-        raise ValueError(
-            f"{path} is not a checkpoint of this lab ({type(error).__name__}); delete it to start again"
-        ) from None
+                partial = path.with_name(path.name + ".partial")
+                state = {"records": to_dict(records), "model": copy_state(model), "optimizer": by_name(optimizer)}
+                extra = {"rng": torch.get_rng_state(), "best": vars(best), "settings": settings}
+                torch.save({**state, **extra}, partial)
+                partial.replace(path)
 
 
 def resume(
     path: str | Path, model: nn.Module, optimizer: torch.optim.Optimizer, settings: dict[str, Any]
 ) -> Checkpoint:
-    """Put model and optimizer back to where the checkpoint's run was; raise ValueError if that was another run."""
-    saved = read_checkpoint(path)
+    """Put model and optimizer back to where the checkpoint's run was, and return it (tensors and plain data only).
+
+    Raises ValueError for a file that is no checkpoint, or that of another run.
+    """
+    try:
+        data = torch.load(path, map_location="cpu", weights_only=True)
+        saved = Checkpoint(**{**data, "records": from_dict(data["records"]), "best": Best(**data["best"])})
+    except Exception as error:
+        raise ValueError(
+            f"{path} is not a checkpoint of this lab ({type(error).__name__}); delete it to start again"
+        ) from None
     differ = [k for k in settings if saved.settings.get(k) != settings[k]]
     if differ:
         was = ", ".join(f"{k}: {saved.settings.get(k)!r} there, {settings[k]!r} here" for k in differ)
         raise ValueError(f"{Path(path).name} is the checkpoint of another run ({was}); delete it or name another file")
-    restore_state(model, saved.model)
+    model.load_state_dict(saved.model, strict=False)
     load_by_name(optimizer, saved.optimizer)
     return saved
 

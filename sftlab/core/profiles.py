@@ -34,11 +34,10 @@ def linear_probe(model: nn.Sequential, lr: float = 1e-3) -> Profile:
 def last_k(model: nn.Sequential, k: int, lr: float = 1e-4) -> Profile:
     """Train the head and the k stages before it, all at one rate (Yosinski et al., 2014)."""
     names = stage_names(model)
-    if not 0 <= k < len(names):
-        raise ValueError(
-            f"k={k}: this model has {len(names) - 1} stages before its head, so k goes from 0 to {len(names) - 1}"
-        )
-    return surgical(model, names[len(names) - 1 - k :], lr=lr)
+    before = len(names) - 1
+    if not 0 <= k <= before:
+        raise ValueError(f"k={k}: this model has {before} stages before its head, so k goes from 0 to {before}")
+    return surgical(model, names[before - k :], lr=lr)
 
 
 def full(model: nn.Sequential, lr: float = 1e-4) -> Profile:
@@ -72,14 +71,12 @@ def check(model: nn.Sequential, profile: Mapping[str, float]) -> Profile:
     Raises ValueError for a missing stage, an invented one, or a rate that is not a finite number ≥ 0.
     """
     names = stage_names(model)
-    for name in profile:
-        _known(name, names)
-    missing = [name for name in names if name not in profile]
-    if missing:
-        raise ValueError(f"the profile says nothing of {', '.join(missing)}; give each a rate (0 freezes it)")
     for name, rate in profile.items():
+        _known(name, names)
         if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not math.isfinite(rate) or rate < 0:
             raise ValueError(f"{name}: a learning rate is a finite number ≥ 0, not {rate!r}")
+    if missing := [name for name in names if name not in profile]:
+        raise ValueError(f"the profile says nothing of {', '.join(missing)}; give each a rate (0 freezes it)")
     return {name: float(profile[name]) for name in names}
 
 
@@ -100,28 +97,21 @@ def apply(model: nn.Sequential, profile: Mapping[str, float]) -> None:
     for name, stage in named_stages(model):
         stage.requires_grad_(rates[name] > 0)
         if not rates[name]:
-            for p in stage.parameters():
-                p.grad = None
+            stage.zero_grad()  # to None
 
 
-def param_groups(
-    model: nn.Sequential, profile: Mapping[str, float], weight_decay: float = 0.01
-) -> list[dict[str, Any]]:
+def param_groups(model: nn.Sequential, profile: Mapping[str, float], weight_decay: float = 0.01) -> Groups:
     """Return optimizer groups: two a trainable stage at the stage's rate, weights decayed, biases and norms not.
 
     Each group carries its `stage` and its `name`, so that a checkpoint can be restored by name.
     """
     rates, groups = check(model, profile), []
     for stage, module in named_stages(model):
-        if not rates[stage]:
-            continue
-        weights = [p for p in module.parameters() if p.requires_grad and p.ndim > 1]
-        others = [p for p in module.parameters() if p.requires_grad and p.ndim <= 1]
+        learning = [p for p in module.parameters() if p.requires_grad and rates[stage]]
+        weights, others = [p for p in learning if p.ndim > 1], [p for p in learning if p.ndim <= 1]
         for name, params, decay in ((stage, weights, weight_decay), (f"{stage} (biases, norms)", others, 0.0)):
-            if params:
-                groups.append(
-                    {"name": name, "stage": stage, "params": params, "lr": rates[stage], "weight_decay": decay}
-                )
+            group = {"name": name, "stage": stage, "params": params, "lr": rates[stage], "weight_decay": decay}
+            groups += [group] if params else []
     return groups
 
 

@@ -85,15 +85,17 @@ class History:
     def __add__(self, other: History) -> History:
         if not self.epochs:
             return dataclasses.replace(other)
-        step = self.steps[-1].step if self.steps else 0
-        epoch = self.epochs[-1].epoch
+        step, epoch = self.steps[-1].step if self.steps else 0, self.epochs[-1].epoch
+
+        def later(record: Any) -> Any:
+            return dataclasses.replace(record, step=record.step + step, epoch=record.epoch + epoch)
+
         return History(
-            self.steps + [dataclasses.replace(s, step=s.step + step, epoch=s.epoch + epoch) for s in other.steps],
-            self.epochs
-            + [dataclasses.replace(e, step=e.step + step, epoch=e.epoch + epoch) for e in other.epochs if e.epoch],
+            self.steps + [later(s) for s in other.steps],
+            self.epochs + [later(e) for e in other.epochs if e.epoch],
             self.runs + other.runs,
             self.stopped + other.stopped,
-            None if other.best is None else (other.best + epoch if other.best else self.best),
+            self.best if other.best == 0 else other.best and other.best + epoch,
         )
 
     def __repr__(self) -> str:
@@ -172,17 +174,18 @@ class Result:
     @property
     def majority_class(self) -> str:
         """The class that most of these images have."""
-        return max(zip(self.classes, self.confusion, strict=True), key=lambda row: sum(row[1]))[0]
+        images = [sum(row) for row in self.confusion]
+        return self.classes[images.index(max(images))]
 
     @property
     def predictions(self) -> list[int]:
         """The class with the highest probability, image by image."""
-        return [max(range(len(p)), key=p.__getitem__) for p in self.probabilities]
+        return [p.index(max(p)) for p in self.probabilities]
 
     def __str__(self) -> str:
         lines = [
             f"{self.split}: {self.n} {self.settings.get('noun', 'images')}, evaluated {self.evaluations} "
-            f"time{'s' if self.evaluations != 1 else ''} in this process",
+            f"time{'s' * (self.evaluations != 1)} in this process",
             f"{'accuracy':<18} {self.accuracy:.3f}   always '{self.majority_class}' would give {self.majority:.3f}",
         ]
         lines += [f"{name.replace('_', ' '):<18} {m:.3f}" for name, m in self.metrics.items() if name != "accuracy"]
@@ -190,8 +193,7 @@ class Result:
             lines.append(f"{name:<18} " + "   ".join(f"{k} {v.value:.3f}" for k, v in row.items()))
         return "\n".join(lines)
 
-    def __repr__(self) -> str:
-        return str(self)
+    __repr__ = __str__
 
 
 KINDS: dict[str, type] = {kind.__name__: kind for kind in (Step, Epoch, History, Interval, Result)}
