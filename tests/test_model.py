@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 import sftlab as sft
-from sftlab.core import model as network
 
 
 def test_replace_head_leaves_the_original_untouched_and_keeps_every_other_weight():
@@ -108,7 +107,7 @@ def test_a_fingerprint_sees_buffers_as_well_as_parameters(tiny):
 def test_evaluating_restores_the_mode_of_each_module_even_after_an_error(tiny):
     sft.train_mode(tiny, sft.last_k(tiny, 1))
     modes = [m.training for m in tiny.modules()]
-    with pytest.raises(RuntimeError), network.evaluating(tiny):
+    with pytest.raises(RuntimeError), sft.evaluating(tiny):
         assert not any(m.training for m in tiny.modules())
         raise RuntimeError
     assert [m.training for m in tiny.modules()] == modes
@@ -143,17 +142,17 @@ def test_the_line_between_two_networks_begins_at_one_and_ends_at_the_other(tiny)
     with torch.no_grad():
         for w in filter(torch.is_floating_point, after.state_dict().values()):
             w += torch.randn(w.shape, generator=torch.Generator().manual_seed(0))
-    before, end = network.fingerprint(tiny), network.fingerprint(after)
-    assert network.fingerprint(network.interpolate(tiny, after, 0)) == before
-    assert network.fingerprint(network.interpolate(tiny, after, 1)) == end
-    quarter = network.interpolate(tiny, after, 0.25)
+    before, end = sft.fingerprint(tiny), sft.fingerprint(after)
+    assert sft.fingerprint(sft.interpolate(tiny, after, 0)) == before
+    assert sft.fingerprint(sft.interpolate(tiny, after, 1)) == end
+    quarter = sft.interpolate(tiny, after, 0.25)
     for name, w in quarter.state_dict().items():
         if w.is_floating_point():
             assert torch.allclose(w, 0.75 * tiny.state_dict()[name] + 0.25 * after.state_dict()[name], atol=1e-6)
-    assert network.fingerprint(tiny) == before and network.fingerprint(after) == end
+    assert sft.fingerprint(tiny) == before and sft.fingerprint(after) == end
 
 
 def test_networks_of_other_shapes_have_no_line_between_them(tiny):
-    other = network.replace_head(tiny, 7)
+    other = sft.replace_head(tiny, 7)
     with pytest.raises(ValueError, match=r"head\.bias, head\.weight: not the same in both"):
-        network.interpolate(tiny, other, 0.5)
+        sft.interpolate(tiny, other, 0.5)

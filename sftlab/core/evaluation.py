@@ -25,75 +25,57 @@ _seen: Counter[str] = Counter()
 
 
 def evaluate(
-    model: nn.Sequential, split: Split, *, device: str | torch.device | None = None, batch_size: int = 64,
-    encoder: str = "torch",
-) -> Any:  # fmt: skip
+    model: nn.Sequential, split: Split, *, device: str | torch.device | None = None, batch_size: int = 64
+) -> Any:
     """Evaluate in eval mode and return a Result; for several heads {task: Result}. The model is left as it was.
 
     Soft targets are compared by their most probable class. Images without a label (−100) have probabilities but
-    count in no metric. encoder: what runs a frozen prefix, as in `fit`. Raises ValueError if there is nothing to count.
+    count in no metric. Raises ValueError if there is nothing to count, or if the heads are not those of the data.
     """
     if not len(split):
         raise ValueError(f"the {split.name} split is empty")
-    here = torch.device(device) if device is not None else next(model.parameters()).device
+    where = torch.device(device or next(model.parameters()).device)
+    heads = _by_task(predict_split(model, split, device=where, batch_size=batch_size))
+    classes, targets = _by_task(split.classes), _by_task(split.y)
+    fix = "model = replace_head(model, data.classes)"
+    if set(heads) != set(classes):
+        names = [", ".join(tasks) or "one without a name" for tasks in (heads, classes)]
+        raise ValueError(f"the heads of the model ({names[0]}) are not the tasks of the data ({names[1]}): {fix}")
     _seen[split.digest] += 1
-    probabilities = predict_split(model, split, device=here, batch_size=batch_size, encoder=encoder)
-    y = split.y
     settings = {
-        "model": card(model).get("name"),
-        "weights": card(model).get("weights"),
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "device": here.type,
-        "encoder": encoder,
-        "images": split.digest,
-        "size": split.size,
+        "model": card(model).get("name"), "weights": card(model).get("weights"), "torch": torch.__version__,
+        "threads": torch.get_num_threads(), "device": where.type, "images": split.digest, "size": split.size,
         "noun": split.noun,
-    }
-    if isinstance(probabilities, dict):
-        if not isinstance(y, dict) or not isinstance(split.classes, dict):
-            raise ValueError(f"the model answers {', '.join(probabilities)}, the data has one task only")
-        return {
-            task: result(
-                split.name,
-                split.classes[task],
-                split.hashes,
-                first_task(y[task]).numpy(),
-                p,
-                _seen[split.digest],
-                settings,
-            )
-            for task, p in probabilities.items()
-        }
-    if isinstance(y, dict) or isinstance(split.classes, dict):
-        raise ValueError("the data has several tasks, the model one head: replace_head(model, data.classes)")
-    if probabilities.shape[1] != len(split.classes):
-        raise ValueError(
-            f"the head has {probabilities.shape[1]} classes, the data {len(split.classes)}: "
-            "model = replace_head(model, data.classes)"
-        )
-    return result(
-        split.name, split.classes, split.hashes, first_task(y).numpy(), probabilities, _seen[split.digest], settings
-    )
+    }  # fmt: skip
+    results = {}
+    for task, p in heads.items():
+        if p.shape[1] != len(classes[task]):
+            raise ValueError(f"the head has {p.shape[1]} classes, the data {len(classes[task])}: {fix}")
+        y = first_task(targets[task]).numpy()
+        results[task] = result(split.name, classes[task], split.hashes, y, p, _seen[split.digest], settings)
+    return results.get("", results)
 
 
 def predict_split(
-    model: nn.Sequential, split: Split, *, device: torch.device | None = None, batch_size: int = 64,
-    encoder: str = "torch",
-) -> Any:  # fmt: skip
+    model: nn.Sequential, split: Split, *, device: torch.device | None = None, batch_size: int = 64
+) -> Any:
     """Return probabilities, n × classes (or {task: …}), in the split's order. A frozen prefix comes from the store."""
-    here = device or next(model.parameters()).device
+    where = device or next(model.parameters()).device
     cut = cache.worthwhile(model)
-    source = cache.features(model[:cut], split, device=here, encoder=encoder) if cut else split
+    source = cache.features(model[:cut], split, device=where) if cut else split
     chunks = []
     with evaluating(model), torch.no_grad(), memory.kept():
         for x, _ in source.batches(batch_size):
-            x = tuple(t.to(here) for t in x) if isinstance(x, tuple) else x.to(here)
-            logits = model[cut:](x)
-            heads = logits if isinstance(logits, dict) else {"": logits}
-            chunks.append({k: v.softmax(dim=1).cpu().numpy().astype(np.float64) for k, v in heads.items()})
-    out = {k: np.concatenate([c[k] for c in chunks]) for k in chunks[0]}
-    return out.get("", out)
+            x = tuple(t.to(where) for t in x) if isinstance(x, tuple) else x.to(where)
+            heads = _by_task(model[cut:](x))
+            chunks.append({task: z.softmax(dim=1).cpu().numpy().astype(np.float64) for task, z in heads.items()})
+    probabilities = {task: np.concatenate([chunk[task] for chunk in chunks]) for task in chunks[0]}
+    return probabilities.get("", probabilities)
+
+
+def _by_task(value: Any) -> dict[str, Any]:
+    """Return what is one a task as it is, and what there is only one of as the task without a name."""
+    return value if isinstance(value, dict) else {"": value}
 
 
 def result(

@@ -1,5 +1,6 @@
-"""Every learning rate at once: the runs are those that `fit` would make one by one."""
+"""The finder leaves no trace; the runs of a sweep are those that `fit` would make one by one."""
 
+import copy
 import math
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 
 import sftlab as sft
 from sftlab import plot
-from sftlab.core import lr_search, records
+from sftlab.core import cache, lr_search, records
 
 RATES = [1e-4, 3e-3, 0.1]
 
@@ -36,11 +37,8 @@ def test_the_optimizers_by_hand_are_those_of_torch(name):
     ours = [torch.randn(1, 1, 3, 5), torch.randn(1, 1, 1, 3)]
     theirs = [torch.nn.Parameter(w.clone()) for w in ours]
     groups = [{"params": theirs[:1], "weight_decay": 0.3}, {"params": theirs[1:], "weight_decay": 0.0}]
-    if name == "adamw":
-        torchs, update = torch.optim.AdamW(groups, lr=0.02), lr_search.AdamW(ours, torch.full((1, 1, 1, 1), 0.02), 0.3)
-    else:
-        torchs = torch.optim.SGD(groups, lr=0.02, momentum=0.9)
-        update = lr_search.SGD(ours, torch.full((1, 1, 1, 1), 0.02), 0.3)
+    torchs = torch.optim.AdamW(groups, lr=0.02) if name == "adamw" else torch.optim.SGD(groups, lr=0.02, momentum=0.9)
+    update = lr_search.OPTIMIZERS[name](ours, torch.full((1, 1, 1, 1), 0.02), 0.3)
     for _ in range(6):
         gradients = [torch.randn_like(w) for w in ours]
         for w, g in zip(theirs, gradients, strict=True):
@@ -73,12 +71,6 @@ def test_images_without_a_label_count_in_no_loss(tiny):
     alone = sft.replace_head(tiny, hidden.classes, seed=0)
     history = sft.fit(alone, hidden, sft.linear_probe(alone, lr=1e-3), 2, verbose=False)
     assert np.allclose([e.valid_loss for e in history.epochs], sweep.valid_loss[0][0], atol=1e-5)
-
-
-def test_a_sweep_is_a_record(blobs, tiny, tmp_path):
-    sweep = sft.lr_sweep(tiny, blobs, RATES, 2)
-    again = records.read(records.write(sweep, tmp_path / "sweep.json"))
-    assert again.rates == sweep.rates and again.valid_loss == sweep.valid_loss and again.best == sweep.best
 
 
 @pytest.mark.parametrize(
@@ -115,3 +107,66 @@ def test_the_curve_marks_the_best_rate_the_majority_and_what_diverged(blobs, tin
     assert "best rate" in ax.get_title(loc="left")
     with pytest.raises(ValueError, match="epochs 0 to 3"):
         plot.lr_sweep(sweep, epoch=4)
+
+
+def test_it_leaves_model_buffers_gradients_flags_and_random_state_as_they_were(dropping, blobs):
+    sft.apply(dropping, sft.linear_probe(dropping))
+    state, weights = torch.get_rng_state(), copy.deepcopy(dropping.state_dict())
+    flags = [(p.requires_grad, p.grad) for p in dropping.parameters()]
+    modes = [m.training for m in dropping.modules()]
+    sft.find_lr(dropping, blobs, sft.full(dropping), steps=20)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(v, weights[k]) for k, v in dropping.state_dict().items())
+    assert [(p.requires_grad, p.grad) for p in dropping.parameters()] == flags
+    assert [m.training for m in dropping.modules()] == modes
+
+
+def test_it_writes_no_file_but_to_the_feature_store(tiny, blobs, tmp_path, monkeypatch):
+    monkeypatch.setenv("SFTLAB_DATA", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    sft.find_lr(tiny, blobs, sft.linear_probe(tiny), steps=20)
+    assert {p.parent.parent for p in tmp_path.rglob("*") if p.is_file()} <= {cache.cache_dir()}
+
+
+def test_a_run_after_the_finder_equals_a_run_without_it(blobs):
+    one, two = (sft.replace_head(sft.backbone("tiny"), blobs.classes) for _ in range(2))
+    sft.find_lr(one, blobs, sft.full(one), steps=15)
+    for model in (one, two):
+        sft.fit(model, blobs, sft.full(model), epochs=1, verbose=False)
+    assert sft.fingerprint(one) == sft.fingerprint(two)
+
+
+def test_rates_rise_exponentially_and_keep_the_profiles_proportions(tiny, blobs):
+    found = sft.find_lr(
+        tiny, blobs, sft.layer_decay(tiny, lr=1e-3, decay=0.5), low=1e-5, high=1e-1, steps=41, batch_size=16
+    )
+    assert found.rates[0] == pytest.approx(1e-5) and found.rates[40] == pytest.approx(1e-1, rel=0.3)
+    factors = [b / a for a, b in zip(found.rates, found.rates[1:], strict=False)]
+    assert max(factors) == pytest.approx(min(factors))
+
+
+def test_a_rate_that_explodes_ends_the_sweep_and_is_named(tiny, blobs):
+    found = sft.find_lr(tiny, blobs, sft.full(tiny), low=1e-3, high=1e6, steps=60, optimizer="sgd", batch_size=16)
+    assert found.diverged is not None and "diverged at" in repr(found)
+    assert found.rates[0] <= found.steepest < found.diverged
+
+
+def test_finder_and_sweep_are_records(tiny, blobs, tmp_path):
+    finder = sft.find_lr(tiny, blobs, sft.full(tiny), steps=12)
+    assert records.read(records.write(finder, tmp_path / "lr.json")) == finder
+    sweep = sft.lr_sweep(tiny, blobs, RATES, 2)
+    again = records.read(records.write(sweep, tmp_path / "sweep.json"))
+    assert again.rates == sweep.rates and again.valid_loss == sweep.valid_loss and again.best == sweep.best
+
+
+def test_a_loss_that_is_no_number_from_the_start_is_named(tiny, blobs):
+    tiny.head.weight.data.fill_(math.nan)
+    with pytest.raises(ValueError, match="no finite number"):
+        sft.find_lr(tiny, blobs, sft.full(tiny), steps=12)
+
+
+def test_impossible_ranges_and_frozen_profiles_are_refused(tiny, blobs):
+    with pytest.raises(ValueError, match="low < high"):
+        sft.find_lr(tiny, blobs, sft.full(tiny), low=1, high=0.1)
+    with pytest.raises(ValueError, match="no rate to find"):
+        sft.find_lr(tiny, blobs, dict.fromkeys(sft.full(tiny), 0.0))
