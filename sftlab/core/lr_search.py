@@ -153,18 +153,21 @@ def lr_sweep(
     """Train the head of `model` on its frozen features at every rate and seed; return an LRSweep. `model` is untouched.
 
     Run (rate, seed) is what `fit` makes of `replace_head(model, …, seed=seed)` with `linear_probe(model, lr=rate)` and
-    `seed=seed`, to rounding: a fresh head (a `hidden` stage starts as it is), the same batches in the same order,
-    cross-entropy. optimizer: "adamw" or "sgd" (momentum 0.9). Raises ValueError for a model with several heads or with
-    dropout before its head, and for rates, seeds or epochs that cannot be.
+    `seed=seed`, to rounding: a fresh head, the same batches in the same order, cross-entropy. optimizer: "adamw" or
+    "sgd" (momentum 0.9). Raises ValueError for a model with several heads, with a hidden layer or dropout before its
+    head, and for rates, seeds or epochs that cannot be.
     """
     rates, seeds = [float(rate) for rate in rates], [int(seed) for seed in seeds]
     _check(model, data, rates, seeds, epochs, optimizer)
-    names = [name for name, _ in model.named_children()]
-    first = names.index("hidden" if "hidden" in names else "head")  # to learn; what is before it is frozen
-    x, p, labelled = _whole(model[:first], data.train)
-    x_valid, p_valid, labelled_valid = _whole(model[:first], data.valid)
-    layers = _stack([replace_head(model[first:], data.classes, seed=seed) for seed in seeds], len(rates))
-    update = OPTIMIZERS[optimizer](layers, torch.tensor(rates)[None, :, None, None], weight_decay)
+    x, p, labelled = _whole(model[:-1], data.train)
+    x_valid, p_valid, labelled_valid = _whole(model[:-1], data.valid)
+    starts = [replace_head(model[-1:], data.classes, seed=seed) for seed in seeds]
+    weight, bias = (
+        torch.stack([start.get_parameter(name) for start in starts]) for name in ("head.weight", "head.bias")
+    )
+    weight = weight.detach()[:, None].repeat(1, len(rates), 1, 1).requires_grad_()
+    bias = bias.detach()[:, None, None].repeat(1, len(rates), 1, 1).requires_grad_()
+    update = OPTIMIZERS[optimizer](weight, bias, torch.tensor(rates)[None, :, None, None], weight_decay)
     schedule = schedule or constant()
     curves: dict[str, list[Tensor]] = {"train_loss": [], "valid_loss": [], "valid_accuracy": []}
     total, step = epochs * len(batch_positions(len(x), batch_size)), 0
@@ -172,11 +175,11 @@ def lr_sweep(
         batches = [batch_positions(len(x), batch_size, seed=seed, epoch=epoch - 1) for seed in seeds] if epoch else []
         loss_sum, images = torch.zeros(len(seeds), len(rates)), 0
         for rows in (torch.from_numpy(np.stack(same_step)) for same_step in zip(*batches, strict=True)):
-            loss = _loss(forward(x[rows], layers), p[rows], labelled[rows])
-            update(torch.autograd.grad(loss.sum(), layers), schedule(step / total))
+            loss = _loss(forward(x[rows], weight, bias), p[rows], labelled[rows])
+            update(torch.autograd.grad(loss.sum(), (weight, bias)), schedule(step / total))
             loss_sum, images, step = loss_sum + loss.detach() * rows.shape[1], images + rows.shape[1], step + 1
         with torch.no_grad():
-            logits = forward(x_valid[None].expand(len(seeds), -1, -1), layers)
+            logits = forward(x_valid[None].expand(len(seeds), -1, -1), weight, bias)
             curves["train_loss"].append(loss_sum / images)
             curves["valid_loss"].append(_loss(logits, p_valid[None], labelled_valid[None]))
             curves["valid_accuracy"].append(_accuracy(logits, p_valid, labelled_valid))
@@ -206,10 +209,10 @@ def _check(model: nn.Sequential, data: Data, rates: list[float], seeds: list[int
     if not isinstance(head, nn.Linear) or head.out_features != len(data.classes):
         raise ValueError("the head does not fit the data: model = replace_head(model, data.classes)")
     for name, stage in model.named_children():
-        if not has_parameters(stage) and not is_constant(stage):
+        if name == "hidden" or not (has_parameters(stage) or is_constant(stage)):
             raise ValueError(
-                f"stage {name!r} ({type(stage).__name__}) before the head rolls dice, so features are not a constant; "
-                "lr_sweep needs a backbone without dropout there (drop_rate=0)"
+                f"stage {name!r} ({type(stage).__name__}) before the head learns or rolls dice, so features are not a "
+                "constant; lr_sweep needs a backbone without a hidden layer or dropout there (drop_rate=0)"
             )
 
 
@@ -220,27 +223,12 @@ def _whole(prefix: nn.Sequential, split: Split) -> tuple[Tensor, Tensor, Tensor]
     return x, *target_distribution(y, len(split.classes))
 
 
-def forward(x: Tensor, layers: Sequence[Tensor]) -> Tensor:
-    """Return the logits (S×R×N×C) of S×R heads for features x (S×N×D): Linear, or Linear, ReLU, Linear.
+def forward(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return the logits (S×R×N×C) of S×R heads for features x (S×N×D); weight: S×R×C×D, bias: S×R×1×C.
 
-    layers: weight (S×R×out×in) and bias (S×R×1×out) of each Linear. The first product needs no copy of x: the heads
-    of one seed see the same images, so their weights are laid side by side.
+    It needs no copy of x: the heads of one seed see the same images, so their weights are laid side by side.
     """
-    weight, bias = layers[:2]
-    _, r, out, _ = weight.shape
-    z = torch.bmm(x, weight.flatten(1, 2).transpose(1, 2)).unflatten(2, (r, out)).movedim(2, 1) + bias
-    for weight, bias in zip(layers[2::2], layers[3::2], strict=True):
-        z = z.relu() @ weight.transpose(2, 3) + bias
-    return z
-
-
-def _stack(tails: Sequence[nn.Sequential], rates: int) -> list[Tensor]:
-    """Stack the Linears of one tail a seed, the same start for each rate: weights S×R×out×in, biases S×R×1×out."""
-    layers = []
-    for same_layer in zip(*([m for m in tail.modules() if isinstance(m, nn.Linear)] for tail in tails), strict=True):
-        weights, biases = (torch.stack([getattr(m, name) for m in same_layer]) for name in ("weight", "bias"))
-        layers += [weights[:, None].repeat(1, rates, 1, 1), biases[:, None, None].repeat(1, rates, 1, 1)]
-    return [w.detach().requires_grad_() for w in layers]
+    return torch.bmm(x, weight.flatten(1, 2).transpose(1, 2)).unflatten(2, weight.shape[1:3]).movedim(2, 1) + bias
 
 
 def _loss(logits: Tensor, p: Tensor, labelled: Tensor) -> Tensor:
@@ -256,33 +244,34 @@ def _accuracy(logits: Tensor, p: Tensor, labelled: Tensor) -> Tensor:
     return torch.where(logits.isfinite().all(dim=-1).all(dim=-1), share, torch.nan)
 
 
-# SGD and AdamW by hand, for the weights of many runs stacked in one tensor: torch's own take one rate a group, these a
-# tensor of rates that is broadcast over the stack. `layers` are weight, bias, weight, bias …; biases are not decayed.
+# SGD and AdamW by hand, for the heads of many runs in one tensor: torch's own take one rate a group, these a tensor of
+# rates that is broadcast over the runs. Biases are not decayed.
 
 
-def sgd(layers: Sequence[Tensor], rates: Tensor, weight_decay: float, momentum: float = 0.9) -> Update:
+def sgd(weight: Tensor, bias: Tensor, rates: Tensor, weight_decay: float, momentum: float = 0.9) -> Update:
     """Momentum as torch has it: v ← μ v + g + λ w, w ← w − η v (Polyak, 1964). Returns update(gradients, factor)."""
-    velocity = [torch.zeros_like(w) for w in layers]
+    layers = [(w, torch.zeros_like(w), decay) for w, decay in ((weight, weight_decay), (bias, 0.0))]
 
     @torch.no_grad()
     def update(gradients: Sequence[Tensor], factor: float) -> None:
-        for i, (w, g, v) in enumerate(zip(layers, gradients, velocity, strict=True)):
-            v.mul_(momentum).add_(g).add_(w, alpha=0 if i % 2 else weight_decay)
-            w.addcmul_(rates * factor, v, value=-1)
+        for (w, velocity, decay), g in zip(layers, gradients, strict=True):
+            velocity.mul_(momentum).add_(g).add_(w, alpha=decay)
+            w.addcmul_(rates * factor, velocity, value=-1)
 
     return update
 
 
-def adamw(layers: Sequence[Tensor], rates: Tensor, weight_decay: float) -> Update:
+def adamw(weight: Tensor, bias: Tensor, rates: Tensor, weight_decay: float) -> Update:
     """Adam with decoupled weight decay (Kingma and Ba, 2015; Loshchilov and Hutter, 2019), torch's defaults."""
     b1, b2, eps, steps = 0.9, 0.999, 1e-8, itertools.count(1)
-    means, squares = ([torch.zeros_like(w) for w in layers] for _ in range(2))
+    pairs = ((weight, weight_decay), (bias, 0.0))
+    layers = [(w, torch.zeros_like(w), torch.zeros_like(w), decay) for w, decay in pairs]
 
     @torch.no_grad()
     def update(gradients: Sequence[Tensor], factor: float) -> None:
         lr, step = rates * factor, next(steps)
-        for i, (w, g, mean, square) in enumerate(zip(layers, gradients, means, squares, strict=True)):
-            w.mul_(1 - lr * (0 if i % 2 else weight_decay))
+        for (w, mean, square, decay), g in zip(layers, gradients, strict=True):
+            w.mul_(1 - lr * decay)
             mean.lerp_(g, 1 - b1)
             square.mul_(b2).addcmul_(g, g, value=1 - b2)
             size = square.sqrt().div_(math.sqrt(1 - b2**step)).add_(eps)
@@ -291,4 +280,4 @@ def adamw(layers: Sequence[Tensor], rates: Tensor, weight_decay: float) -> Updat
     return update
 
 
-OPTIMIZERS = {"adamw": adamw, "sgd": sgd}
+OPTIMIZERS: dict[str, Callable[[Tensor, Tensor, Tensor, float], Update]] = {"adamw": adamw, "sgd": sgd}

@@ -188,7 +188,7 @@ def checkpoint(
             if time.monotonic() - last >= CHECKPOINT_SECONDS or isinstance(record, Epoch):
                 last = time.monotonic()
                 partial = path.with_name(path.name + ".partial")
-                state = {"records": to_dict(records), "model": copy_state(model), "optimizer": by_name(optimizer)}
+                state = {"records": to_dict(records), "model": copy_state(model), "optimizer": optimizer.state_dict()}
                 extra = {"rng": torch.get_rng_state(), "best": vars(best), "settings": settings}
                 torch.save({**state, **extra}, partial)
                 partial.replace(path)
@@ -208,30 +208,12 @@ def resume(
         raise ValueError(
             f"{path} is not a checkpoint of this lab ({type(error).__name__}); delete it to start again"
         ) from None
-    differ = [k for k in settings if saved.settings.get(k) != settings[k]]
-    if differ:
-        was = ", ".join(f"{k}: {saved.settings.get(k)!r} there, {settings[k]!r} here" for k in differ)
-        raise ValueError(f"{Path(path).name} is the checkpoint of another run ({was}); delete it or name another file")
+    if differ := [k for k in settings if saved.settings.get(k) != settings[k]]:
+        other = ", ".join(f"{k}: {saved.settings.get(k)!r} there, {settings[k]!r} here" for k in differ)
+        raise ValueError(f"{path} is the checkpoint of another run ({other}); delete it or name another file")
+    was, now = ([g["name"] for g in state["param_groups"]] for state in (saved.optimizer, optimizer.state_dict()))
+    if was != now:  # torch would load them by position
+        raise ValueError(f"the checkpoint's optimizer trains {', '.join(was)}; this run trains {', '.join(now)}")
     model.load_state_dict(saved.model, strict=False)
-    load_by_name(optimizer, saved.optimizer)
+    optimizer.load_state_dict(saved.optimizer)
     return saved
-
-
-def by_name(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Return the optimizer's state keyed by group name, so that it survives another set of groups."""
-    state = optimizer.state_dict()
-    return {
-        g["name"]: {i: state["state"][p] for i, p in enumerate(g["params"]) if p in state["state"]}
-        for g in state["param_groups"]
-    }
-
-
-def load_by_name(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
-    """Put back what `by_name` returned; groups are matched by name. Raises ValueError if they differ."""
-    names = [g["name"] for g in optimizer.param_groups]
-    if set(saved) != set(names):
-        raise ValueError(f"the checkpoint's optimizer knows {', '.join(saved)}; this run trains {', '.join(names)}")
-    state = optimizer.state_dict()
-    for group in state["param_groups"]:
-        state["state"] |= {group["params"][i]: value for i, value in saved[group["name"]].items()}
-    optimizer.load_state_dict(state)

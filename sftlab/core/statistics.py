@@ -121,7 +121,7 @@ def reweighted(p: Any, trained: Sequence[float], expected: Sequence[float]) -> n
 
     trained, expected: the share of each class among the training images, and where the answers will be used.
     """
-    return _normalised(_matrix(p) * np.asarray(expected, dtype=float) / np.asarray(trained, dtype=float))
+    return _normalised(np.asarray(p) * np.divide(expected, trained))
 
 
 def threshold(missed: float, false_alarm: float) -> float:
@@ -181,16 +181,9 @@ def knn_distance(features: Any, references: Any, *, nearest: int = 5) -> np.ndar
     return 1 - np.partition(cosines(features, references), n - nearest, axis=1)[:, n - nearest :].mean(axis=1)
 
 
-def _matrix(p: Any) -> np.ndarray:
-    p = np.asarray(p, dtype=float)
-    if p.ndim != 2:
-        raise ValueError(f"probabilities of shape {'×'.join(map(str, p.shape))}; expected images × classes")
-    return p
-
-
 def _log(p: Any) -> np.ndarray:
     """Return logits whose softmax is p."""
-    return np.log(np.maximum(_matrix(p), SMALLEST))
+    return np.log(np.maximum(np.asarray(p, dtype=float), SMALLEST))
 
 
 def _normalised(odds: np.ndarray) -> np.ndarray:
