@@ -23,10 +23,25 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from nbformat import NotebookNode
 
-from sftlab.runs.notebooks import KERNEL, NEW, built, checkout, execute, name_of, read, sources, target
+from sftlab.runs.notebooks import (
+    CELL_SECONDS,
+    KERNEL,
+    NEW,
+    START_SECONDS,
+    Kernel,
+    built,
+    checkout,
+    failure,
+    interruption,
+    name_of,
+    read,
+    sources,
+)
 from sftlab.runs.parameters import NotebookError
 from sftlab.runs.report import without_widget
 
@@ -115,6 +130,12 @@ def hashes(book: NotebookNode) -> dict[str, str]:
     }
 
 
+def target(source: Path) -> Path:
+    """Return where the notebook of a source is built: at the same place beside `src`."""
+    src = next(folder for folder in source.parents if folder.name == "src")
+    return src.parent / source.relative_to(src).with_suffix(".ipynb")
+
+
 def build(path: Path, *, force: bool = False) -> Built:
     """Execute one source from top to bottom and write the notebook, cleaned, to its place; nothing if a cell fails.
 
@@ -142,6 +163,26 @@ def build(path: Path, *, force: bool = False) -> Built:
     partial.write_text(text, encoding="utf-8", newline="\n")
     partial.replace(goal)
     return Built(goal, outcome, tuple(notes), time.perf_counter() - began)
+
+
+def execute(book: NotebookNode, folder: Path, *, name: str = "notebook", seconds: int = CELL_SECONDS) -> None:
+    """Run every cell in a fresh kernel that works in `folder`; the outputs are written into `book`."""
+    client = NotebookClient(
+        book,
+        kernel_manager_class=Kernel,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(folder)}},
+        timeout=seconds,
+        startup_timeout=START_SECONDS,
+    )
+    try:
+        client.execute()
+    except CellExecutionError as error:
+        cell = next(c for c in book.cells if any(o.output_type == "error" for o in c.get("outputs", [])))
+        sentence = failure(name, cell.execution_count, cell.source, error.ename, error.evalue)
+        raise NotebookError(sentence) from error
+    except (CellTimeoutError, DeadKernelError) as error:
+        raise NotebookError(interruption(name, error, seconds)) from error
 
 
 def publish(book: NotebookNode, marks: dict[str, str], *, root: Path, name: str = "notebook") -> str:

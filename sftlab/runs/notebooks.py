@@ -1,4 +1,4 @@
-"""The notebooks of a clone: which there are, what they are called, and how one is read and run.
+"""The notebooks of a clone: which there are, what they are called, how one is read; every command calls it.
 
 Lessons are `notebooks/NN_name.ipynb`. Others stand in a folder beside them and are called by both names, such as
 `recipes/pytorch_probe`. The source of each has the same name under `notebooks/src`.
@@ -16,8 +16,7 @@ from typing import Any
 import jupytext
 import nbformat
 from jupyter_client import AsyncKernelManager
-from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbclient.exceptions import CellTimeoutError
 from nbformat import NotebookNode
 
 from sftlab.runs.parameters import NotebookError
@@ -85,12 +84,6 @@ def name_of(path: Path) -> str:
     return name if folder in ("", "src", "notebooks") else f"{folder}/{name}"
 
 
-def target(source: Path) -> Path:
-    """Return where the notebook of a source is built: at the same place beside `src`."""
-    src = next(folder for folder in source.parents if folder.name == "src")
-    return src.parent / source.relative_to(src).with_suffix(".ipynb")
-
-
 def read(path: Path) -> NotebookNode:
     """Read an .ipynb, or a .py source as a notebook without outputs and with the same cell ids every time."""
     try:
@@ -107,26 +100,6 @@ def read(path: Path) -> NotebookNode:
     book.nbformat, book.nbformat_minor = 4, 5
     book.metadata = NotebookNode(kernelspec=dict(KERNEL))
     return book
-
-
-def execute(book: NotebookNode, folder: Path, *, name: str = "notebook", seconds: int = CELL_SECONDS) -> None:
-    """Run every cell in a fresh kernel that works in `folder`; the outputs are written into `book`."""
-    client = NotebookClient(
-        book,
-        kernel_manager_class=Kernel,
-        kernel_name="python3",
-        resources={"metadata": {"path": str(folder)}},
-        timeout=seconds,
-        startup_timeout=START_SECONDS,
-    )
-    try:
-        client.execute()
-    except CellExecutionError as error:
-        cell = next(c for c in book.cells if any(o.output_type == "error" for o in c.get("outputs", [])))
-        sentence = failure(name, cell.execution_count, cell.source, error.ename, error.evalue)
-        raise NotebookError(sentence) from error
-    except (CellTimeoutError, DeadKernelError) as error:
-        raise NotebookError(interruption(name, error, seconds)) from error
 
 
 def failure(name: str, count: int | None, source: str, kind: str, message: str) -> str:
