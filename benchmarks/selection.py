@@ -16,7 +16,7 @@ from evidence.ledger import Ledger
 import sftlab as sft
 from sftlab import analysis as explain
 from sftlab.data import Split
-from sftlab.data.sources import module_blocks
+from sftlab.data.load import module_blocks
 
 CANDIDATES = {
     ("efficientnet_lite0", "ImageNet"): (64, 96, 128, 160, 192, 224, 256, 300),

@@ -40,10 +40,10 @@ SQUARES = 13, 123  # of `photo_crops(128)`: a palace and a daisy, of which it wa
 HOW = {"keep_best": False, "verbose": False, "cached": False, "schedule": sft.cosine()}
 
 
-def world(home: str, seed: int) -> sft.data.Elsewhere:
+def world(home: str, seed: int) -> sft.data.DomainSplit:
     """Return the home data (valid is home's measure), cells of the other type, and those that 20 are drawn from."""
     both = sft.load("solar-random", size=SIZE, target="both", seed=seed)
-    return sft.data.elsewhere(both, "defect", by="type", home=home, n=IMAGES, seed=seed)
+    return sft.data.domain_split(both, "defect", by="type", source=home, n=IMAGES, seed=seed)
 
 
 def strategies(rate: float) -> dict[str, Callable[[Any, sft.data.Data, int], Any]]:

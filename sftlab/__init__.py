@@ -47,7 +47,7 @@ from sftlab.core.records import Epoch, History, Interval, Result, Step
 from sftlab.core.statistics import wilson
 from sftlab.core.training import fit, train
 from sftlab.data import from_arrays, from_dataset, from_texts, load
-from sftlab.data.corrections import corrected
+from sftlab.data.label_fixes import corrected
 from sftlab.deploy.export import export
 from sftlab.deploy.predict import predict
 from sftlab.deploy.reject import RejectOption, choose_reject_option

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import sftlab as sft
-from sftlab.data import fonts
+from sftlab.data import generated
 from sftlab.data.storage import data_dir
 
 FOLDER = Path(matplotlib.__file__).parent / "mpl-data" / "fonts" / "ttf"
@@ -21,15 +21,15 @@ def printed():
 
 def face_of(data, split, alphabet="all", copies=2):
     """Return the face of each image of a split; the rows run through the faces, glyph by glyph."""
-    return [fonts.FACES[row // (len(fonts.ALPHABETS[alphabet]) * copies)] for row in getattr(data, split).index]
+    return [generated.FACES[row // (len(generated.ALPHABETS[alphabet]) * copies)] for row in getattr(data, split).index]
 
 
 def test_every_face_prints_every_character_under_the_code_point_that_unicode_gives_it():
     from matplotlib.ft2font import FT2Font
 
-    for face in fonts.FACES:
+    for face in generated.FACES:
         there = FT2Font(str(FOLDER / face.file)).get_charmap()
-        for character in fonts.ALPHABETS["all"]:
+        for character in generated.ALPHABETS["all"]:
             assert unicodedata.normalize("NFKC", chr(face.code(character))) == character
             assert face.code(character) in there, (face, character)
 
@@ -38,7 +38,7 @@ def test_valid_and_test_are_families_of_fonts_that_train_does_not_have(printed):
     families = [{face.family for face in face_of(printed, split)} for split in ("train", "valid", "test")]
     assert all(families) and not (families[0] & families[1] or families[0] & families[2] or families[1] & families[2])
     assert all(name in printed.card.split for name in families[1] | families[2])
-    assert set().union(*families) == {face.family for face in fonts.FACES}
+    assert set().union(*families) == {face.family for face in generated.FACES}
 
 
 def test_the_same_families_are_unseen_for_every_alphabet_and_another_seed_takes_others(printed):
@@ -50,17 +50,17 @@ def test_the_same_families_are_unseen_for_every_alphabet_and_another_seed_takes_
 
 
 def test_capitals_and_their_look_alikes_are_one_class():
-    classes = {a: sft.load("characters", alphabet=a, copies=2).classes for a in fonts.ALPHABETS}
+    classes = {a: sft.load("characters", alphabet=a, copies=2).classes for a in generated.ALPHABETS}
     assert {a: len(names) for a, names in classes.items()} == {"digits": 10, "letters": 37, "all": 47}
     assert classes["all"] == classes["digits"] + classes["letters"]
     assert not set("cosvwxz") & set(classes["all"]) and set("abdefghnqrt") <= set(classes["all"])
 
 
 def test_the_pictures_of_a_glyph_depend_on_nothing_but_the_glyph(printed):
-    face = fonts.FACES[5]
-    one, three = (list(fonts.pictures(face, "R", copies, 8)) for copies in (1, 3))
+    face = generated.FACES[5]
+    one, three = (list(generated.pictures(face, "R", copies, 8)) for copies in (1, 3))
     assert np.array_equal(one[0], three[0]) and not np.array_equal(three[0], three[1])
-    row = (5 * 62 + fonts.ALPHABETS["all"].index("R")) * 2
+    row = (5 * 62 + generated.ALPHABETS["all"].index("R")) * 2
     assert np.array_equal(printed.train.images[row, 0], one[0])
     digits = sft.load("characters", alphabet="digits", copies=2)
     assert np.array_equal(digits.train.images[:20], printed.train.images[:20])
@@ -93,12 +93,12 @@ def test_another_size_is_drawn_anew_and_shows_more():
 
 def test_they_are_drawn_once_and_drawn_again_when_the_drawing_changes(monkeypatch):
     first = sft.load("characters", alphabet="digits", copies=3)
-    drawn, original = [], fonts._written
-    monkeypatch.setattr(fonts, "_written", lambda *a: drawn.append(1) or original(*a))
+    drawn, original = [], generated._written
+    monkeypatch.setattr(generated, "_written", lambda *a: drawn.append(1) or original(*a))
     again = sft.load("characters", alphabet="digits", copies=3)
-    assert len(drawn) == len(fonts.FACES)  # a glance at one picture a face tells that nothing has changed
+    assert len(drawn) == len(generated.FACES)  # a glance at one picture a face tells that nothing has changed
     assert np.array_equal(again.train.images, first.train.images)
-    monkeypatch.setattr(fonts, "_written", lambda *a: 255 - original(*a))
+    monkeypatch.setattr(generated, "_written", lambda *a: 255 - original(*a))
     other = sft.load("characters", alphabet="digits", copies=3)
     assert np.array_equal(other.train.images, 255 - first.train.images)
     assert len(list((data_dir() / "decoded").glob("characters-digits-3-8-*.npy"))) == 2
@@ -116,7 +116,7 @@ def test_what_cannot_be_drawn_is_refused():
     with pytest.raises(ValueError, match="copies=0: at least one picture"):
         sft.load("characters", copies=0)
     with pytest.raises(ValueError, match="'é' is not one of"):
-        fonts.FACES[0].code("é")
+        generated.FACES[0].code("é")
 
 
 def test_the_name_is_listed():

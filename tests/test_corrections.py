@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import sftlab as sft
-from sftlab.data.corrections import COLUMNS, address, read_corrections
+from sftlab.data.label_fixes import COLUMNS, address, read_corrections
 from sftlab.widgets import relabel
 
 

@@ -25,8 +25,8 @@ from sftlab.data import (
     turn,
     zoom,
 )
-from sftlab.data.assembly import assemble, check_disjoint, with_targets
-from sftlab.data.splits import draw, drop_copies, grouped_split, random_split
+from sftlab.data.dataset import with_targets
+from sftlab.data.splits import assemble, check_disjoint, draw, drop_copies, grouped_split, random_split
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (120, 3, 12, 12), dtype=np.uint8)
@@ -483,7 +483,7 @@ def test_another_seed_gives_another_grouped_split_of_about_the_same_composition(
 
 def test_solars_grouped_split_shares_no_block(solar):
     kinds = sft.load("solar", target="type").train.targets.numpy()
-    from sftlab.data.sources import MODULES, module_blocks
+    from sftlab.data.load import MODULES, module_blocks
 
     blocks = module_blocks(kinds)
     assert len(set(blocks)) == MODULES and all(len(set(kinds[blocks == b])) == 1 for b in set(blocks))

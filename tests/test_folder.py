@@ -16,7 +16,7 @@ from torchvision.transforms.v2 import functional as V
 
 import sftlab as sft
 from sftlab.data import folder as folder_module
-from sftlab.data import read_photo, store
+from sftlab.data import read_photo, storage
 from sftlab.data.folder import load_folder
 
 SIZE = 16
@@ -144,8 +144,8 @@ def test_an_image_of_12000_pixels_works_and_leaves_the_warning_filters_alone(tmp
 def test_a_large_jpeg_is_not_decoded_at_full_size(tmp_path, monkeypatch):
     picture(0, (2000, 1600)).save(tmp_path / "a.jpg")
     seen = []
-    to_square = sft.data.photos.to_square
-    monkeypatch.setattr(sft.data.photos, "to_square", lambda image, *a: seen.append(image.size) or to_square(image, *a))
+    to_square = sft.data.folder.to_square
+    monkeypatch.setattr(sft.data.folder, "to_square", lambda image, *a: seen.append(image.size) or to_square(image, *a))
     read_photo(tmp_path / "a.jpg", 100)
     assert seen == [(200, 250)]
 
@@ -305,7 +305,7 @@ def test_groups_keep_what_belongs_together_in_one_split(photos):
 def test_many_photographs_live_in_a_scratch_file(photos, monkeypatch, tmp_path):
     monkeypatch.setenv("SFTLAB_DATA", str(tmp_path / "kept"))
     expected = load(photos)
-    monkeypatch.setattr(store, "IN_MEMORY", 1000)
+    monkeypatch.setattr(storage, "IN_MEMORY", 1000)
     data = load(photos)
     assert isinstance(data.train.images, np.memmap) and data.test.hashes == expected.test.hashes
     assert torch.equal(data.test.pixels(np.arange(4)), expected.test.pixels(np.arange(4)))

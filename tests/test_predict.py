@@ -12,7 +12,7 @@ from PIL import Image
 
 import sftlab as sft
 from sftlab.data import read_photo
-from sftlab.data.listing import photos_in
+from sftlab.data.folder import photos_in
 from sftlab.deploy import predict as predicting
 from sftlab.deploy.predict import predictor
 from sftlab.runs import cli

@@ -33,7 +33,7 @@ import sftlab as sft
 from sftlab.core import cache
 from sftlab.core.model import evaluating
 from sftlab.data import View
-from sftlab.data.sources import module_blocks
+from sftlab.data.load import module_blocks
 
 STAGES = ("layer2", "layer3", "layer4", "layer5", "layer6", "layer7", "neck")
 LATE, FORMS = STAGES[2:], ("mean", "largest", "spread")

@@ -16,7 +16,7 @@ from scipy import stats
 
 import sftlab as sft
 from sftlab import analysis as explain
-from sftlab.data.sources import module_blocks
+from sftlab.data.load import module_blocks
 
 NETWORKS = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 TARGETS = ("defect", "type")

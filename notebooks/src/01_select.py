@@ -151,7 +151,7 @@ figure
 # neighbouring files together, each judged by a probe that learned from the other four. That is **grouped cross-validation**.
 
 # %%
-from sftlab.data.sources import module_blocks
+from sftlab.data.load import module_blocks
 
 rows = np.sort(np.concatenate([data.train.index, data.valid.index]))
 pool = data.train.of_rows(rows)

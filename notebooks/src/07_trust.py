@@ -237,7 +237,7 @@ plot.spreads({"other test images": redrawn, "another seed": by_seed,
 # modules must be redrawn, not cells.
 
 # %%
-from sftlab.data.sources import module_blocks
+from sftlab.data.load import module_blocks
 
 kind = sft.load("solar", target="type").train.targets.numpy()  # mono, poly: all rows
 block = module_blocks(kind)                    # the module of each row, about 60 cells

@@ -40,8 +40,8 @@ RATE: float = 1e-4   # learning rate of fine-tuning
 sft.check_parameters(globals(), HOME=("mono", "poly"), SEED=(int, 0),
                      RATE=(float, 1e-5, 1e-2))
 cells = sft.load("solar-random", size=96, target="both", seed=SEED)
-home, away, spare = sft.data.elsewhere(cells, "defect", by="type", home=HOME, n=400,
-                                       seed=SEED)
+home, away, spare = sft.data.domain_split(cells, "defect", by="type", source=HOME,
+                                          n=400, seed=SEED)
 both = home.valid.of_rows([*home.valid.index[:4], *away.index[:4]])
 plot.images(both, columns=4, licence=home.card.licence,
             title=f"Above {HOME}, to learn from; below the other kind")
@@ -323,7 +323,7 @@ plot.scores(last | {"away, 20 labels": sft.wilson(int(hits.sum()), len(hits))})
 #
 # **Does fine-tuning make the network better, or only narrower?** Better at its question, also on strangers; narrower in everything that nobody asked any more. Measure both, and with a number that survives a moved threshold.
 #
-# *Where this lives in the library:* `sft.data.elsewhere`, `statistics.cost_threshold`, `statistics.reweighted`, `sft.data.noise`, `blur`, `darken`, `fade`; `sft.analysis.answers`, `photo_crops`; `plot.differences`.
+# *Where this lives in the library:* `sft.data.domain_split`, `statistics.cost_threshold`, `statistics.reweighted`, `sft.data.noise`, `blur`, `darken`, `fade`; `sft.analysis.answers`, `photo_crops`; `plot.differences`.
 #
 # ## The same in plain PyTorch
 #

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sftlab.data import Split, View, batch_positions, data_dir
-from sftlab.data.core import Targets
+from sftlab.data.dataset import Targets
 
 
 @dataclass

@@ -1,20 +1,25 @@
-"""Augmentation works on uint8 batches and changes only what keeps the label.
+"""Augmentations, corruptions, and views: functions (N×C×H×W uint8, generator) → the same shape and dtype.
 
-An augmentation is a function (N×C×H×W uint8, generator) → the same shape and dtype. It reaches train alone:
-only `Split.batches(augment=…)` calls it, and `fit` passes it for the training split.
+An augmentation changes only what keeps the label. It reaches train alone: only `Split.batches(augment=…)` calls it,
+and `fit` passes it for the training split. A corruption (Hendrycks and Dietterich, 2019) is what a worse camera, lamp
+or lens does; `View(split, noise(0.1), seed, 1)` is a split that a worse camera took, `fit(…, augment=noise(0.1))`
+prepares for one. A `View` has an address, so that its features can be kept.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-Augment = Callable[[Tensor, torch.Generator], Tensor]
+from sftlab.data.dataset import Augment, Split, Targets, batch_positions, generator
 
 
 def flip(x: Tensor, generator: torch.Generator) -> Tensor:
@@ -48,7 +53,7 @@ def brightness(strength: float) -> Augment:
 
     def scaled(x: Tensor, generator: torch.Generator) -> Tensor:
         factor = 1 + strength * (2 * torch.rand(len(x), 1, 1, 1, generator=generator) - 1)
-        return (x.float() * factor).round().clamp(0, 255).to(x.dtype)
+        return _uint8(x * factor)
 
     return scaled
 
@@ -84,8 +89,7 @@ def zoom(strength: float) -> Augment:
 def _sampled(x: Tensor, maps: Tensor) -> Tensor:
     """Return uint8 images seen through one affine map each, N×2×3 in coordinates from −1 to 1."""
     grid = functional.affine_grid(maps.to(x.device), list(x.shape), align_corners=False)
-    seen = functional.grid_sample(x.float(), grid, padding_mode="border", align_corners=False)
-    return seen.round().clamp(0, 255).to(x.dtype)
+    return _uint8(functional.grid_sample(x.float(), grid, padding_mode="border", align_corners=False))
 
 
 def chain(*augments: Augment) -> Augment:
@@ -107,3 +111,117 @@ def behaviour(augment: Augment, channels: int, size: int) -> str:
     draw = torch.Generator().manual_seed(0)
     x = torch.randint(0, 256, (8, channels, size, size), generator=draw, dtype=torch.uint8)
     return hashlib.sha256(augment(x, draw).contiguous().numpy().tobytes()).hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """One augmented view of every image of a split; it delivers as the split does.
+
+    What an image becomes depends on (seed, number, its pixels) alone, not on its place in a batch or a split.
+    """
+
+    split: Split
+    augment: Augment
+    seed: int
+    number: int
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    @property
+    def noun(self) -> str:
+        """What one row is, in the plural."""
+        return self.split.noun
+
+    @property
+    def size(self) -> int:
+        """Edge of the images in pixels."""
+        return self.split.size
+
+    @cached_property
+    def hashes(self) -> list[str]:
+        """One hash an image, over its pixels, what the augmentation does, and which view this is."""
+        does = behaviour(self.augment, self.split.images.shape[1], self.size)
+        address = hashlib.sha256(f"{does} {self.size} {self.seed} {self.number}".encode()).hexdigest()[:16]
+        return [f"{image}+{address}" for image in self.split.hashes]
+
+    def inputs(self, positions: np.ndarray) -> Tensor:
+        """Return the pixels, as a split does."""
+        return self.pixels(positions)
+
+    def pixels(self, positions: np.ndarray) -> Tensor:
+        """Return augmented uint8 N×C×size×size."""
+        x, hashes = self.split.pixels(positions), self.split.hashes
+        draws = (generator(self.seed, self.number, int(hashes[p][:15], 16)) for p in positions)
+        return torch.cat([self.augment(x[i : i + 1], draw) for i, draw in enumerate(draws)])
+
+    def labels(self, positions: np.ndarray) -> Targets:
+        """Return the targets at `positions`."""
+        return self.split.labels(positions)
+
+    def batches(
+        self, batch_size: int = 32, *, seed: int | None = None, epoch: int = 0
+    ) -> Iterator[tuple[Tensor, Targets]]:
+        """Iterate over (augmented images, targets) in the order in which the split would deliver its images."""
+        for positions in batch_positions(len(self), batch_size, seed=seed, epoch=epoch):
+            yield self.pixels(positions), self.labels(positions)
+
+
+def noise(strength: float) -> Augment:
+    """Return a corruption that adds normal noise to each pixel; strength: its standard deviation, white is 1."""
+    _check("strength", strength, 0, math.inf)
+
+    def noisy(x: Tensor, generator: torch.Generator) -> Tensor:
+        return _uint8(x + 255 * strength * torch.randn(x.shape, generator=generator))
+
+    return noisy
+
+
+def blur(pixels: float) -> Augment:
+    """Return a corruption that blurs with a normal kernel of standard deviation `pixels`; edges are repeated."""
+    _check("pixels", pixels, 0, math.inf)
+
+    def blurred(x: Tensor, generator: torch.Generator) -> Tensor:
+        if not pixels:
+            return x
+        reach = math.ceil(3 * pixels)
+        kernel = torch.exp(-((torch.arange(-reach, reach + 1) / pixels) ** 2) / 2)
+        kernel = (kernel / kernel.sum()).expand(x.shape[1], 1, 1, -1)
+        soft = functional.pad(x.float(), (reach, reach, 0, 0), mode="replicate")
+        soft = functional.conv2d(soft, kernel, groups=x.shape[1])
+        soft = functional.pad(soft, (0, 0, reach, reach), mode="replicate")
+        return _uint8(functional.conv2d(soft, kernel.transpose(-1, -2), groups=x.shape[1]))
+
+    return blurred
+
+
+def darken(strength: float) -> Augment:
+    """Return a corruption that takes the share `strength` of the light away, from 0 to below 1."""
+    _check("strength", strength, 0, 1)
+    return lambda x, generator: _uint8(x * (1 - strength))
+
+
+def fade(strength: float) -> Augment:
+    """Return a corruption that takes the share `strength` of each image's contrast away, from 0 to below 1."""
+    _check("strength", strength, 0, 1)
+
+    def faded(x: Tensor, generator: torch.Generator) -> Tensor:
+        mean = x.float().mean(dim=(1, 2, 3), keepdim=True)
+        return _uint8(mean + (x - mean) * (1 - strength))
+
+    return faded
+
+
+def invert(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Turn black into white: a corruption without strength."""
+    return 255 - x
+
+
+def _uint8(x: Tensor) -> Tensor:
+    return x.round().clamp(0, 255).to(torch.uint8)
+
+
+def _check(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value < high:  # which refuses nan and infinity, too
+        upper = f" to below {high:g}" if math.isfinite(high) else " upwards"
+        raise ValueError(f"{name}={value}: a number from {low:g}{upper}; {low:g} changes nothing")

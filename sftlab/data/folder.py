@@ -1,27 +1,40 @@
-"""Your own photographs: a folder for each class, or train, valid and test folders above them."""
+"""Your own photographs: one photo reader, the files of a folder, and class folders as a data set.
+
+`load("folder:…")`, `predict`, `export` and the upload widget call it.
+"""
 
 from __future__ import annotations
 
 import os
+import threading
 import unicodedata
+import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from sftlab.data.assembly import assemble
-from sftlab.data.core import Data
-from sftlab.data.photos import read_photo
-from sftlab.data.splits import Rows, check_shares, draw, drop_copies
+from sftlab.data.dataset import Data
+from sftlab.data.splits import Rows, assemble, check_shares, draw, drop_copies
 from sftlab.data.storage import allocate, image_hash
 
+Photos = Sequence[str | Path] | str | Path
 SPLITS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
 MOST_NOTES = 5
+# Pictures only: no PDF, PostScript or video. "JPEG" includes the multi-picture files of phones.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+MOST_PIXELS = 178_956_970  # Pillow's own bound: above it a small file may be a trap that fills the memory
+_opening = threading.Lock()  # warnings are silenced for the whole process, so one thread at a time
 LITTER = ("thumbs.db", "desktop.ini", "__macosx")  # beside everything that begins with a dot
+
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 @dataclass(frozen=True)
@@ -33,7 +46,7 @@ class _Photo:
 
 
 def load_folder(
-    path: str | Path, *, size: int = 224, per_class: int | None = None, seed: int = 0, valid: float = 0.15,
+    path: str | Path, *, size: int | None = None, per_class: int | None = None, seed: int = 0, valid: float = 0.15,
     test: float = 0.25, groups: Callable[[str], object] | None = None,
 ) -> Data:  # fmt: skip
     """Load photographs from class folders, or from train, valid (or val) and test folders above them.
@@ -50,13 +63,18 @@ def load_folder(
     splits.
     """
     check_shares(valid, test)
+    size = size or 224
     root = _checked(path)
     folders = _class_folders(root)
     given = {split for split, _ in folders} - {""}
     if groups is not None and given:
         raise ValueError(f"groups= has no use where folders name the splits ({', '.join(sorted(given))}); omit it")
-    found = [photo for split, folder in folders for photo in _below(root, folder, split, _normal(folder.name))]
-    images, photos, skipped = _read(found, size)
+    photos = [
+        _Photo(path, _name(root, path), split, _normal(folder.name))
+        for split, folder in folders
+        for path in _below(folder)
+    ]
+    images, photos, skipped = _read(photos, size)
     labels = [photo.label for photo in photos]
     classes = sorted({_normal(folder.name) for _, folder in folders})
     _check_classes(root, classes, labels, skipped)
@@ -133,12 +151,14 @@ def _strays(root: Path, given: bool) -> list[Path]:
     return [p for folder in above for p in _visible(folder) if not p.is_dir()]
 
 
-def _below(root: Path, folder: Path, split: str, label: str) -> Iterator[_Photo]:
+def _below(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    """Iterate over all visible files in a folder and below."""
+    above |= {folder.resolve()}
     for path in _visible(folder):
-        if path.is_dir():
-            yield from _below(root, path, split, label)
-        else:
-            yield _Photo(path, _name(root, path), split, label)
+        if not path.is_dir():
+            yield path
+        elif path.resolve() not in above:  # a link may lead in a circle
+            yield from _below(path, above)
 
 
 def _read(photos: list[_Photo], size: int) -> tuple[np.ndarray, list[_Photo], dict[str, str]]:
@@ -195,3 +215,99 @@ def _copies(photos: list[_Photo], hashes: list[str]) -> list[str]:
     if len(torn) > MOST_NOTES:
         notes.append(f"conflicting labels: {len(torn) - MOST_NOTES} more pictures are in two classes.")
     return notes
+
+
+def read_photo(path: str | Path, size: int) -> np.ndarray:
+    """Read one photograph as uint8 3×size×size.
+
+    Turned as its EXIF says, any colour mode as RGB (transparency on white, 16 bits scaled to 8), shorter edge
+    resized with antialiasing, centre cropped; the first frame of an animation. Raises FileNotFoundError for a
+    missing file, and ValueError with the reason for one that holds no picture that can be read.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"no photograph at {path}")
+    if not path.is_file():
+        raise ValueError("a folder, not a photograph")
+    if path.stat().st_size == 0:
+        raise ValueError("the file is empty")
+    try:
+        with path.open("rb") as file:
+            image, turn = _opened(file)
+            image.draft(None, (2 * size, 2 * size))  # a JPEG is decoded at ½, ¼ or ⅛ where that is enough
+            return to_square(image, size, turn)
+    except UnidentifiedImageError:
+        if path.suffix.lower() in (".heic", ".heif"):
+            raise ValueError("HEIC pictures cannot be read here; export it as JPEG") from None
+        raise ValueError(f"not a picture in a format that can be read ({', '.join(FORMATS)})") from None
+    except Image.DecompressionBombError:
+        raise ValueError(f"more than {MOST_PIXELS / 1e6:.0f} million pixels; save it smaller") from None
+    except PermissionError:
+        raise
+    except Exception as error:  # a damaged file fails in as many ways as there are bytes in it
+        raise ValueError(f"damaged or cut short ({error or type(error).__name__})") from None
+
+
+def _opened(file: object) -> tuple[Image, int]:
+    """Open a picture without decoding it; return it with its EXIF orientation (1: upright)."""
+    from PIL import ExifTags, Image
+
+    with _opening, warnings.catch_warnings():
+        # A photograph of 90 million pixels, or one with a damaged EXIF block, is still a photograph.
+        warnings.simplefilter("ignore")
+        image = Image.open(file, formats=FORMATS)  # type: ignore[arg-type]
+        turn = 1
+        if image.format != "PNG" or "exif" in image.info:  # asking a PNG without one would decode all of it
+            turn = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return image, turn
+
+
+def to_square(image: Image, size: int, turn: int = 1) -> np.ndarray:
+    """Return a PIL image as uint8 3×size×size: RGB, turned as EXIF says, resized and centre cropped."""
+    from PIL import Image
+
+    image = to_rgb(image)
+    short = min(image.size)
+    left, top = (image.width - short) / 2, (image.height - short) / 2
+    # Cropping and resizing in one step: a strip of 12,000×1 pixels must not become one of 2,688,000×224.
+    square = image.resize(
+        (size, size), Image.Resampling.BILINEAR, box=(left, top, left + short, top + short), reducing_gap=2.0
+    )
+    turns = Image.Transpose
+    how = {
+        2: turns.FLIP_LEFT_RIGHT, 3: turns.ROTATE_180, 4: turns.FLIP_TOP_BOTTOM, 5: turns.TRANSPOSE,
+        6: turns.ROTATE_270, 7: turns.TRANSVERSE, 8: turns.ROTATE_90,
+    }.get(turn)  # fmt: skip
+    square = square.transpose(how) if how is not None else square
+    return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
+
+
+def to_rgb(image: Image) -> Image:
+    """Return a PIL image of any mode as RGB, transparency on white. Raises ValueError for 32-bit values."""
+    from PIL import Image
+
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        values = np.asarray(image)
+        low, high = values.min(), values.max()
+        if image.mode == "F" or low < 0 or high > 65535:
+            raise ValueError(f"values from {low:.3g} to {high:.3g}; save it with 8 or 16 bits a channel")
+        grey = Image.fromarray((values / 257).round().astype(np.uint8))  # 65535 = 257 × 255
+        return grey.convert("RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")
+
+
+def photos_in(photos: Photos) -> list[Path]:
+    """Return single files as given, and for a folder all that lies in it and below, sorted by name.
+
+    Hidden files and what systems leave behind are not photographs, as when a folder is loaded for training.
+    """
+    files: list[Path] = []
+    for given in [photos] if isinstance(photos, (str, Path)) else photos:
+        path = Path(given).expanduser()
+        files += _below(path) if path.is_dir() else [path]
+    return files

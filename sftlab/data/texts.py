@@ -1,4 +1,7 @@
-"""Texts in, uint8 batches out: a text is its UTF-8 bytes, and what cuts them into tokens comes with the weights."""
+"""Texts as data: a text is its UTF-8 bytes, and what cuts them into tokens comes with the weights.
+
+`sft.from_texts` and `load("csv:…")` call it.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sftlab.data.arrays import as_labels
-from sftlab.data.assembly import check_disjoint, counted
-from sftlab.data.augment import Augment
-from sftlab.data.core import Card, Data, Split, Targets
-from sftlab.data.splits import grouped_split, random_split, thin
+from sftlab.data.dataset import Augment, Data, Split, Targets, as_labels
+from sftlab.data.splits import assemble
 from sftlab.data.storage import allocate
 
 SIZE = 2048  # bytes kept of a text: about 500 word pieces, which is what encoders of this kind can read
-DELIMITERS = ",;\t|"
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +37,11 @@ class Texts(Split):
     def kind(self) -> str:
         """What is delivered, in words."""
         return f"texts of up to {self.size} bytes"
+
+    @property
+    def sizes(self) -> str:
+        """The lengths, in words."""
+        return f"{int(np.median((self.images > 0).sum(axis=1)))} bytes in the middle, {self.images.shape[1]} at most"
 
     @property
     def texts(self) -> list[str]:
@@ -87,13 +91,13 @@ def _bytes(texts: Sequence[str], size: int) -> np.ndarray:
 
 def from_texts(
     texts: Sequence[str], y: Any, *, classes: Sequence[str] | None = None, groups: Sequence[object] | None = None,
-    name: str = "texts", size: int | None = None, per_class: int | None = None, seed: int = 0, valid: float = 0.15,
-    test: float = 0.25, files: Sequence[str] = (), **facts: Any,
+    size: int | None = None, **options: Any,
 ) -> Data:  # fmt: skip
     """Build a Data from texts in memory.
 
     y: N class numbers from 0, or N names. groups: what must not be torn apart by the split (an author, a document),
-    a value a text. size: bytes kept of each text (default 2048). The other options are those of `from_arrays`.
+    a value a text. size: bytes kept of each text (default 2048). options: name, rule, files, and
+    those of `from_arrays`.
     Raises ValueError for labels that do not fit, empty texts, or a split that cannot be made.
 
     >>> from_texts([f"text {i}" for i in range(60)], ["odd", "even"] * 30).train
@@ -105,30 +109,13 @@ def from_texts(
         raise ValueError(f"{given}: give one of each for every text")
     if empty := [i for i, text in enumerate(texts) if not text.strip()]:
         raise ValueError(f"text {empty[0]} is empty ({len(empty)} of {len(texts)} are); leave empty texts out")
-    size = SIZE if size is None else size
+    size = size or SIZE
     rows = _bytes(texts, size)
     hashes = [hashlib.sha256(row.tobytes().rstrip(b"\0")).hexdigest()[:16] for row in rows]
-    strata = [names[k] for k in numbers]
-    if groups is None:
-        parts = random_split(strata, hashes, valid=valid, test=test, seed=seed)
-        how = f"random, stratified, seed {seed}"
-    else:
-        parts = grouped_split(strata, groups, hashes, valid=valid, test=test, seed=seed)
-        how = f"grouped, seed {seed}"
-    check_disjoint(parts, hashes)
-    train = thin(parts[0], list(numbers), per_class, seed) if per_class is not None else parts[0]
-    targets = torch.from_numpy(numbers)
-    splits = [
-        Texts(part, rows, targets, np.asarray(index, dtype=np.int64), names, size, hashes, files)
-        for part, index in zip(("train", "valid", "test"), (train, *parts[1:]), strict=True)
-    ]
-    length = int(np.median((rows > 0).sum(axis=1)))
-    told: dict[str, Any] = {"rule": "labels as given", **facts}
-    card = Card(
-        name=name, classes=names, counts={}, majority=0.0, split=how, noun="texts",
-        size=f"{length} bytes in the middle, {rows.shape[1]} at most", **told,
-    )  # fmt: skip
-    return counted(splits, card)
+    facts = {"name": "texts", "rule": "labels as given"} | options
+    return assemble(
+        rows, torch.from_numpy(numbers), names, size=size, groups=groups, hashes=hashes, kind=Texts, **facts
+    )
 
 
 def load_csv(
@@ -145,20 +132,19 @@ def load_csv(
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
     header, table = _read(path)
-    chosen = _columns(path, header, table, {"text": text, "label": label} | ({"group": group} if group else {}))
-    kept, skipped = list[tuple[str, dict[str, str]]](), dict[str, str]()
+    columns = _columns(path, header, table, {"text": text, "label": label} | ({"group": group} if group else {}))
+    entries, skipped = dict[str, dict[str, str]](), dict[str, str]()
     for line, row in enumerate(table, 2):
-        values = {key: row[at].strip() if at < len(row) else "" for key, at in chosen.items()}
+        values = {key: row[at].strip() if at < len(row) else "" for key, at in columns.items()}
         if missing := [key for key in ("text", "label") if not values[key]]:
             skipped[f"row {line}"] = f"no {' and no '.join(missing)}"
         else:
-            kept.append((f"row {line}", values))
-    if not kept:
+            entries[f"row {line}"] = values
+    if not entries:
         raise ValueError(f"{path.name} has no row with both a text and a label")
-    groups = [values["group"] for _, values in kept] if group else None
-    facts: dict[str, Any] = {"name": path.stem, "rule": f"the column {header[chosen['label']]!r}", "skipped": skipped}
-    texts, labels = ([values[key] for _, values in kept] for key in ("text", "label"))
-    return from_texts(texts, labels, groups=groups, files=[where for where, _ in kept], **(facts | options))
+    texts, labels, groups = ([values.get(key, "") for values in entries.values()] for key in ("text", "label", "group"))
+    facts: dict[str, Any] = {"name": path.stem, "rule": f"the column {header[columns['label']]!r}", "skipped": skipped}
+    return from_texts(texts, labels, groups=groups if group else None, files=list(entries), **(facts | options))
 
 
 def _read(path: Path) -> tuple[list[str], list[list[str]]]:
@@ -166,27 +152,24 @@ def _read(path: Path) -> tuple[list[str], list[list[str]]]:
         content = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path.name} is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from None
-    first = content.partition("\n")[0]
-    delimiter = max(DELIMITERS, key=first.count)
+    delimiter = max(",;\t|", key=content.partition("\n")[0].count)
     rows = [row for row in csv.reader(io.StringIO(content, newline=""), delimiter=delimiter) if any(row)]
     if len(rows) < 2 or len(rows[0]) < 2:
         raise ValueError(f"{path.name} has no table of two columns or more below a header")
     return [name.strip() for name in rows[0]], rows[1:]
 
 
-def _columns(
-    path: Path, header: list[str], table: list[list[str]], wanted: dict[str, str | None]
-) -> dict[str, int]:  # fmt: skip
+def _columns(path: Path, header: list[str], table: list[list[str]], names: dict[str, str | None]) -> dict[str, int]:
     """Return the number of the column for text, label and group."""
     lower = [name.lower() for name in header]
-    found = {key: header.index(name) if name in header else -1 for key, name in wanted.items() if name is not None}
-    found |= {key: lower.index(key) for key, name in wanted.items() if name is None and key in lower}
-    if len(header) == 2 and not found and not any(wanted.values()):
-        lengths = [sum(len(row[at]) for row in table if at < len(row)) for at in (0, 1)]
-        found = {"text": int(lengths[1] > lengths[0]), "label": int(lengths[1] <= lengths[0])}
-    if missing := [wanted[key] or key for key in wanted if found.get(key, -1) < 0]:
+    columns = {key: header.index(name) for key, name in names.items() if name in header}
+    columns |= {key: lower.index(key) for key, name in names.items() if name is None and key in lower}
+    if len(header) == 2 and not columns and not any(names.values()):
+        first, second = (sum(len(row[at]) for row in table if at < len(row)) for at in (0, 1))
+        columns = {"text": int(second > first), "label": int(second <= first)}
+    if missing := [name or key for key, name in names.items() if key not in columns]:
         raise ValueError(
             f"{path.name} has no column {' and no column '.join(map(repr, missing))}; there are {', '.join(header)}. "
             "Name them: load('csv:PATH', text=…, label=…)"
         )
-    return found
+    return columns

@@ -18,10 +18,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from sftlab.data.assembly import assemble
-from sftlab.data.core import Data
-from sftlab.data.photos import to_square
-from sftlab.data.splits import check_shares, draw, drop_copies
+from sftlab.data.dataset import Data
+from sftlab.data.folder import to_square
+from sftlab.data.splits import assemble, check_shares, draw, drop_copies
 from sftlab.data.storage import (
     Damaged,
     RemoteFile,

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from sftlab.core.model import card, evaluating
 from sftlab.data import Split
-from sftlab.data.photos import to_square
+from sftlab.data.folder import to_square
 from sftlab.deploy.predict import ONNX, Answers, check_installed, graph_session, read_graph
 from sftlab.deploy.reject import RejectOption
 from sftlab.deploy.save import (

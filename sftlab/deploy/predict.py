@@ -19,8 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from sftlab.core.model import card, evaluating
-from sftlab.data.listing import Photos, photos_in
-from sftlab.data.photos import read_photo
+from sftlab.data.folder import Photos, photos_in, read_photo
 from sftlab.deploy.reject import RejectOption, distances
 from sftlab.deploy.save import input_size, load_model, load_reject_option
 

@@ -16,7 +16,7 @@ from sftlab.analysis.labels import find_label_issues, undecided
 from sftlab.core.records import Interval
 from sftlab.core.statistics import wilson
 from sftlab.data import Data, Split, first_task, resize
-from sftlab.data.corrections import Correction, address, read_corrections, write_corrections
+from sftlab.data.label_fixes import Correction, address, read_corrections, write_corrections
 from sftlab.plot import base
 from sftlab.plot.images import images
 from sftlab.widgets.base import Element, Panel, figure_html, figure_of, image_address, remembered, script, sureness

@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sftlab.data.assembly import with_targets
-from sftlab.data.core import Data, Split
+from sftlab.data.dataset import Data, Split, with_targets
 
 COLUMNS = ("image", "file", "old", "new", "when")
 Key = tuple[str, str]

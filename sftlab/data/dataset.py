@@ -1,10 +1,14 @@
-"""Images in, uint8 batches out: `Split` delivers, `Data` holds the three splits and their card."""
+"""What a data set is: `Split` delivers uint8 batches, `Data` holds train, valid and test, `Card` their source.
+
+Every loader of this wing makes a `Data`; training, evaluation and plots take its splits.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -13,8 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sftlab.data.augment import Augment
-
+Augment = Callable[[Tensor, torch.Generator], Tensor]  # N×C×H×W uint8 → the same shape and dtype
 Targets = Tensor | dict[str, Tensor]
 Classes = list[str] | dict[str, list[str]]
 
@@ -92,6 +95,12 @@ class Split:
 
     def __repr__(self) -> str:
         return f"Split({self.name!r}, {len(self)} images, {self.size}×{self.size})"
+
+    @property
+    def sizes(self) -> str:
+        """The stored and the delivered size, in words."""
+        height, width = self.images.shape[-2:]
+        return f"{width}×{height} pixels stored, {self.size}×{self.size} delivered"
 
     @property
     def kind(self) -> str:
@@ -219,3 +228,61 @@ def first_task(targets: Targets) -> Tensor:
     """Return the class numbers of the first task, which decide stratification and the majority rate."""
     y = next(iter(targets.values())) if isinstance(targets, dict) else targets
     return y.argmax(dim=1) if y.ndim == 2 else y
+
+
+def first_names(classes: Classes) -> list[str]:
+    """Return the class names of the first task."""
+    return next(iter(classes.values())) if isinstance(classes, dict) else classes
+
+
+def counted(parts: Sequence[Split], card: Card) -> Data:
+    """Return a Data whose card has the classes, counts and majority rate of these splits."""
+    classes = parts[0].classes
+    names = first_names(classes)
+    notes, counts = list(card.notes), {}
+    for part in parts:
+        numbers = Counter(first_task(part.y).tolist())
+        counts[part.name] = {name: numbers[k] for k, name in enumerate(names)}
+        if missing := [name for name, n in counts[part.name].items() if n == 0]:
+            so = "it cannot be learnt" if part.name == "train" else "nothing is measured there for it"
+            notes.append(f"{part.name} has no {part.noun[:-1]} of {', '.join(missing)}: {so}.")
+    of_test = counts["test"].values()
+    card = replace(card, classes=classes, counts=counts, majority=max(of_test) / max(1, sum(of_test)), notes=notes)
+    return Data(train=parts[0], valid=parts[1], test=parts[2], card=card)
+
+
+def with_targets(data: Data, targets: Mapping[str, Tensor] | Tensor, classes: Classes) -> Data:
+    """Return the same images and splits with other targets (a row each) and classes; the card counts anew."""
+    new = dict(targets) if isinstance(targets, Mapping) else targets
+    parts = [replace(part, targets=new, classes=classes) for part in (data.train, data.valid, data.test)]
+    return counted(parts, data.card)
+
+
+def as_labels(y: Any, classes: Sequence[str] | None = None) -> tuple[np.ndarray, list[str]]:
+    """Return (class numbers, class names) from N numbers or N names, or raise what was wrong."""
+    labels = y.detach().cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
+    if labels.ndim != 1 or not len(labels):
+        shape = "×".join(map(str, labels.shape)) or "a single value"
+        raise ValueError(f"labels of shape {shape}; expected one class number or name for each image")
+    if labels.dtype.kind == "f":
+        raise ValueError(
+            f"labels are {labels.dtype}, such as {labels[0]}; expected class numbers or names. "
+            "For whole numbers use y.astype(int); this lab classifies, it does no regression"
+        )
+    if labels.dtype.kind in "iub":
+        numbers = labels.astype(np.int64)
+        names = list(classes) if classes is not None else [str(i) for i in range(max(0, int(numbers.max())) + 1)]
+    else:
+        names = list(classes) if classes is not None else sorted({str(v) for v in labels})
+        unknown = sorted({str(v) for v in labels} - set(names))
+        if unknown:
+            raise ValueError(f"labels {', '.join(unknown[:5])} are not among the classes {', '.join(names)}")
+        numbers = np.array([names.index(str(v)) for v in labels])
+    if numbers.min() < 0 or numbers.max() >= len(names):
+        raise ValueError(
+            f"labels run from {numbers.min()} to {numbers.max()} for {len(names)} classes; "
+            f"expected numbers from 0 to {len(names) - 1}"
+        )
+    if len(names) < 2:
+        raise ValueError(f"all images are of one class, {names[0]}; classifying needs at least two")
+    return numbers, names
