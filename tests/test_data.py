@@ -21,7 +21,7 @@ from sftlab.data import (
     resize,
     rotate,
     shift,
-    store,
+    storage,
     turn,
     zoom,
 )
@@ -414,7 +414,7 @@ def test_many_images_live_in_a_scratch_file_that_leaves_nothing_behind(tmp_path,
     monkeypatch.setenv("SFTLAB_DATA", str(tmp_path))
     in_memory = sft.from_dataset(Pictures((60, 50)), size=16)
     assert not is_mapped(in_memory.train.images)
-    monkeypatch.setattr(store, "IN_MEMORY", 1000)
+    monkeypatch.setattr(storage, "IN_MEMORY", 1000)
     mapped = sft.from_dataset(Pictures((60, 50)), size=16)
     assert is_mapped(mapped.train.images)
     assert np.array_equal(mapped.train.images, in_memory.train.images) and mapped.card.counts == in_memory.card.counts
@@ -424,7 +424,7 @@ def test_many_images_live_in_a_scratch_file_that_leaves_nothing_behind(tmp_path,
 def test_a_full_disk_is_a_sentence_and_not_a_crash(tmp_path, monkeypatch):
     monkeypatch.setenv("SFTLAB_DATA", str(tmp_path))
     with pytest.raises(OSError, match=r"the images need 1500000\.0 GB .* choose a smaller size"):
-        store.allocate((10**9, 3, 500, 1000))
+        storage.allocate((10**9, 3, 500, 1000))
 
 
 def test_a_decoded_set_is_made_once_and_a_half_written_one_is_not_read(tmp_path, monkeypatch):
@@ -436,22 +436,22 @@ def test_a_decoded_set_is_made_once_and_a_half_written_one_is_not_read(tmp_path,
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        store.decoded("set", shape, cut_short())
+        storage.decoded("set", shape, cut_short())
     assert list((tmp_path / "decoded").iterdir()) == []
-    images, hashes = store.decoded("set", shape, iter(IMAGES[:5]))
-    assert np.array_equal(images, IMAGES[:5]) and hashes == [store.image_hash(image) for image in IMAGES[:5]]
+    images, hashes = storage.decoded("set", shape, iter(IMAGES[:5]))
+    assert np.array_equal(images, IMAGES[:5]) and hashes == [storage.image_hash(image) for image in IMAGES[:5]]
 
     def never():
         raise AssertionError("decoded twice")
         yield
 
-    assert np.array_equal(store.decoded("set", shape, never())[0], images)
+    assert np.array_equal(storage.decoded("set", shape, never())[0], images)
     index = tmp_path / "decoded" / "set.json"
     index.write_text(json.dumps(hashes[:2]))  # of another version of the set
-    assert len(store.decoded("set", shape, iter(IMAGES[:5]))[1]) == 5
+    assert len(storage.decoded("set", shape, iter(IMAGES[:5]))[1]) == 5
     index.unlink()  # the process was killed after the pixels, before the index
     (tmp_path / "decoded" / "set.npy").write_bytes(b"half")
-    assert np.array_equal(store.decoded("set", shape, iter(IMAGES[:5]))[0], IMAGES[:5])
+    assert np.array_equal(storage.decoded("set", shape, iter(IMAGES[:5]))[0], IMAGES[:5])
 
 
 def test_data_dir_follows_the_environment_and_else_the_checkout(tmp_path, monkeypatch):
