@@ -140,7 +140,7 @@ def test_corrected_labels_are_used_and_all_else_stays(photos, tmp_path):
     assert used.train.y.tolist() == [1 - y[0], 1 - y[1], *y[3:]]
     assert used.valid.hashes == data.valid.hashes and used.test.hashes == data.test.hashes
     assert sum(used.card.counts["train"].values()) == len(y) - 1
-    assert "labels.csv corrects 2 labels of train, 1 image left out of train." in used.card.notes
+    assert "labels.csv corrects train: 2 with a new label, 1 left out." in used.card.notes
     assert data.train.y.tolist() == y, "the data that came in are untouched"
     larger = sft.corrected(sft.load(f"folder:{photos}", size=20), path)
     assert larger.train.y.tolist() == used.train.y.tolist(), "another size, the same files"
@@ -152,7 +152,7 @@ def test_the_loader_takes_the_file_that_the_panel_writes(photos, tmp_path):
     choose(relabel(data, opinions(data), path), _0=1 - int(data.train.y[0]))
     used = sft.load(f"folder:{photos}", size=16, corrections=path)
     assert (used.train.y != data.train.y).nonzero().flatten().tolist() == [0]
-    assert "labels.csv corrects 1 label of train." in str(used.card) and state(photos) == before
+    assert "corrects train: 1 with a new label, 0 left out" in str(used.card) and state(photos) == before
 
 
 def test_corrections_of_arrays_go_by_their_pixels(blobs, tmp_path):
@@ -195,7 +195,7 @@ def test_no_file_is_no_correction_and_a_wrong_one_is_refused_by_a_sentence(photo
     assert sft.corrected(data, path) is data and read_corrections(path) == {}
     image, file = address(data.train, 0)
     for text, words in (
-        ("a,b\n1,2\n", "no table of corrections .no column file, image, new, old, when"),
+        ("a,b\n1,2\n", "no table of corrections .*expected image,file,old,new,when"),
         (f"{','.join(COLUMNS)}\n{image},{file},cat,bird,now\n", "says bird; the classes are cat, dog"),
         (b"\xff\xfe\x00", "no table of corrections"),
     ):

@@ -423,7 +423,7 @@ def test_many_images_live_in_a_scratch_file_that_leaves_nothing_behind(tmp_path,
 
 def test_a_full_disk_is_a_sentence_and_not_a_crash(tmp_path, monkeypatch):
     monkeypatch.setenv("SFTLAB_DATA", str(tmp_path))
-    with pytest.raises(OSError, match=r"the images need 1500000\.0 GB .* choose a smaller size"):
+    with pytest.raises(OSError, match=r"these images: 1\.50PB needed.* choose a smaller size"):
         storage.allocate((10**9, 3, 500, 1000))
 
 

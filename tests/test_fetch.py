@@ -35,7 +35,7 @@ def folder(tmp_path, monkeypatch):
 
 def test_room_is_asked_for_before_anything_is_brought(monkeypatch):
     monkeypatch.setattr(storage.shutil, "disk_usage", lambda _: type("", (), {"free": 200_000}))
-    with pytest.raises(NoRoom, match=r"what is still to come takes 2,5\d\d"):
+    with pytest.raises(NoRoom, match=r"what is still to come: 2\.5\dGB needed"):
         fetch.bring(["vgg16", "cifar10", "pets"])
 
 

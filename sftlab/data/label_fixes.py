@@ -1,26 +1,26 @@
-"""Corrected labels in a CSV file beside the data: the originals stay as they are, and every change can be read."""
+"""Corrected labels in a CSV file beside the data: the originals stay as they are, and every change can be read.
+
+`load(…, corrections=…)` and `sft.corrected` use such a file, the relabelling widget writes it.
+"""
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import os
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from sftlab.data.dataset import Data, Split, with_targets
+from sftlab.data.storage import file_hash
 
-COLUMNS = ("image", "file", "old", "new", "when")
 Key = tuple[str, str]
 
 
-@dataclass(frozen=True)
-class Correction:
+class Correction(NamedTuple):
     """One corrected label. image: a hash of the file, or of the pixels where there is none. new: "" leaves it out."""
 
     image: str
@@ -30,6 +30,9 @@ class Correction:
     when: str
 
 
+COLUMNS = Correction._fields
+
+
 def read_corrections(path: str | Path) -> dict[Key, Correction]:
     """Read a CSV of corrections, {} if there is none yet. Raises ValueError for a file that is something else."""
     path = Path(path)
@@ -37,11 +40,8 @@ def read_corrections(path: str | Path) -> dict[Key, Correction]:
         return {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            table = csv.DictReader(file)
-            if missing := set(COLUMNS) - set(table.fieldnames or []):
-                raise ValueError(f"no column {', '.join(sorted(missing))}")
-            rows = [Correction(*(row[column] or "" for column in COLUMNS)) for row in table]
-    except (ValueError, csv.Error) as error:
+            rows = [Correction(*(line[name] or "" for name in COLUMNS)) for line in csv.DictReader(file)]
+    except (ValueError, KeyError, csv.Error) as error:
         raise ValueError(f"{path.name} is no table of corrections ({error}); expected {','.join(COLUMNS)}") from None
     return {(row.image, row.file): row for row in rows}
 
@@ -55,9 +55,7 @@ def write_corrections(rows: Mapping[Key, Correction], path: str | Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     with partial.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(COLUMNS)
-        table.writerows([getattr(row, column) for column in COLUMNS] for row in rows.values())
+        csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows.values()])
     partial.replace(path)
 
 
@@ -67,13 +65,7 @@ def address(split: Split, position: int) -> Key:
     if not split.files:
         return split.image_hashes[row], ""
     path = Path(split.files[row])
-    return file_hash(path), path.relative_to(_root(split)).as_posix()
-
-
-def file_hash(path: Path) -> str:
-    """Return the hash of a file's bytes; unlike that of its pixels it does not depend on the size they are read at."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return file_hash(path)[:16], path.relative_to(_root(split)).as_posix()  # unlike pixels, bytes know no size
 
 
 def corrected(data: Data, path: str | Path) -> Data:
@@ -92,55 +84,40 @@ def corrected(data: Data, path: str | Path) -> Data:
         raise ValueError("corrections give one class an image, but these data have soft labels or several tasks")
     if unknown := sorted({row.new for row in rows.values()} - {*classes, ""}):
         raise ValueError(f"{Path(path).name} says {', '.join(unknown)}; the classes are {', '.join(classes)}")
-    new, gone, applied = targets.clone(), set[int](), set[Key]()
-    for index, key in _matches(data, rows):
+    new, left_out, used = targets.clone(), set[int](), set[Key]()
+    for index, key in _matches(data.train, rows):
         row, now = rows[key], classes[int(targets[index])]
         if now in (row.old, row.new):
-            applied.add(key)
-            gone |= {index} if not row.new else set()
-            new[index] = classes.index(row.new) if row.new else targets[index]
-    parts, told = _without(data, gone), _told(data, new, gone)
-    notes = [f"{Path(path).name} corrects {told}."] if told else []
-    if idle := len(rows) - len(applied):
-        notes.append(f"{Path(path).name}: {idle} row{'s' * (idle > 1)} about other images, or other labels, not used.")
-    return with_targets(replace(parts, card=replace(data.card, notes=[*data.card.notes, *notes])), new, classes)
-
-
-def _matches(data: Data, rows: Mapping[Key, Correction]) -> list[tuple[int, Key]]:
-    """Return (row of the images, key of the correction) wherever the two are about the same image."""
-    found, train = [], data.train
-    if train.files:
-        where = {Path(file): i for i, file in enumerate(train.files)}
-        for key in rows:
-            path = _root(train) / key[1]
-            if key[1] and path in where and path.is_file() and file_hash(path) == key[0]:
-                found.append((where[path], key))
-        return found
-    known = {key[0]: key for key in rows}
-    return [(i, known[image]) for i, image in enumerate(train.image_hashes) if image in known]
-
-
-def _without(data: Data, gone: set[int]) -> Data:
-    def rest(part: Split) -> Split:
-        kept = np.array([i for i in part.index.tolist() if i not in gone], dtype=np.int64)
-        if not len(kept):
-            raise ValueError(f"these corrections leave no image of the {part.name} split")
-        return replace(part, index=kept)
-
-    return Data(rest(data.train), rest(data.valid), rest(data.test), data.card)
-
-
-def _told(data: Data, new: torch.Tensor, gone: set[int]) -> str:
-    """Say how many labels of which split change."""
-    old, counts = data.train.targets, Counter[str]()
-    assert isinstance(old, torch.Tensor)
+            used.add(key)
+            if row.new:
+                new[index] = classes.index(row.new)
+            else:
+                left_out.add(index)
+    parts: dict[str, Split] = {}
+    notes = list(data.card.notes)
     for part in (data.train, data.valid, data.test):
-        for i in part.index.tolist():
-            counts[f"{part.name} {'without' if i in gone else 'labels'}"] += i in gone or bool(new[i] != old[i])
-    words = {"labels": ("label", "labels"), "without": ("image left out", "images left out")}
-    return ", ".join(
-        f"{n} {words[kind][n > 1]} of {part}" for (part, kind), n in ((k.split(), n) for k, n in counts.items()) if n
-    )
+        stays = ~np.isin(part.index, list(left_out))
+        if not stays.any():
+            raise ValueError(f"these corrections leave no image of the {part.name} split")
+        parts[part.name] = replace(part, index=part.index[stays])
+        changed = int((new != targets)[part.index].sum())
+        if changed or not stays.all():
+            notes.append(
+                f"{Path(path).name} corrects {part.name}: {changed} with a new label, {(~stays).sum()} left out."
+            )
+    if idle := len(rows) - len(used):
+        notes.append(f"{Path(path).name}: {idle} row{'s' * (idle > 1)} about other images, or other labels, not used.")
+    return with_targets(Data(**parts, card=replace(data.card, notes=notes)), new, classes)
+
+
+def _matches(split: Split, rows: Mapping[Key, Correction]) -> list[tuple[int, Key]]:
+    """Return (row of the images, key of the correction) wherever the two are about the same image."""
+    if not split.files:
+        by_image = {key[0]: key for key in rows}
+        return [(i, by_image[image]) for i, image in enumerate(split.image_hashes) if image in by_image]
+    place = {Path(file): i for i, file in enumerate(split.files)}
+    files = [(_root(split) / key[1], key) for key in rows if key[1]]
+    return [(place[p], key) for p, key in files if p in place and p.is_file() and file_hash(p)[:16] == key[0]]
 
 
 def _root(split: Split) -> Path:

@@ -68,13 +68,16 @@ def data_dir() -> Path:
 
 def check_room(folder: Path, need: float, what: str) -> None:
     """Raise NoRoom if the disk of `folder` (which need not exist yet) has fewer than `need` bytes left for `what`."""
+    from tqdm import tqdm
+
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     if free < need:
+        sizes = f"{tqdm.format_sizeof(need, 'B')} needed, {tqdm.format_sizeof(free, 'B')} left in {folder}"
         raise NoRoom(
-            f"{what} takes {need / 1e6:,.1f} MB, and {folder} has {free / 1e6:,.1f} MB left; free some, "
-            "choose a smaller size, or let SFTLAB_DATA name a folder on another disk"
+            f"no room for {what}: {sizes}; free some, choose a smaller size, "
+            "or let SFTLAB_DATA name a folder on another disk"
         )
 
 
