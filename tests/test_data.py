@@ -15,7 +15,7 @@ from sftlab.data import (
     batch_positions,
     brightness,
     chain,
-    core,
+    dataset,
     flip,
     near_duplicates,
     resize,
@@ -216,7 +216,7 @@ def test_augmentation_is_a_function_of_seed_epoch_and_step(data):
     assert all(map(torch.equal, first, again))
     assert not torch.equal(first[0], run(0, 2)[0]) and not torch.equal(first[0], run(1, 1)[0])
     same = torch.zeros(4, 3, 12, 12, dtype=torch.uint8) + torch.arange(12, dtype=torch.uint8)
-    views = [flip(same, core.generator(0, 0, step)) for step in range(8)]
+    views = [flip(same, dataset.generator(0, 0, step)) for step in range(8)]
     assert len({view.numpy().tobytes() for view in views}) > 1  # each step differs
 
 
@@ -532,7 +532,7 @@ def test_solars_card_says_rule_licence_split_and_majority(solar):
 
 
 def test_a_card_lists_what_was_skipped_but_not_without_end(data):
-    card = core.replace(data.card, skipped={f"{i}.jpg": "damaged" for i in range(14)})
+    card = dataset.replace(data.card, skipped={f"{i}.jpg": "damaged" for i in range(14)})
     assert "14 files could not be used" in str(card) and "… and 4 more" in str(card)
 
 
