@@ -17,6 +17,7 @@ from evidence.ledger import Ledger
 
 import sftlab as sft
 from sftlab.core import statistics
+from sftlab.core.loop import validate
 from sftlab.data import rotate, shift, zoom
 
 LABELS, FEW = (1, 2, 5, 10, 20, 50), 5
@@ -59,7 +60,7 @@ def tune(
         net, replace(data, train=again, valid=watched), (sft.linear_probe if probe else sft.full)(net, rate), epochs=20,
         keep_best=held is not None, **common | settings,
     )  # fmt: skip
-    known, new = (sft.loop.validate(net, part.batches(512), sft.cross_entropy) for part in (few, data.valid))
+    known, new = (validate(net, part.batches(512), sft.cross_entropy) for part in (few, data.valid))
     return [known[1], new[1], new[0]]
 
 
@@ -141,7 +142,7 @@ def cells(seed: int) -> dict[str, Any]:
         probe = sft.linear_probe(net, 3e-3)
         sft.fit(net, data, probe, 40, keep_best=False, schedule=sft.cosine(), verbose=False, seed=seed, **how)
         parts = (data.train, data.valid)
-        found[f"{strength:g}"] = [sft.loop.validate(net, p.batches(128), sft.cross_entropy)[1] for p in parts]
+        found[f"{strength:g}"] = [validate(net, p.batches(128), sft.cross_entropy)[1] for p in parts]
     return found
 
 

@@ -17,6 +17,7 @@ LIMIT = 250  # ms from letting go of the rate to the new curve: 10 epochs, 600 i
 CELLS = [
     "import numpy as np\nfrom sklearn.datasets import load_digits\nfrom matplotlib.figure import Figure\n"
     "import sftlab as sft\n"
+    "from sftlab.core.loop import validate\n"
     "from sftlab.widgets import button, choice, cockpit, distribution, explore, slider, strip, toggle, words\n"
     "def draw(rate, kind, tap, deep, peeks):\n"
     "    if rate == 0.9:\n        raise ValueError('nine tenths are too much')\n"
@@ -43,7 +44,7 @@ CELLS = [
     "todo = prefix.missing(many.train) + prefix.missing(many.valid)\n"
     "print(todo, sft.fingerprint(third.model) == untouched, len(many.train) + len(many.valid))",
     "for run in second.runs:\n"
-    "    left = sft.loop.validate(second.model, data.valid.batches(128), sft.cross_entropy)[0]\n"
+    "    left = validate(second.model, data.valid.batches(128), sft.cross_entropy)[0]\n"
     "    lowest = min(epoch.valid_loss for epoch in run.history.epochs)\n"
     "    print(run.outcome, left == lowest, len(run.history.epochs) > 1)",
     "def shares(p):\n"

@@ -19,6 +19,7 @@ import torch
 from ledger import Runs, points, pretrained
 
 import sftlab as sft
+from sftlab.core.loop import validate
 from sftlab.core.statistics import t_interval
 
 ALPHAS = tuple(k / 10 for k in range(11))
@@ -48,7 +49,7 @@ def run(seed: int, rate: float) -> dict[str, Any]:
     sft.fit(after, glance, sft.full(after, rate), 20, **how)
     line = [sft.interpolate(before, after, alpha) for alpha in ALPHAS]
     return {
-        name: [sft.loop.validate(net, split.batches(512), sft.cross_entropy)[1] for net in line]
+        name: [validate(net, split.batches(512), sft.cross_entropy)[1] for net in line]
         for name, split in (("in", data.valid), ("out", unseen))
     }
 

@@ -17,6 +17,7 @@ from typing import Any
 from ledger import Runs, pretrained
 
 import sftlab as sft
+from sftlab.core.loop import validate
 from sftlab.core.statistics import t_interval
 
 RATES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -32,7 +33,7 @@ def last(net: Any, data: sft.data.Data, rate: float, epochs: int, seed: int, **s
     history = sft.fit(net, glance, sft.full(net, rate), epochs, **common | settings)
     if history.stopped == ["diverged"]:
         return 1 / len(data.classes)
-    return sft.loop.validate(net, data.valid.batches(256), sft.cross_entropy)[1]
+    return validate(net, data.valid.batches(256), sft.cross_entropy)[1]
 
 
 def digits(seed: int) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 import sftlab as sft
+from sftlab.core.loop import validate
 from sftlab.data import Augment, Data, Split, View
 
 STATISTICS = ("frozen", "moving")
@@ -29,7 +30,7 @@ def printed_digits(characters: Split, classes: list[str]) -> Split:
 
 def accuracy(net: Any, split: Split) -> float:
     """Return the share of right answers."""
-    return sft.loop.validate(net, split.batches(512), sft.cross_entropy)[1]
+    return validate(net, split.batches(512), sft.cross_entropy)[1]
 
 
 def take_statistics(net: Any, split: Split) -> None:

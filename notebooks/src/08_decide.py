@@ -470,7 +470,7 @@ for name, saved in (("formula instead of 0.5", formula - half),
 #
 # **What should I decide with it? Whatever costs least on average, at a threshold that comes from the prices, chosen on validation images and checked on the test once.**
 #
-# *Where this lives in the library:* `sftlab.core.statistics` (`fit_temperature`, `temperature_scale`, `reweighted`, `threshold`, `costs`, `mcnemar`, `difference`, `knn_distance`), `sftlab.analysis.heat` (`grad_cam`, `randomised`), `plot.reliability`,
+# *Where this lives in the library:* `sftlab.core.statistics` (`fit_temperature`, `temperature_scale`, `reweighted`, `threshold`, `costs`, `mcnemar`, `difference`, `knn_distance`), `sftlab.analysis.explain` (`grad_cam`, `randomised`), `plot.reliability`,
 # `plot.mistakes`, and the figures of this page in `sftlab.lessons.decide` and `sftlab.lessons.calibration`.
 #
 # ## The same in plain PyTorch
