@@ -77,7 +77,7 @@ FIGURES = {
     "curves": (plot.curves, FIRST + NEXT, {"majority": 0.6}),
     "curves of several runs": (plot.curves, {"linear probe": FIRST, "full": NEXT}, {}),
     "profile": (plot.profile, DECAY, {}),
-    "changed": (plot.changed, {"stem": "a", "head": "b"}, {"after": {"stem": "a", "head": "c"}, "guess": 2}),
+    "changed": (plot.changed, {"stem": "a", "head": "b"}, {"after": {"stem": "a", "head": "c"}}),
     "moved": (plot.moved, {"full": {"stem": 0.2, "head": 0.4}}, {"profiles": {"full": {"stem": 0.0, "head": 1e-2}}}),
     "parameters": (plot.parameters, {"as it came": sft.summary(sft.backbone("tiny"))}, {}),
     "lr_finder": (plot.lr_finder, FOUND, {}),
@@ -216,16 +216,20 @@ def test_heat_is_cold_for_frozen_and_darker_for_hotter():
     assert style.heat(1e-9) == style.heat(1e-6) and style.heat(5.0) == style.heat(0.1)
 
 
-def test_changed_shows_the_guess_beside_the_truth():
+def test_changed_names_the_stages_whose_fingerprint_differs():
     before, after = {"stem": "1", "layer1": "2", "head": "3"}, {"stem": "1", "layer1": "x", "head": "y"}
-    ax = plot.changed(before, after, guess=0)
-    assert finding(ax) == "2 of 3 stages changed; you guessed 0"
-    (truth,), (guess,) = marked(ax, "measured"), marked(ax, "your guess")
-    assert (truth.get_xdata()[0], guess.get_xdata()[0]) == (2, 0)
-    assert truth.get_marker() != guess.get_marker() and guess.get_markerfacecolor() == "none"
-    assert "Changed: layer1 and head." in style.alt(ax.figure)
+    ax = plot.changed(before, after)
+    assert finding(ax) == "2 of 3 stages changed" and "Changed: layer1 and head." in style.alt(ax.figure)
+    assert [bar.get_hatch() for bar in marked(ax, "frozen")] == [style.HATCH]
     with pytest.raises(ValueError, match="not of one network"):
         plot.changed(before, {"stem": "1"})
+
+
+def test_a_guess_stands_beside_the_truth_in_another_shape():
+    ax = plot.guess_vs_result(Interval(78.0, 74.0, 82.0), 60)
+    (truth,), (guess,) = marked(ax, "measured"), marked(ax, "your guess")
+    assert (truth.get_xdata()[0], guess.get_xdata()[0]) == (78, 60)
+    assert truth.get_marker() != guess.get_marker() and guess.get_markerfacecolor() == "none"
 
 
 def test_confusion_names_the_largest_confusion():

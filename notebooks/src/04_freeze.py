@@ -72,7 +72,10 @@ def textbook_epoch(model, split):
     return list(sft.steps(model, batches, optimizer, sft.cross_entropy))
 
 losses = textbook_epoch(model, data.train)
-plot.changed(before, sft.fingerprint(model), guess=guess)
+after = sft.fingerprint(model)
+plot.show(plot.changed(before, after))
+differ = sum(before[name] != after[name] for name in before)
+plot.guess_vs_result(differ, guess, high=12, unit="stages")
 
 # %% [markdown]
 # Every stage that stores anything has changed, and none of the frozen ones got a gradient. What has moved? A stage stores two kinds of numbers: **parameters**, which gradients

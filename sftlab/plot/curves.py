@@ -68,7 +68,7 @@ def curves(
     last = max(run.epochs[-1].epoch for run in runs.values() if run.epochs)
     if majority is not None:
         base.majority_line(right, majority)
-        ends[1].append((last, majority, "majority", INK))
+        ends[1].append((last + 0.2, majority, "majority", INK))
     noun = newest.noun
     left.set(ylim=(0, loss_ceiling(runs.values())), ylabel=f"loss (nats per {noun[:-1]})")
     right.set(ylim=(accuracy_floor(runs.values(), majority), 1.0), ylabel="valid accuracy (%)")

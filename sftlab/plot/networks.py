@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sftlab.core.records import Interval
-from sftlab.plot import base, results, style
+from sftlab.plot import base, style
 
 EDGE = "#7C8CA0"
 
@@ -73,26 +72,20 @@ def _rates_in_words(rates: Mapping[str, float]) -> str:
     return (base.listed if len(ends) <= 3 else " to ".join)([f"{name} at {rate}" for name, rate in some]) or "nothing"
 
 
-def changed(before: Mapping[str, str], after: Mapping[str, str], guess: Any = None, *, ax: Any = None) -> Any:
-    """Draw which stages' fingerprints differ; with a `guess` of their number, both on one line below.
+def changed(before: Mapping[str, str], after: Mapping[str, str], *, ax: Any = None) -> Any:
+    """Draw which stages' fingerprints differ.
 
     before, after: {stage: hash}, as `fingerprint` returns them.
     """
     if list(before) != list(after):
         raise ValueError("the two fingerprints name different stages, so they are not of one network")
     differ = [name for name in before if before[name] != after[name]]
-    ax = base.axes(ax, 8.2, 1.5 if guess is None else 2.9)
+    ax = base.axes(ax, 8.2, 1.5)
     for i, name in enumerate(before):
         hot = name in differ
         box(ax, i, style.heat(1e-2 if hot else 0), [name, "changed" if hot else "same"], cold=not hot)
-    frame(ax, len(before), 0 if guess is None else -1.15)
-    finding = f"{len(differ)} of {len(before)} stages changed"
-    if guess is not None:
-        finding += f"; you guessed {float(guess):g}"
-        line = ax.inset_axes((0.0, 0.10, 1, 0.30))
-        results.guess_line(line, Interval(len(differ), len(differ), len(differ)), float(guess), 0, len(before))
-        line.set_xlabel("stages whose fingerprint changed")
-    base.title(ax, finding, f"Changed: {base.listed(differ) or 'none'}.")
+    frame(ax, len(before))
+    base.title(ax, f"{len(differ)} of {len(before)} stages changed", f"Changed: {base.listed(differ) or 'none'}.")
     return ax
 
 

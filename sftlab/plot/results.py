@@ -89,31 +89,20 @@ def guess_vs_result(
     truth: float | Interval, guess: Any, *, low: float = 0.0, high: float = 100.0, unit: str = "%", ax: Any = None
 ) -> Any:
     """Draw a guess (hollow diamond) beside the measured number (solid dot, and its interval, if any)."""
-    measured, guessed = as_interval(truth), float(guess)
+    measured, guessed, pad = as_interval(truth), float(guess), 0.03 * (high - low)
     ax = base.axes(ax, 7.0, 1.35)
-    guess_line(ax, measured, guessed, low, high)
-    ax.set_xlabel(unit)
+    ax.set(xlim=(low - pad, high + pad), ylim=(-1, 1), yticks=[], xlabel=unit)
+    ax.spines["left"].set_visible(False)
+    ax.plot((measured.low, measured.high), (0, 0), color=style.VALID, linewidth=2.2, alpha=0.8)
+    solid = {"marker": "o", "color": style.VALID}
+    hollow = {"marker": "D", "color": style.GUESS, "markerfacecolor": "none"}
+    for x, text, look, up in ((measured.value, "measured", solid, 9), (guessed, "your guess", hollow, -9)):
+        ax.plot(x, 0, markersize=8, markeredgewidth=1.6, clip_on=False, gid=text, **look)
+        side, shift = ("right", (-9, up)) if x > (low + high) / 2 else ("left", (9, up))  # the words stay inside
+        base.note(ax, f"{text} {x:.3g}", (x, 0), shift, color=look["color"], ha=side)
     finding = f"Measured {measured.value:.3g} {unit}; you guessed {guessed:.3g} {unit}"
     base.title(ax, finding, f"The guess is {abs(measured.value - guessed):.3g} {unit} off.")
     return ax
-
-
-def guess_line(ax: Any, truth: Interval, guess: float, low: float, high: float) -> None:
-    """Turn `ax` into a number line with a solid dot at the truth and a hollow diamond at the guess."""
-    pad = 0.03 * (high - low)
-    ax.set(xlim=(low - pad, high + pad), ylim=(-1, 1))
-    ax.set_yticks([])
-    ax.spines["left"].set_visible(False)
-    ax.plot((truth.low, truth.high), (0, 0), color=style.VALID, linewidth=2.2, alpha=0.8)
-    marks = (
-        (truth.value, "measured", {"marker": "o", "color": style.VALID}, 9),
-        (guess, "your guess", {"marker": "D", "color": style.GUESS, "markerfacecolor": "none"}, -9),
-    )
-    for x, text, look, up in marks:
-        ax.plot(x, 0, markersize=8, markeredgewidth=1.6, clip_on=False, gid=text, **look)
-        left = x > (low + high) / 2  # the words stay inside
-        side = (-9, up) if left else (9, up)
-        base.note(ax, f"{text} {x:.3g}", (x, 0), side, color=look["color"], ha="right" if left else "left")
 
 
 def confusion(result: Result, *, ax: Any = None) -> Any:
@@ -256,7 +245,7 @@ def by_stage(
     stored = stored or {}
     names = max([list(scores), *(list(curve) for curve in stored.values())], key=len)
     ax = base.axes(ax, 8.2, 3.4 if not stored else 4.0)
-    ends = [(len(names) - 1, majority, "majority", style.INK)]
+    ends = [(len(names) - 0.5, majority, "majority", style.INK)]
     for i, (network, curve) in enumerate(stored.items()):
         x, colour = [names.index(stage) for stage in curve], style.LINE if "random" in network else style.VALID
         values, marker = [score.value for score in curve.values()], "o^Dsvp"[i % 6]

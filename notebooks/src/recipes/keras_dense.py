@@ -329,7 +329,10 @@ top = start[-2:]
 written = Textbook(top).train()
 before = sft.fingerprint(written.base)
 list(textbook_loop(written, epochs=1))
-plot.changed(before, sft.fingerprint(written.base), guess=guess)
+after = sft.fingerprint(written.base)
+plot.show(plot.changed(before, after))
+differ = sum(before[name] != after[name] for name in before)
+plot.guess_vs_result(differ, guess, high=len(before), unit="stages")
 
 # %% [markdown]
 # And as Keras means it, through all epochs:
