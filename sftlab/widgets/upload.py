@@ -129,15 +129,17 @@ class Upload(Panel):
 
     def _show(self, photograph: Photograph, licence: str = "") -> None:
         pixels, prediction = photograph
-        said = f"{prediction.file}: {headline(prediction)}"
+        status = f"{prediction.file}: {headline(prediction)}"
         if pixels is not None:
             limit = self.reject.probability if self.reject is not None else 0.0
             heat = self._heat(torch.from_numpy(pixels)[None], prediction.label)
             self._figure = figure_of(lambda: answer(pixels, prediction, heat, limit=limit, licence=licence))
             drawn = picture(self._figure)
-            self.view.drawn = {**drawn, "alt": f"{said}. {drawn['alt']}"}
-        self.view.spoken = {"said": f"{said}.", "error": bool(prediction.error)}
-        self.view.rows = [[p.file, "–" if p.error else p.answer, p.error or told(p), not p.error] for p in self.answers]
+            self.view.drawn = {**drawn, "alt": f"{status}. {drawn['alt']}"}
+        self.view.spoken = {"said": f"{status}.", "error": bool(prediction.error)}
+        self.view.rows = [
+            [p.file, "–" if p.error else p.answer, p.error or in_words(p), not p.error] for p in self.answers
+        ]
 
     def _heat(self, x: Tensor, label: str) -> np.ndarray | None:
         if self._stage is None:
@@ -203,7 +205,9 @@ def answer(
         over.imshow(heat, extent=over.images[0].get_extent(), vmax=max(float(np.max(heat)), 1e-12), **how)
         start *= 2
     _bars(ax.inset_axes((start + 0.03, 0.0, min(0.4, 0.95 - start), 0.9)), prediction, limit)
-    base.title(ax, headline(prediction), f"{told(prediction)}. {'With' if heat is not None else 'Without'} a heat map.")
+    base.title(
+        ax, headline(prediction), f"{in_words(prediction)}. {'With' if heat is not None else 'Without'} a heat map."
+    )
     if licence:
         base.note(ax, base.clip(f"Picture: {licence}", 110), (0, -0.07), xycoords="axes fraction", fontsize=7)
     return ax
@@ -218,7 +222,7 @@ def headline(prediction: Prediction) -> str:
     return f"{prediction.label}, {sureness(prediction.confidence)}"
 
 
-def told(prediction: Prediction) -> str:
+def in_words(prediction: Prediction) -> str:
     """Return the likeliest classes with their probabilities: 'rust 93 %, fine 7 %'."""
     return ", ".join(f"{name} {sureness(p)}" for name, p in _likeliest(prediction))
 

@@ -38,7 +38,7 @@ class _Profile(Control):
 
 
 @dataclass
-class Flight(Run):
+class TunnelRun(Run):
     """One run of the tunnel: (old, new) validation accuracy before the first step and after each epoch."""
 
     path: list[tuple[float, float]] = field(default_factory=list)
@@ -54,8 +54,8 @@ class Flight(Run):
         return bool(self.path)
 
 
-class Tunnel(TrainingPanel):
-    """Bars and a figure: `runs` holds the flights, `profile` what is painted, `model` the network of the newest run.
+class WindTunnel(TrainingPanel):
+    """Bars and a figure: `runs` holds the runs, `profile` what is painted, `model` the network of the newest run.
 
     source: a network that knows the `old` task. majority: rates of old and new validation images.
     """
@@ -95,12 +95,12 @@ class Tunnel(TrainingPanel):
         else:
             self.say("Every stage is frozen, so there is nothing to train; raise a bar.")
 
-    def begin(self, number: int, values: dict[str, Any]) -> Flight:
+    def begin(self, number: int, values: dict[str, Any]) -> TunnelRun:
         """Return a new run."""
         self.busy(f"run {number} begins")
-        return Flight(number, values)
+        return TunnelRun(number, values)
 
-    def steps(self, run: Flight) -> Iterator[str]:
+    def steps(self, run: TunnelRun) -> Iterator[str]:
         """Train a copy of the source under a new head; the old accuracy is that of the old head on the new backbone."""
         model = replace_head(self.source, self.new.classes, seed=self.settings.get("seed", 0))
         before = nn.Sequential(OrderedDict([*model.named_children()][:-1], head=self.source.get_submodule("head")))
@@ -125,7 +125,7 @@ class Tunnel(TrainingPanel):
         if progress:
             self.say(progress)
 
-    def ending(self, run: Flight) -> str:
+    def ending(self, run: TunnelRun) -> str:
         """Return what a run came to, in a sentence or two."""
         if not run.path:
             return "Stopped before anything was measured."
@@ -149,7 +149,7 @@ class Tunnel(TrainingPanel):
         """Return the figure of the runs."""
         return figure_html(self._figure)
 
-    def _intervals(self, run: Flight) -> list[Interval]:
+    def _intervals(self, run: TunnelRun) -> list[Interval]:
         """Return the old and the new accuracy at the end of the path, each with its interval."""
         pairs = zip(run.path[-1], (self.old.valid, self.new.valid), strict=True)
         return [wilson(round(share * len(split)), len(split)) for share, split in pairs]
@@ -174,7 +174,7 @@ def _accuracy(model: nn.Sequential, data: Data) -> float:
 def wind_tunnel(
     source: nn.Sequential, old: Data, new: Data, *, profile: Mapping[str, float] | None = None, epochs: int = 20,
     beside: Mapping[str, Sequence[Sequence[float]]] | None = None, name: str = "tunnel", **settings: Any,
-) -> Tunnel:  # fmt: skip
+) -> WindTunnel:  # fmt: skip
     """Let a learner paint a profile and see old and new validation accuracy move; return the panel.
 
     source: a network that knows the `old` task. Each run trains a copy with a new head on `new`; the old accuracy is
@@ -185,4 +185,4 @@ def wind_tunnel(
     """
     if not (isinstance(old.classes, list) and isinstance(new.classes, list)):
         raise ValueError("the wind tunnel has one head a task: load the data with one target")
-    return Tunnel(source, old, new, profile, epochs, beside or {}, name, settings).show()
+    return WindTunnel(source, old, new, profile, epochs, beside or {}, name, settings).show()
