@@ -1,0 +1,543 @@
+"""Features: what the frozen stages of a network make of images, computed once and kept on disk.
+
+`features` is the door; the loop, the evaluation and the lessons ask it. An entry of the store is a folder. It is
+addressed by what its values depend on and a hash can see: the weights and the form of the stages, the size of the
+images, the precision. Each image has a row by its own hash, so every run, split, seed and notebook shares it.
+
+No address can see everything (a hook, a setting that `repr` does not show), so an entry is verified by measurement
+whenever it is opened: the live network runs on a few of its images. Where it disagrees, the entry stays as it is, and
+another is begun beside it. Bytes are believed only if their checksum is the one that was written.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import json
+import math
+import os
+import platform
+import shutil
+import tempfile
+import threading
+import time
+import zlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sftlab.core.model import evaluating, fingerprint, frozen_prefix, has_parameters
+from sftlab.data import Split, View, batch_positions, data_dir
+from sftlab.data.core import Targets
+
+VERSION = 3  # raise it when the meaning of an entry changes; old entries are then never read again
+BATCH = 32  # images encoded at once
+SAVE_SECONDS = 5.0  # how much work a kill may lose
+TOLERANCE = 1e-4  # largest difference from the live network, as a share of the largest value
+FIRST_CHECK, LATER_CHECK = 4, 1  # images that the live network is asked about, at the first opening and later ones
+
+Images = Split | View
+Say = Callable[[str], None]
+Progress = Callable[[int, int], None]
+
+_draw = np.random.default_rng()  # which images are asked about; nobody's seed is touched
+_opened: set[Path] = set()  # by this process
+
+
+class NotKept(RuntimeError):
+    """These features cannot be kept: there is no room for them, or they are not a constant."""
+
+
+def features(stages: nn.Sequential, split: Images, *, progress: Progress | None = None, say: Say = print) -> Features:
+    """Return what frozen `stages` (such as `model[:-1]`) make of `split`; images that any run encoded come from disk.
+
+    The stages run in eval mode without gradients, whatever their flags say. progress(done, total) is called between
+    batches while encoding; what it raises ends the encoding, and finished batches are kept. say: gets a line where an
+    entry disagrees with the network. Raises NotKept if there is no room, or if the stages are not a constant function.
+    """
+    return _features(stages, [split], progress, say)[0]
+
+
+def sources(
+    model: nn.Sequential, splits: Sequence[Images], *, progress: Progress | None = None, say: Say | None = None
+) -> tuple[list[Images | Features], int]:
+    """Return what delivers the batches of each split, and how many leading stages they have behind them.
+
+    The features of the frozen stages where these compute something and can be kept, else the splits themselves.
+    say: gets a line about what was encoded, and one before an encoding of more than two seconds.
+    """
+    cut, tell = kept_stages(model), say or (lambda line: None)
+    if not cut:
+        return list(splits), 0
+    try:
+        made = _features(model[:cut], splits, progress, say or print, announce=tell)
+    except NotKept as error:
+        (say or print)(f"{error}; the frozen part runs in every epoch")
+        return list(splits), 0
+    names, fresh = [name for name, _ in model.named_children()], [f for f in made if f.encoded]
+    if fresh:
+        images, noun = sum(f.encoded for f in fresh), splits[0].noun
+        how = f"{images} {noun[:-1] if images == 1 else noun} encoded once in {sum(f.seconds for f in fresh):.1f} s"
+        if start := min(f.start for f in fresh):
+            how += f", the work up to {names[start - 1]} found on disk"
+    else:
+        how = f"found on disk, {sum(f.seconds for f in made):.1f} s of work saved"
+    tell(f"frozen {names[0]} … {names[cut - 1]}: {how} ({sum(f.bytes for f in made) / 1e6:.1f} MB)")
+    return list(made), cut
+
+
+def kept_stages(model: nn.Sequential) -> int:
+    """Return how many leading stages to run once: the frozen prefix without the head, 0 if it computes too little."""
+    cut = min(frozen_prefix(model), len(model) - ("head" in dict(model.named_children())))
+    return cut if has_parameters(model[:cut]) else 0
+
+
+def missing(stages: nn.Sequential, split: Images) -> int:
+    """Return how many images of `split` would have to be encoded."""
+    with evaluating(stages):
+        return len(_open(stages, fingerprint(stages), split).missing)
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What frozen stages make of a split, with the same `batches` as the split itself.
+
+    arrays: the bytes of each tensor that flows between the stages, memory-mapped, an image a row; images are channels
+    last, as the loop has them. forms: shape and type of one image's tensor. rows: the row of each image of the split.
+    seconds: what encoding cost, now or when it was done. encoded: how many images had to be encoded now; start: how
+    many leading stages did not have to run even then, because a shallower cut's features were there.
+    """
+
+    arrays: list[np.ndarray]
+    forms: list[tuple[list[int], str]]
+    rows: np.ndarray
+    split: Images
+    seconds: float = 0.0
+    encoded: int = 0
+    start: int = 0
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    @property
+    def reused(self) -> bool:
+        """Whether all of it was on disk already."""
+        return not self.encoded
+
+    @property
+    def bytes(self) -> int:
+        """Size on disk of the features of this split."""
+        return len(self) * sum(a.shape[1] for a in self.arrays)
+
+    def inputs(self, positions: np.ndarray) -> Any:
+        """Return the features at `positions`: one tensor or a tuple of tensors."""
+        tensors = [
+            torch.from_numpy(a.take(self.rows[positions], axis=0)).view(getattr(torch, dtype)).view(-1, *shape)
+            for a, (shape, dtype) in zip(self.arrays, self.forms, strict=True)
+        ]
+        x = tuple(t.movedim(-1, 1) if t.ndim == 4 else t for t in tensors)
+        return x[0] if len(x) == 1 else x
+
+    def take(self, positions: np.ndarray) -> tuple[Any, Targets]:
+        """Return (features, targets) at `positions`."""
+        return self.inputs(positions), self.split.labels(positions)
+
+    def batches(
+        self, batch_size: int = 32, *, seed: int | None = None, epoch: int = 0
+    ) -> Iterator[tuple[Any, Targets]]:
+        """Iterate over (features, targets) in exactly the order in which the split would deliver its images."""
+        for positions in batch_positions(len(self), batch_size, seed=seed, epoch=epoch):
+            yield self.take(positions)
+
+
+# --- one entry of the store -----------------------------------------------------------------------------------------
+
+
+class Entry:
+    """A folder with `index.json`, a file of rows for each tensor, and `witness.pt`: four images and their features.
+
+    index: row and checksum of each image, by its hash. forms: see Features. seconds: what encoding all of it cost.
+    rows: of the images (by their hashes) it was opened for; −1 where features are missing or damaged.
+    """
+
+    def __init__(self, folder: Path, hashes: list[str]) -> None:
+        self.folder, self.hashes, self.seconds = folder, hashes, 0.0
+        self.index: dict[str, list[int]] = {}
+        self.forms: list[tuple[list[int], str]] = []
+        with suppress(OSError, ValueError, KeyError):  # no entry yet, or a damaged one, which is as good as none
+            facts = json.loads((folder / "index.json").read_text())
+            self.index, self.forms, self.seconds = facts["images"], facts["forms"], facts["seconds"]
+        self.map()
+        whole = min((len(a) for a in self.arrays), default=0)  # a file may be shorter than the index says
+        self.index = {image: known for image, known in self.index.items() if known[0] < whole}
+        for image in set(hashes) & set(self.index):
+            row, checksum = self.index[image]
+            if _checksum(a[row] for a in self.arrays) != checksum:
+                del self.index[image]
+        self.locate()
+
+    def map(self) -> None:
+        """Map the rows copy-on-write: who changes a feature in place changes his own copy, never the store."""
+        self.arrays = []
+        for i, (shape, dtype) in enumerate(self.forms):
+            width, file = math.prod(shape) * getattr(torch, dtype).itemsize, self.folder / f"{i}.bin"
+            rows = file.stat().st_size // width if file.exists() else 0
+            mapped = np.memmap(file, np.uint8, "c", shape=(rows, width)) if rows else np.empty((0, width), np.uint8)
+            self.arrays.append(mapped.view(np.ndarray))
+
+    def locate(self) -> None:
+        """Look up the row of each image."""
+        self.rows = np.array([self.index.get(image, (-1,))[0] for image in self.hashes], dtype=np.int64)
+
+    @property
+    def missing(self) -> np.ndarray:
+        """The positions of images that have no row, each image once."""
+        first: dict[str, int] = {}
+        for position in np.flatnonzero(self.rows < 0):
+            first.setdefault(self.hashes[position], int(position))
+        return np.array(list(first.values()), dtype=np.int64)
+
+    def features(self, split: Images, encoded: int = 0, start: int = 0, seconds: float | None = None) -> Features:
+        """Return the rows of the split; without `seconds`, its share of what all rows cost."""
+        if seconds is None:
+            seconds = self.seconds * len(split) / max(1, len(self.index))
+        return Features(self.arrays, self.forms, self.rows, split, seconds, encoded, start)
+
+    def agrees(self, stages: nn.Sequential, split: Images) -> bool:
+        """Tell whether the live network gives the features of stored images, drawn anew each time."""
+        number = LATER_CHECK if self.folder in _opened else FIRST_CHECK
+        stored = np.flatnonzero(self.rows >= 0)
+        if len(stored):
+            chosen = _draw.choice(stored, min(number, len(stored)), replace=False)
+            x, kept = split.inputs(chosen), _as_tuple(self.features(split).inputs(chosen))
+        else:
+            try:
+                x, kept = torch.load(self.folder / "witness.pt", weights_only=True)
+            except Exception:  # whatever is wrong with that file, it cannot speak for this entry
+                return False
+        return _close(_run(stages, x), kept)
+
+    def append(self, positions: np.ndarray, tensors: Sequence[Tensor]) -> None:
+        """Write the features of the images at `positions` behind the last row; the index is written by `save`."""
+        values = [t.movedim(1, -1) if t.ndim == 4 else t for t in tensors]  # nothing moves: the loop has them like this
+        self.forms = self.forms or [(list(v.shape[1:]), str(v.dtype).removeprefix("torch.")) for v in values]
+        rows = [v.reshape(len(v), -1).contiguous().view(torch.uint8).numpy() for v in values]
+        first = 1 + next(reversed(self.index.values()), [-1])[0]
+        for i, part in enumerate(rows):
+            file = self.folder / f"{i}.bin"
+            file.touch()
+            with file.open("r+b") as out:
+                out.seek(first * part.shape[1])
+                out.write(part.tobytes())
+        for k, position in enumerate(positions):
+            self.index[self.hashes[position]] = [first + k, _checksum(part[k] for part in rows)]
+
+    def save(self) -> None:
+        """Write the index, whole or not at all: it names a row only once its bytes are written."""
+        partial = self.folder / "index.partial"
+        partial.write_text(json.dumps({"images": self.index, "forms": self.forms, "seconds": self.seconds}))
+        partial.replace(self.folder / "index.json")
+
+
+def _checksum(parts: Iterable[np.ndarray]) -> int:
+    """Return one number for the bytes of an image's tensors; another if a bit of them changes."""
+    checksum = 0
+    for part in parts:
+        checksum = zlib.crc32(part.data, checksum)
+    return checksum
+
+
+def _as_tuple(x: Any) -> tuple[Tensor, ...]:
+    return x if isinstance(x, tuple) else (x,)
+
+
+def _run(stages: nn.Sequential, x: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Return what the stages (in eval mode) make of a batch, without gradients, on the CPU."""
+    device, n = _device(stages), len(_as_tuple(x)[0])
+    # alone, an image takes other kernels and other roundings
+    moved = tuple((torch.cat([t, t]) if n == 1 else t).to(device) for t in _as_tuple(x))
+    with torch.no_grad():
+        return tuple(t[:n].cpu() for t in _as_tuple(stages(moved if isinstance(x, tuple) else moved[0])))
+
+
+def _device(stages: nn.Module) -> torch.device:
+    return next((p.device for p in stages.parameters()), torch.device("cpu"))
+
+
+def _close(live: Sequence[Tensor], kept: Sequence[Tensor]) -> bool:
+    """Tell whether two encodings agree within TOLERANCE, or two roundings of a 16-bit type, of the largest value."""
+    if [(t.shape, t.dtype) for t in live] != [(t.shape, t.dtype) for t in kept]:
+        return False
+    for a, b in zip(live, kept, strict=True):
+        share = max(TOLERANCE, 2 * torch.finfo(b.dtype).eps) if b.is_floating_point() else 0.0
+        largest = float(b.double().nan_to_num(0, 0, 0).abs().max())
+        if not torch.allclose(a.double(), b.double(), rtol=0, atol=share * largest, equal_nan=True):
+            return False
+    return True
+
+
+# --- which entry, and how it is filled ------------------------------------------------------------------------------
+
+
+def _candidates(stages: nn.Sequential, prints: dict[str, str], split: Images, say: Say | None) -> Iterator[Entry]:
+    """Iterate over the entries of an address that are empty or agree with the live network.
+
+    In the store; where that can only be read, also in a folder of this process, which ends with it. Augmented views
+    are only there: their address is no more than a sample of what the augmentation does.
+    """
+    device, hashes, store = _device(stages).type, split.hashes, cache_dir()
+    precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else "as the weights"
+    parts = [VERSION, torch.__version__, device, str(precision), repr(stages), split.size]
+    parts += [prints[name] for name, _ in stages.named_children()]
+    address = sha256(repr(parts).encode()).hexdigest()[:32]
+    roots = [] if isinstance(split, View) else [store]
+    if not roots or not _writable(store):
+        roots.append(_process_folder(store))
+    for root in roots:
+        for number in count():
+            entry = Entry(root / (f"{address}-{number}" if number else address), hashes)
+            if not entry.index or entry.agrees(stages, split):
+                _opened.add(entry.folder)
+                yield entry
+            elif say is not None and entry.folder not in _opened:
+                _opened.add(entry.folder)
+                say("the features kept are not what this network gives (a hook, a setting?): others go beside them")
+            if not (entry.folder / "index.json").exists():
+                break
+
+
+def _open(stages: nn.Sequential, prints: dict[str, str], split: Images, say: Say | None = None) -> Entry:
+    """Return the entry that has all images of the split, or the first that can be begun or gone on with."""
+    entries = _candidates(stages, prints, split, say)
+    return next(entry for entry in entries if not len(entry.missing) or _writable(entry.folder))
+
+
+def _features(
+    stages: nn.Sequential, splits: Sequence[Images], progress: Progress | None, say: Say, announce: Say | None = None
+) -> list[Features]:
+    """Open the entry of each split and encode what it lacks; see `features`. announce: told of a long encoding."""
+    from filelock import FileLock
+
+    made, done, clock = [], 0, 0.0
+    with evaluating(stages), keep_memory():
+        prints = fingerprint(stages)
+        entries = [_open(stages, prints, split, say) for split in splits]
+        total = sum(len(entry.missing) for entry in entries)
+
+        def report(images: int, weight: int) -> None:
+            nonlocal done, clock
+            now, begun, done = time.perf_counter(), done > 0, done + images
+            left = (now - clock) / images * (total - done)
+            if announce is not None and begun and done <= 2 * BATCH and left > 2:  # the first batch warms the kernels
+                price = f"about {left:.0f} s and {total * weight / 1e6:.1f} MB"
+                announce(f"running the frozen part once on {total} {splits[0].noun}, {price} …")
+            clock = now
+            if progress is not None:
+                progress(done, total)
+
+        for split, entry in zip(splits, entries, strict=True):
+            while len(entry.missing):
+                entry.folder.mkdir(parents=True, exist_ok=True)
+                with FileLock(entry.folder / "lock"):  # two processes that ask at once compute it once
+                    entry = Entry(entry.folder, entry.hashes)
+                    if not entry.index or entry.agrees(stages, split):
+                        made.append(_encode(entry, stages, prints, split, total, report))
+                        break
+                entry = _open(stages, prints, split, say)
+            else:
+                made.append(entry.features(split))
+            with suppress(OSError):  # least recently used goes first; a store that can only be read has no order
+                os.utime(entry.folder)
+        if total:
+            evict({entry.folder for entry in entries})
+    return made
+
+
+def _encode(
+    entry: Entry, stages: nn.Sequential, prints: dict[str, str], split: Images, total: int,
+    report: Callable[[int, int], None],
+) -> Features:  # fmt: skip
+    """Append what the entry lacks, batch by batch: from the images, or from a shallower cut's features of them.
+
+    What the other stages make of those is, to the bit, what all stages make of the images.
+    """
+    todo, before, start = entry.missing, entry.seconds, len(stages)
+    images, clock = len(todo), time.perf_counter()
+    saved = clock
+    weight = sum(a.shape[1] for a in entry.arrays)
+    begins = not entry.index and images > 0
+    if begins:
+        x = split.inputs(todo[:FIRST_CHECK])
+        witness = _run(stages, x)
+        if not _close(_run(stages, x[:1]), [t[:1] for t in witness]):
+            raise NotKept(
+                "the frozen stages give an image other features in another batch, so they are no constant "
+                "(a BatchNorm without running statistics, or dice)"
+            )
+        weight = sum(t[:1].nbytes for t in witness)
+    check_room(total * weight, total)
+    if begins:
+        torch.save((x, witness), entry.folder / "witness.pt")
+    try:
+        for cut in range(len(stages), -1, -1):
+            if not len(todo):
+                break
+            inputs, ready = split.inputs, todo
+            if cut:
+                other = next(_candidates(stages[:cut], prints, split, None))
+                inputs, ready = other.features(split).inputs, todo[other.rows[todo] >= 0]
+            for batch in batch_positions(len(ready), BATCH):
+                start = min(start, cut)
+                tensors = _run(stages[cut:], inputs(ready[batch]))
+                entry.append(ready[batch], tensors)
+                now = time.perf_counter()
+                entry.seconds, clock = entry.seconds + now - clock, now
+                if now - saved > SAVE_SECONDS:
+                    entry.save()
+                    saved = now
+                report(len(batch), weight)
+            todo = np.setdiff1d(todo, ready)
+    finally:
+        if entry.index:
+            entry.save()
+            entry.map()
+            entry.locate()
+    return entry.features(split, images, start, entry.seconds - before)
+
+
+# --- the store ------------------------------------------------------------------------------------------------------
+
+
+def cache_dir() -> Path:
+    """Return the folder of the feature store."""
+    return data_dir() / "features"
+
+
+def limit() -> int:
+    """Return the size limit in bytes: $SFTLAB_CACHE_GB (default 10) gigabytes."""
+    text = os.environ.get("SFTLAB_CACHE_GB", "10")
+    try:
+        return int(float(text) * 1e9)
+    except ValueError:
+        raise ValueError(f"SFTLAB_CACHE_GB={text!r}: a number of gigabytes, such as 10") from None
+
+
+@dataclass(frozen=True)
+class Info:
+    """What the store holds."""
+
+    entries: int
+    bytes: int
+    limit: int
+    folder: str
+
+    def __str__(self) -> str:
+        return f"{self.entries} entries, {self.bytes / 1e6:,.0f} MB of {self.limit / 1e9:g} GB"
+
+
+def info() -> Info:
+    """Return how many entries the store holds and how large it is."""
+    entries = _entries()
+    return Info(len(entries), sum(size for _, size, _ in entries), limit(), str(cache_dir()))
+
+
+def clear() -> int:
+    """Delete every entry; return the bytes set free. Features are made again when asked for."""
+    freed = info().bytes
+    shutil.rmtree(cache_dir(), ignore_errors=True)
+    return freed
+
+
+def check_room(price: int, images: int) -> None:
+    """Raise NotKept if `price` bytes for the features of that many images are too many."""
+    room = min(limit(), shutil.disk_usage(cache_dir()).free)
+    if price > room:
+        raise NotKept(
+            f"the features of {images} images would take {price / 1e9:.2g} GB, and the store has room for "
+            f"{room / 1e9:.2g} GB: freeze more stages, or raise SFTLAB_CACHE_GB"
+        )
+
+
+def evict(keep: Collection[Path]) -> None:
+    """Delete the entries used longest ago until the store is within its limit; those in `keep` stay."""
+    from filelock import FileLock
+
+    entries = _entries()
+    total = sum(size for _, size, _ in entries)
+    for _, size, folder in entries:
+        if total <= limit():
+            return
+        if folder not in keep:
+            with suppress(OSError), FileLock(folder / "lock", timeout=0):  # somebody may be writing it
+                shutil.rmtree(folder, ignore_errors=True)
+                total -= size
+
+
+def _entries() -> list[tuple[float, int, Path]]:
+    folders = [index.parent for index in cache_dir().rglob("index.json")]
+    return sorted((f.stat().st_mtime, sum(p.stat().st_size for p in f.iterdir()), f) for f in folders)
+
+
+def _writable(folder: Path) -> bool:
+    """Tell whether something can be written into a folder, or where it would be made."""
+    place = folder if folder.exists() else folder.parent
+    with suppress(OSError):
+        place.mkdir(parents=True, exist_ok=True)
+    return os.access(place, os.W_OK)
+
+
+@cache
+def _process_folder(store: Path) -> Path:
+    """Return a folder that is deleted when this process ends."""
+    folder = tempfile.mkdtemp(prefix="process-", dir=store if _writable(store) else None)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
+# --- memory ---------------------------------------------------------------------------------------------------------
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -3, -4, -8  # the numbers of glibc's malloc.h
+_lock, _users = threading.Lock(), 0
+
+
+@contextmanager
+def keep_memory() -> Iterator[None]:
+    """Context: freed memory stays with the process inside; the last one to leave hands it back. Nests.
+
+    Half of the time of a large batch goes into asking the system again for what was just freed, and into clearing it
+    (benchmarks/README.md). glibc can be told to keep it; elsewhere this does nothing.
+    """
+    _keep(1)
+    try:
+        yield
+    finally:
+        _keep(-1)
+
+
+def _keep(change: int) -> None:
+    global _users
+    with _lock:
+        before, _users = _users, _users + change
+        libc, keep = _glibc(), _users > 0
+        if libc is None or keep == (before > 0):
+            return
+        libc.mallopt(M_ARENA_MAX, 1)  # only the main heap can keep blocks of any size; threads from now on share it
+        libc.mallopt(M_MMAP_MAX, 0 if keep else 65536)
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1 if keep else 2**26)
+        if not keep:  # the limits of a process that runs networks, where glibc moves its own up to 32 MB
+            libc.mallopt(M_MMAP_THRESHOLD, 2**25)
+            libc.malloc_trim(0)
+
+
+@cache
+def _glibc() -> ctypes.CDLL | None:
+    return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
