@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 import sftlab as sft
+from sftlab.core.features import clear
 from sftlab.core.records import Epoch
 from sftlab.data import Data
 
@@ -186,14 +187,14 @@ def lightning(data, model, profile, work):
     return [curve]
 
 
-def sftlab(data, model, profile, work, encoder="torch"):
+def sftlab(data, model, profile, work):
     """Two runs: the first with an empty store, the second from another copy of the network."""
-    sft.cache.clear()
+    clear()
     curves = []
     for _ in range(2 if work["learns"] != "full" else 1):
         fresh, curve = sft.replace_head(model, data.classes, seed=0), []
         clock = time.perf_counter()
-        for record in sft.train(fresh, data, profile, work["epochs"], encoder=encoder):
+        for record in sft.train(fresh, data, profile, work["epochs"]):
             if isinstance(record, Epoch) and record.epoch:
                 curve.append((time.perf_counter() - clock, record.valid_accuracy))
         curve[-1] = (time.perf_counter() - clock, curve[-1][1])  # the best weights are back by then
@@ -201,11 +202,7 @@ def sftlab(data, model, profile, work, encoder="torch"):
     return curves
 
 
-def sftlab_fast(data, model, profile, work):
-    return sftlab(data, model, profile, work, encoder="fast")
-
-
-CONTENDERS = {f.__name__: f for f in (textbook, by_hand, fastai, lightning, sftlab, sftlab_fast)}
+CONTENDERS = {f.__name__: f for f in (textbook, by_hand, fastai, lightning, sftlab)}
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")

@@ -16,7 +16,7 @@ import torch
 from torch.nn import functional as F
 
 import sftlab as sft
-from sftlab.core import encoders, memory
+from sftlab.core.features import keep_memory
 
 ROUNDS = 5
 
@@ -43,39 +43,39 @@ def onnx_runtime(prefix, x):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(buffer.getvalue(), options, providers=["CPUExecutionProvider"])
-    return lambda x: (torch.from_numpy(session.run(None, {"x": x.numpy()})[0]),), time.perf_counter() - clock
+    return lambda x: torch.from_numpy(session.run(None, {"x": x.numpy()})[0]), time.perf_counter() - clock
 
 
 def encoder_rates(size: int) -> None:
     data = sft.load("solar", size=size, seed=0)
     x = data.train.pixels(np.arange(32))
     prefix = sft.backbone("efficientnet_lite0")[:-1].eval().requires_grad_(False)
-    eager, start_up = encoders.torch_encoder(prefix), {}
-    half, wanted = sft.backbone("efficientnet_lite0")[1:-1].eval().bfloat16(), eager(x)
+    half, start_up = sft.backbone("efficientnet_lite0")[1:-1].eval().bfloat16(), {}
 
     @torch.no_grad()
-    def in_half() -> tuple:
-        return (half(prefix[0](x).bfloat16()).float(),)
+    def eager(x: torch.Tensor) -> torch.Tensor:
+        return prefix(x)
+
+    @torch.no_grad()
+    def in_half() -> torch.Tensor:
+        return half(prefix[0](x).bfloat16()).float()
+
+    wanted = eager(x)
 
     contenders = {
         "torch, as it comes": (nullcontext, lambda: eager(x)),
-        "torch, freed memory kept (the default)": (memory.kept, lambda: eager(x)),
-        "torch in bf16, freed memory kept": (memory.kept, in_half),
+        "torch, freed memory kept (the default)": (keep_memory, lambda: eager(x)),
+        "torch in bf16, freed memory kept": (keep_memory, in_half),
     }
-    if find_spec("openvino"):
-        clock = time.perf_counter()
-        fast = encoders.fast_encoder(prefix, x)
-        start_up['OpenVINO fp32 (encoder="fast")'] = time.perf_counter() - clock
-        contenders['OpenVINO fp32 (encoder="fast")'] = memory.kept, lambda: fast(x)
     if find_spec("onnxruntime"):
         other, start_up["ONNX Runtime fp32"] = onnx_runtime(prefix, x)
-        contenders["ONNX Runtime fp32"] = memory.kept, lambda: other(x)
+        contenders["ONNX Runtime fp32"] = keep_memory, lambda: other(x)
     print(f"\n| encoder, {size} px | images a second | times the first | start-up, s | largest difference |")
     print("|---|---|---|---|---|")
     took = in_turn(contenders)
     base = next(iter(took.values()))
     for name, seconds in took.items():
-        worst = encoders.disagreement(contenders[name][1](), wanted)
+        worst = float((contenders[name][1]() - wanted).abs().max() / wanted.abs().max())
         wait = f"{start_up[name]:.1f}" if name in start_up else ""
         print(f"| {name} | {len(x) / seconds:.0f} | {base / seconds:.1f} | {wait} | {worst:.0e} |")
 
@@ -93,13 +93,13 @@ def step_rates() -> None:
 
     took = in_turn({
         "a step of all stages, as it comes": (nullcontext, step),
-        "a step of all stages, freed memory kept": (memory.kept, step),
-        "a step in bf16 (autocast), freed memory kept": (memory.kept, lambda: step(half=True)),
+        "a step of all stages, freed memory kept": (keep_memory, step),
+        "a step in bf16 (autocast), freed memory kept": (keep_memory, lambda: step(half=True)),
     })  # fmt: skip
     print("\n| training, 160 px, batch of 32 | images a second |\n|---|---|")
     for name, seconds in took.items():
         print(f"| {name} | {len(x) / seconds:.0f} |")
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile, memory.kept():
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile, keep_memory():
         step()
     rows = sorted(profile.key_averages(), key=lambda row: -row.self_cpu_time_total)
     total = sum(row.self_cpu_time_total for row in rows)

@@ -17,7 +17,7 @@ from torch import nn
 from torchvision import transforms
 
 import sftlab as sft
-from sftlab.core import memory
+from sftlab.core.features import keep_memory
 from sftlab.networks.staging import constant
 
 SEEDS = range(10)
@@ -45,7 +45,7 @@ def printed(model, data, seed):
     model.requires_grad_(False).head.requires_grad_(True)
     model.train()
     optimizer = torch.optim.SGD(model.head.parameters(), lr=PYTORCH["rate"], momentum=PYTORCH["momentum"])
-    with memory.kept():
+    with keep_memory():
         for epoch in range(PYTORCH["epochs"]):
             batches = data.train.batches(PYTORCH["batch"], seed=seed, epoch=epoch)
             for _ in sft.steps(model, batches, optimizer, sft.cross_entropy):

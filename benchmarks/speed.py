@@ -17,7 +17,7 @@ from statistics import median
 HERE = Path(__file__).parent
 FIXED = {"train": 600, "valid": 200, "epochs": 10}
 PEERS = ["textbook", "fastai", "lightning"]
-EVERYBODY = [*PEERS, "by_hand", "sftlab", "sftlab_fast"]
+EVERYBODY = [*PEERS, "by_hand", "sftlab"]
 MAIN = {
     "head only, 224 px": ({**FIXED, "size": 224, "learns": "probe"}, EVERYBODY),
     "last 2 stages and head, 160 px": ({**FIXED, "size": 160, "learns": "last 2"}, EVERYBODY),
@@ -31,7 +31,7 @@ GROWTH = {
 }
 NAMES = {
     "textbook": "textbook loop", "by_hand": "hand-cached loop", "fastai": "fastai", "lightning": "Lightning",
-    "sftlab": "sftlab", "sftlab_fast": "sftlab, encoder=\"fast\"",
+    "sftlab": "sftlab",
 }  # fmt: skip
 
 

@@ -13,8 +13,9 @@ from typing import Any
 from sftlab import data
 from sftlab.analysis import labels
 from sftlab.analysis.cost import feature_cost
-from sftlab.core import cache, monitors, records
+from sftlab.core import monitors, records
 from sftlab.core.evaluation import evaluate, predict_split, with_probabilities
+from sftlab.core.features import features
 from sftlab.core.loop import steps
 from sftlab.core.losses import cross_entropy, l2_sp
 from sftlab.core.lr_search import LRFinder, LRSweep, find_lr, lr_sweep
@@ -58,69 +59,14 @@ from sftlab.runs.parameters import check_parameters
 __version__ = "0.1.0"
 
 __all__ = [
-    "Epoch",
-    "History",
-    "Input",
-    "Interval",
-    "LRFinder",
-    "LRSweep",
-    "RejectOption",
-    "Result",
-    "Step",
-    "apply",
-    "backbone",
-    "backbones",
-    "cache",
-    "card",
-    "check_parameters",
-    "choose_reject_option",
-    "constant",
-    "corrected",
-    "cosine",
-    "cross_entropy",
-    "data",
-    "evaluate",
-    "evaluating",
-    "export",
-    "feature_cost",
-    "find_lr",
-    "fingerprint",
-    "fit",
-    "from_arrays",
-    "from_dataset",
-    "from_texts",
-    "frozen_prefix",
-    "full",
-    "imagenet_classes",
-    "interpolate",
-    "l2_sp",
-    "labels",
-    "last_k",
-    "layer_decay",
-    "linear",
-    "linear_probe",
-    "load",
-    "load_model",
-    "load_reject_option",
-    "lr_sweep",
-    "monitors",
-    "param_groups",
-    "piecewise",
-    "predict",
-    "predict_split",
-    "records",
-    "replace_head",
-    "save",
-    "stage_names",
-    "stages",
-    "steps",
-    "summary",
-    "surgical",
-    "train",
-    "train_mode",
-    "warmup_cosine",
-    "wilson",
-    "with_probabilities",
+    "Epoch", "History", "Input", "Interval", "LRFinder", "LRSweep", "RejectOption", "Result", "Step", "apply",
+    "backbone", "backbones", "card", "check_parameters", "choose_reject_option", "constant", "corrected", "cosine",
+    "cross_entropy", "data", "evaluate", "evaluating", "export", "feature_cost", "features", "find_lr", "fingerprint",
+    "fit", "from_arrays", "from_dataset", "from_texts", "frozen_prefix", "full", "imagenet_classes", "interpolate",
+    "l2_sp", "labels", "last_k", "layer_decay", "linear", "linear_probe", "load", "load_model",
+    "load_reject_option", "lr_sweep", "monitors", "param_groups", "piecewise", "predict", "predict_split",
+    "records", "replace_head", "save", "stage_names", "stages", "steps", "summary", "surgical", "train",
+    "train_mode", "warmup_cosine", "wilson", "with_probabilities",
 ]  # fmt: skip
 
 

@@ -1,11 +1,10 @@
 """What a cut costs is known before it is paid."""
 
-import numpy as np
 import pytest
-import torch
 
 import sftlab as sft
-from sftlab.core import cache, memory
+from sftlab.core import features as kept
+from sftlab.core.features import features, keep_memory
 
 
 def test_the_megabytes_of_a_cut_are_those_of_the_store(blobs, tiny):
@@ -13,7 +12,7 @@ def test_the_megabytes_of_a_cut_are_those_of_the_store(blobs, tiny):
     assert [cut.stage for cut in cuts.rows] == [n for n, _ in tiny.named_children()][1:-1]
     assert cuts.images == len(blobs.train) + len(blobs.valid)
     for n, cut in enumerate(cuts.rows, 2):
-        made = [cache.features(tiny[:n], split) for split in (blobs.train, blobs.valid)]
+        made = [features(tiny[:n], split) for split in (blobs.train, blobs.valid)]
         assert cut.megabytes == pytest.approx(sum(f.bytes for f in made) / 1e6)
 
 
@@ -23,9 +22,9 @@ def test_a_deeper_cut_never_costs_less_time(blobs, tiny):
 
 
 def test_pricing_leaves_the_model_and_the_store_alone(blobs, tiny):
-    before, held, modes = sft.fingerprint(tiny), cache.info().entries, [m.training for m in tiny.modules()]
+    before, held, modes = sft.fingerprint(tiny), kept.info().entries, [m.training for m in tiny.modules()]
     sft.feature_cost(tiny, blobs)
-    after = sft.fingerprint(tiny), cache.info().entries, [m.training for m in tiny.modules()]
+    after = sft.fingerprint(tiny), kept.info().entries, [m.training for m in tiny.modules()]
     assert after == (before, held, modes)
 
 
@@ -45,22 +44,12 @@ def test_features_without_room_are_computed_in_every_epoch(blobs, monkeypatch, t
 def test_the_size_is_said_before_a_long_encoding(blobs, tiny, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("SFTLAB_DATA", str(tmp_path))
     now = iter(range(0, 10**6, 100))
-    monkeypatch.setattr("sftlab.core.sources.time.perf_counter", lambda: float(next(now)))
+    monkeypatch.setattr("sftlab.core.features.time.perf_counter", lambda: float(next(now)))
     sft.fit(tiny, blobs, sft.linear_probe(tiny), 1)
     assert "MB …" in capsys.readouterr().out
 
 
 def test_freed_memory_is_kept_only_as_long_as_somebody_needs_it():
-    with memory.kept(), memory.kept():
-        assert memory._users == 2
-    assert memory._users == 0
-    stream = memory.keeping(iter_forever())
-    next(stream)
-    assert memory._users == 1
-    stream.close()
-    assert memory._users == 0
-
-
-def iter_forever():
-    while True:
-        yield torch.from_numpy(np.zeros(1))
+    with keep_memory(), keep_memory():
+        assert kept._users == 2
+    assert kept._users == 0

@@ -312,7 +312,7 @@ def test_the_keras_recipe_has_keras_own_losses(in_place, monkeypatch):
         layer.set_weights([ours.weight.detach().numpy().T, ours.bias.detach().numpy()])
     theirs.compile(optimizer="adam", loss="categorical_crossentropy")
     losses, one_hot = [], np.eye(2, dtype=np.float32)
-    for x, y in list(sft.cache.features(start[:-2], data.train).batches(how.batch, seed=0, epoch=0)):
+    for x, y in list(sft.features(start[:-2], data.train).batches(how.batch, seed=0, epoch=0)):
         theirs.reset_metrics()
         losses.append(float(theirs.train_on_batch(x.numpy(), one_hot[y.numpy()])))
     assert names["ours"][: len(losses)] == pytest.approx(losses, abs=1e-4)

@@ -9,7 +9,6 @@ from torch import nn
 
 import sftlab as sft
 from sftlab import plot
-from sftlab.core import cache
 from sftlab.data import as_bytes, generated
 from sftlab.data.texts import as_texts
 from sftlab.networks import lora
@@ -99,7 +98,7 @@ def test_cached_equals_uncached_to_the_bit_for_texts_too(encoder, texts, strateg
 def test_a_frozen_encoder_has_no_dice_and_its_features_are_kept(encoder, texts):
     model = sft.replace_head(encoder, texts.classes)
     sft.fit(model, texts, sft.linear_probe(model), epochs=1, verbose=False)
-    assert cache.features(model[:-1], texts.train).reused
+    assert sft.features(model[:-1], texts.train).reused
 
 
 def test_a_correction_changes_nothing_before_the_first_step_and_merges_into_one_linear_after():

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import sftlab as sft
-from sftlab.core import cache
+from sftlab.core.features import missing
 from sftlab.data import View, augment, brightness, chain, flip, shift, turn
 
 
@@ -64,7 +64,7 @@ def test_a_function_is_known_by_what_it_does_not_by_its_name():
 
 def test_valid_images_are_encoded_without_augmentation(blobs, store):
     run(blobs, views=2)
-    assert cache.missing(sft.backbone("tiny")[:-1], blobs.valid) == 0
+    assert missing(sft.backbone("tiny")[:-1], blobs.valid) == 0
 
 
 def test_views_without_an_augmentation_are_refused(blobs, tiny):

@@ -38,10 +38,10 @@ CELLS = [
     "noise = np.random.default_rng(0).integers(0, 256, (1600, 160, 160), dtype=np.uint8)\n"
     "many = sft.from_arrays(noise, np.arange(1600) % 2, name='many')\n"
     "large = sft.replace_head(sft.backbone('efficientnet_lite0'), many.classes)\n"
-    "prefix = sft.cache.Prefix(large[:-1], many.train.size)\n"
+    "from sftlab.core.features import missing\n"
     "untouched = sft.fingerprint(large)\n"
     "third = cockpit(large, many, name='third', epochs=2)",
-    "todo = prefix.missing(many.train) + prefix.missing(many.valid)\n"
+    "todo = sum(missing(large[:-1], split) for split in (many.train, many.valid))\n"
     "print(todo, sft.fingerprint(third.model) == untouched, len(many.train) + len(many.valid))",
     "for run in second.runs:\n"
     "    left = validate(second.model, data.valid.batches(128), sft.cross_entropy)[0]\n"

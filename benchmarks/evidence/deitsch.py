@@ -30,7 +30,7 @@ from timm.models._efficientnet_blocks import InvertedResidual
 from torch import Tensor, nn
 
 import sftlab as sft
-from sftlab.core import cache
+from sftlab.core.features import features
 from sftlab.core.model import evaluating
 from sftlab.data import View
 from sftlab.data.load import module_blocks
@@ -142,7 +142,7 @@ def encoded(number: int, kind: Any) -> list[tuple[str, str, np.ndarray]]:
     """Return (stage, what is told of it, cells × channels) of one network, the mean over the views; from the store."""
     net = kind(sft.backbone(f"efficientnet_lite{number}"))
     cells, prefix, names = everything()[0], nn.Sequential(net), net.names()
-    views = (cache.features(prefix, View(cells, symmetry(k), 0, k), encoder="fast") for k in VIEWS)
+    views = (features(prefix, View(cells, symmetry(k), 0, k)) for k in VIEWS)
     whole = sum(view.inputs(np.arange(len(cells))).numpy() for view in views) / len(VIEWS)
     parts = np.split(whole, np.cumsum([channels for *_, channels in names])[:-1], axis=1)
     return [(stage, form, part) for (stage, form, _), part in zip(names, parts, strict=True)]
@@ -221,13 +221,13 @@ def tune(kind: str, seed: int, kept: dict[str, Any]) -> dict[str, Any]:
         sft.load("solar", target="probability"), train=cells.subset(learn), valid=cells.subset(learn[:8])
     )  # no epoch is chosen
     how: dict[str, Any] = {"schedule": sft.warmup_cosine(1 / EPOCHS), "weight_decay": 0.05, "batchnorm": "frozen"}
-    how |= {"augment": sft.data.turn, "views": EPOCHS, "encoder": "fast", "keep_best": False, "verbose": False}
+    how |= {"augment": sft.data.turn, "views": EPOCHS, "keep_best": False, "verbose": False}
     began = time.perf_counter()
     sft.fit(net, data, sft.surgical(net, TUNED, lr=RATE), EPOCHS, **how)
     fitted, each = time.perf_counter() - began, []
     cut = [name for name, _ in net.named_children()].index(TUNED[0])
     for k in range(EPOCHS):
-        known = cache.features(net[:cut], View(cells.subset(test), sft.data.turn, 0, k), encoder="fast")
+        known = features(net[:cut], View(cells.subset(test), sft.data.turn, 0, k))
         with evaluating(net), torch.no_grad():
             each.append(torch.cat([net[cut:](x).softmax(1)[:, 1] for x, _ in known.batches(128)]).numpy())
     alone = np.mean(each, axis=0)
@@ -245,12 +245,12 @@ def encode() -> dict[str, Any]:
         net = sft.backbone(f"efficientnet_lite{n}")
         for prefix in (Summaries(net), Insides(net)):
             views = [View(cells, symmetry(k), 0, k) for k in VIEWS]
-            made = [cache.features(nn.Sequential(prefix), view, encoder="fast").seconds for view in views]
+            made = [features(nn.Sequential(prefix), view).seconds for view in views]
             seconds[f"Lite{n} {type(prefix).__name__}"] = round(sum(made), 1)
     net = sft.backbone("efficientnet_lite0")
     cut = [name for name, _ in net.named_children()].index(TUNED[0])
     views = [View(cells, sft.data.turn, 0, k) for k in range(EPOCHS)]
-    made = [cache.features(net[:cut], view, encoder="fast").seconds for view in views]
+    made = [features(net[:cut], view).seconds for view in views]
     return {"cost": {**seconds, "Lite0 to be tuned": round(sum(made), 1)}}
 
 

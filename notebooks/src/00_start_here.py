@@ -220,8 +220,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 sft.apply(model, probe)
-x, y = sft.cache.features(model[:-1], data.train).take(np.arange(len(data.train)))
-x_new, y_new = sft.cache.features(model[:-1], data.test).take(np.arange(len(data.test)))
+x, y = sft.features(model[:-1], data.train).take(np.arange(len(data.train)))
+x_new, y_new = sft.features(model[:-1], data.test).take(np.arange(len(data.test)))
 scale = StandardScaler().fit(x)
 classical = LogisticRegression(C=0.01, max_iter=500).fit(scale.transform(x), y)
 hits = int((classical.predict(scale.transform(x_new)) == y_new.numpy()).sum())

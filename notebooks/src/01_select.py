@@ -124,7 +124,7 @@ from sklearn.preprocessing import StandardScaler
 
 kinds = sft.load("solar", size=SIZE, seed=SEED, target="type").train
 some = np.random.default_rng(SEED).permutation(len(data.train))[:600]
-x_some, _ = sft.cache.features(original[:-1], data.train).take(some)
+x_some, _ = sft.features(original[:-1], data.train).take(some)
 flat = PCA(2, random_state=SEED).fit_transform(StandardScaler().fit_transform(x_some))
 
 # %%
@@ -193,7 +193,7 @@ plot.guess_vs_result(100 * right.mean(), guess, low=50, high=100)
 
 # %%
 def features(prefix):  # what frozen stages make of the pool, from the store: n × D
-    return sft.cache.features(prefix, pool).take(range(len(pool)))[0].numpy()
+    return sft.features(prefix, pool).take(range(len(pool)))[0].numpy()
 
 def share(right):  # of the cells that are judged correctly, with its interval
     return sft.wilson(int(right.sum()), len(right))

@@ -105,7 +105,7 @@ plot.guess_vs_result(100 * count["head"] / sum(count.values()), guess)
 
 # %%
 def features(split):  # all of them, and the labels
-    return sft.cache.features(original[:-1], split).take(range(len(split)))
+    return sft.features(original[:-1], split).take(range(len(split)))
 
 (f, y), (f_valid, y_valid) = features(data.train), features(data.valid)
 with torch.no_grad():
@@ -407,7 +407,7 @@ plot.scores({f"cut after {best}": sft.evaluate(short, digits.test),
 #
 # **So how does it answer?** By a new head: throw the thousand answers away, keep the features, and let a fresh linear layer learn your classes from them.
 #
-# *Where this lives in the library:* `sft.backbone`, `sft.replace_head`, `sft.summary`, `sft.fingerprint`, `sft.analysis.tapped`, `sft.cache.features`; `sftlab/core/model.py` is short enough to read.
+# *Where this lives in the library:* `sft.backbone`, `sft.replace_head`, `sft.summary`, `sft.fingerprint`, `sft.analysis.tapped`, `sft.features`; `sftlab/core/model.py` is short enough to read.
 #
 # ## The same in plain PyTorch
 #

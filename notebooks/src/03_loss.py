@@ -81,7 +81,7 @@ guess = sft.widgets.predict("loss before the first step, in nats", 0, 3, 2, step
                             name="start")
 
 # %%
-train = sft.cache.features(model[:-1], data.train)       # from the store
+train = sft.features(model[:-1], data.train)       # from the store
 f, y = train.take(range(len(train)))
 with torch.no_grad():
     start = sft.cross_entropy(model.head(f), y).item()
@@ -367,7 +367,7 @@ plot.images(data.valid, worst[:8], titles, columns=4, licence=data.card.licence,
 # **So what is being minimised?** The mean over the images of the cross-entropy between what the label says and what the network answers; and of that, only the divergence of
 # the two can go away.
 #
-# *Where this lives in the library:* `sft.cross_entropy` in `sftlab/core/losses.py`, `sft.steps` in `sftlab/core/loop.py`, `sft.cache.features(…).batches`.
+# *Where this lives in the library:* `sft.cross_entropy` in `sftlab/core/losses.py`, `sft.steps` in `sftlab/core/loop.py`, `sft.features(…).batches`.
 #
 # ## The same in plain PyTorch
 #

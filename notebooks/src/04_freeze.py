@@ -422,7 +422,7 @@ explore(draw, name="freeze", cut=strip("first stage that learns", found.stages, 
 #
 # **When is a layer really frozen? When it is a constant function:** its fingerprint before and after training is the same. And what that buys is that its work need never be done twice.
 #
-# *Where this lives in the library:* `sft.fingerprint`, `sft.train_mode`, `sft.apply`, `sft.param_groups`, `sft.frozen_prefix`, `sft.feature_cost`, `sft.cache`; type `sft.train_mode??` to read any of them.
+# *Where this lives in the library:* `sft.fingerprint`, `sft.train_mode`, `sft.apply`, `sft.param_groups`, `sft.frozen_prefix`, `sft.feature_cost`, `sft.features`; type `sft.train_mode??` to read any of them.
 #
 # ## The same in plain PyTorch
 

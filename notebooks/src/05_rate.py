@@ -49,7 +49,7 @@ print(data.card)
 # %%
 def tensors(split):
     """Return features with a 1 appended (n×d), targets as distributions (n×10)."""
-    x, y = sft.cache.features(original[:-1], split).take(np.arange(len(split)))
+    x, y = sft.features(original[:-1], split).take(np.arange(len(split)))
     return torch.cat([x, torch.ones(len(x), 1)], dim=1), torch.eye(10)[y]
 
 

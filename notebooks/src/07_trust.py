@@ -375,7 +375,7 @@ print(f"learn {len(learn)}, play {len(play)}, new {len(new)}; majority {always:.
 # A *recipe* is whatever one tries on a long afternoon. Here: 300 of the training cells and 128 of the features, at random, and a linear head by least squares (with a brake of 300 on large weights). Two hundred recipes, each judged on every play cell and every new cell:
 
 # %%
-x = sft.cache.features(model[:-1], cells).take(np.arange(len(rows)))[0].numpy()
+x = sft.features(model[:-1], cells).take(np.arange(len(rows)))[0].numpy()
 x = ((x - x.mean(axis=0)) / (x.std(axis=0) + 1e-6)).clip(-2, 2)
 
 

@@ -71,7 +71,7 @@ for (name, one), r, q in zip(read.per_class.items(), recall, precision, strict=T
 # %%
 def features(network, split):
     """Return what the head of a network reads, n × d."""
-    kept = sft.cache.features(network[:-1], split)
+    kept = sft.features(network[:-1], split)
     return kept.take(np.arange(len(kept)))[0].numpy()
 
 

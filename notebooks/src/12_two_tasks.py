@@ -408,7 +408,7 @@ plot.scores({f"digits, {second}": found for second, found in final.items()},
 # Two heads on one layer, −100 for what is missing; torch leaves it out by itself.
 
 # %%
-f, y = sft.cache.features(source[:-1], both.train).take(np.arange(len(both.train)))
+f, y = sft.features(source[:-1], both.train).take(np.arange(len(both.train)))
 torch.manual_seed(SEED)
 shared, defect, kind = nn.Linear(f.shape[1], 64), nn.Linear(64, 2), nn.Linear(64, 2)
 parts = nn.ModuleList([shared, defect, kind])
@@ -425,7 +425,7 @@ for _ in range(100):
 # What it has learned, on the same validation cells as above:
 
 # %%
-f, y = sft.cache.features(source[:-1], both.valid).take(np.arange(len(both.valid)))
+f, y = sft.features(source[:-1], both.valid).take(np.arange(len(both.valid)))
 hits = (defect(shared(f).relu()).argmax(dim=1) == y["defect"]).sum()
 found = beside["defect"]
 print(f"plain PyTorch {sft.wilson(int(hits), len(f))}, the lab {found.accuracy}, "

@@ -120,7 +120,7 @@ guess = sft.widgets.predict("placed rightly without a label, in percent", 0, 100
 # %%
 y = data.valid.y
 majority = data.valid.majority
-v = sft.cache.features(encoder[:-1], data.valid).take(np.arange(len(y)))[0]
+v = sft.features(encoder[:-1], data.valid).take(np.arange(len(y)))[0]
 with torch.no_grad():
     nearest = (v @ encoder(meaning).T).argmax(dim=1)
 untouched = sft.wilson(int((nearest == y).sum()), len(y))
@@ -431,7 +431,7 @@ plot.scores({f"{chosen} (chosen)": sft.evaluate(low if better else model, data.t
 # Any encoder that gives a text a vector will do, such as *transformers*' `AutoModel` (`sentence-transformers/all-MiniLM-L6-v2`) with a masked mean. Then:
 
 # %%
-f, f_new = (sft.cache.features(encoder[:-1], part).take(np.arange(len(part)))[0]
+f, f_new = (sft.features(encoder[:-1], part).take(np.arange(len(part)))[0]
             for part in (data.train, data.valid))   # n × 384 each
 head = nn.Linear(f.shape[1], len(data.classes))
 optimizer = torch.optim.AdamW(head.parameters(), lr=3e-3)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from sftlab.core import memory
+from sftlab.core.features import keep_memory
 from sftlab.core.model import card, evaluating, has_parameters
 from sftlab.data import Data
 from sftlab.networks import backbone, backbones
@@ -92,7 +92,7 @@ def images_per_second(model: nn.Sequential, size: int = 224) -> float:
     """Measure how many grey images of `size` pixels a second all stages before the head encode, once warm."""
     x = torch.randint(0, 256, (SPEED_IMAGES, 1, size, size), dtype=torch.uint8)
     passes: list[float] = []
-    with evaluating(model), torch.no_grad(), memory.kept():
+    with evaluating(model), torch.no_grad(), keep_memory():
         model[:-1](x[:1])
         while not passes or sum(passes) < SPEED_SECONDS:
             clock = time.perf_counter()
@@ -167,7 +167,7 @@ def feature_cost(model: nn.Sequential, data: Data) -> FeatureCost:
     sample = data.train.inputs(np.arange(min(SAMPLE, len(data.train))))
     stages = list(model.named_children())[:-1]
     first = next(i for i, (_, stage) in enumerate(stages) if has_parameters(stage))
-    with evaluating(model), torch.no_grad(), memory.kept():
+    with evaluating(model), torch.no_grad(), keep_memory():
         _timed(model[:-1], sample)
         seconds, outputs = zip(*_timed(model[:-1], sample), strict=True)
     rows = []

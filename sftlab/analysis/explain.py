@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sftlab.core import memory
+from sftlab.core.features import keep_memory
 from sftlab.core.losses import Loss, cross_entropy
 from sftlab.core.model import card, evaluating, stage_names, with_card
 from sftlab.data import resize
@@ -82,7 +82,7 @@ def photo_crops(n: int = 128, *, size: int = 160, seed: int = 0) -> Tensor:
 
 def answers(model: nn.Module, images: Tensor) -> Tensor:
     """Return the answer of `model`, in eval mode, to each of N images: N class numbers."""
-    with evaluating(model), torch.no_grad(), memory.kept():
+    with evaluating(model), torch.no_grad(), keep_memory():
         return torch.cat([model(x).argmax(dim=1) for x in images.split(BATCH)])
 
 
@@ -142,7 +142,7 @@ def drift(
 def _run(model: nn.Sequential, batches: Iterable[tuple[Any, Any]], wanted: int) -> None:
     model.train()
     seen = 0
-    with torch.no_grad(), memory.kept():
+    with torch.no_grad(), keep_memory():
         for x, _ in batches:
             model(x)
             seen += 1
@@ -154,7 +154,7 @@ def _changed(model: nn.Sequential, moving: nn.Sequential, images: Tensor, first:
     """For each stage: the share of answers that differ if all stages before it are the moving copy's."""
     names = [name for name, _ in model.named_children()]
     found = dict[str, float]()
-    with evaluating(model), evaluating(moving), torch.no_grad(), memory.kept():
+    with evaluating(model), evaluating(moving), torch.no_grad(), keep_memory():
         flow = list(images.split(BATCH))
         for i, name in enumerate(names):
             if name in stage_names(model):

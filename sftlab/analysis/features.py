@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor, nn
 
-from sftlab.core import cache
+from sftlab.core.features import features
 from sftlab.core.model import named_stages
 from sftlab.data import Split
 
@@ -44,7 +44,7 @@ def tapped(model: nn.Sequential, split: Split) -> dict[str, np.ndarray]:
     A stage's output is averaged over the image. The features are kept in the store, like those of any prefix.
     """
     taps = Taps(model[1:-1])
-    found = cache.features(nn.Sequential(OrderedDict(input=model[0], taps=taps)), split)
+    found = features(nn.Sequential(OrderedDict(input=model[0], taps=taps)), split)
     values, _ = found.take(np.arange(len(split)))
     return {name: value.numpy() for name, value in zip(taps.known, values, strict=True)}
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from sftlab.core import cache, memory
+from sftlab.core.features import keep_memory, sources
 from sftlab.core.losses import NO_LABEL
 from sftlab.core.model import card, evaluating
 from sftlab.core.records import Result
@@ -61,14 +61,15 @@ def predict_split(
 ) -> Any:
     """Return probabilities, n × classes (or {task: …}), in the split's order. A frozen prefix comes from the store."""
     where = device or next(model.parameters()).device
-    cut = cache.worthwhile(model)
-    source = cache.features(model[:cut], split, device=where) if cut else split
+    (source,), cut = sources(model, [split])
     chunks = []
-    with evaluating(model), torch.no_grad(), memory.kept():
+    with evaluating(model), torch.no_grad(), keep_memory():
         for x, _ in source.batches(batch_size):
             x = tuple(t.to(where) for t in x) if isinstance(x, tuple) else x.to(where)
             heads = _by_task(model[cut:](x))
-            chunks.append({task: z.softmax(dim=1).cpu().numpy().astype(np.float64) for task, z in heads.items()})
+            chunks.append(
+                {task: z.float().softmax(dim=1).cpu().numpy().astype(np.float64) for task, z in heads.items()}
+            )
     probabilities = {task: np.concatenate([chunk[task] for chunk in chunks]) for task in chunks[0]}
     return probabilities.get("", probabilities)
 

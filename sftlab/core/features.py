@@ -37,7 +37,7 @@ from torch import Tensor, nn
 
 from sftlab.core.model import evaluating, fingerprint, frozen_prefix, has_parameters
 from sftlab.data import Split, View, batch_positions, data_dir
-from sftlab.data.core import Targets
+from sftlab.data.dataset import Targets
 
 VERSION = 3  # raise it when the meaning of an entry changes; old entries are then never read again
 BATCH = 32  # images encoded at once
@@ -50,7 +50,8 @@ Say = Callable[[str], None]
 Progress = Callable[[int, int], None]
 
 _draw = np.random.default_rng()  # which images are asked about; nobody's seed is touched
-_opened: set[Path] = set()  # by this process
+_opened: set[Path] = set()  # entries that this process found right
+_disagreed: set[Path] = set()  # entries of which it has been said that they are not this network's
 
 
 class NotKept(RuntimeError):
@@ -308,8 +309,8 @@ def _candidates(stages: nn.Sequential, prints: dict[str, str], split: Images, sa
             if not entry.index or entry.agrees(stages, split):
                 _opened.add(entry.folder)
                 yield entry
-            elif say is not None and entry.folder not in _opened:
-                _opened.add(entry.folder)
+            elif say is not None and entry.folder not in _disagreed:
+                _disagreed.add(entry.folder)
                 say("the features kept are not what this network gives (a hook, a setting?): others go beside them")
             if not (entry.folder / "index.json").exists():
                 break
@@ -363,9 +364,13 @@ def _features(
 
 
 def _encode(
-    entry: Entry, stages: nn.Sequential, prints: dict[str, str], split: Images, total: int,
+    entry: Entry,
+    stages: nn.Sequential,
+    prints: dict[str, str],
+    split: Images,
+    total: int,
     report: Callable[[int, int], None],
-) -> Features:  # fmt: skip
+) -> Features:
     """Append what the entry lacks, batch by batch: from the images, or from a shallower cut's features of them.
 
     What the other stages make of those is, to the bit, what all stages make of the images.

@@ -24,7 +24,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sftlab.core import cache, records
+from sftlab.core import records
+from sftlab.core.features import features
 from sftlab.core.losses import target_distribution
 from sftlab.core.model import card, has_parameters, is_constant, replace_head
 from sftlab.core.profiles import Schedule, check, constant
@@ -218,7 +219,7 @@ def _check(model: nn.Sequential, data: Data, rates: list[float], seeds: list[int
 
 def _whole(prefix: nn.Sequential, split: Split) -> tuple[Tensor, Tensor, Tensor]:
     """Return all features (N×D), their target distributions (N×C) and which of them have a label (N)."""
-    x, y = cache.features(prefix, split).take(np.arange(len(split)))
+    x, y = features(prefix, split).take(np.arange(len(split)))
     assert isinstance(y, Tensor)  # several tasks were refused
     return x, *target_distribution(y, len(split.classes))
 

@@ -1,11 +1,15 @@
-"""A run: the loop with its monitors and the store of frozen features, as a stream (`train`) or as a History (`fit`)."""
+"""A run: the loop with its monitors and the kept features, as a stream of records (`train`) or a History (`fit`).
+
+Lessons, the learning-rate search, widgets and sweeps call these two.
+"""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass, fields
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -13,117 +17,86 @@ from typing import Any
 import torch
 from torch import nn
 
-from sftlab.core import memory, monitors
-from sftlab.core.loop import train_epochs
-from sftlab.core.model import card, train_mode
+from sftlab.core import monitors
+from sftlab.core.features import Images, Say, keep_memory, sources
+from sftlab.core.loop import Batches, Source, train_epochs
+from sftlab.core.losses import Loss, cross_entropy
+from sftlab.core.model import BATCHNORM, card, train_mode
 from sftlab.core.monitors import Record, Stream
-from sftlab.core.profiles import apply, check, param_groups
+from sftlab.core.profiles import Groups, Schedule, apply, check, constant, param_groups
 from sftlab.core.records import History
-from sftlab.core.settings import OPTIMIZERS, Settings
-from sftlab.core.sources import Say, Stopped, sources
-from sftlab.data import Data
+from sftlab.data import Augment, Data, View
 
-
-def train(
-    model: nn.Sequential, data: Data, profile: Mapping[str, float], epochs: int = 10, *, stop: Event | None = None,
-    say: Say | None = None, **settings: Any,
-) -> Stream:  # fmt: skip
-    """Train `model` in place and yield a record a step and an epoch; settings as for `fit`.
-
-    Iterate to the end, or leave with `break`: the best weights are then back. Bind the stream to a name only inside
-    `with contextlib.closing(stream)`. stop: an event that ends the run within one step, also while encoding.
-    say: called with a line about what was encoded.
-    """
-    s, rates = Settings.of(settings), check(model, profile)
-    _check(model, data, rates, epochs)
-    run = _stream(model, data, rates, epochs, s, stop, say or (lambda line: None))
-    if s.patience is not None:
-        run = monitors.early_stop(run, s.patience)
-    if stop is not None:
-        run = monitors.stop_on(run, stop)
-    return memory.keeping(monitors.one_at_a_time(run))
-
-
-def _stream(
-    model: nn.Sequential, data: Data, rates: dict[str, float], epochs: int, s: Settings, stop: Event | None, say: Say
-) -> Stream:
-    if s.device is not None:
-        model.to(s.device)
-    apply(model, rates)
-    optimizer = (OPTIMIZERS[s.optimizer] if isinstance(s.optimizer, str) else s.optimizer)(
-        param_groups(model, rates, s.weight_decay)
-    )
-    if s.clip_norm is not None:
-        _clip(optimizer, s.clip_norm)
-    best, past, rng = monitors.Best(), list[Record](), None
-    facts = {
-        **s.facts(),
-        "profile": rates,
-        "epochs": epochs,
-        "train": data.train.digest,
-        "model": card(model).get("name"),
-    }
-    if s.checkpoint is not None and Path(s.checkpoint).exists():
-        saved = monitors.resume(s.checkpoint, model, optimizer, facts)
-        best, past, rng = saved.best, saved.records, saved.rng
-    try:
-        source, valid, cut = sources(model, data, s, stop, say)
-    except Stopped:
-        return
-    train_mode(model, rates, batchnorm=s.batchnorm)
-    rest = model[cut:]  # what comes before it neither runs nor changes any more
-    run = train_epochs(
-        rest, source, valid, optimizer, rates, epochs=epochs, schedule=s.schedule, loss=s.loss,
-        batch_size=s.batch_size, seed=s.seed, batchnorm=s.batchnorm, past=past, untouched=s.keep_best,
-    )  # fmt: skip
-    run = monitors.watch_divergence(run)
-    if s.checkpoint is not None:
-        run = monitors.checkpoint(run, s.checkpoint, rest, optimizer, best=best, settings=facts, past=past)
-    run = monitors.replayed(past, monitors.seeded(run, s.seed, rng))
-    yield from monitors.keep_best(run, rest, best) if s.keep_best else run
-
-
-def _check(model: nn.Sequential, data: Data, rates: Mapping[str, float], epochs: int) -> None:
-    if epochs < 1:
-        raise ValueError(f"epochs={epochs}: at least one pass over the training images")
-    if not len(data.train):
-        raise ValueError("the training split is empty")
-    if not any(rates.values()):
-        raise ValueError("every stage of this profile is frozen, so there is nothing to train; give the head a rate")
-    head = getattr(model, "head", None)
-    if isinstance(head, nn.Linear) and isinstance(data.classes, list) and head.out_features != len(data.classes):
-        fix = "model = replace_head(model, data.classes)"
-        raise ValueError(f"the head has {head.out_features} classes, the data {len(data.classes)}: {fix}")
-
-
-def _clip(optimizer: torch.optim.Optimizer, norm: float) -> None:
-    learning = [p for group in optimizer.param_groups for p in group["params"]]
-
-    def clip(*_: Any) -> None:
-        nn.utils.clip_grad_norm_(learning, norm)
-
-    optimizer.register_step_pre_hook(clip)
+Optimizer = Callable[[Groups], torch.optim.Optimizer]
+OPTIMIZERS: dict[str, Optimizer] = {
+    "adamw": lambda groups: torch.optim.AdamW(groups),
+    "sgd": lambda groups: torch.optim.SGD(groups, momentum=0.9),
+}
 
 
 def fit(
-    model: nn.Sequential, data: Data, profile: Mapping[str, float], epochs: int = 10, *, verbose: bool = True,
-    **settings: Any,
-) -> History:  # fmt: skip
+    model: nn.Sequential,
+    data: Data,
+    profile: Mapping[str, float],
+    epochs: int = 10,
+    *,
+    schedule: Schedule | None = None,
+    optimizer: str | Optimizer = "adamw",
+    weight_decay: float = 0.01,
+    batch_size: int = 32,
+    clip_norm: float | None = None,
+    loss: Loss = cross_entropy,
+    patience: int | None = None,
+    augment: Augment | None = None,
+    views: int | None = None,
+    batchnorm: str = "train",
+    seed: int = 0,
+    device: str | torch.device | None = None,
+    keep_best: bool = True,
+    checkpoint: str | Path | None = None,
+    cached: bool = True,
+    verbose: bool = True,
+) -> History:
     """Train `model` in place on `data.train` and return the run's History; the best epoch's weights are kept.
 
     Best is the lowest validation loss, the weights that came in included (epoch 0): no run leaves a worse model. Of
     several tasks it is the sum of their losses, and the accuracy counts their answers together; `evaluate` parts them.
-    profile: {stage: rate}, 0 freezes. epochs: passes over the training images. verbose: print a line or two.
-    settings: schedule, optimizer, weight_decay, batch_size, clip_norm, loss, patience, augment, views, batchnorm, seed,
-    device, keep_best, checkpoint, cached, encoder; `sftlab.core.settings.Settings` says what each means.
     Frozen leading stages run once and are kept on disk. A run whose loss is no longer finite stops, says so, and
-    leaves the last good weights. Raises ValueError or TypeError for settings that cannot be, before anything moves.
+    leaves the last good weights. Raises ValueError for settings that cannot be, before anything moves.
+
+    profile: {stage: rate}, 0 freezes. epochs: passes over the training images.
+    schedule: t in [0, 1] → factor on every rate; constant by default. optimizer: "adamw", "sgd" (momentum 0.9), or a
+    function of parameter groups. weight_decay: on weights, never on biases and norms. clip_norm: largest gradient norm.
+    loss: (logits, targets) → scalar. patience: epochs without a lower validation loss before an early stop.
+    augment: a function of uint8 batches; it needs every image anew, so frozen stages then run in every epoch. views:
+    with augment, draw that many views of each image once and take them in turn, an epoch each: their features are kept
+    while the process lives. batchnorm: "frozen" keeps the pretrained statistics in stages that learn as well.
+    seed: of order, augmentation and dropout. keep_best: weights of the best epoch come back at the end.
+    checkpoint: a file; a killed run called again goes on from it. cached: False runs frozen stages in every epoch.
+    verbose: print a line or two.
     """
+    settings = Settings(
+        schedule=schedule or constant(),
+        optimizer=optimizer,
+        weight_decay=weight_decay,
+        batch_size=batch_size,
+        clip_norm=clip_norm,
+        loss=loss,
+        patience=patience,
+        augment=augment,
+        views=views,
+        batchnorm=batchnorm,
+        seed=seed,
+        device=device,
+        keep_best=keep_best,
+        checkpoint=checkpoint,
+        cached=cached,
+    )
     say: Say = print if verbose else (lambda line: None)
     clock, outcome = time.perf_counter(), "finished"
     history = History(runs=[_describe(profile, epochs, settings)])
     try:
-        with closing(train(model, data, profile, epochs, say=say, **settings)) as stream:  # type: ignore[type-var]
+        with closing(_run(model, data, profile, epochs, settings, None, say)) as stream:  # type: ignore[type-var]
             for record in stream:
                 history.add(record)
         if history.steps and history.epochs[-1].epoch < epochs:
@@ -144,8 +117,233 @@ def fit(
     return history
 
 
-def _describe(profile: Mapping[str, float], epochs: int, settings: Mapping[str, Any]) -> dict[str, Any]:
+def train(
+    model: nn.Sequential,
+    data: Data,
+    profile: Mapping[str, float],
+    epochs: int = 10,
+    *,
+    schedule: Schedule | None = None,
+    optimizer: str | Optimizer = "adamw",
+    weight_decay: float = 0.01,
+    batch_size: int = 32,
+    clip_norm: float | None = None,
+    loss: Loss = cross_entropy,
+    patience: int | None = None,
+    augment: Augment | None = None,
+    views: int | None = None,
+    batchnorm: str = "train",
+    seed: int = 0,
+    device: str | torch.device | None = None,
+    keep_best: bool = True,
+    checkpoint: str | Path | None = None,
+    cached: bool = True,
+    stop: Event | None = None,
+    say: Say | None = None,
+) -> Stream:
+    """Train `model` in place and yield a record a step and an epoch; settings as for `fit`.
+
+    Iterate to the end, or leave with `break`: the best weights are then back. Bind the stream to a name only inside
+    `with contextlib.closing(stream)`. stop: an event that ends the run within one step, also while encoding.
+    say: called with a line about what was encoded.
+    """
+    settings = Settings(
+        schedule=schedule or constant(),
+        optimizer=optimizer,
+        weight_decay=weight_decay,
+        batch_size=batch_size,
+        clip_norm=clip_norm,
+        loss=loss,
+        patience=patience,
+        augment=augment,
+        views=views,
+        batchnorm=batchnorm,
+        seed=seed,
+        device=device,
+        keep_best=keep_best,
+        checkpoint=checkpoint,
+        cached=cached,
+    )
+    return _run(model, data, profile, epochs, settings, stop, say or (lambda line: None))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The keywords that `fit` and `train` share, checked before anything moves."""
+
+    schedule: Schedule
+    optimizer: str | Optimizer
+    weight_decay: float
+    batch_size: int
+    clip_norm: float | None
+    loss: Loss
+    patience: int | None
+    augment: Augment | None
+    views: int | None
+    batchnorm: str
+    seed: int
+    device: str | torch.device | None
+    keep_best: bool
+    checkpoint: str | Path | None
+    cached: bool
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size={self.batch_size}: at least one image a batch")
+        if self.weight_decay < 0:
+            raise ValueError(f"weight_decay={self.weight_decay}: a number ≥ 0")
+        if self.patience is not None and self.patience < 1:
+            raise ValueError(f"patience={self.patience}: at least one epoch")
+        if self.views is not None and (self.views < 1 or self.augment is None):
+            raise ValueError(f"views={self.views}: a number ≥ 1, together with augment=…, whose views are kept")
+        if self.batchnorm not in BATCHNORM:
+            raise ValueError(f"batchnorm={self.batchnorm!r}: {' or '.join(map(repr, BATCHNORM))}")
+        if isinstance(self.optimizer, str) and self.optimizer not in OPTIMIZERS:
+            names = " or ".join(map(repr, OPTIMIZERS))
+            raise ValueError(f"optimizer={self.optimizer!r}: {names}, or a function of parameter groups")
+
+    def facts(self) -> dict[str, Any]:
+        """Return what belongs into a record: plain values, and functions by the name of what made them."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("checkpoint", "device")}
+        return {k: getattr(v, "__qualname__", str(v)).split(".")[0] if callable(v) else v for k, v in values.items()}
+
+
+def _describe(profile: Mapping[str, float], epochs: int, settings: Settings) -> dict[str, Any]:
     return {
-        "profile": dict(profile), "epochs": epochs, **Settings.of(settings).facts(), "torch": torch.__version__,
-        "threads": torch.get_num_threads(), "python": sys.version.split()[0], "layout": "channels last",
-    }  # fmt: skip
+        "profile": dict(profile),
+        "epochs": epochs,
+        **settings.facts(),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "python": sys.version.split()[0],
+        "layout": "channels last",
+    }
+
+
+def _run(
+    model: nn.Sequential,
+    data: Data,
+    profile: Mapping[str, float],
+    epochs: int,
+    s: Settings,
+    stop: Event | None,
+    say: Say,
+) -> Stream:
+    """Check everything, then return the stream: nothing moves before its first record is asked for."""
+    rates = check(model, profile)
+    if epochs < 1:
+        raise ValueError(f"epochs={epochs}: at least one pass over the training images")
+    if not len(data.train):
+        raise ValueError("the training split is empty")
+    if not any(rates.values()):
+        raise ValueError("every stage of this profile is frozen, so there is nothing to train; give the head a rate")
+    head = getattr(model, "head", None)
+    if isinstance(head, nn.Linear) and isinstance(data.classes, list) and head.out_features != len(data.classes):
+        fix = "model = replace_head(model, data.classes)"
+        raise ValueError(f"the head has {head.out_features} classes, the data {len(data.classes)}: {fix}")
+    run = _stream(model, data, rates, epochs, s, stop, say)
+    if s.patience is not None:
+        run = monitors.early_stop(run, s.patience)
+    if stop is not None:
+        run = monitors.stop_on(run, stop)
+    return monitors.one_at_a_time(run)
+
+
+def _stream(
+    model: nn.Sequential, data: Data, rates: dict[str, float], epochs: int, s: Settings, stop: Event | None, say: Say
+) -> Stream:
+    if s.device is not None:
+        model.to(s.device)
+    apply(model, rates)
+    make = OPTIMIZERS[s.optimizer] if isinstance(s.optimizer, str) else s.optimizer
+    optimizer = make(param_groups(model, rates, s.weight_decay))
+    if s.clip_norm is not None:
+        _clip(optimizer, s.clip_norm)
+    best, past, rng = monitors.Best(), list[Record](), None
+    facts = {
+        **s.facts(),
+        "profile": rates,
+        "epochs": epochs,
+        "train": data.train.digest,
+        "model": card(model).get("name"),
+    }
+    if s.checkpoint is not None and Path(s.checkpoint).exists():
+        saved = monitors.resume(s.checkpoint, model, optimizer, facts)
+        best, past, rng = saved.best, saved.records, saved.rng
+    with keep_memory():
+        try:
+            source, valid, cut = _sources(model, data, s, stop, say)
+        except Stopped:
+            return
+        train_mode(model, rates, batchnorm=s.batchnorm)
+        rest = model[cut:]  # what comes before it neither runs nor changes any more
+        run = train_epochs(
+            rest,
+            source,
+            valid,
+            optimizer,
+            rates,
+            epochs=epochs,
+            schedule=s.schedule,
+            loss=s.loss,
+            batch_size=s.batch_size,
+            seed=s.seed,
+            batchnorm=s.batchnorm,
+            past=past,
+            untouched=s.keep_best,
+        )
+        run = monitors.watch_divergence(run)
+        if s.checkpoint is not None:
+            run = monitors.checkpoint(run, s.checkpoint, rest, optimizer, best=best, settings=facts, past=past)
+        run = monitors.replayed(past, monitors.seeded(run, s.seed, rng))
+        yield from monitors.keep_best(run, rest, best) if s.keep_best else run
+
+
+def _clip(optimizer: torch.optim.Optimizer, norm: float) -> None:
+    learning = [p for group in optimizer.param_groups for p in group["params"]]
+
+    def clip(*_: Any) -> None:
+        nn.utils.clip_grad_norm_(learning, norm)
+
+    optimizer.register_step_pre_hook(clip)
+
+
+class Stopped(Exception):
+    """Stop was pressed while the frozen part was being encoded."""
+
+
+def _sources(model: nn.Sequential, data: Data, s: Settings, stop: Event | None, say: Say) -> tuple[Source, Source, int]:
+    """Return what delivers training and validation batches, and how many leading stages they have behind them."""
+
+    def progress(done: int, total: int) -> None:
+        if stop is not None and stop.is_set():
+            raise Stopped
+
+    parts: list[Images] = [data.train, data.valid]
+    if s.augment is not None and s.views:
+        parts = [*(View(data.train, s.augment, s.seed, number) for number in range(s.views)), data.valid]
+    if s.augment is not None and not s.views:
+        return Turns([data.train], s.augment), data.valid, 0
+    if not s.cached:
+        return Turns(parts[:-1]), data.valid, 0
+    delivering, cut = sources(model, parts, progress=progress, say=say)
+    return Turns(delivering[:-1]), delivering[-1], cut
+
+
+@dataclass(frozen=True)
+class Turns:
+    """Views of the training images, an epoch each, then from the first again; the only place that augments.
+
+    augment: drawn anew at each step; valid and test never get one.
+    """
+
+    views: Sequence[Any]
+    augment: Augment | None = None
+
+    def __len__(self) -> int:
+        return len(self.views[0])
+
+    def batches(self, batch_size: int = 32, *, seed: int | None = None, epoch: int = 0) -> Batches:
+        """Iterate over (images or features, targets) of the view whose turn it is."""
+        view, more = self.views[epoch % len(self.views)], {} if self.augment is None else {"augment": self.augment}
+        yield from view.batches(batch_size, seed=seed, epoch=epoch, **more)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sftlab.core import cache
+from sftlab.core.features import sources
 from sftlab.core.losses import NO_LABEL
 from sftlab.core.model import evaluating
 from sftlab.data import Data, Split, first_task
@@ -108,8 +108,8 @@ def _quantile(values: Tensor, share: float, method: Any) -> float:
 
 def _features(model: nn.Sequential, split: Split) -> Tensor:
     """Return what the head reads, N×D; the frozen prefix comes from the store."""
-    here, cut = next(model.parameters()).device, min(cache.worthwhile(model), len(model) - 1)
-    source = cache.features(model[:cut], split, device=here) if cut else split
+    here = next(model.parameters()).device
+    (source,), cut = sources(model, [split])
     with evaluating(model), torch.no_grad():
         return torch.cat([model[cut:-1](_to(x, here)).cpu() for x, _ in source.batches(BATCH)])
 

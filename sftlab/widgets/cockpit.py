@@ -18,7 +18,8 @@ import ipywidgets
 import traitlets
 from torch import nn
 
-from sftlab.core import cache, monitors, profiles, training
+from sftlab.core import monitors, profiles, training
+from sftlab.core.features import missing
 from sftlab.core.model import card, stage_names, with_card
 from sftlab.core.records import History, Interval, Step
 from sftlab.core.statistics import wilson
@@ -426,8 +427,7 @@ class Cockpit(TrainingPanel):
 
     def _probe_is_on_disk(self) -> bool:
         cut = [name for name, _ in self._base.named_children()].index(self.stages[self._probe])
-        prefix = cache.Prefix(self._base[:cut], self.data.train.size, encoder=self.settings.get("encoder", "torch"))
-        return not any(prefix.missing(split) for split in (self.data.train, self.data.valid))
+        return not any(missing(self._base[:cut], split) for split in (self.data.train, self.data.valid))
 
 
 def cockpit(

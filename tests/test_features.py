@@ -1,0 +1,358 @@
+"""Frozen work is done once, on disk: addressed by content, verified by asking the live network, believed if intact."""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from collections import OrderedDict
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import sftlab as sft
+from sftlab.core import features as kept
+from sftlab.core.features import features
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    monkeypatch.setenv("SFTLAB_DATA", str(tmp_path))
+    return tmp_path / "features"
+
+
+def entries():
+    """Return the folders of the store's entries."""
+    return sorted(index.parent for index in kept.cache_dir().rglob("index.json"))
+
+
+def computed(stages, split):
+    """Return what the network itself gives."""
+    with torch.no_grad():
+        return torch.cat([stages.eval()(x) for x, _ in split.batches(32)])
+
+
+def test_features_equal_running_the_prefix_to_the_bit_in_any_batch_size(tiny, blobs, store):
+    made = features(tiny[:-1], blobs.train)
+    with torch.no_grad():
+        for batch in (7, 32):
+            wanted = torch.cat([tiny[:-1].eval()(x) for x, _ in blobs.train.batches(batch)])
+            assert torch.equal(made.take(np.arange(len(made)))[0], wanted)
+
+
+def test_a_middle_cut_gives_back_the_layout_of_the_loop(tiny, blobs, store):
+    x, _ = features(tiny[:2], blobs.train).take(np.arange(4))
+    assert x.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_the_second_time_is_a_look_up_even_in_a_new_object(tiny, blobs, store):
+    assert not features(tiny[:-1], blobs.train).reused
+    again = sft.replace_head(sft.backbone("tiny"), blobs.classes)
+    assert features(again[:-1], blobs.train).reused
+
+
+def test_anything_that_changes_the_values_changes_the_address(tiny, blobs, store):
+    def another(prefix, split=blobs.train):
+        before = kept.info().entries
+        features(prefix, split)
+        return kept.info().entries == before + 1
+
+    assert another(tiny[:-1])
+    assert another(tiny[:-2])
+    assert another(sft.backbone("tiny", seed=1)[:-1])
+    assert another(tiny[:-1], replace(blobs.train, size=16))
+    tiny.stem[1].running_var += 1
+    assert another(tiny[:-1])
+    assert not another(tiny[:-1])
+
+
+def test_an_image_is_encoded_once_whatever_split_or_order_it_comes_in(tiny, blobs, store):
+    encoded = []
+    whole = features(tiny[:-1], blobs.train, progress=lambda done, total: encoded.append(total))
+    other = sft.data.Split("train", blobs.train.images, blobs.train.targets, np.arange(119, -1, -1), blobs.classes, 8,
+                           blobs.train.image_hashes)  # fmt: skip
+    assert kept.missing(tiny[:-1], other) == 120 - 72
+    both = features(tiny[:-1], other, progress=lambda done, total: encoded.append(total))
+    assert set(encoded) == {72, 48} and not both.reused
+    with torch.no_grad():
+        wanted = tiny[:-1].eval()(other.take(np.arange(120))[0])
+    assert torch.equal(both.take(np.arange(120))[0], wanted)
+    assert torch.equal(whole.take(np.arange(5))[0], both.take(119 - blobs.train.index[:5])[0])
+
+
+def test_a_deeper_cut_goes_on_from_a_shallower_one_on_disk_to_the_bit(tiny, blobs, store):
+    wanted = features(tiny[:-1], blobs.train).take(np.arange(72))[0]
+    kept.clear()
+    features(tiny[:2], blobs.train)
+    features(tiny[:3], blobs.train)
+    seen = []
+    tiny.input.register_forward_hook(lambda module, args, out: seen.append(len(out)))
+    made = features(tiny[:-1], blobs.train)
+    assert sum(seen) < len(blobs.train) // 2, "more images were looked at than the check needs"
+    assert torch.equal(made.take(np.arange(72))[0], wanted) and made.start == 3 and not made.reused
+
+
+def test_a_shallower_cut_that_lacks_an_image_is_not_gone_on_from(tiny, blobs, store):
+    features(tiny[:2], blobs.train.subset(range(71)))
+    made = features(tiny[:-1], blobs.train)
+    assert made.start == 0 and torch.equal(made.take(np.arange(72))[0], computed(tiny[:-1], blobs.train))
+
+
+def test_a_run_says_what_it_found_on_disk(blobs, store, capsys):
+    for strategy in (lambda model: sft.last_k(model, 1), sft.linear_probe):
+        model = sft.replace_head(sft.backbone("tiny"), blobs.classes)
+        sft.fit(model, blobs, strategy(model), epochs=1)
+    assert "frozen input … pool: 90 images encoded once in 0.0 s, the work up to layer1 found on disk" in (
+        capsys.readouterr().out
+    )
+
+
+def test_copies_of_one_image_share_a_row(tiny, blobs, store):
+    made = features(tiny[:-1], blobs.train.subset([0, 1, 0, 0]))
+    assert len(made.arrays[0]) == 2 and torch.equal(made.take(np.array([0]))[0], made.take(np.array([3]))[0])
+
+
+def test_the_mode_flags_of_the_prefix_do_not_matter(tiny, blobs, store):
+    one = features(tiny.train()[:-1], blobs.train).take(np.arange(9))[0]
+    kept.clear()
+    two = features(tiny.eval()[:-1], blobs.train).take(np.arange(9))[0]
+    assert torch.equal(one, two)
+
+
+def test_changing_a_feature_in_memory_never_changes_the_store(tiny, blobs, store):
+    made = features(tiny[:-1], blobs.train)
+    made.arrays[0][:] = 0
+    assert features(tiny[:-1], blobs.train).take(np.arange(3))[0].any()
+
+
+def test_features_are_ordinary_tensors_that_autograd_accepts(tiny, blobs, store):
+    x, y = features(tiny[:-1], blobs.train).take(np.arange(8))
+    assert not x.is_inference()
+    sft.cross_entropy(tiny.head(x), y).backward()
+    assert tiny.head.weight.grad.any()
+
+
+def test_a_tuple_between_stages_is_kept_as_a_tuple(blobs, store):
+    class Pair(nn.Module):
+        def forward(self, x):
+            return x.float().mean((2, 3)), x.float().amax((1, 2, 3))
+
+    model = nn.Sequential(Pair())
+    mean, top = features(model, blobs.train).take(np.arange(5))[0]
+    assert mean.shape == (5, 3) and top.shape == (5,)
+
+
+def test_an_interrupted_encoding_keeps_its_finished_batches_and_goes_on_from_there(tiny, blobs, store):
+    def fail(done, total):
+        if done > 31:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        features(tiny[:-1], blobs.train, progress=fail)
+    assert kept.missing(tiny[:-1], blobs.train) == 72 - 32
+    made = features(tiny[:-1], blobs.train)
+    with torch.no_grad():
+        assert torch.equal(made.take(np.arange(72))[0], tiny[:-1].eval()(blobs.train.take(np.arange(72))[0]))
+
+
+def test_what_a_killed_process_wrote_beyond_its_index_is_never_read(tiny, blobs, store):
+    features(tiny[:-1], blobs.train.subset(range(10)))
+    (folder,) = entries()
+    with (folder / "0.bin").open("ab") as file:
+        file.write(b"half a batch")
+    (folder / "index.partial").write_text("{half an ind")
+    made = features(tiny[:-1], blobs.train)
+    with torch.no_grad():
+        assert torch.equal(made.take(np.arange(72))[0], tiny[:-1].eval()(blobs.train.take(np.arange(72))[0]))
+
+
+def _ask(folder, counter, barrier):
+    os.environ["SFTLAB_DATA"] = folder
+    torch.set_num_threads(1)
+    rng = np.random.default_rng(0)
+    data = sft.from_arrays(rng.integers(0, 256, (64, 3, 8, 8), dtype=np.uint8), np.arange(64) % 2)
+    model = sft.backbone("tiny")
+
+    def count(done, total):
+        with counter.get_lock():
+            counter.value += 1
+        time.sleep(0.2)
+
+    barrier.wait()
+    features(model[:-1], data.train, progress=count)
+
+
+def test_two_processes_that_ask_at_once_compute_it_once(store):
+    context = multiprocessing.get_context("spawn")
+    counter, barrier = context.Value("i", 0), context.Barrier(2)
+    processes = [context.Process(target=_ask, args=(str(store.parent), counter, barrier)) for _ in range(2)]
+    for p in processes:
+        p.start()
+    for p in processes:
+        p.join(60)
+        assert p.exitcode == 0
+    assert counter.value == 2  # 38 images are two batches: one process encoded, the other waited
+
+
+def test_the_least_recently_used_entries_go_first_when_the_limit_is_reached(blobs, store, monkeypatch):
+    models = [sft.backbone("tiny", seed=s) for s in range(3)]
+    features(models[0][:-1], blobs.train)
+    (first,) = entries()
+    features(models[1][:-1], blobs.train)
+    (second,) = set(entries()) - {first}
+    one = kept.info().bytes / 2
+    os.utime(first, (1, 1))
+    os.utime(second, (2, 2))
+    features(models[0][:-1], blobs.train)  # used again: now the second is the older one
+    monkeypatch.setenv("SFTLAB_CACHE_GB", str(2.5 * one / 1e9))
+    features(models[2][:-1], blobs.train)
+    assert first.exists() and not second.exists()
+
+
+def test_clear_empties_the_store_and_says_how_much_that_was(tiny, blobs, store):
+    features(tiny[:-1], blobs.train)
+    assert "1 entries" in str(kept.info())
+    assert kept.clear() > 0 and kept.info().entries == 0
+
+
+def test_a_bad_limit_is_a_sentence(store, monkeypatch):
+    monkeypatch.setenv("SFTLAB_CACHE_GB", "lots")
+    with pytest.raises(ValueError, match="a number of gigabytes"):
+        kept.limit()
+
+
+# --- the store asks the network ---------------------------------------------------------------------------------
+
+
+def network(**how):
+    """Return a frozen transformer; `how` changes what it computes, and neither its weights nor its repr."""
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(64, dim_feedforward=64, batch_first=True, **how)
+    stages = {"input": sft.Input((0.5,) * 3, (0.5,) * 3), "body": nn.Sequential(nn.Flatten(2), layer, nn.Flatten())}
+    model = nn.Sequential(OrderedDict(stages, head=nn.Linear(192, 2))).eval()
+    sft.apply(model, {"body": 0.0, "head": 1e-3})
+    return model
+
+
+@pytest.mark.parametrize("how", [{"nhead": 8}, {"nhead": 2, "activation": "gelu"}, {"nhead": 2, "norm_first": True}])
+def test_a_setting_that_no_name_shows_is_asked_for(blobs, store, capsys, how):
+    features(network(nhead=2)[:-1], blobs.test)
+    other = network(**how)
+    made = features(other[:-1], blobs.test)
+    torch.testing.assert_close(made.inputs(np.arange(len(made))), computed(other[:-1], blobs.test))
+    assert "others go beside them" in capsys.readouterr().out and len(entries()) == 2
+    assert features(network(nhead=2)[:-1], blobs.test).reused, "the first network's entry is still its own"
+    assert features(other[:-1], blobs.test).reused
+
+
+def test_an_ablated_stage_changes_what_evaluate_says_and_the_store_survives_it(tiny, blobs, store):
+    sft.fit(tiny, blobs, sft.linear_probe(tiny, lr=1e-2), epochs=5, verbose=False)
+    before = sft.evaluate(tiny, blobs.test)
+    hook = tiny.layer1.register_forward_hook(lambda module, args, out: torch.zeros_like(out))
+    ablated = sft.evaluate(tiny, blobs.test)
+    with torch.no_grad():
+        wanted = torch.cat([tiny.eval()(x).softmax(1) for x, _ in blobs.test.batches(64)])
+    np.testing.assert_allclose(ablated.probabilities, wanted, atol=1e-5)
+    hook.remove()
+    assert sft.evaluate(tiny, blobs.test).probabilities == before.probabilities
+    assert features(tiny[:-1], blobs.test).reused
+
+
+def test_new_images_are_never_put_beside_those_of_another_network(tiny, blobs, store):
+    features(tiny[:-1], blobs.train)
+    tiny.layer1.register_forward_hook(lambda module, args, out: 2 * out)
+    made = features(tiny[:-1], blobs.valid)  # no image of this split is there to be asked about
+    assert torch.equal(made.inputs(np.arange(len(made))), computed(tiny[:-1], blobs.valid)) and len(entries()) == 2
+
+
+def test_features_under_autocast_are_kept_as_they_are_and_served_to_nobody_else(tiny, blobs, store):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = [features(tiny[:3], blobs.test) for _ in range(2)]
+    x = half[1].inputs(np.arange(5))
+    assert x.dtype == torch.bfloat16 and half[1].reused
+    whole = features(tiny[:3], blobs.test)
+    assert torch.equal(whole.inputs(np.arange(len(whole))), computed(tiny[:3], blobs.test))
+
+
+def test_what_depends_on_the_batch_is_no_constant_and_is_not_kept(blobs, store, capsys):
+    body = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8, track_running_stats=False), nn.Flatten())
+    stages = {"input": sft.Input((0.5,) * 3, (0.5,) * 3), "body": body, "head": nn.Linear(288, 2)}
+    model = nn.Sequential(OrderedDict(stages))
+    with pytest.raises(kept.NotKept, match="no constant"):
+        features(model[:-1], blobs.train)
+    sft.fit(model, blobs, {"body": 0.0, "head": 1e-2}, epochs=1)
+    assert "runs in every epoch" in capsys.readouterr().out and not entries()
+
+
+# --- bytes are believed if they are those that were written ------------------------------------------------------
+
+
+def damaged(kind, folder):
+    rows = folder / "0.bin"
+    if kind == "cut short":
+        os.truncate(rows, rows.stat().st_size // 2)
+    elif kind == "gone":
+        rows.unlink()
+    elif kind == "a flipped bit":
+        content = bytearray(rows.read_bytes())
+        content[len(content) // 3] ^= 1
+        rows.write_bytes(content)
+    elif kind == "no index":
+        (folder / "index.json").write_text('{"images": {"a')
+    elif kind == "zeros":
+        rows.write_bytes(bytes(rows.stat().st_size))
+
+
+@pytest.mark.parametrize("kind", ["cut short", "gone", "a flipped bit", "no index", "zeros"])
+def test_a_damaged_file_is_no_entry_and_heals(tiny, blobs, store, kind):
+    features(tiny[:-1], blobs.train.subset(range(40)))
+    damaged(kind, *entries())
+    made = features(tiny[:-1], blobs.train)
+    assert torch.equal(made.inputs(np.arange(72)), computed(tiny[:-1], blobs.train))
+    again = features(tiny[:-1], blobs.train)
+    assert again.reused and torch.equal(again.inputs(np.arange(72)), made.inputs(np.arange(72)))
+
+
+# --- a store that can only be read; views ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def read_only(store, monkeypatch):
+    """Return a function after which nothing can be written into the store, whoever runs the tests."""
+
+    def close():
+        files = {path: path.stat().st_mtime_ns for path in store.rglob("*")}
+        monkeypatch.setattr(kept.os, "access", lambda path, mode: not str(path).startswith(str(store)))
+        monkeypatch.setattr(kept.os, "utime", lambda path: (_ for _ in ()).throw(PermissionError(path)))
+        kept._process_folder.cache_clear()
+        return files
+
+    yield close
+    kept._process_folder.cache_clear()
+
+
+def test_a_store_that_can_only_be_read_is_used_as_it_is(tiny, blobs, store, read_only):
+    features(tiny[:-1], blobs.train)
+    before = read_only()
+    assert features(tiny[:-1], blobs.train).reused
+    encoded = []
+    both = blobs.train.of_rows(range(120))
+    made = features(tiny[:-1], both, progress=lambda done, total: encoded.append(total))
+    assert torch.equal(made.inputs(np.arange(120)), computed(tiny[:-1], both))
+    assert {path: path.stat().st_mtime_ns for path in store.rglob("*")} == before
+
+
+def test_kept_views_live_as_long_as_the_process(tiny, blobs, store):
+    script = (
+        "import numpy as np, sftlab as sft\nfrom sftlab.core.features import features, info\n"
+        "from sftlab.data import View, turn\n"
+        "data = sft.from_arrays(np.arange(64 * 192, dtype=np.uint8).reshape(64, 3, 8, 8), np.arange(64) % 2)\n"
+        "stages = sft.backbone('tiny')[:-1]\n"
+        "made = [features(stages, View(data.train, turn, 0, 0)) for _ in range(2)]\n"
+        "print(made[0].reused, made[1].reused, info().entries)"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["False", "True", "1"] and not entries()
