@@ -105,7 +105,7 @@ def kept_stages(model: nn.Sequential) -> int:
 def missing(stages: nn.Sequential, split: Images) -> int:
     """Return how many images of `split` would have to be encoded."""
     with evaluating(stages):
-        return len(_open(stages, fingerprint(stages), split).missing)
+        return len(_open(stages, Query(split, split.hashes, fingerprint(stages), cache_dir())).missing)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +127,7 @@ class Features:
     start: int = 0
 
     def __len__(self) -> int:
-        return len(self.split)
+        return len(self.rows)
 
     @property
     def reused(self) -> bool:
@@ -210,7 +210,7 @@ class Entry:
     def features(self, split: Images, encoded: int = 0, start: int = 0, seconds: float | None = None) -> Features:
         """Return the rows of the split; without `seconds`, its share of what all rows cost."""
         if seconds is None:
-            seconds = self.seconds * len(split) / max(1, len(self.index))
+            seconds = self.seconds * len(self.hashes) / max(1, len(self.index))
         return Features(self.arrays, self.forms, self.rows, split, seconds, encoded, start)
 
     def agrees(self, stages: nn.Sequential, split: Images) -> bool:
@@ -289,24 +289,34 @@ def _close(live: Sequence[Tensor], kept: Sequence[Tensor]) -> bool:
 # --- which entry, and how it is filled ------------------------------------------------------------------------------
 
 
-def _candidates(stages: nn.Sequential, prints: dict[str, str], split: Images, say: Say | None) -> Iterator[Entry]:
+@dataclass(frozen=True)
+class Query:
+    """The images to find features of, by hash, and in which store; prints: the fingerprint of each stage."""
+
+    split: Images
+    hashes: list[str]
+    prints: dict[str, str]
+    store: Path
+
+
+def _candidates(stages: nn.Sequential, query: Query, say: Say | None = None) -> Iterator[Entry]:
     """Iterate over the entries of an address that are empty or agree with the live network.
 
     In the store; where that can only be read, also in a folder of this process, which ends with it. Augmented views
     are only there: their address is no more than a sample of what the augmentation does.
     """
-    device, hashes, store = _device(stages).type, split.hashes, cache_dir()
+    device = _device(stages).type
     precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else "as the weights"
-    parts = [VERSION, torch.__version__, device, str(precision), repr(stages), split.size]
-    parts += [prints[name] for name, _ in stages.named_children()]
+    parts = [VERSION, torch.__version__, device, str(precision), repr(stages), query.split.size]
+    parts += [query.prints[name] for name, _ in stages.named_children()]
     address = sha256(repr(parts).encode()).hexdigest()[:32]
-    roots = [] if isinstance(split, View) else [store]
-    if not roots or not _writable(store):
-        roots.append(_process_folder(store))
+    roots = [] if isinstance(query.split, View) else [query.store]
+    if not roots or not _writable(query.store):
+        roots.append(_process_folder(query.store))
     for root in roots:
         for number in count():
-            entry = Entry(root / (f"{address}-{number}" if number else address), hashes)
-            if not entry.index or entry.agrees(stages, split):
+            entry = Entry(root / (f"{address}-{number}" if number else address), query.hashes)
+            if not entry.index or entry.agrees(stages, query.split):
                 _opened.add(entry.folder)
                 yield entry
             elif say is not None and entry.folder not in _disagreed:
@@ -316,9 +326,9 @@ def _candidates(stages: nn.Sequential, prints: dict[str, str], split: Images, sa
                 break
 
 
-def _open(stages: nn.Sequential, prints: dict[str, str], split: Images, say: Say | None = None) -> Entry:
-    """Return the entry that has all images of the split, or the first that can be begun or gone on with."""
-    entries = _candidates(stages, prints, split, say)
+def _open(stages: nn.Sequential, query: Query, say: Say | None = None) -> Entry:
+    """Return the entry that has all images of the query, or the first that can be begun or gone on with."""
+    entries = _candidates(stages, query, say)
     return next(entry for entry in entries if not len(entry.missing) or _writable(entry.folder))
 
 
@@ -330,8 +340,9 @@ def _features(
 
     made, done, clock = [], 0, 0.0
     with evaluating(stages), keep_memory():
-        prints = fingerprint(stages)
-        entries = [_open(stages, prints, split, say) for split in splits]
+        prints, store = fingerprint(stages), cache_dir()
+        queries = [Query(split, split.hashes, prints, store) for split in splits]
+        entries = [_open(stages, query, say) for query in queries]
         total = sum(len(entry.missing) for entry in entries)
 
         def report(images: int, weight: int) -> None:
@@ -345,18 +356,18 @@ def _features(
             if progress is not None:
                 progress(done, total)
 
-        for split, entry in zip(splits, entries, strict=True):
+        for query, entry in zip(queries, entries, strict=True):
             while len(entry.missing):
                 entry.folder.mkdir(parents=True, exist_ok=True)
                 with FileLock(entry.folder / "lock"):  # two processes that ask at once compute it once
                     entry = Entry(entry.folder, entry.hashes)
-                    if not entry.index or entry.agrees(stages, split):
-                        made.append(_encode(entry, stages, prints, split, total, report))
+                    if not entry.index or entry.agrees(stages, query.split):
+                        made.append(_encode(entry, stages, query, total, report))
                         break
-                entry = _open(stages, prints, split, say)
+                entry = _open(stages, query, say)
             else:
-                made.append(entry.features(split))
-            with suppress(OSError):  # least recently used goes first; a store that can only be read has no order
+                made.append(entry.features(query.split))
+            if _writable(entry.folder):  # least recently used goes first; a store that can only be read has no order
                 os.utime(entry.folder)
         if total:
             evict({entry.folder for entry in entries})
@@ -364,18 +375,13 @@ def _features(
 
 
 def _encode(
-    entry: Entry,
-    stages: nn.Sequential,
-    prints: dict[str, str],
-    split: Images,
-    total: int,
-    report: Callable[[int, int], None],
+    entry: Entry, stages: nn.Sequential, query: Query, total: int, report: Callable[[int, int], None]
 ) -> Features:
     """Append what the entry lacks, batch by batch: from the images, or from a shallower cut's features of them.
 
     What the other stages make of those is, to the bit, what all stages make of the images.
     """
-    todo, before, start = entry.missing, entry.seconds, len(stages)
+    split, todo, before, start = query.split, entry.missing, entry.seconds, len(stages)
     images, clock = len(todo), time.perf_counter()
     saved = clock
     weight = sum(a.shape[1] for a in entry.arrays)
@@ -389,7 +395,7 @@ def _encode(
                 "(a BatchNorm without running statistics, or dice)"
             )
         weight = sum(t[:1].nbytes for t in witness)
-    check_room(total * weight, total)
+    _check_room(entry.folder, total * weight, total)
     if begins:
         torch.save((x, witness), entry.folder / "witness.pt")
     try:
@@ -398,8 +404,10 @@ def _encode(
                 break
             inputs, ready = split.inputs, todo
             if cut:
-                other = next(_candidates(stages[:cut], prints, split, None))
+                other = next(_candidates(stages[:cut], query))
                 inputs, ready = other.features(split).inputs, todo[other.rows[todo] >= 0]
+            if not len(ready):
+                continue
             for batch in batch_positions(len(ready), BATCH):
                 start = min(start, cut)
                 tensors = _run(stages[cut:], inputs(ready[batch]))
@@ -462,9 +470,9 @@ def clear() -> int:
     return freed
 
 
-def check_room(price: int, images: int) -> None:
+def _check_room(folder: Path, price: int, images: int) -> None:
     """Raise NotKept if `price` bytes for the features of that many images are too many."""
-    room = min(limit(), shutil.disk_usage(cache_dir()).free)
+    room = min(limit(), shutil.disk_usage(folder).free)
     if price > room:
         raise NotKept(
             f"the features of {images} images would take {price / 1e9:.2g} GB, and the store has room for "
@@ -503,7 +511,10 @@ def _writable(folder: Path) -> bool:
 @cache
 def _process_folder(store: Path) -> Path:
     """Return a folder that is deleted when this process ends."""
-    folder = tempfile.mkdtemp(prefix="process-", dir=store if _writable(store) else None)
+    writable = _writable(store)
+    if writable:
+        store.mkdir(parents=True, exist_ok=True)
+    folder = tempfile.mkdtemp(prefix="process-", dir=store if writable else None)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return Path(folder)
 
