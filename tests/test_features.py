@@ -348,7 +348,8 @@ def test_kept_views_live_as_long_as_the_process(tiny, blobs, store):
     script = (
         "import numpy as np, sftlab as sft\nfrom sftlab.core.features import features, info\n"
         "from sftlab.data import View, turn\n"
-        "data = sft.from_arrays(np.arange(64 * 192, dtype=np.uint8).reshape(64, 3, 8, 8), np.arange(64) % 2)\n"
+        "x = np.random.default_rng(0).integers(0, 256, (64, 3, 8, 8), dtype=np.uint8)\n"
+        "data = sft.from_arrays(x, np.arange(64) % 2)\n"
         "stages = sft.backbone('tiny')[:-1]\n"
         "made = [features(stages, View(data.train, turn, 0, 0)) for _ in range(2)]\n"
         "print(made[0].reused, made[1].reused, info().entries)"
