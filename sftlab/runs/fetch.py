@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import difflib
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from sftlab.data import datasets, load
 from sftlab.data.storage import Damaged, RemoteFile, check_room, data_dir, download, has_hash
@@ -124,20 +124,7 @@ def bring(names: Iterable[str]) -> bool:
     # a set lies there twice: packed, and unpacked
     missing = {name: max(0.0, megabytes(name) - megabytes_here(name)) * (1 + (name in TORCHVISION)) for name in wanted}
     check_room(data_dir(), sum(missing.values()) * 1e6, "what is still to come")
-    failed = []
-    for name in wanted:
-        try:
-            complete = is_here(name)
-            outcome = "comes with the installation" if name in INSTALLED else "was here" if complete else "brought"
-            if name in TORCHVISION:
-                bring_set(name)
-            else:
-                for file in files(name, ask=not complete):
-                    download(file.urls, file.path, file.known)
-        except (Damaged, OSError) as error:
-            failed.append(name)
-            outcome = str(error)
-        print(_line(name, megabytes_here(name), outcome), flush=True)
+    failed = _failures(wanted, _brought)
     if failed:
         print(f"\n{len(failed)} of {len(wanted)} not here. To go on:  sftlab fetch {' '.join(failed)}")
     else:
@@ -156,14 +143,7 @@ def prove(names: Iterable[str] = ()) -> bool:
     if not wanted:
         print(f"Nothing has been fetched into {data_dir()} yet:  sftlab fetch NAMES")
         return False
-    failed = []
-    for name in wanted:
-        try:
-            outcome = opened(name)
-        except (OSError, ValueError) as error:
-            failed.append(name)
-            outcome = str(error)
-        print(_line(name, megabytes_here(name), outcome), flush=True)
+    failed = _failures(wanted, opened)
     if failed:
         print(f"\n{len(failed)} of {len(wanted)} not ready. With a network:  sftlab fetch {' '.join(failed)}")
     else:
@@ -185,6 +165,30 @@ def opened(name: str) -> str:
     network, _, weights = name.partition(":")
     parameters = sum(p.numel() for p in backbone(network, weights or "default").parameters())
     return f"builds, {parameters / 1e6:.1f} M parameters"
+
+
+def _brought(name: str) -> str:
+    """Bring what is missing of something, check the rest, and say what was done."""
+    complete = is_here(name)
+    if name in TORCHVISION:
+        bring_set(name)
+    else:
+        for file in files(name, ask=not complete):
+            download(file.urls, file.path, file.known)
+    return "comes with the installation" if name in INSTALLED else "was here" if complete else "brought"
+
+
+def _failures(names: Iterable[str], action: Callable[[str], str]) -> list[str]:
+    """Print a line with what an action says of each name, or why it failed, and return the names that failed."""
+    failed = []
+    for name in names:
+        try:
+            outcome = action(name)
+        except (OSError, ValueError) as error:
+            failed.append(name)
+            outcome = str(error)
+        print(_line(name, megabytes_here(name), outcome), flush=True)
+    return failed
 
 
 def _line(name: str, megabytes: float, outcome: str) -> str:
