@@ -330,11 +330,11 @@ explore(gap, at=slider("labels a class", range(1, 51), value=5),
 # %%
 have = np.array([n for n in ns if n <= 20])
 fig, ax = plt.subplots(figsize=(7.5, 3.4))
-for name, mark in zip(against, "sDv"):
+for shift, name, mark in zip((0.95, 1, 1.05), against, "sDv"):
     found = [sft.labels.worth(curves["LP-FT"], curves[name], n) for n in have]
     ends = np.minimum([[w.low, w.value, w.high] for w in found], 50)
     low, value, high = ends.T / have
-    ax.errorbar(have, value, (value - low, high - value), fmt=mark, mfc="white",
+    ax.errorbar(shift * have, value, (value - low, high - value), fmt=mark, mfc="white",
                 label=name)
 ax.plot(have, 50 / have, ":", color=style.QUIET)
 ax.axhline(1, color=style.INK, linewidth=1)
