@@ -255,7 +255,9 @@ for seed in range(SEEDS):
 # %%
 shown = {name: digits[name] for name in digits if name not in curve} | {
     "full, 0.01": digits["full, 0.01"]}
-plot.show(plot.old_and_new(live, stored=shown, majority=(0.2, 0.2)))
+one, many = (np.mean(digits[name], axis=0)[0] for name in ("full, 0.01", "layer decay"))
+finding = f"One rate keeps {one:.0%} of the old task, layer decay {many:.0%}"
+plot.show(plot.old_and_new(live, stored=shown, majority=(0.2, 0.2), finding=finding))
 plot.guess_vs_result(100 * np.mean(live["layer decay"], axis=0)[0], guess)
 
 # %% [markdown]
@@ -343,7 +345,8 @@ cells = {name: [seed[name] for seed in solar]
 live = {"last two stages": [(same, history.epochs[-1].valid_accuracy)]}
 plot.old_and_new(live, stored=cells,
                  majority=(None, float(np.mean([seed["majority"] for seed in solar]))),
-                 labels=("old answers kept", "solar cells, valid accuracy"))
+                 labels=("old answers kept", "solar cells, valid accuracy"),
+                 finding=f"The last two stages keep {same:.0%} of the old answers")
 
 # %% [markdown]
 # Circles are means over the splits with their 95 % intervals, the dot is the run of a moment ago. In old knowledge the strategies are far apart, and one rate of 1e-3 for all leaves nothing of it. In the new task the
