@@ -139,7 +139,7 @@ def with_rows(net, source, target):
 
 def hits(model, split):
     """Step 3: return which images of a split the model gets right, packed."""
-    result = sft.evaluate(model, split, device="cpu", batch_size=512)
+    result = sft.evaluate(model, split, batch_size=512)
     return labels.packed(np.array(result.predictions) == np.array(result.targets))
 
 

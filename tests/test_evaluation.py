@@ -115,6 +115,15 @@ def test_evaluating_with_a_frozen_prefix_gives_the_same_probabilities(tiny, blob
     assert open_.probabilities == frozen.probabilities and frozen.hashes == blobs.test.hashes
 
 
+def test_a_model_without_parameters_is_evaluated_too(blobs):
+    class Brightness(torch.nn.Module):
+        def forward(self, x):
+            bright = x.float().mean(dim=(1, 2, 3)) - 128
+            return torch.stack([-bright, bright], dim=1)
+
+    assert sft.evaluate(torch.nn.Sequential(Brightness()), blobs.valid).settings["device"] == "cpu"
+
+
 def test_results_round_trip_through_json(tiny, blobs, tmp_path):
     result = sft.evaluate(tiny, blobs.test)
     assert records.read(records.write(result, tmp_path / "r.json"), records.Result) == result

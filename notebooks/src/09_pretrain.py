@@ -140,7 +140,7 @@ nearest = KNeighborsClassifier(**chosen["nearest neighbour"])
 regression = LogisticRegression(**chosen["logistic regression"], max_iter=2000)
 neighbour, logistic = (nn.Sequential(Classic(m, few)) for m in (nearest, regression))
 for model in (neighbour, logistic):
-    found = sft.evaluate(model, target.valid, device="cpu")
+    found = sft.evaluate(model, target.valid)
     print(f"{type(model[0].model).__name__:20s} valid accuracy {found.accuracy}")
 
 # %% [markdown]
@@ -254,7 +254,7 @@ usual = (SOURCE, TARGET, SIZE) == ("characters", "digits", 8)   # what is stored
 models = {"from scratch": scratch, "nearest neighbour": neighbour,
           "logistic regression": logistic, "linear probe": probe, "LP-FT": both,
           "full": full}
-live = {name: sft.evaluate(model, target.test, device="cpu")
+live = {name: sft.evaluate(model, target.test)
         for name, model in models.items()}
 stored = {name: statistics.t_interval(curves[name][LABELS]) for name in live
           if usual and LABELS in curves[name]}

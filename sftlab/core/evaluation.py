@@ -24,9 +24,7 @@ from sftlab.data import Split, first_task
 _seen: Counter[str] = Counter()
 
 
-def evaluate(
-    model: nn.Sequential, split: Split, *, device: str | torch.device | None = None, batch_size: int = 64
-) -> Any:
+def evaluate(model: nn.Sequential, split: Split, *, batch_size: int = 64) -> Any:
     """Evaluate in eval mode and return a Result; for several heads {task: Result}. The model is left as it was.
 
     Soft targets are compared by their most probable class. Images without a label (−100) have probabilities but
@@ -34,8 +32,7 @@ def evaluate(
     """
     if not len(split):
         raise ValueError(f"the {split.name} split is empty")
-    where = torch.device(device or next(model.parameters()).device)
-    heads = _by_task(predict_split(model, split, device=where, batch_size=batch_size))
+    heads = _by_task(predict_split(model, split, batch_size=batch_size))
     classes, targets = _by_task(split.classes), _by_task(split.y)
     fix = "model = replace_head(model, data.classes)"
     if set(heads) != set(classes):
@@ -43,10 +40,15 @@ def evaluate(
         raise ValueError(f"the heads of the model ({names[0]}) are not the tasks of the data ({names[1]}): {fix}")
     _seen[split.digest] += 1
     settings = {
-        "model": card(model).get("name"), "weights": card(model).get("weights"), "torch": torch.__version__,
-        "threads": torch.get_num_threads(), "device": where.type, "images": split.digest, "size": split.size,
+        "model": card(model).get("name"),
+        "weights": card(model).get("weights"),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "device": _device(model).type,
+        "images": split.digest,
+        "size": split.size,
         "noun": split.noun,
-    }  # fmt: skip
+    }
     results = {}
     for task, p in heads.items():
         if p.shape[1] != len(classes[task]):
@@ -56,16 +58,14 @@ def evaluate(
     return results.get("", results)
 
 
-def predict_split(
-    model: nn.Sequential, split: Split, *, device: torch.device | None = None, batch_size: int = 64
-) -> Any:
+def predict_split(model: nn.Sequential, split: Split, *, batch_size: int = 64) -> Any:
     """Return probabilities, n × classes (or {task: …}), in the split's order. A frozen prefix comes from the store."""
-    where = device or next(model.parameters()).device
+    device = _device(model)
     (source,), cut = sources(model, [split])
     chunks = []
     with evaluating(model), torch.no_grad(), keep_memory():
         for x, _ in source.batches(batch_size):
-            x = tuple(t.to(where) for t in x) if isinstance(x, tuple) else x.to(where)
+            x = tuple(t.to(device) for t in x) if isinstance(x, tuple) else x.to(device)
             heads = _by_task(model[cut:](x))
             chunks.append(
                 {task: z.float().softmax(dim=1).cpu().numpy().astype(np.float64) for task, z in heads.items()}
@@ -74,15 +74,24 @@ def predict_split(
     return probabilities.get("", probabilities)
 
 
+def _device(model: nn.Module) -> torch.device:
+    return next((p.device for p in model.parameters()), torch.device("cpu"))  # not every model has parameters
+
+
 def _by_task(value: Any) -> dict[str, Any]:
     """Return what is one a task as it is, and what there is only one of as the task without a name."""
     return value if isinstance(value, dict) else {"": value}
 
 
 def result(
-    split: str, classes: Sequence[str], hashes: Sequence[str], targets: np.ndarray, probabilities: np.ndarray,
-    evaluations: int = 1, settings: dict[str, Any] | None = None,
-) -> Result:  # fmt: skip
+    split: str,
+    classes: Sequence[str],
+    hashes: Sequence[str],
+    targets: np.ndarray,
+    probabilities: np.ndarray,
+    evaluations: int = 1,
+    settings: dict[str, Any] | None = None,
+) -> Result:
     """Make a Result from class numbers (n, −100: none) and probabilities (n × classes)."""
     if not np.isfinite(probabilities).all():
         raise ValueError(
@@ -113,18 +122,30 @@ def result(
         for i, name in enumerate(classes)
     }
     return Result(
-        split=split, classes=list(classes), hashes=list(hashes), targets=targets.tolist(),
-        probabilities=np.round(probabilities, 7).tolist(), metrics=metrics, per_class=per_class,
-        confusion=confusion[0].tolist(), evaluations=evaluations, settings=settings or {},
-    )  # fmt: skip
+        split=split,
+        classes=list(classes),
+        hashes=list(hashes),
+        targets=targets.tolist(),
+        probabilities=np.round(probabilities, 7).tolist(),
+        metrics=metrics,
+        per_class=per_class,
+        confusion=confusion[0].tolist(),
+        evaluations=evaluations,
+        settings=settings or {},
+    )
 
 
 def with_probabilities(before: Result, probabilities: np.ndarray) -> Result:
     """Return `before` as it would be with other probabilities (n × classes) for the same images, the metrics anew."""
     return result(
-        before.split, before.classes, before.hashes, np.array(before.targets), np.asarray(probabilities),
-        before.evaluations, before.settings,
-    )  # fmt: skip
+        before.split,
+        before.classes,
+        before.hashes,
+        np.array(before.targets),
+        np.asarray(probabilities),
+        before.evaluations,
+        before.settings,
+    )
 
 
 def balanced_accuracy(confusions: np.ndarray) -> np.ndarray:

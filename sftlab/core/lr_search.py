@@ -58,9 +58,16 @@ class LRFinder:
 
 
 def find_lr(
-    model: nn.Sequential, data: Data, profile: Mapping[str, float], *, low: float = 1e-6, high: float = 1.0,
-    steps: int = 100, smoothing: float = 0.9, **settings: Any,
-) -> LRFinder:  # fmt: skip
+    model: nn.Sequential,
+    data: Data,
+    profile: Mapping[str, float],
+    *,
+    low: float = 1e-6,
+    high: float = 1.0,
+    steps: int = 100,
+    smoothing: float = 0.9,
+    **settings: Any,
+) -> LRFinder:
     """Raise the rate from `low` to `high` over `steps` updates and record the loss.
 
     profile: says which stages learn and in which proportion. settings: as for `fit` (batch_size, optimizer, seed …).
@@ -148,9 +155,17 @@ records.KINDS |= {"LRFinder": LRFinder, "LRSweep": LRSweep}
 
 
 def lr_sweep(
-    model: nn.Sequential, data: Data, rates: Iterable[float], epochs: int = 10, *, optimizer: str = "adamw",
-    seeds: Iterable[int] = (0,), schedule: Schedule | None = None, weight_decay: float = 0.01, batch_size: int = 32,
-) -> LRSweep:  # fmt: skip
+    model: nn.Sequential,
+    data: Data,
+    rates: Iterable[float],
+    epochs: int = 10,
+    *,
+    optimizer: str = "adamw",
+    seeds: Iterable[int] = (0,),
+    schedule: Schedule | None = None,
+    weight_decay: float = 0.01,
+    batch_size: int = 32,
+) -> LRSweep:
     """Train the head of `model` on its frozen features at every rate and seed; return an LRSweep. `model` is untouched.
 
     Run (rate, seed) is what `fit` makes of `replace_head(model, …, seed=seed)` with `linear_probe(model, lr=rate)` and
@@ -185,14 +200,22 @@ def lr_sweep(
             curves["valid_loss"].append(_loss(logits, p_valid[None], labelled_valid[None]))
             curves["valid_accuracy"].append(_accuracy(logits, p_valid, labelled_valid))
     settings = {
-        "model": card(model).get("name"), "weight_decay": weight_decay, "batch_size": batch_size,
-        "train": data.train.digest, "torch": torch.__version__,
-    }  # fmt: skip
+        "model": card(model).get("name"),
+        "weight_decay": weight_decay,
+        "batch_size": batch_size,
+        "train": data.train.digest,
+        "torch": torch.__version__,
+    }
     return LRSweep(
-        rates=rates, seeds=seeds, epochs=epochs, optimizer=optimizer, majority=data.valid.majority,
-        n=int(labelled_valid.sum()), settings=settings,
+        rates=rates,
+        seeds=seeds,
+        epochs=epochs,
+        optimizer=optimizer,
+        majority=data.valid.majority,
+        n=int(labelled_valid.sum()),
+        settings=settings,
         **{name: torch.stack(curve, dim=2).tolist() for name, curve in curves.items()},
-    )  # fmt: skip
+    )
 
 
 def _check(model: nn.Sequential, data: Data, rates: list[float], seeds: list[int], epochs: int, optimizer: str) -> None:

@@ -170,9 +170,15 @@ class Checkpoint:
 
 
 def checkpoint(
-    stream: Stream, path: str | Path, model: nn.Module, optimizer: torch.optim.Optimizer, *, best: Best,
-    settings: dict[str, Any], past: list[Record],
-) -> Stream:  # fmt: skip
+    stream: Stream,
+    path: str | Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    *,
+    best: Best,
+    settings: dict[str, Any],
+    past: list[Record],
+) -> Stream:
     """Write a checkpoint after each epoch, and after a step when the last one is CHECKPOINT_SECONDS old.
 
     It is written whole or not at all.
