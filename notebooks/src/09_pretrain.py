@@ -493,7 +493,7 @@ print(f"plain PyTorch {right}, the lab {lab.accuracy}; majority {lab.majority:.3
 #
 # - **Tweak.** Set `LABELS` to 1, then to 50, and run all cells again. Which of the six methods changes its place most? Then `SEED` to 0: what would you have concluded from that draw alone?
 # - **Build.** The ten rows of `with_rows` already know digits. Start LP-FT from that head instead of a new one. At how many labels does it stop to matter?
-# - **Build.** Make the source's pen thinner or its wobble larger (`sftlab/data/fonts.py`), and find out on valid whether the untouched network gets better. How would you keep that honest?
+# - **Build.** Make the source's pen thinner or its wobble larger (`sftlab/data/generated.py`), and find out on valid whether the untouched network gets better. How would you keep that honest?
 # - **Break.** Shuffle only half of the source's labels. Is the network worth half as many target labels?
 # - With a network connection: `TARGET = "fashion_mnist"`, `SIZE = 28`. Are letters worth anything for clothes?
 

@@ -85,12 +85,12 @@ def load_folder(
         rows, dropped = drop_copies(_rows(photos), hashes)
         skipped |= {photos[i].name: f"the same picture is in {where}" for i, where in dropped.items()}
         _check_classes(root / "train", classes, [labels[i] for i in rows[0]], skipped)
-        drawn = {name: share for name, share in (("valid", valid), ("test", test)) if name not in given}
-        if drawn:
-            train, *parts = draw(rows[0], labels, hashes, list(drawn.values()), seed)
-            new = dict(zip(drawn, parts, strict=True))
+        split, shares = "as the folders are", {"valid": valid, "test": test}
+        if missing := [name for name in shares if name not in given]:
+            train, *parts = draw(rows[0], labels, hashes, [shares[name] for name in missing], seed)
+            new = dict(zip(missing, parts, strict=True))
             rows = (train, new.get("valid", rows[1]), new.get("test", rows[2]))
-        split = "as the folders are" + (f", {' and '.join(drawn)} drawn from train, seed {seed}" if drawn else "")
+            split += f", {' and '.join(missing)} drawn from train, seed {seed}"
     return assemble(
         images, torch.tensor([classes.index(label) for label in labels]), classes, name=root.name,
         rule="the name of the folder", rows=rows, split=split, size=size, per_class=per_class, seed=seed,
@@ -122,8 +122,8 @@ def _name(root: Path, path: Path) -> str:
 
 def _visible(folder: Path) -> list[Path]:
     """Return what is in a folder, in one order on every system, without hidden files and system litter."""
-    found = [p for p in folder.iterdir() if not p.name.startswith(".") and p.name.lower() not in LITTER]
-    return sorted(found, key=lambda p: _normal(p.name))
+    visible = [p for p in folder.iterdir() if not p.name.startswith(".") and p.name.lower() not in LITTER]
+    return sorted(visible, key=lambda p: _normal(p.name))
 
 
 def _class_folders(root: Path) -> list[tuple[str, Path]]:
@@ -132,7 +132,7 @@ def _class_folders(root: Path) -> list[tuple[str, Path]]:
     roles = {folder: SPLITS[folder.name.lower()] for folder in folders if folder.name.lower() in SPLITS}
     # A "train" beside "bus" and "tram" is a class; alone, or beside a "test", it is a split.
     if "train" not in roles.values() or (len(roles) == 1 and len(folders) > 1):
-        found = [("", folder) for folder in folders]
+        classes = [("", folder) for folder in folders]
     else:
         twice = [f.name for f, role in roles.items() if list(roles.values()).count(role) > 1]
         if twice:
@@ -140,10 +140,10 @@ def _class_folders(root: Path) -> list[tuple[str, Path]]:
         if len(roles) < len(folders):
             others = [f.name for f in folders if f not in roles]
             raise ValueError(f"{root} has {', '.join(others)} beside its splits; expected train, valid and test only")
-        found = [(role, p) for folder, role in roles.items() for p in _visible(folder) if p.is_dir()]
-    if not found:
+        classes = [(role, p) for folder, role in roles.items() for p in _visible(folder) if p.is_dir()]
+    if not classes:
         raise ValueError(f"{root} has no class folders; expected a folder for each class, such as cat and dog")
-    return found
+    return classes
 
 
 def _strays(root: Path, given: bool) -> list[Path]:
@@ -171,16 +171,15 @@ def _read(photos: list[_Photo], size: int) -> tuple[np.ndarray, list[_Photo], di
             return str(error)
 
     images = allocate((len(photos), 3, size, size))
-    kept: list[_Photo] = []
-    skipped = {}
+    readable, skipped = list[_Photo](), dict[str, str]()
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:  # Pillow decodes outside Python's lock
-        for photo, found in zip(photos, pool.map(attempt, photos), strict=True):
-            if isinstance(found, str):
-                skipped[photo.name] = found
+        for photo, image in zip(photos, pool.map(attempt, photos), strict=True):
+            if isinstance(image, str):
+                skipped[photo.name] = image
             else:
-                images[len(kept)] = found
-                kept.append(photo)
-    return images[: len(kept)], kept, skipped
+                images[len(readable)] = image
+                readable.append(photo)
+    return images[: len(readable)], readable, skipped
 
 
 def _check_classes(root: Path, classes: list[str], labels: list[str], skipped: dict[str, str]) -> None:

@@ -22,7 +22,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +30,7 @@ import torch
 
 from sftlab.data.dataset import Data
 from sftlab.data.splits import assemble, drop_copies, grouped_split
-from sftlab.data.storage import data_dir, decoded
+from sftlab.data.storage import data_dir, decoded, package_folder
 from sftlab.data.texts import from_texts
 
 LICENCE = (
@@ -85,8 +84,8 @@ FACES = [
 
 
 def load_characters(
-    *, alphabet: str = "all", copies: int = 20, size: int | None = None, per_class: int | None = None, seed: int = 0,
-    valid: float = 0.15, test: float = 0.15,
+    *, alphabet: str = "all", copies: int = 20, size: int | None = None, seed: int = 0, valid: float = 0.15,
+    test: float = 0.15, per_class: int | None = None,
 ) -> Data:  # fmt: skip
     """Load printed characters, grey on black: 23 faces of nine font families, `copies` pictures of each glyph.
 
@@ -185,7 +184,7 @@ def _glyph(face: Face, character: str, edge: int) -> Any:
     """Return the printed glyph as a PIL image, its longer edge `edge` dots, cut to its ink."""
     from PIL import Image, ImageFont
 
-    path = _folder() / face.file
+    path = package_folder("matplotlib", "the fonts") / "mpl-data" / "fonts" / "ttf" / face.file
     font = ImageFont.truetype(str(path), edge, layout_engine=ImageFont.Layout.BASIC)
     mask = font.getmask(chr(face.code(character)), mode="L")
     glyph = Image.frombytes("L", mask.size, bytes(mask))
@@ -193,13 +192,6 @@ def _glyph(face: Face, character: str, edge: int) -> Any:
     scale = edge / max(glyph.size)
     width, height = (max(1, round(scale * s)) for s in glyph.size)
     return glyph.resize((width, height), Image.Resampling.BILINEAR)
-
-
-def _folder() -> Path:
-    found = find_spec("matplotlib")
-    if found is None or found.origin is None:
-        raise FileNotFoundError("the fonts come with matplotlib; run: pip install matplotlib")
-    return Path(found.origin).parent / "mpl-data" / "fonts" / "ttf"
 
 
 def _drawing(size: int) -> str:
@@ -225,7 +217,7 @@ _sentence = re.compile(r"(?<=[.?!])\s+(?=[A-Z])|\n\s*\n")
 _code = re.compile(rf"(?i:\b({NAMES})\b)|[`_\[\]{{}}=<>|\\/^@#~+*:]|\w\.\w|\w\(|[a-z][A-Z]|[^\x00-\x7f]")
 
 
-class Found(NamedTuple):
+class Docstring(NamedTuple):
     """One docstring: its library, the top-level module that is never torn apart, its place, its sentences."""
 
     library: str
@@ -234,15 +226,12 @@ class Found(NamedTuple):
     text: str
 
 
-def load_docstrings(
-    *, split: str = "grouped", size: int | None = None, per_class: int | None = None, seed: int = 0,
-    valid: float = 0.2, test: float = 0.3,
-) -> Data:  # fmt: skip
+def load_docstrings(*, split: str = "grouped", valid: float = 0.2, test: float = 0.3, **options: Any) -> Data:
     """Load 400 docstrings of each of five installed libraries.
 
     split: "grouped", which keeps each module (numpy.fft, torch.optim, …) in one part, or "random". Near-copies (three
-    words in five in common) are dropped beforehand, wherever they stand. The modules of a library
-    contribute as evenly as they can. The texts follow the installed versions, which the card names.
+    words in five in common) are dropped beforehand, wherever they stand. The modules of a library contribute as evenly
+    as they can. The texts follow the installed versions, which the card names. options: size, per_class, seed.
     """
     if split not in ("grouped", "random"):
         raise ValueError(f"split={split!r}: 'grouped' or 'random'")
@@ -251,12 +240,12 @@ def load_docstrings(
         "grouped": "Whole modules (numpy.fft, torch.optim, …) lie in one part of the split.",
         "random": "Texts of one module fall on both sides of a random split, which flatters the number.",
     }
-    found = _kept(versions)
+    rows = _chosen(versions)
     return from_texts(
-        [row.text for row in found], [row.library for row in found], classes=list(LIBRARIES.values()),
-        groups=[row.module for row in found] if split == "grouped" else None, files=[row.place for row in found],
+        [row.text for row in rows], [row.library for row in rows], classes=list(LIBRARIES.values()),
+        groups=[row.module for row in rows] if split == "grouped" else None, files=[row.place for row in rows],
         name="docstrings", rule="the library in whose source the docstring stands",
-        size=size, per_class=per_class, seed=seed, valid=valid, test=test,
+        valid=valid, test=test, **options,
         source="as installed here: " + ", ".join(f"{library} {number}" for library, number in versions.items()),
         licence="BSD 3-Clause (numpy, scipy, scikit-learn, torch), matplotlib licence (after the Python licence)",
         citation="the contributors of these libraries",
@@ -265,26 +254,23 @@ def load_docstrings(
     )  # fmt: skip
 
 
-def _kept(versions: dict[str, str]) -> list[Found]:
-    """Return the chosen docstrings; reading 4,000 files takes 20 seconds, so the choice is kept on disk."""
+def _chosen(versions: dict[str, str]) -> list[Docstring]:
+    """Return the chosen docstrings; reading 4,000 files takes 20 seconds, so the choice is stored on disk."""
     state = f"{versions} {hashlib.sha256(Path(__file__).read_bytes()).hexdigest()}"
-    kept = data_dir() / "decoded" / f"docstrings-{hashlib.sha256(state.encode()).hexdigest()[:16]}.json"
-    if not kept.exists():
-        found = [row for package in LIBRARIES for row in read(package)]
-        chosen = [row for name in versions for row in _evenly([r for r in _distinct(found) if r.library == name], EACH)]
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        partial = kept.with_name(f"{kept.name}.{os.getpid()}.partial")
+    path = data_dir() / "decoded" / f"docstrings-{hashlib.sha256(state.encode()).hexdigest()[:16]}.json"
+    if not path.exists():
+        rows = _distinct([row for package in LIBRARIES for row in read(package)])
+        chosen = [row for name in versions for row in _evenly([r for r in rows if r.library == name], EACH)]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
         partial.write_text(json.dumps(chosen), encoding="utf-8")
-        partial.replace(kept)
-    return [Found(*row) for row in json.loads(kept.read_text(encoding="utf-8"))]
+        partial.replace(path)
+    return [Docstring(*row) for row in json.loads(path.read_text(encoding="utf-8"))]
 
 
-def read(package: str) -> Iterator[Found]:
+def read(package: str) -> Iterator[Docstring]:
     """Iterate over the public docstrings of an installed package of which enough is left."""
-    found = find_spec(package)
-    if found is None or not found.submodule_search_locations:
-        raise FileNotFoundError(f"the docstrings of {package} are read from its installation, and it is not installed")
-    root = Path(found.submodule_search_locations[0])
+    root = package_folder(package, f"the docstrings of {package}")
     for file in sorted(root.rglob("*.py")):
         place = file.relative_to(root.parent).as_posix()
         if _foreign.search(place):
@@ -294,7 +280,7 @@ def read(package: str) -> Iterator[Found]:
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
                 text = prose(ast.get_docstring(node) or "")
                 if len(re.findall(r"[A-Za-z]{2,}", text)) >= WORDS:
-                    yield Found(LIBRARIES.get(package, package), module, f"{place}:{node.lineno}", text)
+                    yield Docstring(LIBRARIES.get(package, package), module, f"{place}:{node.lineno}", text)
 
 
 def prose(docstring: str) -> str:
@@ -316,7 +302,7 @@ def prose(docstring: str) -> str:
     return " ".join(" ".join(sentences).split())
 
 
-def _distinct(rows: list[Found]) -> list[Found]:
+def _distinct(rows: list[Docstring]) -> list[Docstring]:
     """Return the rows without near-copies: of two texts that are alike, the first stays."""
     from scipy.sparse import csr_array
 
@@ -332,11 +318,11 @@ def _distinct(rows: list[Found]) -> list[Found]:
     return [row for row, good in zip(rows, keep, strict=True) if good]
 
 
-def _evenly(rows: list[Found], count: int) -> list[Found]:
+def _evenly(rows: list[Docstring], count: int) -> list[Docstring]:
     """Return `count` rows, drawn so that no module of the library has more of them than need be."""
     sizes = Counter(row.module for row in rows)
     most = next((m for m in range(1, len(rows)) if sum(min(n, m) for n in sizes.values()) >= count), len(rows))
-    rng, chosen = np.random.default_rng(0), list[Found]()
+    rng, chosen = np.random.default_rng(0), list[Docstring]()
     for module in sizes:
         own = [row for row in rows if row.module == module]
         chosen += [own[i] for i in rng.permutation(len(own))[:most]]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Sequence
 from functools import partial
-from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from sftlab.data.folder import load_folder, to_rgb, to_square
 from sftlab.data.generated import load_characters, load_docstrings
 from sftlab.data.label_fixes import corrected
 from sftlab.data.splits import assemble
-from sftlab.data.storage import allocate, decoded
+from sftlab.data.storage import allocate, decoded, package_folder
 from sftlab.data.texts import load_csv
 from sftlab.data.torchvision_sets import TORCHVISION, load_torchvision
 
@@ -127,12 +126,9 @@ def module_blocks(kind: np.ndarray) -> np.ndarray:
 
 def _solar_cells() -> tuple[np.ndarray, list[str], np.ndarray, np.ndarray]:
     """Return (uint8 2624×1×300×300, image hashes, the expert's defect probabilities, cell types)."""
-    spec = find_spec("elpv_dataset")
-    if spec is None or not spec.submodule_search_locations:
-        raise FileNotFoundError("the solar cells come with the package elpv-dataset; run: pip install elpv-dataset")
     from PIL import Image
 
-    folder = Path(spec.submodule_search_locations[0]) / "data"
+    folder = package_folder("elpv_dataset", "the solar cells") / "data"
     rows = [line.split() for line in (folder / "labels.csv").read_text(encoding="utf-8").splitlines() if line]
     pictures = (np.asarray(Image.open(folder / row[0]))[None] for row in rows)
     images, hashes = decoded("solar", (len(rows), 1, 300, 300), pictures)

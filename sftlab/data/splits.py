@@ -152,8 +152,7 @@ def thin(rows: np.ndarray, labels: Sequence[object], per_class: int, seed: int) 
         raise ValueError(f"per_class={per_class}: at least one training image a class")
     rng = np.random.default_rng(seed)
     values = np.array([str(labels[i]) for i in rows])
-    kept = [rng.permutation(rows[values == v])[:per_class] for v in np.unique(values)]
-    return np.sort(np.concatenate(kept))
+    return np.sort(np.concatenate([rng.permutation(rows[values == v])[:per_class] for v in np.unique(values)]))
 
 
 def assemble(
@@ -246,12 +245,12 @@ def _thumbnails(part: Split) -> np.ndarray:
 
 
 def _near(a: np.ndarray, b: np.ndarray, threshold: float) -> list[tuple[int, int, float]]:
-    found = []
+    pairs = []
     for start in range(0, len(a), BLOCK):
         distance = 1 - a[start : start + BLOCK] @ b.T
         for i, j in np.argwhere(distance <= threshold):
-            found.append((int(start + i), int(j), max(0.0, float(distance[i, j]))))
-    return found
+            pairs.append((int(start + i), int(j), max(0.0, float(distance[i, j]))))
+    return pairs
 
 
 class DomainSplit(NamedTuple):

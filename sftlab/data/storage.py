@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -61,6 +62,14 @@ def data_dir() -> Path:
     from platformdirs import user_cache_path
 
     return user_cache_path("sftlab")
+
+
+def package_folder(package: str, what: str) -> Path:
+    """Return where an installed package lies, without importing it. Raises FileNotFoundError; what: comes with it."""
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise FileNotFoundError(f"{what} come with a package that is not installed; run: pip install {package}")
+    return Path(spec.submodule_search_locations[0])
 
 
 # room on the disk
@@ -123,12 +132,12 @@ def decoded(name: str, shape: tuple[int, ...], images: Iterable[np.ndarray]) -> 
     images: an iterator that decodes one at a time; it is not touched when the set is already there. Opening
     thousands of files takes seconds to minutes, mapping one takes none.
     """
-    kept = data_dir() / "decoded" / f"{name}.npy"
-    index = kept.with_suffix(".json")
+    path = data_dir() / "decoded" / f"{name}.npy"
+    index = path.with_suffix(".json")
     if not index.exists() or len(json.loads(index.read_text())) != shape[0]:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        check_room(kept.parent, math.prod(shape), "these images")
-        partial = kept.with_name(f"{name}.{os.getpid()}.partial.npy")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        check_room(path.parent, math.prod(shape), "these images")
+        partial = path.with_name(f"{name}.{os.getpid()}.partial.npy")
         try:
             array = np.lib.format.open_memmap(partial, "w+", np.dtype(np.uint8), shape)
             hashes = []
@@ -137,12 +146,12 @@ def decoded(name: str, shape: tuple[int, ...], images: Iterable[np.ndarray]) -> 
                 hashes.append(image_hash(array[i]))
             array.flush()
             del array  # unmapped before it is renamed, which Windows insists on
-            partial.replace(kept)
+            partial.replace(path)
             partial.write_text(json.dumps(hashes))
             partial.replace(index)  # written last: a half-made set is never read
         finally:
             partial.unlink(missing_ok=True)
-    return np.load(kept, mmap_mode="r"), json.loads(index.read_text())
+    return np.load(path, mmap_mode="r"), json.loads(index.read_text())
 
 
 # one download
