@@ -229,8 +229,8 @@ def test_offline_a_missing_set_says_what_to_fetch_and_where_to_put_it(root, monk
     with pytest.raises(FileNotFoundError) as error:
         sft.load("cifar10")
     for part in (
-        "is there a network?", "`sftlab fetch cifar10`", "cifar-10-python.tar.gz (170 MB", "torchvision.datasets.CIFAR10",
-        f"put it into {root}",
+        "is there a network?", "`sftlab fetch cifar10`", "cifar-10-python.tar.gz (170 MB",
+        "torchvision.datasets.CIFAR10", f"put it into {root}",
     ):  # fmt: skip
         assert part in str(error.value)
     assert error.value.__suppress_context__
