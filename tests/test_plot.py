@@ -21,7 +21,7 @@ from sftlab.core.evaluation import result as make_result
 from sftlab.core.records import Epoch, History, Interval, Step
 from sftlab.plot import style
 from sftlab.plot.curves import run_borders
-from sftlab.plot.images import most_confident_mistakes
+from sftlab.plot.images import image_grid, most_confident_mistakes
 
 pytestmark = pytest.mark.usefixtures("house_style")
 
@@ -311,8 +311,8 @@ def stored_and_drawn(ax):
 def test_a_photograph_is_stored_without_islands_of_one_colour_and_grey_stays_grey(digits):
     from sklearn.datasets import load_sample_image
 
-    photo = sft.from_arrays(np.stack([load_sample_image("china.jpg")[:400, :400]] * 2), [0, 1]).train
-    stored, drawn, mime = stored_and_drawn(plot.images(photo, [0], ["a"]))
+    photo = load_sample_image("china.jpg")[None, :400, :400].transpose(0, 3, 1, 2)
+    stored, drawn, mime = stored_and_drawn(image_grid(None, photo, ["a"], None, ""))
     assert mime == "image/jpeg" and np.square(stored - drawn).mean() < 6, "38 dB would be 10"
     assert len(np.unique(stored[40:80, 40:120].reshape(-1, 3), axis=0)) > 100
     assert (stored[:, :3] == drawn[:, :3]).all(), "paper stays white"
