@@ -51,7 +51,7 @@ def tapped(model: nn.Sequential, split: Split) -> dict[str, np.ndarray]:
 
 def probed(
     features: np.ndarray, targets: np.ndarray, groups: np.ndarray, *, asked: Sequence[np.ndarray] = (), folds: int = 5
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     """Return for each image whether a probe that never saw its group calls it right: n booleans.
 
     Grouped cross-validation: `folds` times, a logistic regression learns from all other folds. Features are
@@ -109,9 +109,10 @@ def _evidence(u: np.ndarray, s: np.ndarray, y: np.ndarray) -> float:
         a = alpha + beta * s**2
         weights = float(((beta * s * z / a) ** 2).sum())  # mᵀm
         error = float(((alpha * z / a) ** 2).sum()) + outside  # ‖Fm − y‖²
-        before, evidence = evidence, 0.5 * (
-            n * np.log(beta / (2 * np.pi)) - beta * error - alpha * weights + np.log(alpha / a).sum()
-        )  # fmt: skip
+        before, evidence = (
+            evidence,
+            0.5 * (n * np.log(beta / (2 * np.pi)) - beta * error - alpha * weights + np.log(alpha / a).sum()),
+        )
         if abs(evidence - before) < 1e-9 * n:
             break
         gamma = float((beta * s**2 / a).sum())

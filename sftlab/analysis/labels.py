@@ -146,9 +146,14 @@ def cross_val_proba(
         probe[-1].load_state_dict(untrained)  # all else is frozen, and need not be copied for every fold
         # The held-out fold chooses nothing: a fixed number of epochs, the last weights.
         fit(
-            probe, replace(data, train=data.train.subset(rest), valid=held), linear_probe(probe, lr), epochs,
-            seed=seed, keep_best=False, verbose=False,
-        )  # fmt: skip
+            probe,
+            replace(data, train=data.train.subset(rest), valid=held),
+            linear_probe(probe, lr),
+            epochs,
+            seed=seed,
+            keep_best=False,
+            verbose=False,
+        )
         p[away] = predict_split(probe, held)
     return p
 

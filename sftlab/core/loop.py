@@ -42,10 +42,21 @@ def steps(
 
 
 def train_epochs(
-    model: nn.Sequential, train: Source, valid: Source, optimizer: torch.optim.Optimizer, profile: Mapping[str, float],
-    *, epochs: int, schedule: Schedule, loss: Loss, batch_size: int, seed: int, batchnorm: str = "train",
-    past: list[Record] | None = None, untouched: bool = False,
-) -> Stream:  # fmt: skip
+    model: nn.Sequential,
+    train: Source,
+    valid: Source,
+    optimizer: torch.optim.Optimizer,
+    profile: Mapping[str, float],
+    *,
+    epochs: int,
+    schedule: Schedule,
+    loss: Loss,
+    batch_size: int,
+    seed: int,
+    batchnorm: str = "train",
+    past: list[Record] | None = None,
+    untouched: bool = False,
+) -> Stream:
     """Yield a `Step` after each update and an `Epoch` after each pass, with validation in between.
 
     model: a network, or what is left of one behind its frozen prefix; `train` and `valid` then deliver what that made

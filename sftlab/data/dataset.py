@@ -47,10 +47,16 @@ class Card:
 
         counts = "; ".join(f"{split} {sum(c.values())} ({listed(c)})" for split, c in self.counts.items())
         rows = {
-            "data": self.name, "rule": self.rule, "split": self.split, self.noun: counts, "size": self.size,
+            "data": self.name,
+            "rule": self.rule,
+            "split": self.split,
+            self.noun: counts,
+            "size": self.size,
             "majority": f"{self.majority:.1%} of the test {self.noun} are of the most frequent class",
-            "source": self.source, "licence": self.licence, "citation": self.citation,
-        }  # fmt: skip
+            "source": self.source,
+            "licence": self.licence,
+            "citation": self.citation,
+        }
         lines = [f"{k:<9} {v}" for k, v in rows.items() if v] + [f"{'note':<9} {note}" for note in self.notes]
         if n := len(self.skipped):
             lines.append(f"{'skipped':<9} {n} file{'s' * (n > 1)} could not be used:")

@@ -46,9 +46,15 @@ class _Photo:
 
 
 def load_folder(
-    path: str | Path, *, size: int | None = None, per_class: int | None = None, seed: int = 0, valid: float = 0.15,
-    test: float = 0.25, groups: Callable[[str], object] | None = None,
-) -> Data:  # fmt: skip
+    path: str | Path,
+    *,
+    size: int | None = None,
+    per_class: int | None = None,
+    seed: int = 0,
+    valid: float = 0.15,
+    test: float = 0.25,
+    groups: Callable[[str], object] | None = None,
+) -> Data:
     """Load photographs from class folders, or from train, valid (or val) and test folders above them.
 
     Folders below a class folder belong to it. A split that has no folder is drawn from train at random
@@ -92,13 +98,25 @@ def load_folder(
             rows = (train, new.get("valid", rows[1]), new.get("test", rows[2]))
             split += f", {' and '.join(missing)} drawn from train, seed {seed}"
     return assemble(
-        images, torch.tensor([classes.index(label) for label in labels]), classes, name=root.name,
-        rule="the name of the folder", rows=rows, split=split, size=size, per_class=per_class, seed=seed,
-        valid=valid, test=test, hashes=hashes,
+        images,
+        torch.tensor([classes.index(label) for label in labels]),
+        classes,
+        name=root.name,
+        rule="the name of the folder",
+        rows=rows,
+        split=split,
+        size=size,
+        per_class=per_class,
+        seed=seed,
+        valid=valid,
+        test=test,
+        hashes=hashes,
         groups=[groups(photo.name) for photo in photos] if groups is not None else None,
-        files=[str(photo.path) for photo in photos], source=f"your own folder {root}",
-        notes=_copies(photos, hashes), skipped=skipped,
-    )  # fmt: skip
+        files=[str(photo.path) for photo in photos],
+        source=f"your own folder {root}",
+        notes=_copies(photos, hashes),
+        skipped=skipped,
+    )
 
 
 def _checked(path: str | Path) -> Path:
@@ -276,9 +294,14 @@ def to_square(image: Image, size: int, turn: int = 1) -> np.ndarray:
     )
     turns = Image.Transpose
     how = {
-        2: turns.FLIP_LEFT_RIGHT, 3: turns.ROTATE_180, 4: turns.FLIP_TOP_BOTTOM, 5: turns.TRANSPOSE,
-        6: turns.ROTATE_270, 7: turns.TRANSVERSE, 8: turns.ROTATE_90,
-    }.get(turn)  # fmt: skip
+        2: turns.FLIP_LEFT_RIGHT,
+        3: turns.ROTATE_180,
+        4: turns.FLIP_TOP_BOTTOM,
+        5: turns.TRANSPOSE,
+        6: turns.ROTATE_270,
+        7: turns.TRANSVERSE,
+        8: turns.ROTATE_90,
+    }.get(turn)
     square = square.transpose(how) if how is not None else square
     return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
 

@@ -32,9 +32,14 @@ MODULES = 44  # the publication's number of solar modules; 2,624 cells are about
 
 
 def load(
-    name: str, *, size: int | None = None, per_class: int | None = None, seed: int = 0,
-    corrections: str | Path | None = None, **options: Any,
-) -> Data:  # fmt: skip
+    name: str,
+    *,
+    size: int | None = None,
+    per_class: int | None = None,
+    seed: int = 0,
+    corrections: str | Path | None = None,
+    **options: Any,
+) -> Data:
     """Load a data set by name: "solar", "solar-random", "digits", a torchvision name, or "folder:PATH".
 
     "docstrings" and "csv:PATH" (a table of texts and labels) are texts.
@@ -82,15 +87,17 @@ def load_solar(*, split: str = "grouped", target: str = "defect", seed: int = 0,
     of: dict[str, tuple[Targets, Classes, str]] = {
         "defect": (defect, ["intact", "defect"], "defect ⇔ the expert's defect probability > 0.5"),
         "probability": (
-            torch.stack([1 - p, p], dim=1), ["intact", "defect"],
+            torch.stack([1 - p, p], dim=1),
+            ["intact", "defect"],
             "the expert's defect probability (0, ⅓, ⅔, 1) as soft target",
         ),
         "type": (kind, ["mono", "poly"], "monocrystalline or polycrystalline, from the set's own table"),
         "both": (
-            {"defect": defect, "type": kind}, {"defect": ["intact", "defect"], "type": ["mono", "poly"]},
+            {"defect": defect, "type": kind},
+            {"defect": ["intact", "defect"], "type": ["mono", "poly"]},
             "defect ⇔ probability > 0.5; and the cell type",
         ),
-    }  # fmt: skip
+    }
     if target not in of:
         raise ValueError(f"target={target!r}: one of {', '.join(of)}")
     if split not in ("grouped", "random"):
@@ -105,10 +112,22 @@ def load_solar(*, split: str = "grouped", target: str = "defect", seed: int = 0,
         "random": "Cells of one module fall on both sides of a random split, which flatters the number.",
     }
     return assemble(
-        images, targets, classes, name="solar", rule=rule, seed=seed, groups=groups, strata=strata, hashes=hashes,
+        images,
+        targets,
+        classes,
+        name="solar",
+        rule=rule,
+        seed=seed,
+        groups=groups,
+        strata=strata,
+        hashes=hashes,
         split=f"{how}, seed {seed}",
-        source="package elpv-dataset", licence=SOLAR_LICENCE, citation=SOLAR_CITATION, notes=[notes[split]], **options,
-    )  # fmt: skip
+        source="package elpv-dataset",
+        licence=SOLAR_LICENCE,
+        citation=SOLAR_CITATION,
+        notes=[notes[split]],
+        **options,
+    )
 
 
 def module_blocks(kind: np.ndarray) -> np.ndarray:
@@ -142,19 +161,30 @@ def load_digits(*, size: int | None = None, **options: Any) -> Data:
     digits = sklearn_digits()
     images = (digits.images * (255 / 16)).round().astype(np.uint8)[:, None]
     return assemble(
-        images, torch.from_numpy(digits.target.astype(np.int64)), [str(i) for i in range(10)], name="digits",
-        rule="the digit that was written", size=size,
-        source="scikit-learn, from the UCI machine-learning repository", licence="CC BY 4.0",
+        images,
+        torch.from_numpy(digits.target.astype(np.int64)),
+        [str(i) for i in range(10)],
+        name="digits",
+        rule="the digit that was written",
+        size=size,
+        source="scikit-learn, from the UCI machine-learning repository",
+        licence="CC BY 4.0",
         citation="Alpaydin and Kaynak 1998, Optical Recognition of Handwritten Digits, doi:10.24432/C50P49",
         notes=["Writers are not named in this copy, so the split is by image: the number flatters a little."],
         **options,
-    )  # fmt: skip
+    )
 
 
 def from_arrays(
-    x: np.ndarray | Tensor, y: Any, *, classes: Sequence[str] | None = None,
-    groups: Sequence[object] | None = None, name: str = "arrays", size: int | None = None, **options: Any,
-) -> Data:  # fmt: skip
+    x: np.ndarray | Tensor,
+    y: Any,
+    *,
+    classes: Sequence[str] | None = None,
+    groups: Sequence[object] | None = None,
+    name: str = "arrays",
+    size: int | None = None,
+    **options: Any,
+) -> Data:
     """Build a Data from images in memory.
 
     x: uint8, N×H×W (grey), N×H×W×C or N×C×H×W with 1 or 3 channels. y: N class numbers from 0, or N names.
@@ -243,7 +273,10 @@ def as_images(x: np.ndarray | Tensor) -> np.ndarray:
 
 
 LOADERS: dict[str, Callable[..., Data]] = {
-    "solar": load_solar, "solar-random": partial(load_solar, split="random"), "digits": load_digits,
-    "characters": load_characters, "docstrings": load_docstrings,
+    "solar": load_solar,
+    "solar-random": partial(load_solar, split="random"),
+    "digits": load_digits,
+    "characters": load_characters,
+    "docstrings": load_docstrings,
     **{name: partial(load_torchvision, name) for name in TORCHVISION},
-}  # fmt: skip
+}

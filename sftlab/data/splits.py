@@ -87,9 +87,14 @@ def check_shares(valid: float, test: float) -> None:
 
 
 def grouped_split(
-    strata: Sequence[object], groups: Sequence[object], hashes: Sequence[str], *,
-    valid: float = 0.15, test: float = 0.25, seed: int = 0,
-) -> Rows:  # fmt: skip
+    strata: Sequence[object],
+    groups: Sequence[object],
+    hashes: Sequence[str],
+    *,
+    valid: float = 0.15,
+    test: float = 0.25,
+    seed: int = 0,
+) -> Rows:
     """Split whole groups (a module, a patient, a camera), strata in proportion as far as the groups allow.
 
     Of many random draws the one whose strata come closest to proportion is taken, so that another seed gives
@@ -156,12 +161,26 @@ def thin(rows: np.ndarray, labels: Sequence[object], per_class: int, seed: int) 
 
 
 def assemble(
-    images: np.ndarray, targets: Targets, classes: Classes, *, name: str, rule: str, size: int | None = None,
-    per_class: int | None = None, seed: int = 0, valid: float = 0.15, test: float = 0.25,
-    groups: Sequence[object] | None = None, strata: Sequence[object] | None = None, rows: Rows | None = None,
-    split: str = "", files: Sequence[str] = (), hashes: Sequence[str] | None = None, kind: type[Split] = Split,
+    images: np.ndarray,
+    targets: Targets,
+    classes: Classes,
+    *,
+    name: str,
+    rule: str,
+    size: int | None = None,
+    per_class: int | None = None,
+    seed: int = 0,
+    valid: float = 0.15,
+    test: float = 0.25,
+    groups: Sequence[object] | None = None,
+    strata: Sequence[object] | None = None,
+    rows: Rows | None = None,
+    split: str = "",
+    files: Sequence[str] = (),
+    hashes: Sequence[str] | None = None,
+    kind: type[Split] = Split,
     **facts: Any,
-) -> Data:  # fmt: skip
+) -> Data:
     """Build a Data from arrays: split them, thin train, write the card.
 
     The split is as given if `rows`, grouped if `groups`, else random; strata: the classes if None. kind: Split, or

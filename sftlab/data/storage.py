@@ -278,9 +278,15 @@ def _bar(name: str, have: int, length: int) -> Any:
     shell = sys.modules.get("IPython")  # where IPython is not loaded, nobody is in a notebook
     line = _NotebookLine() if shell and hasattr(shell.get_ipython(), "kernel") else None
     return tqdm(
-        desc=name, initial=have, total=have + length if length else None, unit="B", unit_scale=True, leave=False,
-        file=line, disable=False if line else None,
-    )  # fmt: skip
+        desc=name,
+        initial=have,
+        total=have + length if length else None,
+        unit="B",
+        unit_scale=True,
+        leave=False,
+        file=line,
+        disable=False if line else None,
+    )
 
 
 class _NotebookLine:

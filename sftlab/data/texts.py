@@ -90,9 +90,14 @@ def _bytes(texts: Sequence[str], size: int) -> np.ndarray:
 
 
 def from_texts(
-    texts: Sequence[str], y: Any, *, classes: Sequence[str] | None = None, groups: Sequence[object] | None = None,
-    size: int | None = None, **options: Any,
-) -> Data:  # fmt: skip
+    texts: Sequence[str],
+    y: Any,
+    *,
+    classes: Sequence[str] | None = None,
+    groups: Sequence[object] | None = None,
+    size: int | None = None,
+    **options: Any,
+) -> Data:
     """Build a Data from texts in memory.
 
     y: N class numbers from 0, or N names. groups: what must not be torn apart by the split (an author, a document),

@@ -48,9 +48,14 @@ class LoRA(nn.Module):
 
 
 def lora(
-    model: nn.Sequential, rank: int = 8, *, layers: Sequence[str] = ("query", "value"),
-    stages: Sequence[str] | None = None, scale: float = 1.0, seed: int = 0,
-) -> nn.Sequential:  # fmt: skip
+    model: nn.Sequential,
+    rank: int = 8,
+    *,
+    layers: Sequence[str] = ("query", "value"),
+    stages: Sequence[str] | None = None,
+    scale: float = 1.0,
+    seed: int = 0,
+) -> nn.Sequential:
     """Return a copy in which only thin corrections of some Linear layers can learn (Hu et al., 2022), and the head.
 
     layers: names of the Linears inside a stage. stages: which are adapted (default: all that have such a layer); the

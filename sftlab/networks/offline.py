@@ -46,9 +46,13 @@ def build_lite(name: str, weights: str | Path | None, **options: Any) -> nn.Sequ
     constant(model.global_pool)
     blocks = {f"layer{i + 1}": [f"blocks.{i}"] for i in range(len(model.blocks))}
     table: Table = {
-        "stem": ["conv_stem", "bn1"], **blocks, "neck": ["conv_head", "bn2"], "pool": ["global_pool"],
-        "dropout": [nn.Dropout(options.get("drop_rate", 0.0))], "head": ["classifier"],
-    }  # fmt: skip
+        "stem": ["conv_stem", "bn1"],
+        **blocks,
+        "neck": ["conv_head", "bn2"],
+        "pool": ["global_pool"],
+        "dropout": [nn.Dropout(options.get("drop_rate", 0.0))],
+        "head": ["classifier"],
+    }
     if not options.get("drop_rate"):
         del table["dropout"]
     return stages(model, table, source=Source((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), facts))
@@ -95,9 +99,13 @@ def build_tiny(name: str, weights: str | Path | None, **options: Any) -> nn.Sequ
         facts["weights"] = Path(weights).name
     dropout = {"dropout": ["dropout"]} if options.get("drop_rate") else {}
     table: Table = {
-        "stem": ["conv", "norm", "act"], "layer1": ["layer1"], "layer2": ["layer2"],
-        "pool": ["pool", nn.Flatten(1)], **dropout, "head": ["fc"],
-    }  # fmt: skip
+        "stem": ["conv", "norm", "act"],
+        "layer1": ["layer1"],
+        "layer2": ["layer2"],
+        "pool": ["pool", nn.Flatten(1)],
+        **dropout,
+        "head": ["fc"],
+    }
     return stages(model, table, source=Source((0.5,) * 3, (0.5,) * 3, facts))
 
 
@@ -218,9 +226,13 @@ def build_minilm(name: str, weights: str | Path | None, *, tokens: int = 128, dr
     stages |= {f"layer{i + 1}": Layer(drop_rate) for i in range(LAYERS)}
     model = nn.Sequential(OrderedDict(stages | {"pool": MeanPool(), "head": Itself()}))
     facts: dict[str, Any] = {
-        "name": name, "weights": "random start", "reads": "texts", "size": 2048, "names": minilm_names(),
+        "name": name,
+        "weights": "random start",
+        "reads": "texts",
+        "size": 2048,
+        "names": minilm_names(),
         "options": {"tokens": tokens, "drop_rate": drop_rate},
-    }  # fmt: skip
+    }
     if weights is not None:
         file = minilm_file("model.safetensors") if weights == "default" else weights
         load_weights(model, _renamed(read_weights(file, digest=SHA256 if weights == "default" else None)), name)
@@ -234,10 +246,15 @@ def build_minilm(name: str, weights: str | Path | None, *, tokens: int = 128, dr
 def minilm_names() -> dict[str, str]:
     """Return {our name: the name in the file}, by which weights are read and exported."""
     parts = {
-        "query": "attention.self.query", "key": "attention.self.key", "value": "attention.self.value",
-        "out": "attention.output.dense", "norm1": "attention.output.LayerNorm", "up": "intermediate.dense",
-        "down": "output.dense", "norm2": "output.LayerNorm",
-    }  # fmt: skip
+        "query": "attention.self.query",
+        "key": "attention.self.key",
+        "value": "attention.self.value",
+        "out": "attention.output.dense",
+        "norm1": "attention.output.LayerNorm",
+        "up": "intermediate.dense",
+        "down": "output.dense",
+        "norm2": "output.LayerNorm",
+    }
     stem = {"words": "word_embeddings", "positions": "position_embeddings", "kinds": "token_type_embeddings"}
     table = {f"stem.{own}": f"embeddings.{there}" for own, there in (stem | {"norm": "LayerNorm"}).items()}
     for i in range(LAYERS):

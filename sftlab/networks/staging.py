@@ -149,9 +149,12 @@ class Input(nn.Module):
 
 
 def stages(
-    module: nn.Module, table: Mapping[str, Sequence[Part]] | Sequence[str], *, example: Tensor | None = None,
+    module: nn.Module,
+    table: Mapping[str, Sequence[Part]] | Sequence[str],
+    *,
+    example: Tensor | None = None,
     source: Source | None = None,
-) -> nn.Sequential:  # fmt: skip
+) -> nn.Sequential:
     """Turn a module into an `nn.Sequential` of named stages that compute the same function.
 
     table: {stage: [parts]}, or a list of child names (each its own stage). example: an input to check

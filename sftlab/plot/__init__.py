@@ -21,7 +21,26 @@ from sftlab.plot.results import (
 from sftlab.plot.style import show
 
 __all__ = [
-    "band_curves", "by_stage", "changed", "confusion", "curves", "differences", "guess_vs_result", "images",
-    "label_gap", "lr_finder", "lr_sweep", "mistakes", "moved", "old_and_new", "parameters", "probabilities",
-    "profile", "reliability", "scores", "show", "spreads", "views",
-]  # fmt: skip
+    "band_curves",
+    "by_stage",
+    "changed",
+    "confusion",
+    "curves",
+    "differences",
+    "guess_vs_result",
+    "images",
+    "label_gap",
+    "lr_finder",
+    "lr_sweep",
+    "mistakes",
+    "moved",
+    "old_and_new",
+    "parameters",
+    "probabilities",
+    "profile",
+    "reliability",
+    "scores",
+    "show",
+    "spreads",
+    "views",
+]

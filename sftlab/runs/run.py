@@ -48,11 +48,13 @@ class Run:
             "record": RECORD,
             "model": MODEL,
         }
-        return "\n".join([
-            *(str(self.result).splitlines()[:2] if self.result else []),
-            f"finished in {self.seconds:.0f} s; everything is in {shown(self.folder)}/",
-            *(f"  {kind:<9} {name}" for kind, name in names.items() if (self.folder / name).is_file()),
-        ])  # fmt: skip
+        return "\n".join(
+            [
+                *(str(self.result).splitlines()[:2] if self.result else []),
+                f"finished in {self.seconds:.0f} s; everything is in {shown(self.folder)}/",
+                *(f"  {kind:<9} {name}" for kind, name in names.items() if (self.folder / name).is_file()),
+            ]
+        )
 
 
 def run(

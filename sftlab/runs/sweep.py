@@ -116,10 +116,12 @@ def address(book: NotebookNode, source: Path, values: dict[str, Any]) -> str:
     stats = [(str(p), p.stat()) for folder in folders for p in sorted(Path(folder).rglob("*")) if p.is_file()]
     tables = [source.parent / name for text, _ in code for name in re.findall(r"[\"']([^\"'\n]+\.csv)[\"']", text)]
     content = [
-        code, every, [versions()[name] for name in ("sftlab", "torch")],
+        code,
+        every,
+        [versions()[name] for name in ("sftlab", "torch")],
         [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats],
         [hashlib.sha256(path.read_bytes()).hexdigest() for path in tables if path.is_file()],
-    ]  # fmt: skip
+    ]
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 

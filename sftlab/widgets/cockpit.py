@@ -61,9 +61,15 @@ class TrainingPanel(ControlPanel):
     error: Exception | None = None
 
     def __init__(
-        self, key: tuple[Any, ...], model: nn.Sequential, controls: Mapping[str, Control], settings: Mapping[str, Any],
-        *, name: str, title: str,
-    ) -> None:  # fmt: skip
+        self,
+        key: tuple[Any, ...],
+        model: nn.Sequential,
+        controls: Mapping[str, Control],
+        settings: Mapping[str, Any],
+        *,
+        name: str,
+        title: str,
+    ) -> None:
         buttons = {"train": button("Train"), "stop": button("Stop"), "forget": button("Forget runs")}
         super().__init__(key, {**controls, **buttons}, name=name, title=title, live=False)
         self.inputs.disabled = ["stop"]
@@ -254,11 +260,16 @@ class CockpitRun(Run):
             best = self.history.kept
             kept = [best.epoch, best.valid_loss, best.valid_accuracy, score.low, score.high]
         return {
-            "number": self.number, "name": self.name, "hue": self.hue, "row": self.row(),
-            "end": divergence(self.history), "kept": kept, "train": _points(train_curve(self.history)),
+            "number": self.number,
+            "name": self.name,
+            "hue": self.hue,
+            "row": self.row(),
+            "end": divergence(self.history),
+            "kept": kept,
+            "train": _points(train_curve(self.history)),
             "valid": _points((e.epoch, e.valid_loss) for e in epochs),
             "accuracy": _points((e.epoch, e.valid_accuracy) for e in epochs),
-        }  # fmt: skip
+        }
 
 
 def _points(pairs: Any) -> list[list[float]]:
@@ -320,10 +331,14 @@ class Cockpit(TrainingPanel):
         """Send the curves to the page."""
         histories = [run.history for run in self.runs]
         self.chart.chart = {
-            "title": self.finding(), "majority": self.majority, "columns": COLUMNS,
-            "epochs": max((run.settings["epochs"] for run in self.runs), default=10), "roof": loss_ceiling(histories),
-            "floor": accuracy_floor(histories, self.majority), "runs": [run.curve() for run in self.runs],
-        }  # fmt: skip
+            "title": self.finding(),
+            "majority": self.majority,
+            "columns": COLUMNS,
+            "epochs": max((run.settings["epochs"] for run in self.runs), default=10),
+            "roof": loss_ceiling(histories),
+            "floor": accuracy_floor(histories, self.majority),
+            "runs": [run.curve() for run in self.runs],
+        }
 
     def hint(self) -> str:
         """Return what to do next."""
@@ -431,9 +446,16 @@ class Cockpit(TrainingPanel):
 
 
 def cockpit(
-    model: nn.Sequential, data: Data, name: str = "cockpit", *, rate: float = 1e-3, layers: str | None = None,
-    optimizer: str = "AdamW", epochs: int = 10, **settings: Any,
-) -> Cockpit:  # fmt: skip
+    model: nn.Sequential,
+    data: Data,
+    name: str = "cockpit",
+    *,
+    rate: float = 1e-3,
+    layers: str | None = None,
+    optimizer: str = "AdamW",
+    epochs: int = 10,
+    **settings: Any,
+) -> Cockpit:
     """Put training into the learner's hand; return a panel with `runs`, `history`, `model` and `await panel.run()`.
 
     Each run trains a copy of `model`. rate, layers (the first stage that learns; default: only the head), optimizer and

@@ -55,11 +55,16 @@ class Labelling(Panel):
         stored = np.asarray(split.images[split.index[self.positions]])  # as they are: a crack needs every pixel
         self.view = Game(
             fixed={
-                "name": name, "noun": noun, "classes": self.classes, "limit": seconds,
+                "name": name,
+                "noun": noun,
+                "classes": self.classes,
+                "limit": seconds,
                 "images": [image_address(image) for image in stored],
             },
-            answers=answers, elapsed=elapsed, rounds=int(bool(answers)),
-        )  # fmt: skip
+            answers=answers,
+            elapsed=elapsed,
+            rounds=int(bool(answers)),
+        )
         self._say()
         self.view.observe(self._finished, "rounds")
 
@@ -176,12 +181,14 @@ class Relabelling(Panel):
         self._given = {i: rows[k].old if k in rows else self.classes[y[i]] for i, k in self._keys.items()}
         self.view = Tiles(
             fixed={
-                "name": name, "title": f"{noun}s whose labels are in doubt", "options": [*self.classes, LEFT_OUT],
+                "name": name,
+                "title": f"{noun}s whose labels are in doubt",
+                "options": [*self.classes, LEFT_OUT],
                 "groups": [{"title": t, "tiles": [*map(self._tile, shown)]} for t, shown in self.groups.items()],
             },
             chosen={str(i): self._number(rows[k].new) for i, k in self._keys.items() if k in rows},
             spoken={"said": self.text(), "error": False},
-        )  # fmt: skip
+        )
         self.view.observe(self._chosen, "chosen")
 
     def text(self) -> str:

@@ -63,9 +63,16 @@ class WindTunnel(TrainingPanel):
     most = 8  # runs to compare; more points hide each other
 
     def __init__(
-        self, source: nn.Sequential, old: Data, new: Data, profile: Mapping[str, float] | None, epochs: int,
-        beside: Mapping[str, Any], name: str, settings: Mapping[str, Any],
-    ) -> None:  # fmt: skip
+        self,
+        source: nn.Sequential,
+        old: Data,
+        new: Data,
+        profile: Mapping[str, float] | None,
+        epochs: int,
+        beside: Mapping[str, Any],
+        name: str,
+        settings: Mapping[str, Any],
+    ) -> None:
         self.source, self.old, self.new, self.epochs = source, old, new, epochs
         self.beside = dict(beside)
         self.majority = [part.valid.majority for part in (old, new)]
@@ -74,10 +81,13 @@ class WindTunnel(TrainingPanel):
         look = {"stages": stage_names(source), "heat": [style.heat(rate) for rate in RATES]}
         bars = starting(_Profile("profile", "learning rate of each stage", (), texts, look=look), start)
         super().__init__(
-            ("tunnel", name, old.valid.digest, new.valid.digest), source, {"profile": bars},
-            {"keep_best": False, "cached": False, **settings}, name=name,
+            ("tunnel", name, old.valid.digest, new.valid.digest),
+            source,
+            {"profile": bars},
+            {"keep_best": False, "cached": False, **settings},
+            name=name,
             title="wind tunnel: a learning rate for each stage",
-        )  # fmt: skip
+        )
         self.settings.pop("verbose", None)  # a stream is silent anyway
         self.view = self.inputs
         self.draw()
@@ -172,9 +182,16 @@ def _accuracy(model: nn.Sequential, data: Data) -> float:
 
 
 def wind_tunnel(
-    source: nn.Sequential, old: Data, new: Data, *, profile: Mapping[str, float] | None = None, epochs: int = 20,
-    beside: Mapping[str, Sequence[Sequence[float]]] | None = None, name: str = "tunnel", **settings: Any,
-) -> WindTunnel:  # fmt: skip
+    source: nn.Sequential,
+    old: Data,
+    new: Data,
+    *,
+    profile: Mapping[str, float] | None = None,
+    epochs: int = 20,
+    beside: Mapping[str, Sequence[Sequence[float]]] | None = None,
+    name: str = "tunnel",
+    **settings: Any,
+) -> WindTunnel:
     """Let a learner paint a profile and see old and new validation accuracy move; return the panel.
 
     source: a network that knows the `old` task. Each run trains a copy with a new head on `new`; the old accuracy is
