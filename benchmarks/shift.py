@@ -26,7 +26,7 @@ from evidence.ledger import Runs, points
 from sklearn.metrics import roc_auc_score
 
 import sftlab as sft
-from sftlab.core import statistics
+from sftlab.analysis import decisions
 from sftlab.core.evaluation import predict_split
 from sftlab.data import View, blur, darken, fade, noise
 
@@ -86,10 +86,10 @@ def repaired(net: Any, p: np.ndarray, y: np.ndarray, pool: sft.data.Split, prior
     rng = np.random.default_rng(seed)
     q, labels = predict_split(net, pool)[:, 1], pool.y.numpy()
     drawn = [rng.choice(len(labels), FEW, replace=False) for _ in range(DRAWS)]
-    chosen = [((p >= statistics.cost_threshold(q[rows], labels[rows])) == y).mean() for rows in drawn]
+    chosen = [((p >= decisions.cost_threshold(q[rows], labels[rows])) == y).mean() for rows in drawn]
     shares = ([1 - prior, prior], [1 - y.mean(), y.mean()])
-    known = statistics.reweighted(np.stack([1 - p, p], axis=1), *shares)[:, 1]
-    best = ((p >= statistics.cost_threshold(p, y)) == y).mean()
+    known = decisions.reweighted(np.stack([1 - p, p], axis=1), *shares)[:, 1]
+    best = ((p >= decisions.cost_threshold(p, y)) == y).mean()
     return {"shares known": float(((known >= 0.5) == y).mean()), "20 labels": float(np.mean(chosen)),
             "best threshold": float(best)}  # fmt: skip
 

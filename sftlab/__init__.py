@@ -12,7 +12,8 @@ from typing import Any
 
 from sftlab import data
 from sftlab.analysis import labels
-from sftlab.analysis.cost import feature_cost
+from sftlab.analysis.cost import feature_cost, summary
+from sftlab.analysis.explain import interpolate
 from sftlab.core import monitors, records
 from sftlab.core.evaluation import evaluate, predict_split, with_probabilities
 from sftlab.core.features import features
@@ -24,10 +25,8 @@ from sftlab.core.model import (
     evaluating,
     fingerprint,
     frozen_prefix,
-    interpolate,
     replace_head,
     stage_names,
-    summary,
     train_mode,
 )
 from sftlab.core.profiles import (

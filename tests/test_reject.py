@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import sftlab as sft
-from sftlab.core import statistics
+from sftlab.analysis import decisions
 from sftlab.deploy.predict import Answers, predictor
 from sftlab.deploy.reject import RejectOption, distances
 
@@ -34,7 +34,7 @@ def test_distances_are_those_of_the_lesson(reader, digits):
     with torch.no_grad():
         known, asked = (reader.eval()[:-1](part.pixels(np.arange(50))) for part in (digits.train, digits.valid))
     found = distances(asked, torch.nn.functional.normalize(known, dim=1))
-    assert np.allclose(found.numpy(), statistics.knn_distance(asked, known), atol=1e-5)
+    assert np.allclose(found.numpy(), decisions.knn_distance(asked, known), atol=1e-5)
 
 
 def test_a_stranger_is_refused_by_distance_where_the_probability_is_high(reader, digits):

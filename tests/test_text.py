@@ -98,7 +98,7 @@ def test_cached_equals_uncached_to_the_bit_for_texts_too(encoder, texts, strateg
 def test_a_frozen_encoder_has_no_dice_and_its_features_are_kept(encoder, texts):
     model = sft.replace_head(encoder, texts.classes)
     sft.fit(model, texts, sft.linear_probe(model), epochs=1, verbose=False)
-    assert sft.features(model[:-1], texts.train).reused
+    assert not sft.features(model[:-1], texts.train).encoded
 
 
 def test_a_correction_changes_nothing_before_the_first_step_and_merges_into_one_linear_after():

@@ -15,6 +15,7 @@ import torch
 
 import sftlab as sft
 from sftlab import plot, widgets
+from sftlab.analysis import decisions
 from sftlab.core import statistics
 from sftlab.lessons.calibration import heatmaps, rejected
 from sftlab.lessons.decide import confused, piles
@@ -76,7 +77,7 @@ def features(network, split):
 
 
 new, known = features(reader, digits.valid), features(reader, digits.train)
-alike = statistics.cosines(new, known)  # valid × train
+alike = decisions.cosines(new, known)  # valid × train
 wrong = table - np.diag(np.diag(table))
 is_a, called = (read.classes[k] for k in np.unravel_index(wrong.argmax(), wrong.shape))
 
@@ -132,7 +133,7 @@ def loss_at(t):
 
 
 best = min(np.geomspace(0.3, 10, 300), key=loss_at)
-T = statistics.fit_temperature(p_long, y)
+T = decisions.fit_temperature(p_long, y)
 print(f"by hand {best:.2f}, library {T:.2f}; loss {loss_at(1):.3f} → {loss_at(T):.3f}")
 assert abs(best / T - 1) < 0.02
 
@@ -140,7 +141,7 @@ assert abs(best / T - 1) < 0.02
 # One number, fitted in a moment. It changes no answer, because dividing by T keeps the order; it only changes how loudly the answers are given.
 
 # %%
-cooled = sft.with_probabilities(long_run, statistics.temperature_scale(p_long, T))
+cooled = sft.with_probabilities(long_run, decisions.temperature_scale(p_long, T))
 assert cooled.predictions == long_run.predictions
 plot.reliability(cooled)
 
@@ -168,7 +169,7 @@ y, p = np.array(valid.targets), np.array(valid.probabilities)
 trained, world = (np.bincount(labels) / len(labels) for labels in (data.train.y, y))
 shifted = p * world / trained
 shifted /= shifted.sum(axis=1, keepdims=True)
-assert np.allclose(shifted, statistics.reweighted(p, trained, world))
+assert np.allclose(shifted, decisions.reweighted(p, trained, world))
 
 # %%
 moved = sft.with_probabilities(valid, shifted)
@@ -218,7 +219,7 @@ print(f"on two separate test sets it would be {2**0.5 * alone:.3f} wide")
 
 # %%
 at = ALARM / (ALARM + MISSED)
-assert at == statistics.threshold(MISSED, ALARM)
+assert at == decisions.threshold(MISSED, ALARM)
 
 
 def bill(p1, at):
@@ -227,7 +228,7 @@ def bill(p1, at):
     return np.mean(MISSED * ((y == 1) & ~called) + ALARM * ((y == 0) & called))
 
 
-library = statistics.costs(p[:, 1], y, at, missed=MISSED, false_alarm=ALARM)
+library = decisions.costs(p[:, 1], y, at, missed=MISSED, false_alarm=ALARM)
 assert np.isclose(bill(p[:, 1], at), library.mean())
 
 # %%
@@ -284,7 +285,7 @@ thumbs = sft.data.resize(data.valid.pixels(shown), 32)[:, 0].numpy()
 
 def sort(threshold, missed, formula):
     """Draw the four piles at one threshold and one price of a miss."""
-    at = statistics.threshold(missed, ALARM) if formula else threshold / 100
+    at = decisions.threshold(missed, ALARM) if formula else threshold / 100
     return piles(shifted[:, 1], y, thumbs, shown, at, missed=missed,
                  false_alarm=ALARM, classes=data.classes)
 
@@ -344,9 +345,9 @@ rejected(certainty, np.quantile(certainty["valid cells"], 0.05),
 
 # %%
 at_home, new = features(model, data.train), seen["valid cells"][0]
-distance = 1 - np.sort(statistics.cosines(new, at_home), axis=1)[:, -5:].mean(axis=1)
-assert np.allclose(distance, statistics.knn_distance(new, at_home), atol=1e-5)
-far = {name: statistics.knn_distance(f, at_home) for name, (f, _) in seen.items()}
+distance = 1 - np.sort(decisions.cosines(new, at_home), axis=1)[:, -5:].mean(axis=1)
+assert np.allclose(distance, decisions.knn_distance(new, at_home), atol=1e-5)
+far = {name: decisions.knn_distance(f, at_home) for name, (f, _) in seen.items()}
 rejected(far, np.quantile(distance, 0.95), label="distance to the training cells")
 
 # %% [markdown]
@@ -404,12 +405,12 @@ heatmaps(pixels, rows, licence=data.card.licence,
 # %%
 def recipes(found, on=data):
     """Return {name: (change of the probabilities, threshold)}, fitted on valid."""
-    t = statistics.fit_temperature(found.probabilities, found.targets)
+    t = decisions.fit_temperature(found.probabilities, found.targets)
     shares = [np.bincount(y) / len(y) for y in (on.train.y, found.targets)]
 
     def same(q): return q
-    def shift(q): return statistics.reweighted(q, *shares)
-    def both(q): return shift(statistics.temperature_scale(q, t))
+    def shift(q): return decisions.reweighted(q, *shares)
+    def both(q): return shift(decisions.temperature_scale(q, t))
 
     return {"as trained, 0.5": (same, 0.5), "as trained, formula": (same, at),
             "shifted, formula": (shift, at), "temperature, shifted, formula": (both, at),
@@ -420,7 +421,7 @@ def euros(recipe, found):
     """Return what each cell of a result costs under a recipe."""
     change, limit = recipe
     q = change(np.array(found.probabilities))[:, 1]
-    return statistics.costs(q, found.targets, limit, missed=MISSED, false_alarm=ALARM)
+    return decisions.costs(q, found.targets, limit, missed=MISSED, false_alarm=ALARM)
 
 
 ours = recipes(valid)
@@ -470,7 +471,7 @@ for name, saved in (("formula instead of 0.5", formula - half),
 #
 # **What should I decide with it? Whatever costs least on average, at a threshold that comes from the prices, chosen on validation images and checked on the test once.**
 #
-# *Where this lives in the library:* `sftlab.core.statistics` (`fit_temperature`, `temperature_scale`, `reweighted`, `threshold`, `costs`, `mcnemar`, `difference`, `knn_distance`), `sftlab.analysis.explain` (`grad_cam`, `randomised`), `plot.reliability`,
+# *Where this lives in the library:* `sftlab.analysis.decisions` (`fit_temperature`, `temperature_scale`, `reweighted`, `threshold`, `costs`, `knn_distance`), `sftlab.core.statistics` (`mcnemar`, `difference`), `sftlab.analysis.explain` (`grad_cam`, `randomised`), `plot.reliability`,
 # `plot.mistakes`, and the figures of this page in `sftlab.lessons.decide` and `sftlab.lessons.calibration`.
 #
 # ## The same in plain PyTorch
@@ -486,7 +487,7 @@ for _ in range(200):
     optimizer.zero_grad(); loss.backward(); optimizer.step()
 defect = (logits / log_t.exp()).softmax(dim=1)[:, 1] >= ALARM / (ALARM + MISSED)
 print(f"T = {log_t.exp().item():.2f}, {int(defect.sum())} of {len(y)} called defect")
-assert abs(log_t.exp().item() - statistics.fit_temperature(p, y)) < 0.02
+assert abs(log_t.exp().item() - decisions.fit_temperature(p, y)) < 0.02
 
 # %% [markdown]
 # ## Try it

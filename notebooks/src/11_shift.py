@@ -18,6 +18,7 @@ import torch
 
 import sftlab as sft
 from sftlab import plot
+from sftlab.analysis import decisions
 from sftlab.core import statistics
 from sftlab.plot import style
 from sftlab.data import View, blur, darken, fade, noise
@@ -140,15 +141,15 @@ candidates = [0.0, *(ends[1:] + ends[:-1]) / 2, np.nextafter(1, 2)]
 errors = [((q >= at) != (labels == 1)).sum() for at in candidates]
 best = np.flatnonzero(np.equal(errors, min(errors)))
 twenty = candidates[best[len(best) // 2]]  # of equally good ones, the middle
-assert abs(twenty - statistics.cost_threshold(q, labels)) < 1e-6
+assert abs(twenty - decisions.cost_threshold(q, labels)) < 1e-6
 print(f"call it a defect from {twenty:.3f} upwards")
 
 # %%
 stored, p = sft.records.read("../benchmarks/shift.json")["runs"], said(lpft, away)
 then, now = (np.bincount(y) / len(y) for y in (home.train.y.numpy(), y_away))
-bayes = statistics.reweighted(np.stack([1 - p, p], axis=1), then, now)[:, 1]
+bayes = decisions.reweighted(np.stack([1 - p, p], axis=1), then, now)[:, 1]
 tries = {"as it came": (p, 0.5), "shares known": (bayes, 0.5), "20 labels": (p, twenty),
-         "best threshold": (p, statistics.cost_threshold(p, y_away))}
+         "best threshold": (p, decisions.cost_threshold(p, y_away))}
 five = [stored[f"LP-FT {HOME} {s}"]["away"] for s in range(5)]
 hollow = {name: statistics.t_interval([one.get(name, one["accuracy"]) for one in five])
           for name in tries}
@@ -165,7 +166,7 @@ plot.scores({name: sft.wilson(int(((q >= at) == (y_away == 1)).sum()), len(q))
 networks = {"linear probe": probe, "LP-FT": lpft}
 answers = {name: {"home": (said(net, home.valid), y_home),
                   "away": (said(net, away), y_away)} for name, net in networks.items()}
-by_twenty = {name: statistics.cost_threshold(said(net, spare)[drawn], labels)
+by_twenty = {name: decisions.cost_threshold(said(net, spare)[drawn], labels)
              for name, net in networks.items()}
 
 
@@ -323,7 +324,7 @@ plot.scores(last | {"away, 20 labels": sft.wilson(int(hits.sum()), len(hits))})
 #
 # **Does fine-tuning make the network better, or only narrower?** Better at its question, also on strangers; narrower in everything that nobody asked any more. Measure both, and with a number that survives a moved threshold.
 #
-# *Where this lives in the library:* `sft.data.domain_split`, `statistics.cost_threshold`, `statistics.reweighted`, `sft.data.noise`, `blur`, `darken`, `fade`; `sft.analysis.answers`, `photo_crops`; `plot.differences`.
+# *Where this lives in the library:* `sft.data.domain_split`, `decisions.cost_threshold`, `decisions.reweighted`, `sft.data.noise`, `blur`, `darken`, `fade`; `sft.analysis.answers`, `photo_crops`; `plot.differences`.
 #
 # ## The same in plain PyTorch
 #

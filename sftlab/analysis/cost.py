@@ -1,4 +1,4 @@
-"""What networks cost: size, work and speed of each one with an adapter, and what keeping features at each stage costs.
+"""What networks cost: a table of stages, size, work and speed of each network, and the price of keeping features.
 
 Work is counted in MACs (one multiplication and one addition), the number that papers print under the name FLOPs.
 """
@@ -6,7 +6,7 @@ Work is counted in MACs (one multiplication and one addition), the number that p
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from sftlab.core.features import keep_memory
-from sftlab.core.model import card, evaluating, has_parameters
+from sftlab.core.model import card, evaluating, has_parameters, is_trainable
 from sftlab.data import Data
 from sftlab.networks import backbone, backbones
 from sftlab.networks.offline import LITE, lite_weights
@@ -190,3 +190,47 @@ def _timed(stages: nn.Sequential, x: Any) -> list[tuple[float, Any]]:
         wait()
         found.append((time.perf_counter() - clock, x))
     return found
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The network as a table: one row a stage with its output shape, parameters, share of them, and rate."""
+
+    rows: list[tuple[str, str, int, float, str]]
+
+    def __str__(self) -> str:
+        total = sum(row[2] for row in self.rows)
+        body = [(name, shape, f"{count:,}", f"{share:.1%}", rate) for name, shape, count, share, rate in self.rows]
+        cells = [("stage", "output", "parameters", "share", "rate"), *body, ("total", "", f"{total:,}", "", "")]
+        a, b, c, d, e = (max(map(len, column)) for column in zip(*cells, strict=True))
+        return "\n".join(f"{n:<{a}}  {o:<{b}}  {p:>{c}}  {s:>{d}}  {r:>{e}}".rstrip() for n, o, p, s, r in cells)
+
+    __repr__ = __str__
+
+
+def summary(model: nn.Sequential, profile: Mapping[str, float] | None = None, *, size: int | None = None) -> Summary:
+    """Tabulate stage · output · parameters · share · rate, by running a black image of `size` pixels or a short text.
+
+    Without a profile the rate column says which stages take gradients.
+    """
+    size = size or card(model).get("size", 64)
+    rates = {name: f"{rate:.2g}" if rate > 0 else "frozen" for name, rate in (profile or {}).items()}
+    total = sum(p.numel() for p in model.parameters())
+    example = getattr(model[0], "example", None)  # an input stage that takes no images says what it takes
+    x: Any = example() if example else torch.zeros(1, 3, size, size, dtype=torch.uint8)
+    x, rows = x.to(next(model.parameters()).device), []
+    with evaluating(model), torch.no_grad():
+        for name, stage in model.named_children():
+            x = stage(x)
+            count = sum(p.numel() for p in stage.parameters())
+            rate = rates.get(name, "trainable" if is_trainable(stage) else "frozen") if count else ""
+            rows.append((name, _shape(x), count, count / total, rate))
+    return Summary(rows)
+
+
+def _shape(x: Any) -> str:
+    if isinstance(x, Mapping):
+        return ", ".join(f"{k} {_shape(v)}" for k, v in x.items())
+    if isinstance(x, tuple):
+        return ", ".join(map(_shape, x))
+    return "×".join(map(str, x.shape[1:]))

@@ -208,3 +208,20 @@ def task_gradients(
         parts = torch.autograd.grad(loss(logits[task], y), shared, retain_graph=True)
         found[task] = torch.cat([part.flatten() for part in parts])
     return found
+
+
+def interpolate(before: nn.Sequential, after: nn.Sequential, share: float) -> nn.Sequential:
+    """Return a copy of `after` whose every weight and statistic is (1 − share) · before + share · after.
+
+    Between a network and what fine-tuning made of it lies a line of networks that often keep what was known and have
+    most of what was learned (WiSE-FT, Wortsman et al., 2022). share: 0 is before, 1 after; beyond them is allowed.
+    Raises ValueError if the two do not store the same tensors.
+    """
+    start, end = before.state_dict(), after.state_dict()
+    shapes = [{(name, tuple(w.shape)) for name, w in state.items()} for state in (start, end)]
+    if differ := sorted({name for name, _ in shapes[0] ^ shapes[1]}):
+        raise ValueError(f"{', '.join(differ[:4])}: not the same in both networks; give one before and after a `fit`")
+    new = copy.deepcopy(after)
+    mixed = {name: torch.lerp(start[name], w, share) if w.is_floating_point() else w for name, w in end.items()}
+    new.load_state_dict(mixed)
+    return new

@@ -9,6 +9,6 @@ monitors    stop early, keep the best weights, go on after a kill
 records     what a run and an evaluation leave behind
 features    the frozen part runs once and is kept
 evaluation  probabilities become metrics with intervals
-statistics  intervals, tests, calibration and decisions, as functions of arrays
+statistics  intervals and tests, as functions of arrays
 lr_search   which learning rate?
 """

@@ -29,7 +29,7 @@ from functools import cache
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -105,7 +105,7 @@ def kept_stages(model: nn.Sequential) -> int:
 def missing(stages: nn.Sequential, split: Images) -> int:
     """Return how many images of `split` would have to be encoded."""
     with evaluating(stages):
-        return len(_open(stages, Query(split, split.hashes, fingerprint(stages), cache_dir())).missing)
+        return len(_open(stages, Query(split, fingerprint(stages), cache_dir())).missing)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,11 +128,6 @@ class Features:
 
     def __len__(self) -> int:
         return len(self.rows)
-
-    @property
-    def reused(self) -> bool:
-        """Whether all of it was on disk already."""
-        return not self.encoded
 
     @property
     def bytes(self) -> int:
@@ -291,10 +286,9 @@ def _close(live: Sequence[Tensor], kept: Sequence[Tensor]) -> bool:
 
 @dataclass(frozen=True)
 class Query:
-    """The images to find features of, by hash, and in which store; prints: the fingerprint of each stage."""
+    """The images to find features of, and in which store; prints: the fingerprint of each stage."""
 
     split: Images
-    hashes: list[str]
     prints: dict[str, str]
     store: Path
 
@@ -315,7 +309,7 @@ def _candidates(stages: nn.Sequential, query: Query, say: Say | None = None) -> 
         roots.append(_process_folder(query.store))
     for root in roots:
         for number in count():
-            entry = Entry(root / (f"{address}-{number}" if number else address), query.hashes)
+            entry = Entry(root / (f"{address}-{number}" if number else address), query.split.hashes)
             if not entry.index or entry.agrees(stages, query.split):
                 _opened.add(entry.folder)
                 yield entry
@@ -341,7 +335,7 @@ def _features(
     made, done, clock = [], 0, 0.0
     with evaluating(stages), keep_memory():
         prints, store = fingerprint(stages), cache_dir()
-        queries = [Query(split, split.hashes, prints, store) for split in splits]
+        queries = [Query(split, prints, store) for split in splits]
         entries = [_open(stages, query, say) for query in queries]
         total = sum(len(entry.missing) for entry in entries)
 
@@ -444,23 +438,17 @@ def limit() -> int:
         raise ValueError(f"SFTLAB_CACHE_GB={text!r}: a number of gigabytes, such as 10") from None
 
 
-@dataclass(frozen=True)
-class Info:
-    """What the store holds."""
+class Info(NamedTuple):
+    """How many entries the store holds, and their size."""
 
     entries: int
     bytes: int
-    limit: int
-    folder: str
-
-    def __str__(self) -> str:
-        return f"{self.entries} entries, {self.bytes / 1e6:,.0f} MB of {self.limit / 1e9:g} GB"
 
 
 def info() -> Info:
     """Return how many entries the store holds and how large it is."""
     entries = _entries()
-    return Info(len(entries), sum(size for _, size, _ in entries), limit(), str(cache_dir()))
+    return Info(len(entries), sum(size for _, size, _ in entries))
 
 
 def clear() -> int:

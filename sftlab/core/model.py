@@ -1,4 +1,4 @@
-"""The network as a list of named stages: its card, its head, what is frozen, and its table. Everything uses this.
+"""The network as a list of named stages: its card, its head, and what is frozen. Everything uses this.
 
 Every function here takes an `nn.Sequential` whose children are stages. Where a model came from is kept in a plain
 dict, the *card*, because a slice of an `nn.Sequential` would drop any other attribute.
@@ -11,7 +11,6 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -162,23 +161,6 @@ def train_mode(model: nn.Sequential, profile: Mapping[str, float], *, batchnorm:
     model.training = any(rate > 0 for rate in profile.values())
 
 
-def interpolate(before: nn.Sequential, after: nn.Sequential, share: float) -> nn.Sequential:
-    """Return a copy of `after` whose every weight and statistic is (1 − share) · before + share · after.
-
-    Between a network and what fine-tuning made of it lies a line of networks that often keep what was known and have
-    most of what was learned (WiSE-FT, Wortsman et al., 2022). share: 0 is before, 1 after; beyond them is allowed.
-    Raises ValueError if the two do not store the same tensors.
-    """
-    start, end = before.state_dict(), after.state_dict()
-    shapes = [{(name, tuple(w.shape)) for name, w in state.items()} for state in (start, end)]
-    if differ := sorted({name for name, _ in shapes[0] ^ shapes[1]}):
-        raise ValueError(f"{', '.join(differ[:4])}: not the same in both networks; give one before and after a `fit`")
-    new = copy.deepcopy(after)
-    mixed = {name: torch.lerp(start[name], w, share) if w.is_floating_point() else w for name, w in end.items()}
-    new.load_state_dict(mixed)
-    return new
-
-
 def fingerprint(model: nn.Sequential) -> dict[str, str]:
     """Return one hash a stage, over everything it stores: parameters and buffers, names, shapes and bytes."""
     hashes = {}
@@ -200,47 +182,3 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
     finally:
         for module, mode in modes:
             module.training = mode
-
-
-@dataclass(frozen=True)
-class Summary:
-    """The network as a table: one row a stage with its output shape, parameters, share of them, and rate."""
-
-    rows: list[tuple[str, str, int, float, str]]
-
-    def __str__(self) -> str:
-        total = sum(row[2] for row in self.rows)
-        body = [(name, shape, f"{count:,}", f"{share:.1%}", rate) for name, shape, count, share, rate in self.rows]
-        cells = [("stage", "output", "parameters", "share", "rate"), *body, ("total", "", f"{total:,}", "", "")]
-        a, b, c, d, e = (max(map(len, column)) for column in zip(*cells, strict=True))
-        return "\n".join(f"{n:<{a}}  {o:<{b}}  {p:>{c}}  {s:>{d}}  {r:>{e}}".rstrip() for n, o, p, s, r in cells)
-
-    __repr__ = __str__
-
-
-def summary(model: nn.Sequential, profile: Mapping[str, float] | None = None, *, size: int | None = None) -> Summary:
-    """Tabulate stage · output · parameters · share · rate, by running a black image of `size` pixels or a short text.
-
-    Without a profile the rate column says which stages take gradients.
-    """
-    size = size or card(model).get("size", 64)
-    rates = {name: f"{rate:.2g}" if rate > 0 else "frozen" for name, rate in (profile or {}).items()}
-    total = sum(p.numel() for p in model.parameters())
-    example = getattr(model[0], "example", None)  # an input stage that takes no images says what it takes
-    x: Any = example() if example else torch.zeros(1, 3, size, size, dtype=torch.uint8)
-    x, rows = x.to(next(model.parameters()).device), []
-    with evaluating(model), torch.no_grad():
-        for name, stage in model.named_children():
-            x = stage(x)
-            count = sum(p.numel() for p in stage.parameters())
-            rate = rates.get(name, "trainable" if is_trainable(stage) else "frozen") if count else ""
-            rows.append((name, _shape(x), count, count / total, rate))
-    return Summary(rows)
-
-
-def _shape(x: Any) -> str:
-    if isinstance(x, Mapping):
-        return ", ".join(f"{k} {_shape(v)}" for k, v in x.items())
-    if isinstance(x, tuple):
-        return ", ".join(map(_shape, x))
-    return "×".join(map(str, x.shape[1:]))

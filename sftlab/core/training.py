@@ -75,23 +75,7 @@ def fit(
     checkpoint: a file; a killed run called again goes on from it. cached: False runs frozen stages in every epoch.
     verbose: print a line or two.
     """
-    settings = Settings(
-        schedule=schedule or constant(),
-        optimizer=optimizer,
-        weight_decay=weight_decay,
-        batch_size=batch_size,
-        clip_norm=clip_norm,
-        loss=loss,
-        patience=patience,
-        augment=augment,
-        views=views,
-        batchnorm=batchnorm,
-        seed=seed,
-        device=device,
-        keep_best=keep_best,
-        checkpoint=checkpoint,
-        cached=cached,
-    )
+    settings = Settings.of(locals())
     say: Say = print if verbose else (lambda line: None)
     clock, outcome = time.perf_counter(), "finished"
     history = History(runs=[_describe(profile, epochs, settings)])
@@ -147,23 +131,7 @@ def train(
     `with contextlib.closing(stream)`. stop: an event that ends the run within one step, also while encoding.
     say: called with a line about what was encoded.
     """
-    settings = Settings(
-        schedule=schedule or constant(),
-        optimizer=optimizer,
-        weight_decay=weight_decay,
-        batch_size=batch_size,
-        clip_norm=clip_norm,
-        loss=loss,
-        patience=patience,
-        augment=augment,
-        views=views,
-        batchnorm=batchnorm,
-        seed=seed,
-        device=device,
-        keep_best=keep_best,
-        checkpoint=checkpoint,
-        cached=cached,
-    )
+    settings = Settings.of(locals())
     return _run(model, data, profile, epochs, settings, stop, say or (lambda line: None))
 
 
@@ -201,6 +169,12 @@ class Settings:
         if isinstance(self.optimizer, str) and self.optimizer not in OPTIMIZERS:
             names = " or ".join(map(repr, OPTIMIZERS))
             raise ValueError(f"optimizer={self.optimizer!r}: {names}, or a function of parameter groups")
+
+    @classmethod
+    def of(cls, arguments: Mapping[str, Any]) -> Settings:
+        """Pick the settings out of the arguments of `fit` or `train`."""
+        values = {f.name: arguments[f.name] for f in fields(cls)}
+        return cls(**values | {"schedule": arguments["schedule"] or constant()})
 
     def facts(self) -> dict[str, Any]:
         """Return what belongs into a record: plain values, and functions by the name of what made them."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from sftlab.analysis.decisions import costs
 from sftlab.core.records import Result
-from sftlab.core.statistics import costs
 from sftlab.plot import base, style
 from sftlab.plot.images import image_grid, in_words, split_of
 
