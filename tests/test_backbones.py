@@ -375,9 +375,9 @@ def test_a_download_with_a_wrong_hash_is_refused_and_not_kept(
     (tmp_path / "www" / "resnet18-0123abcd.pth").write_bytes(b"not these weights")
     with served(tmp_path / "www") as address:
         monkeypatch.setattr(models.ResNet18_Weights.IMAGENET1K_V1.value, "url", f"{address}/resnet18-0123abcd.pth")
-        with pytest.raises(ValueError, match=r"the download of resnet18-0123abcd\.pth is damaged"):
+        with pytest.raises(ValueError, match=r"resnet18-0123abcd\.pth .* is damaged"):
             sft.backbone("resnet18")
-    assert not list(kept.iterdir())
+    assert not list(kept.glob("resnet18*"))
 
 
 def test_offline_torchvision_says_what_to_fetch_and_where_to_put_it(

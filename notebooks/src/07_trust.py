@@ -283,10 +283,10 @@ rows = np.r_[everything.train.index, everything.valid.index]
 cells = everything.train.of_rows(rows)
 target, module = cells.y.numpy(), block[rows]
 rate = {m: target[module == m].mean() for m in np.unique(module)}
-hits = sum(t == (rate[m] > 0.5) for t, m in zip(target, module, strict=True))
+named_right = sum(t == (rate[m] > 0.5) for t, m in zip(target, module, strict=True))
 usual = max(target.mean(), 1 - target.mean())
 print(f"share of defect cells: {min(rate.values()):.2f} to {max(rate.values()):.2f}")
-print(f"always the usual answer of the module: {sft.wilson(int(hits), len(rows)):.3f}")
+print(f"always the usual answer of the module: {sft.wilson(int(named_right), len(rows)):.3f}")
 print(f"majority {usual:.3f}; {len(rows)} cells, those of the test left out")
 
 # %% [markdown]
