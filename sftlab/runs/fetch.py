@@ -147,7 +147,7 @@ def prove(names: Iterable[str] = ()) -> bool:
     if failed:
         print(f"\n{len(failed)} of {len(wanted)} not ready. With a network:  sftlab fetch {' '.join(failed)}")
     else:
-        print("\nAll of it is here, has the right hash and opens.")
+        print("\nAll of it is here and opens; every file whose hash is published has it.")
     return not failed
 
 
