@@ -104,6 +104,9 @@ class Notebook:
     """One notebook in one browser page; `complaints` collects what the page wrote to its error console."""
 
     def __init__(self, page: Any, server: str) -> None:
+        from playwright.sync_api import expect
+
+        expect.set_options(timeout=60_000)  # what a busy machine may need; a quiet one answers at once
         self.page, self.server = page, server
         self.complaints: list[str] = []
         page.on("console", lambda m: self.complaints.append(m.text) if m.type == "error" else None)
@@ -115,11 +118,11 @@ class Notebook:
         self.page.wait_for_selector(".jp-NotebookPanel .jp-Notebook", timeout=60_000)
         self.page.wait_for_function(f"() => {NOW}?.sessionContext?.session?.kernel?.status === 'idle'", timeout=60_000)
 
-    def run_all(self, timeout: float = 120) -> None:
+    def run_all(self, timeout: float = 300) -> None:
         """Run every cell and wait until all have run, or one has ended in an error."""
         self._command("notebook:run-all-cells", timeout)
 
-    def run_cell(self, index: int, timeout: float = 60) -> None:
+    def run_cell(self, index: int, timeout: float = 120) -> None:
         """Run one cell again and wait for it."""
         self.page.evaluate(f"() => {{ {NOW}.content.activeCellIndex = {index} }}")
         self._command("notebook:run-cell", timeout)

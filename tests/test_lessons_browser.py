@@ -71,7 +71,7 @@ def changes(page, expect, picture, act) -> None:
     """Do something to a control and wait until the picture is another one."""
     before = picture.get_attribute("src")
     act()
-    expect(picture).not_to_have_attribute("src", before, timeout=10_000)
+    expect(picture).not_to_have_attribute("src", before)
 
 
 @pytest.mark.parametrize("opened", EXPLORERS, indirect=True)
@@ -102,7 +102,7 @@ def test_every_control_of_a_lesson_moves_its_picture(
         rows = page.locator(".sft-cockpit-runs tbody tr")
         before = rows.count()
         page.locator(".sft-cockpit-rate-input").press("ArrowRight")
-        expect(rows).to_have_count(before + 1, timeout=10_000)
+        expect(rows).to_have_count(before + 1)
     if lesson == "06_layers":
         page.get_by_label("stem").first.press("ArrowUp")
-        expect(page.locator(".sft-tunnel-status")).to_contain_text("Run 2 after", timeout=20_000)
+        expect(page.locator(".sft-tunnel-status")).to_contain_text("Run 2 after")
