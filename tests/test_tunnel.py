@@ -102,7 +102,7 @@ def test_a_profile_of_ice_is_refused_in_words(world):
 
 def test_an_error_of_the_run_is_shown_and_raised(world):
     tunnel = widgets.wind_tunnel(*world, epochs=1, batch_sise=4)
-    with pytest.raises(TypeError, match="batch_size"):
+    with pytest.raises(TypeError, match="batch_sise"):
         asyncio.run(tunnel.run())
     assert "batch_size" in tunnel.inputs.answer["error"] and not tunnel.is_training
 
