@@ -104,7 +104,7 @@ def test_an_error_of_the_run_is_shown_and_raised(world):
     tunnel = widgets.wind_tunnel(*world, epochs=1, batch_sise=4)
     with pytest.raises(TypeError, match="batch_sise"):
         asyncio.run(tunnel.run())
-    assert "batch_size" in tunnel.inputs.answer["error"] and not tunnel.is_training
+    assert "batch_sise" in tunnel.inputs.answer["error"] and not tunnel.is_training
 
 
 def test_every_output_has_a_picture_with_words(world):

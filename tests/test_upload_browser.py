@@ -97,7 +97,10 @@ def test_a_label_is_corrected_with_the_keyboard_and_the_next_run_uses_it(book: b
     page.locator(".sft-relabel-group-1").click()
     expect(page.locator(".sft-relabel-select").first).to_be_visible()
     book.run_cell(cell_of(book, "sft.corrected("))
-    assert "corrections.csv corrects 1 label of train" in book.outputs(cell_of(book, "sft.corrected("))[-1]["text"]
+    assert (
+        "corrections.csv corrects train: 1 with a new label"
+        in book.outputs(cell_of(book, "sft.corrected("))[-1]["text"]
+    )
 
 
 def test_photographs_are_answered_refused_or_named_as_unreadable(book: browser.Notebook, tmp_path: Path) -> None:
