@@ -25,10 +25,10 @@ lab: $(READY)  ## open JupyterLab at the first lesson
 run: $(READY)  ## fine-tune on real data and leave a report, the record and the model under runs/
 	@$(SFTLAB) run $(ARGS)
 
-test: $(READY)  ## lint, types, unit tests, doctests, the core lessons and a tour in the browser (a quarter of an hour)
+test: $(READY)  ## lint, types, unit tests, doctests, the core lessons and a tour in the browser
 	@$(VENV)/bin/python -m tools.checks $(ARGS)
 
-test-all: $(READY)  ## the rest: further lessons, recipes, campaigns, every control in the browser (an hour)
+test-all: $(READY)  ## the rest: further lessons, recipes, campaigns, every control in the browser
 	@$(VENV)/bin/python -m tools.checks --all $(ARGS)
 
 notebooks: $(READY)  ## build and execute notebooks/*.ipynb from notebooks/src/*.py
