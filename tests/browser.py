@@ -118,11 +118,11 @@ class Notebook:
         self.page.wait_for_selector(".jp-NotebookPanel .jp-Notebook", timeout=60_000)
         self.page.wait_for_function(f"() => {NOW}?.sessionContext?.session?.kernel?.status === 'idle'", timeout=60_000)
 
-    def run_all(self, timeout: float = 300) -> None:
+    def run_all(self, timeout: float = 900) -> None:
         """Run every cell and wait until all have run, or one has ended in an error."""
         self._command("notebook:run-all-cells", timeout)
 
-    def run_cell(self, index: int, timeout: float = 120) -> None:
+    def run_cell(self, index: int, timeout: float = 300) -> None:
         """Run one cell again and wait for it."""
         self.page.evaluate(f"() => {{ {NOW}.content.activeCellIndex = {index} }}")
         self._command("notebook:run-cell", timeout)

