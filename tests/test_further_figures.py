@@ -8,6 +8,7 @@ from sftlab.lessons.recipes import step_losses
 from sftlab.lessons.shift import domain_gap, threshold
 from sftlab.lessons.text import words_left
 from sftlab.lessons.two_tasks import compass
+from sftlab.plot import style
 
 pytestmark = pytest.mark.usefixtures("house_style")
 STORED = {"linear probe": ([0.84, 0.83, 0.85], [0.30, 0.31, 0.29]), "full": ([0.86, 0.84, 0.85], [0.40, 0.35, 0.36])}
@@ -50,6 +51,7 @@ def test_arrows_of_the_compass_have_length_one_and_stand_at_their_cosine():
     arrows = marked(compass({"loop": [0.5, 0.4], "ink": [-0.25]}), "loop")
     assert sorted(arrow.xy[1] for arrow in arrows) == [0.4, 0.5]
     assert all(np.hypot(*arrow.xy) == pytest.approx(1) for arrow in arrows)
+    assert "all labels 0 degrees" in style.alt(compass({"all labels": [1 + 1e-7]}).figure), "rounded beyond 1"
 
 
 def test_what_cannot_be_drawn_is_refused():

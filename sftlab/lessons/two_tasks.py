@@ -20,6 +20,7 @@ def compass(cosines: Mapping[str, Sequence[float]], *, truth: str = "all labels"
     """
     if not cosines:
         raise ValueError("no gradient given, so there is no arrow to draw")
+    cosines = {name: np.clip(values, -1, 1) for name, values in cosines.items()}  # a gradient with itself: 1.0000001
     ax, words = base.axes(ax, 6.2, 3.9), []
     turn = np.linspace(0, 2 * math.pi, 200)
     ax.plot(np.cos(turn), np.sin(turn), color=style.LINE, linewidth=0.8)
@@ -31,7 +32,7 @@ def compass(cosines: Mapping[str, Sequence[float]], *, truth: str = "all labels"
     for i, (name, values) in enumerate(cosines.items()):
         side, colour = (1, -1)[i % 2], style.hue(name, i)
         for k, y in reversed(list(enumerate(values))):
-            x = side * math.sqrt(max(0.0, 1 - y**2))
+            x = side * math.sqrt(1 - y**2)
             _arrow(ax, x, y, color=colour, linewidth=0.8 if k else 2.2, alpha=0.35 if k else 1, name=name)
         where = {"ha": "left" if side > 0 else "right", "color": style.ink_safe(colour), "fontsize": 9}
         base.note(ax, f"{name} {y:+.2f}", (x, y), (8 * side, 4 if y > 0 else -4), **where)
