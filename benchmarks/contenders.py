@@ -18,9 +18,9 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 import sftlab as sft
-from sftlab.core.features import clear
 from sftlab.core.records import Epoch
 from sftlab.data import Data
+from sftlab.data.storage import clear_features
 
 RATE = 1e-3
 
@@ -189,7 +189,7 @@ def lightning(data, model, profile, work):
 
 def sftlab(data, model, profile, work):
     """Two runs: the first with an empty store, the second from another copy of the network."""
-    clear()
+    clear_features()
     curves = []
     for _ in range(2 if work["learns"] != "full" else 1):
         fresh, curve = sft.replace_head(model, data.classes, seed=0), []

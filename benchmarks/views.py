@@ -9,9 +9,9 @@ import numpy as np
 from evidence.ledger import Ledger
 
 import sftlab as sft
-from sftlab.core.features import clear
 from sftlab.core.statistics import t_interval
 from sftlab.data import brightness, chain, turn
+from sftlab.data.storage import clear_features
 
 AUGMENT = chain(turn, brightness(0.15))
 VARIANTS = {"none": {}, "fresh": {"augment": AUGMENT}} | {
@@ -24,7 +24,7 @@ def run(seed: int, settings: dict) -> dict:
     """Fine-tune the last two stages and the head on one split; time it from images to weights."""
     data = sft.load("solar", size=128, per_class=300, seed=seed)
     model = sft.replace_head(sft.backbone("efficientnet_lite0"), data.classes, seed=seed)
-    clear()
+    clear_features()
     clock = time.perf_counter()
     sft.fit(
         model, data, sft.last_k(model, 2, lr=3e-4), EPOCHS, seed=seed, batchnorm="frozen", keep_best=False,

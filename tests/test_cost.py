@@ -5,6 +5,7 @@ import pytest
 import sftlab as sft
 from sftlab.core import features as kept
 from sftlab.core.features import features, keep_memory
+from sftlab.data import storage
 
 
 def test_the_megabytes_of_a_cut_are_those_of_the_store(blobs, tiny):
@@ -22,9 +23,9 @@ def test_a_deeper_cut_never_costs_less_time(blobs, tiny):
 
 
 def test_pricing_leaves_the_model_and_the_store_alone(blobs, tiny):
-    before, held, modes = sft.fingerprint(tiny), kept.info().entries, [m.training for m in tiny.modules()]
+    before, held, modes = sft.fingerprint(tiny), storage.features_info().entries, [m.training for m in tiny.modules()]
     sft.feature_cost(tiny, blobs)
-    after = sft.fingerprint(tiny), kept.info().entries, [m.training for m in tiny.modules()]
+    after = sft.fingerprint(tiny), storage.features_info().entries, [m.training for m in tiny.modules()]
     assert after == (before, held, modes)
 
 

@@ -17,6 +17,7 @@ from torch import nn
 import sftlab as sft
 from sftlab.core import features as kept
 from sftlab.core.features import features
+from sftlab.data import storage
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def store(tmp_path, monkeypatch):
 
 def entries():
     """Return the folders of the store's entries."""
-    return sorted(index.parent for index in kept.cache_dir().rglob("index.json"))
+    return sorted(index.parent for index in storage.features_dir().rglob("index.json"))
 
 
 def computed(stages, split):
@@ -57,9 +58,9 @@ def test_the_second_time_is_a_look_up_even_in_a_new_object(tiny, blobs, store):
 
 def test_anything_that_changes_the_values_changes_the_address(tiny, blobs, store):
     def another(prefix, split=blobs.train):
-        before = kept.info().entries
+        before = storage.features_info().entries
         features(prefix, split)
-        return kept.info().entries == before + 1
+        return storage.features_info().entries == before + 1
 
     assert another(tiny[:-1])
     assert another(tiny[:-2])
@@ -86,7 +87,7 @@ def test_an_image_is_encoded_once_whatever_split_or_order_it_comes_in(tiny, blob
 
 def test_a_deeper_cut_goes_on_from_a_shallower_one_on_disk_to_the_bit(tiny, blobs, store):
     wanted = features(tiny[:-1], blobs.train).take(np.arange(72))[0]
-    kept.clear()
+    storage.clear_features()
     features(tiny[:2], blobs.train)
     features(tiny[:3], blobs.train)
     seen = []
@@ -117,7 +118,7 @@ def test_copies_of_one_image_share_a_row(tiny, blobs, store):
 
 def test_the_mode_flags_of_the_prefix_do_not_matter(tiny, blobs, store):
     one = features(tiny.train()[:-1], blobs.train).take(np.arange(9))[0]
-    kept.clear()
+    storage.clear_features()
     two = features(tiny.eval()[:-1], blobs.train).take(np.arange(9))[0]
     assert torch.equal(one, two)
 
@@ -203,7 +204,7 @@ def test_the_least_recently_used_entries_go_first_when_the_limit_is_reached(blob
     (first,) = entries()
     features(models[1][:-1], blobs.train)
     (second,) = set(entries()) - {first}
-    one = kept.info().bytes / 2
+    one = storage.features_info().bytes / 2
     os.utime(first, (1, 1))
     os.utime(second, (2, 2))
     features(models[0][:-1], blobs.train)  # used again: now the second is the older one
@@ -214,13 +215,13 @@ def test_the_least_recently_used_entries_go_first_when_the_limit_is_reached(blob
 
 def test_clear_empties_the_store_and_says_how_much_that_was(tiny, blobs, store):
     features(tiny[:-1], blobs.train)
-    assert kept.clear() > 0 and kept.info().entries == 0
+    assert storage.clear_features() > 0 and storage.features_info().entries == 0
 
 
 def test_a_bad_limit_is_a_sentence(store, monkeypatch):
     monkeypatch.setenv("SFTLAB_CACHE_GB", "lots")
     with pytest.raises(ValueError, match="a number of gigabytes"):
-        kept.limit()
+        storage.features_limit()
 
 
 # --- the store asks the network ---------------------------------------------------------------------------------
@@ -324,12 +325,12 @@ def read_only(store, monkeypatch):
 
     def close():
         files = {path: path.stat().st_mtime_ns for path in store.rglob("*")}
-        monkeypatch.setattr(kept.os, "access", lambda path, mode: not str(path).startswith(str(store)))
-        kept._process_folder.cache_clear()
+        monkeypatch.setattr(storage.os, "access", lambda path, mode: not str(path).startswith(str(store)))
+        storage.process_folder.cache_clear()
         return files
 
     yield close
-    kept._process_folder.cache_clear()
+    storage.process_folder.cache_clear()
 
 
 def test_a_store_that_can_only_be_read_is_used_as_it_is(tiny, blobs, store, read_only):
@@ -345,13 +346,14 @@ def test_a_store_that_can_only_be_read_is_used_as_it_is(tiny, blobs, store, read
 
 def test_kept_views_live_as_long_as_the_process(tiny, blobs, store):
     script = (
-        "import numpy as np, sftlab as sft\nfrom sftlab.core.features import features, info\n"
+        "import numpy as np, sftlab as sft\nfrom sftlab.core.features import features\n"
+        "from sftlab.data.storage import features_info\n"
         "from sftlab.data import View, turn\n"
         "x = np.random.default_rng(0).integers(0, 256, (64, 3, 8, 8), dtype=np.uint8)\n"
         "data = sft.from_arrays(x, np.arange(64) % 2)\n"
         "stages = sft.backbone('tiny')[:-1]\n"
         "made = [features(stages, View(data.train, turn, 0, 0)) for _ in range(2)]\n"
-        "print(not made[0].encoded, not made[1].encoded, info().entries)"
+        "print(not made[0].encoded, not made[1].encoded, features_info().entries)"
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert ran.stdout.split() == ["False", "True", "1"] and not entries()

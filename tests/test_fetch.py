@@ -15,6 +15,7 @@ from small_sets import install
 
 import sftlab as sft
 from sftlab.data import datasets, storage
+from sftlab.data import download as fetching
 from sftlab.data.storage import NoRoom
 from sftlab.data.torchvision_sets import TORCHVISION
 from sftlab.runs import fetch
@@ -28,8 +29,8 @@ def folder(tmp_path, monkeypatch):
         monkeypatch.setenv(name, str(value))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(storage, "WAITS", (0.01, 0.01, 0.01, 0.01))
-    monkeypatch.setattr(storage, "SILENCE", 0.3)
+    monkeypatch.setattr(fetching, "WAITS", (0.01, 0.01, 0.01, 0.01))
+    monkeypatch.setattr(fetching, "SILENCE", 0.3)
     return tmp_path / "data"
 
 

@@ -10,7 +10,7 @@ import torch
 import sftlab as sft
 from sftlab import plot
 from sftlab.core import lr_search, records
-from sftlab.core.features import cache_dir
+from sftlab.data.storage import features_dir
 
 RATES = [1e-4, 3e-3, 0.1]
 
@@ -126,7 +126,7 @@ def test_it_writes_no_file_but_to_the_feature_store(tiny, blobs, tmp_path, monke
     monkeypatch.setenv("SFTLAB_DATA", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     sft.find_lr(tiny, blobs, sft.linear_probe(tiny), steps=20)
-    assert {p.parent.parent for p in tmp_path.rglob("*") if p.is_file()} <= {cache_dir()}
+    assert {p.parent.parent for p in tmp_path.rglob("*") if p.is_file()} <= {features_dir()}
 
 
 def test_a_run_after_the_finder_equals_a_run_without_it(blobs):

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 from loopback import closed_port, serving
 
+from sftlab.data import download as fetching
 from sftlab.data import storage
-from sftlab.data.storage import Damaged, NoRoom, check_room, download
+from sftlab.data.download import Damaged, download
+from sftlab.data.storage import NoRoom, check_room
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 OTHER = np.random.default_rng(1).bytes(300_000)
@@ -26,8 +28,8 @@ def patience(monkeypatch):
     """A patience that a test can wait for."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(storage, "WAITS", (0.01, 0.01, 0.01, 0.01))
-    monkeypatch.setattr(storage, "SILENCE", 0.3)
+    monkeypatch.setattr(fetching, "WAITS", (0.01, 0.01, 0.01, 0.01))
+    monkeypatch.setattr(fetching, "SILENCE", 0.3)
 
 
 @pytest.fixture
@@ -53,7 +55,7 @@ def stopped(path, shelf, **how):
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(storage.time, "sleep", interrupt)
+        patch.setattr(fetching.time, "sleep", interrupt)
         bring(path, shelf, **how)
 
 
@@ -80,7 +82,7 @@ def test_a_cut_connection_is_continued_where_it_stopped(path, chunked):
 
 def test_what_came_is_kept_for_the_next_call(path, monkeypatch):
     with serving(cut=100_000, cuts=1) as shelf:
-        monkeypatch.setattr(storage.time, "sleep", lambda _: setattr(shelf, "status", 503))  # then it is out of order
+        monkeypatch.setattr(fetching.time, "sleep", lambda _: setattr(shelf, "status", 503))  # then it is out of order
         with pytest.raises(ConnectionError, match=r"answers 503 .*; 0\.1 MB that came are kept"):
             bring(path, shelf)
         assert visible(path) == ["x.bin.part"]
@@ -99,7 +101,7 @@ def test_a_server_that_cannot_continue_sends_it_all_again_and_nothing_is_glued(p
 def test_a_server_that_always_cuts_at_the_same_place_is_given_up(path):
     with serving(cut=100_000, ranges=False) as shelf, pytest.raises(ConnectionError, match="was cut"):
         bring(path, shelf)
-    assert len(shelf.asked) == 1 + len(storage.WAITS) + 1  # the first brings something, the others nothing new
+    assert len(shelf.asked) == 1 + len(fetching.WAITS) + 1  # the first brings something, the others nothing new
 
 
 @pytest.mark.parametrize("content", [OTHER, OTHER + b"longer", OTHER[:50_000]])
@@ -160,7 +162,7 @@ def test_a_wrong_file_in_its_place_is_replaced(path):
     ],
 )
 def test_each_trouble_of_a_network_is_a_sentence(path, monkeypatch, trouble, words, attempts):
-    monkeypatch.setattr(storage, "SILENCE", 0.05)
+    monkeypatch.setattr(fetching, "SILENCE", 0.05)
     with serving() as shelf:
         for name, value in trouble.items():
             setattr(shelf, name, value)
@@ -229,7 +231,7 @@ def test_a_real_small_disk_that_fills_up_meanwhile_loses_nothing(path):
 def test_a_killed_process_is_continued_and_two_at_once_bring_a_file_once(path):
     words = "import runpy, pathlib, sys; runpy.run_path(sys.argv[1])['download']([sys.argv[2]], pathlib.Path(sys.argv[3]), sys.argv[4])"  # noqa: E501
     with serving(files={"/x.bin": CONTENT}, pause=0.05) as shelf:
-        command = [sys.executable, "-c", words, storage.__file__, f"{shelf.url}/x.bin", path, known()]
+        command = [sys.executable, "-c", words, fetching.__file__, f"{shelf.url}/x.bin", path, known()]
         part, first = path.with_name("x.bin.part"), subprocess.Popen(command)
         for _ in range(1200):
             if part.exists() and part.stat().st_size >= CHUNK:

@@ -16,7 +16,7 @@ from small_sets import MAKERS, install, packed
 from torchvision import datasets
 
 import sftlab as sft
-from sftlab.data import storage
+from sftlab.data import download as fetching
 from sftlab.data.torchvision_sets import TORCHVISION, bring_set, count_images, unpack
 
 PARTS = ("train", "valid", "test")
@@ -259,9 +259,9 @@ def test_a_file_that_arrives_damaged_or_is_not_there_is_not_taken(root, monkeypa
 
 
 def test_a_mirror_that_never_answers_is_given_up_and_the_next_one_asked(root, monkeypatch):
-    monkeypatch.setattr(storage, "SILENCE", 0.05)
+    monkeypatch.setattr(fetching, "SILENCE", 0.05)
     with serving(silent=0) as mute, serving() as shelf:
-        monkeypatch.setattr(storage, "WAITS", (0.01, 0.01))
+        monkeypatch.setattr(fetching, "WAITS", (0.01, 0.01))
         small = install(monkeypatch, "mnist", f"{mute.url}/", f"{shelf.url}/")
         files = {f"/{file}": content for file, content in small.files.items()}
         mute.files = files

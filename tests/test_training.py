@@ -15,6 +15,7 @@ from sftlab.core import features as kept
 from sftlab.core import loop, monitors
 from sftlab.core.monitors import Diverged
 from sftlab.core.records import Epoch, Step
+from sftlab.data import storage
 
 FAST = {"batch_size": 16, "verbose": False}
 
@@ -84,7 +85,7 @@ def test_cached_equals_uncached_to_the_bit(request, blobs, strategy, kind):
 def test_the_frozen_part_runs_once_however_many_epochs(tiny, blobs):
     seen = []
     tiny.layer1.register_forward_hook(lambda module, args, out: seen.append(len(out)))
-    kept.clear()
+    storage.clear_features()
     sft.fit(tiny, blobs, sft.linear_probe(tiny), epochs=5, **FAST)
     images, first = len(blobs.train) + len(blobs.valid), sum(seen)
     sft.fit(tiny, blobs, sft.linear_probe(tiny), epochs=5, **FAST)
@@ -265,7 +266,7 @@ def test_a_diverged_run_says_so_and_leaves_finite_weights(tiny, blobs, capsys):
 
 
 def test_stop_while_encoding_ends_the_run_and_keeps_the_finished_batches(tiny, blobs):
-    kept.clear()
+    storage.clear_features()
     stop = threading.Event()
     stop.set()
     assert list(sft.train(tiny, blobs, sft.linear_probe(tiny), 3, stop=stop)) == []

@@ -11,35 +11,31 @@ another is begun beside it. Bytes are believed only if their checksum is the one
 
 from __future__ import annotations
 
-import atexit
 import ctypes
-import json
-import math
 import os
 import platform
 import shutil
-import tempfile
 import threading
 import time
-import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sftlab.core.model import evaluating, fingerprint, frozen_prefix, has_parameters
-from sftlab.data import Split, View, batch_positions, data_dir
+from sftlab.data import Split, View, batch_positions
 from sftlab.data.dataset import Targets
+from sftlab.data.storage import Rows, evict_features, features_dir, features_limit, process_folder, writable
 
-VERSION = 3  # raise it when the meaning of an entry changes; old entries are then never read again
+VERSION = 4  # raise it when the meaning of an entry changes; old entries are then never read again
 BATCH = 32  # images encoded at once
 SAVE_SECONDS = 5.0  # how much work a kill may lose
 TOLERANCE = 1e-4  # largest difference from the live network, as a share of the largest value
@@ -105,7 +101,8 @@ def kept_stages(model: nn.Sequential) -> int:
 def missing(stages: nn.Sequential, split: Images) -> int:
     """Return how many images of `split` would have to be encoded."""
     with evaluating(stages):
-        return len(_open(stages, Query(split, fingerprint(stages), cache_dir())).missing)
+        store = features_dir()
+        return len(_open(stages, Query(split, split.hashes, fingerprint(stages), store, writable(store))).missing)
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,41 +155,16 @@ class Features:
 # --- one entry of the store -----------------------------------------------------------------------------------------
 
 
-class Entry:
-    """A folder with `index.json`, a file of rows for each tensor, and `witness.pt`: four images and their features.
+class Entry(Rows):
+    """Rows of features, and beside them `witness.pt`: four images and their features, asked where no row is there.
 
-    index: row and checksum of each image, by its hash. forms: see Features. seconds: what encoding all of it cost.
     rows: of the images (by their hashes) it was opened for; −1 where features are missing or damaged.
     """
 
-    def __init__(self, folder: Path, hashes: list[str]) -> None:
-        self.folder, self.hashes, self.seconds = folder, hashes, 0.0
-        self.index: dict[str, list[int]] = {}
-        self.forms: list[tuple[list[int], str]] = []
-        with suppress(OSError, ValueError, KeyError):  # no entry yet, or a damaged one, which is as good as none
-            facts = json.loads((folder / "index.json").read_text())
-            self.index, self.forms, self.seconds = facts["images"], facts["forms"], facts["seconds"]
-        self.map()
-        whole = min((len(a) for a in self.arrays), default=0)  # a file may be shorter than the index says
-        self.index = {image: known for image, known in self.index.items() if known[0] < whole}
-        for image in set(hashes) & set(self.index):
-            row, checksum = self.index[image]
-            if _checksum(a[row] for a in self.arrays) != checksum:
-                del self.index[image]
-        self.locate()
-
-    def map(self) -> None:
-        """Map the rows copy-on-write: who changes a feature in place changes his own copy, never the store."""
-        self.arrays = []
-        for i, (shape, dtype) in enumerate(self.forms):
-            width, file = math.prod(shape) * getattr(torch, dtype).itemsize, self.folder / f"{i}.bin"
-            rows = file.stat().st_size // width if file.exists() else 0
-            mapped = np.memmap(file, np.uint8, "c", shape=(rows, width)) if rows else np.empty((0, width), np.uint8)
-            self.arrays.append(mapped.view(np.ndarray))
-
-    def locate(self) -> None:
-        """Look up the row of each image."""
-        self.rows = np.array([self.index.get(image, (-1,))[0] for image in self.hashes], dtype=np.int64)
+    @property
+    def forms(self) -> list[tuple[list[int], str]]:
+        """Shape and type of each tensor of one image."""
+        return self.facts.setdefault("forms", [])
 
     @property
     def missing(self) -> np.ndarray:
@@ -222,34 +194,11 @@ class Entry:
                 return False
         return _close(_run(stages, x), kept)
 
-    def append(self, positions: np.ndarray, tensors: Sequence[Tensor]) -> None:
-        """Write the features of the images at `positions` behind the last row; the index is written by `save`."""
+    def add(self, positions: np.ndarray, tensors: Sequence[Tensor]) -> None:
+        """Write the features of the images at `positions`; the index is written by `save`."""
         values = [t.movedim(1, -1) if t.ndim == 4 else t for t in tensors]  # nothing moves: the loop has them like this
-        self.forms = self.forms or [(list(v.shape[1:]), str(v.dtype).removeprefix("torch.")) for v in values]
-        rows = [v.reshape(len(v), -1).contiguous().view(torch.uint8).numpy() for v in values]
-        first = 1 + next(reversed(self.index.values()), [-1])[0]
-        for i, part in enumerate(rows):
-            file = self.folder / f"{i}.bin"
-            file.touch()
-            with file.open("r+b") as out:
-                out.seek(first * part.shape[1])
-                out.write(part.tobytes())
-        for k, position in enumerate(positions):
-            self.index[self.hashes[position]] = [first + k, _checksum(part[k] for part in rows)]
-
-    def save(self) -> None:
-        """Write the index, whole or not at all: it names a row only once its bytes are written."""
-        partial = self.folder / "index.partial"
-        partial.write_text(json.dumps({"images": self.index, "forms": self.forms, "seconds": self.seconds}))
-        partial.replace(self.folder / "index.json")
-
-
-def _checksum(parts: Iterable[np.ndarray]) -> int:
-    """Return one number for the bytes of an image's tensors; another if a bit of them changes."""
-    checksum = 0
-    for part in parts:
-        checksum = zlib.crc32(part.data, checksum)
-    return checksum
+        self.facts["forms"] = self.forms or [(list(v.shape[1:]), str(v.dtype).removeprefix("torch.")) for v in values]
+        self.append(positions, [v.reshape(len(v), -1).contiguous().view(torch.uint8).numpy() for v in values])
 
 
 def _as_tuple(x: Any) -> tuple[Tensor, ...]:
@@ -286,11 +235,13 @@ def _close(live: Sequence[Tensor], kept: Sequence[Tensor]) -> bool:
 
 @dataclass(frozen=True)
 class Query:
-    """The images to find features of, and in which store; prints: the fingerprint of each stage."""
+    """The images to find features of, their hashes, the print of each stage; the store and whether one may write it."""
 
     split: Images
+    hashes: list[str]
     prints: dict[str, str]
     store: Path
+    writable: bool
 
 
 def _candidates(stages: nn.Sequential, query: Query, say: Say | None = None) -> Iterator[Entry]:
@@ -305,11 +256,11 @@ def _candidates(stages: nn.Sequential, query: Query, say: Say | None = None) -> 
     parts += [query.prints[name] for name, _ in stages.named_children()]
     address = sha256(repr(parts).encode()).hexdigest()[:32]
     roots = [] if isinstance(query.split, View) else [query.store]
-    if not roots or not _writable(query.store):
-        roots.append(_process_folder(query.store))
+    if not roots or not query.writable:
+        roots.append(process_folder(query.store))
     for root in roots:
         for number in count():
-            entry = Entry(root / (f"{address}-{number}" if number else address), query.split.hashes)
+            entry = Entry(root / (f"{address}-{number}" if number else address), query.hashes)
             if not entry.index or entry.agrees(stages, query.split):
                 _opened.add(entry.folder)
                 yield entry
@@ -323,7 +274,7 @@ def _candidates(stages: nn.Sequential, query: Query, say: Say | None = None) -> 
 def _open(stages: nn.Sequential, query: Query, say: Say | None = None) -> Entry:
     """Return the entry that has all images of the query, or the first that can be begun or gone on with."""
     entries = _candidates(stages, query, say)
-    return next(entry for entry in entries if not len(entry.missing) or _writable(entry.folder))
+    return next(entry for entry in entries if not len(entry.missing) or writable(entry.folder))
 
 
 def _features(
@@ -334,8 +285,9 @@ def _features(
 
     made, done, clock = [], 0, 0.0
     with evaluating(stages), keep_memory():
-        prints, store = fingerprint(stages), cache_dir()
-        queries = [Query(split, prints, store) for split in splits]
+        prints, store = fingerprint(stages), features_dir()
+        can_write = writable(store)
+        queries = [Query(split, split.hashes, prints, store, can_write) for split in splits]
         entries = [_open(stages, query, say) for query in queries]
         total = sum(len(entry.missing) for entry in entries)
 
@@ -361,10 +313,11 @@ def _features(
                 entry = _open(stages, query, say)
             else:
                 made.append(entry.features(query.split))
-            if _writable(entry.folder):  # least recently used goes first; a store that can only be read has no order
-                os.utime(entry.folder)
+            if can_write:  # least recently used goes first; a store that can only be read has no order
+                with suppress(OSError):  # an entry of somebody else in a store that all may write
+                    os.utime(entry.folder)
         if total:
-            evict({entry.folder for entry in entries})
+            evict_features({entry.folder for entry in entries})
     return made
 
 
@@ -405,7 +358,7 @@ def _encode(
             for batch in batch_positions(len(ready), BATCH):
                 start = min(start, cut)
                 tensors = _run(stages[cut:], inputs(ready[batch]))
-                entry.append(ready[batch], tensors)
+                entry.add(ready[batch], tensors)
                 now = time.perf_counter()
                 entry.seconds, clock = entry.seconds + now - clock, now
                 if now - saved > SAVE_SECONDS:
@@ -416,95 +369,18 @@ def _encode(
     finally:
         if entry.index:
             entry.save()
-            entry.map()
-            entry.locate()
+            entry.open()
     return entry.features(split, images, start, entry.seconds - before)
-
-
-# --- the store ------------------------------------------------------------------------------------------------------
-
-
-def cache_dir() -> Path:
-    """Return the folder of the feature store."""
-    return data_dir() / "features"
-
-
-def limit() -> int:
-    """Return the size limit in bytes: $SFTLAB_CACHE_GB (default 10) gigabytes."""
-    text = os.environ.get("SFTLAB_CACHE_GB", "10")
-    try:
-        return int(float(text) * 1e9)
-    except ValueError:
-        raise ValueError(f"SFTLAB_CACHE_GB={text!r}: a number of gigabytes, such as 10") from None
-
-
-class Info(NamedTuple):
-    """How many entries the store holds, and their size."""
-
-    entries: int
-    bytes: int
-
-
-def info() -> Info:
-    """Return how many entries the store holds and how large it is."""
-    entries = _entries()
-    return Info(len(entries), sum(size for _, size, _ in entries))
-
-
-def clear() -> int:
-    """Delete every entry; return the bytes set free. Features are made again when asked for."""
-    freed = info().bytes
-    shutil.rmtree(cache_dir(), ignore_errors=True)
-    return freed
 
 
 def _check_room(folder: Path, price: int, images: int) -> None:
     """Raise NotKept if `price` bytes for the features of that many images are too many."""
-    room = min(limit(), shutil.disk_usage(folder).free)
+    room = min(features_limit(), shutil.disk_usage(folder).free)
     if price > room:
         raise NotKept(
             f"the features of {images} images would take {price / 1e9:.2g} GB, and the store has room for "
             f"{room / 1e9:.2g} GB: freeze more stages, or raise SFTLAB_CACHE_GB"
         )
-
-
-def evict(keep: Collection[Path]) -> None:
-    """Delete the entries used longest ago until the store is within its limit; those in `keep` stay."""
-    from filelock import FileLock
-
-    entries = _entries()
-    total = sum(size for _, size, _ in entries)
-    for _, size, folder in entries:
-        if total <= limit():
-            return
-        if folder not in keep:
-            with suppress(OSError), FileLock(folder / "lock", timeout=0):  # somebody may be writing it
-                shutil.rmtree(folder, ignore_errors=True)
-                total -= size
-
-
-def _entries() -> list[tuple[float, int, Path]]:
-    folders = [index.parent for index in cache_dir().rglob("index.json")]
-    return sorted((f.stat().st_mtime, sum(p.stat().st_size for p in f.iterdir()), f) for f in folders)
-
-
-def _writable(folder: Path) -> bool:
-    """Tell whether something can be written into a folder, or where it would be made."""
-    place = folder if folder.exists() else folder.parent
-    with suppress(OSError):
-        place.mkdir(parents=True, exist_ok=True)
-    return os.access(place, os.W_OK)
-
-
-@cache
-def _process_folder(store: Path) -> Path:
-    """Return a folder that is deleted when this process ends."""
-    writable = _writable(store)
-    if writable:
-        store.mkdir(parents=True, exist_ok=True)
-    folder = tempfile.mkdtemp(prefix="process-", dir=store if writable else None)
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return Path(folder)
 
 
 # --- memory ---------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sftlab.data.dataset import Data, Split, with_targets
-from sftlab.data.storage import file_hash
+from sftlab.data.download import file_hash
 
 Key = tuple[str, str]
 

@@ -1,55 +1,33 @@
-"""Where files lie, and how they get there: the data folder, room on the disk, decoded images, one download.
+"""Where files lie: the data folder, room on the disk, decoded images, rows of features.
 
 Called by the loaders of `data`, by `networks` for weights, by `core.features` and by `sftlab fetch`.
 """
 
 from __future__ import annotations
 
+import atexit
 import errno
 import hashlib
 import json
 import math
 import os
 import shutil
-import sys
 import tempfile
-import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import zlib
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from filelock import BaseFileLock
-
 IN_MEMORY = 500_000_000  # bytes; a larger array of pixels lives in a file, so that a laptop keeps its memory
-CHUNK = 1 << 16
-CONNECT, SILENCE = 10.0, 30.0  # seconds: for the first answer, and between two pieces of the file
-WAITS = (1.0, 2.0, 4.0, 8.0)  # seconds before each further attempt that follows one that brought nothing new
-BUSY = (408, 429, 500, 502, 503, 504)  # HTTP answers that may be other ones in a moment
-
-
-class Damaged(ValueError):
-    """What arrived is not the file that is known by its hash."""
 
 
 class NoRoom(OSError):
     """The disk has no room for it."""
-
-
-class RemoteFile(NamedTuple):
-    """A file on the web: its addresses, its place on this machine, its hash ("sha256:…", "md5:…"), its size if known.
-
-    The first digits of a hash are enough; it is empty where nobody publishes one.
-    """
-
-    urls: tuple[str, ...]
-    path: Path
-    known: str = ""
-    megabytes: float | None = None
 
 
 def data_dir() -> Path:
@@ -154,152 +132,145 @@ def decoded(name: str, shape: tuple[int, ...], images: Iterable[np.ndarray]) -> 
     return np.load(path, mmap_mode="r"), json.loads(index.read_text())
 
 
-# one download
+# the feature store: one folder an entry
 
 
-def lock(path: Path) -> BaseFileLock:
-    """Return the lock of a file. The system frees it when its process dies, however it dies."""
+class Rows:
+    """A folder with a row of bytes for each image: `index.json`, and a file of rows for each tensor, memory-mapped.
+
+    index: row and checksum of each image, by its hash. arrays: the rows of each tensor, (rows, bytes a row). facts:
+    what else is known of them. seconds: what making all of them cost. rows: of the images (by their hashes) it was
+    opened for; −1 where a row is missing or is not what was written: bytes are believed by their checksum only.
+    """
+
+    def __init__(self, folder: Path, hashes: list[str]) -> None:
+        self.folder, self.hashes, self.seconds = folder, hashes, 0.0
+        self.index: dict[str, list[int]] = {}
+        self.widths: list[int] = []
+        self.facts: dict[str, Any] = {}
+        with suppress(OSError, ValueError, KeyError):  # no entry yet, or a damaged one, which is as good as none
+            known = json.loads((folder / "index.json").read_text())
+            self.index, self.widths = known["images"], known["widths"]
+            self.facts, self.seconds = known["facts"], known["seconds"]
+        self.open()
+        whole = min((len(a) for a in self.arrays), default=0)  # a file may be shorter than the index says
+        self.index = {image: known for image, known in self.index.items() if known[0] < whole}
+        for image in set(hashes) & set(self.index):
+            row, checksum = self.index[image]
+            if _checksum(a[row] for a in self.arrays) != checksum:
+                del self.index[image]
+        self._locate()
+
+    def open(self) -> None:
+        """Map the rows copy-on-write (who changes one in place changes his own copy) and look up each image's."""
+        self.arrays = []
+        for i, width in enumerate(self.widths):
+            file = self.folder / f"{i}.bin"
+            rows = file.stat().st_size // width if file.exists() else 0
+            mapped = np.memmap(file, np.uint8, "c", shape=(rows, width)) if rows else np.empty((0, width), np.uint8)
+            self.arrays.append(mapped.view(np.ndarray))
+        self._locate()
+
+    def _locate(self) -> None:
+        self.rows = np.array([self.index.get(image, (-1,))[0] for image in self.hashes], dtype=np.int64)
+
+    def append(self, positions: np.ndarray, parts: Sequence[np.ndarray]) -> None:
+        """Write uint8 (images, bytes a row) of the images at `positions` behind the last row; see `save`."""
+        self.widths = [part.shape[1] for part in parts]
+        first = 1 + next(reversed(self.index.values()), [-1])[0]
+        for i, part in enumerate(parts):
+            file = self.folder / f"{i}.bin"
+            file.touch()
+            with file.open("r+b") as out:
+                out.seek(first * part.shape[1])
+                out.write(part.tobytes())
+        for k, position in enumerate(positions):
+            self.index[self.hashes[position]] = [first + k, _checksum(part[k] for part in parts)]
+
+    def save(self) -> None:
+        """Write the index, whole or not at all: it names a row only once its bytes are written."""
+        partial = self.folder / "index.partial"
+        known = {"images": self.index, "widths": self.widths, "facts": self.facts, "seconds": self.seconds}
+        partial.write_text(json.dumps(known))
+        partial.replace(self.folder / "index.json")
+
+
+def _checksum(parts: Iterable[np.ndarray]) -> int:
+    """Return one number for the bytes of an image's tensors; another if a bit of them changes."""
+    checksum = 0
+    for part in parts:
+        checksum = zlib.crc32(part.data, checksum)
+    return checksum
+
+
+class Info(NamedTuple):
+    """How many entries the feature store holds, and their size."""
+
+    entries: int
+    bytes: int
+
+
+def features_dir() -> Path:
+    """Return the folder of the feature store."""
+    return data_dir() / "features"
+
+
+def features_limit() -> int:
+    """Return the size limit of the feature store in bytes: $SFTLAB_CACHE_GB (default 10) gigabytes."""
+    text = os.environ.get("SFTLAB_CACHE_GB", "10")
+    try:
+        return int(float(text) * 1e9)
+    except (ValueError, OverflowError):
+        raise ValueError(f"SFTLAB_CACHE_GB={text!r}: a number of gigabytes, such as 10") from None
+
+
+def features_info() -> Info:
+    """Return how many entries the feature store holds and how large it is."""
+    entries = _entries()
+    return Info(len(entries), sum(size for _, size, _ in entries))
+
+
+def clear_features() -> int:
+    """Delete every entry; return the bytes set free. Features are made again when asked for."""
+    freed = features_info().bytes
+    shutil.rmtree(features_dir(), ignore_errors=True)
+    return freed
+
+
+def evict_features(keep: Collection[Path]) -> None:
+    """Delete the entries used longest ago until the store is within its limit; those in `keep` stay."""
     from filelock import FileLock
 
-    return FileLock(path.with_name(f".{path.name}.lock"))
+    entries = _entries()
+    total = sum(size for _, size, _ in entries)
+    for _, size, folder in entries:
+        if total <= features_limit():
+            return
+        if folder not in keep:
+            with suppress(OSError), FileLock(folder / "lock", timeout=0):  # somebody may be writing it
+                shutil.rmtree(folder, ignore_errors=True)
+                total -= size
 
 
-def has_hash(path: Path, known: str) -> bool:
-    """Tell whether a file is there and its hash begins as `known` ("sha256:579344", "md5:…") says; "" is any file."""
-    kind, _, digits = known.partition(":")
-    return path.is_file() and (not known or file_hash(path, kind).startswith(digits))
+def _entries() -> list[tuple[float, int, Path]]:
+    folders = [index.parent for index in features_dir().rglob("index.json")]
+    return sorted((f.stat().st_mtime, sum(p.stat().st_size for p in f.iterdir()), f) for f in folders)
 
 
-def file_hash(path: Path, kind: str = "sha256") -> str:
-    """Return the hash of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, kind).hexdigest()
+def writable(folder: Path) -> bool:
+    """Tell whether something can be written into a folder, or where it would be made."""
+    place = folder if folder.exists() else folder.parent
+    with suppress(OSError):
+        place.mkdir(parents=True, exist_ok=True)
+    return os.access(place, os.W_OK)
 
 
-def download(urls: Iterable[str], path: Path, known: str = "") -> Path:
-    """Bring a file to `path` and return it; one that is there and right is left alone.
-
-    urls: the same file at one or more addresses, tried in order. known: its hash, "sha256:…" or "md5:…", of which the
-    first digits are enough. What a cut connection leaves stays beside it as NAME.part, and the next call goes on from
-    there. Of two processes that want the same file, one brings it while the other waits.
-
-    Raises ConnectionError without a network, Damaged for a file with another hash, NoRoom for a full disk: sentences.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    troubles: list[OSError | ValueError] = []
-    with lock(path), full_disk_explained(path.parent):
-        if has_hash(path, known):
-            return path
-        for url in urls:
-            try:
-                if _receive(url, part, known) and not has_hash(part, known):
-                    part.unlink()  # pieces of two versions of the file: once more, from the start
-                    _receive(url, part, known)
-            except ConnectionError as error:
-                troubles.append(error)
-                continue
-            if has_hash(part, known):
-                return part.replace(path)
-            part.unlink()
-            troubles.append(
-                Damaged(
-                    f"{path.name} from {url} is damaged: it is not the file with {known[:15]}… that we know. It was "
-                    "damaged on its way, or changed there; it was not kept, so try again later"
-                )
-            )
-    if damaged := [trouble for trouble in troubles if isinstance(trouble, Damaged)]:
-        raise damaged[0]
-    kept = f"; {_size(part) / 1e6:.1f} MB that came are kept for the next call" if _size(part) else ""
-    raise ConnectionError("; ".join(map(str, troubles)) + kept)
-
-
-class _Cut(ConnectionError):
-    """A trouble that may be over in a moment, so that another attempt is worth it."""
-
-
-def _receive(url: str, part: Path, known: str) -> bool:
-    """Bring what is missing of a .part, in as many attempts as it takes; tell whether it is made of pieces."""
-    furthest, failed, in_pieces = _size(part), 0, False
-    while True:
-        try:
-            # without a hash nothing would tell the pieces of two versions apart: then each attempt starts from nothing
-            return _attempt(url, part, _size(part) if known else 0) or in_pieces
-        except _Cut:
-            failed = 0 if _size(part) > furthest else failed + 1
-            furthest, in_pieces = max(furthest, _size(part)), True
-            if failed > len(WAITS):
-                raise
-            time.sleep(WAITS[max(failed, 1) - 1])
-
-
-def _attempt(url: str, part: Path, have: int) -> bool:
-    """Ask once for a file from byte `have` on and write what comes; tell whether it was a continuation."""
-    import requests
-
-    host, asked = url.split("/")[2], {"Accept-Encoding": "identity", "User-Agent": "sftlab"}
-    answer = None
-    try:
-        with requests.get(
-            url, headers=asked | ({"Range": f"bytes={have}-"} if have else {}), stream=True, timeout=(CONNECT, SILENCE)
-        ) as answer:
-            if have and answer.status_code == 416:  # nothing is missing, or another file lies there now: its hash tells
-                return True
-            if not answer.ok:
-                kind = _Cut if answer.status_code in BUSY else ConnectionError
-                raise kind(f"{host} answers {answer.status_code} {answer.reason} for {url}")
-            if answer.headers.get("Content-Type", "").startswith("text/html"):
-                raise ConnectionError(
-                    f"{host} sent a web page in place of {url}: does this network ask for a login first?"
-                )
-            have = have if answer.status_code == 206 else 0
-            length = int(answer.headers.get("Content-Length", 0))
-            check_room(part.parent, length, f"what is missing of {part.stem}")
-            with part.open("ab" if have else "wb") as file, _bar(part.stem, have, length) as bar:
-                for chunk in answer.iter_content(CHUNK):
-                    bar.update(file.write(chunk))
-        if length and _size(part) != have + length:
-            raise requests.ConnectionError
-    except requests.RequestException as error:
-        if answer is not None or have or isinstance(error, requests.ReadTimeout):
-            raise _Cut(f"the connection to {host} was cut ({type(error).__name__})") from None
-        raise ConnectionError(f"no connection to {host} ({type(error).__name__}): is there a network?") from None
-    return have > 0
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
-def _bar(name: str, have: int, length: int) -> Any:
-    """Return a progress bar in a terminal or a notebook that is wiped at the end; a pipe gets none."""
-    from tqdm import tqdm
-
-    shell = sys.modules.get("IPython")  # where IPython is not loaded, nobody is in a notebook
-    line = _NotebookLine() if shell and hasattr(shell.get_ipython(), "kernel") else None
-    return tqdm(
-        desc=name,
-        initial=have,
-        total=have + length if length else None,
-        unit="B",
-        unit_scale=True,
-        leave=False,
-        file=line,
-        disable=False if line else None,
-    )
-
-
-class _NotebookLine:
-    """One output of a notebook that shows the last line written to it, and nothing once that is blank."""
-
-    def __init__(self) -> None:
-        from IPython.display import display
-
-        self.output = display({"text/plain": ""}, raw=True, display_id=True)
-
-    def write(self, text: str) -> None:
-        """Show a line."""
-        self.output.update({"text/plain": text.strip()}, raw=True)
-
-    def flush(self) -> None:
-        """Do nothing: a line is shown as soon as it is written."""
+@cache
+def process_folder(store: Path) -> Path:
+    """Return a folder that is deleted when this process ends."""
+    keep_here = writable(store)
+    if keep_here:
+        store.mkdir(parents=True, exist_ok=True)
+    folder = tempfile.mkdtemp(prefix="process-", dir=store if keep_here else None)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)

@@ -19,19 +19,10 @@ import numpy as np
 import torch
 
 from sftlab.data.dataset import Data
+from sftlab.data.download import Damaged, RemoteFile, download, lock
 from sftlab.data.folder import to_square
 from sftlab.data.splits import assemble, check_shares, draw, drop_copies
-from sftlab.data.storage import (
-    Damaged,
-    RemoteFile,
-    check_room,
-    data_dir,
-    decoded,
-    download,
-    full_disk_explained,
-    image_hash,
-    lock,
-)
+from sftlab.data.storage import check_room, data_dir, decoded, full_disk_explained, image_hash
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from sftlab.data.storage import RemoteFile, data_dir
+from sftlab.data.download import RemoteFile
+from sftlab.data.storage import data_dir
 from sftlab.networks.staging import Part, Source, Table, bring, load_weights, read_weights, stages
 
 CLASSIC = "IMAGENET1K_V1"

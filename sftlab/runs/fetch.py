@@ -11,7 +11,8 @@ import shutil
 from collections.abc import Callable, Iterable
 
 from sftlab.data import datasets, load
-from sftlab.data.storage import Damaged, RemoteFile, check_room, data_dir, download, has_hash
+from sftlab.data.download import Damaged, RemoteFile, download, has_hash
+from sftlab.data.storage import check_room, data_dir
 from sftlab.data.torchvision_sets import TORCHVISION, bring_set, count_images
 from sftlab.networks import backbone, backbones
 from sftlab.networks.torchvision_nets import FAMILIES
