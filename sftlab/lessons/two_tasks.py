@@ -20,7 +20,7 @@ def compass(cosines: Mapping[str, Sequence[float]], *, truth: str = "all labels"
     """
     if not cosines:
         raise ValueError("no gradient given, so there is no arrow to draw")
-    cosines = {name: np.clip(values, -1, 1) for name, values in cosines.items()}  # a gradient with itself: 1.0000001
+    cosines = {name: np.clip(v, -1, 1).tolist() for name, v in cosines.items()}  # with itself it may be 1.0000001
     ax, words = base.axes(ax, 6.2, 3.9), []
     turn = np.linspace(0, 2 * math.pi, 200)
     ax.plot(np.cos(turn), np.sin(turn), color=style.LINE, linewidth=0.8)

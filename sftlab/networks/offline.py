@@ -95,7 +95,7 @@ def build_tiny(name: str, weights: str | Path | None, **options: Any) -> nn.Sequ
     model = Tiny(**options)
     facts: dict[str, Any] = {"name": name, "weights": "random start", "size": 16, "options": options}
     if weights is not None and weights != "default":
-        model.load_state_dict(read_weights(weights))
+        load_weights(model, read_weights(weights), name)
         facts["weights"] = Path(weights).name
     dropout = {"dropout": ["dropout"]} if options.get("drop_rate") else {}
     table: Table = {
