@@ -3,8 +3,6 @@
 The server is a child process on 127.0.0.1 with a free port and every Jupyter folder in a temporary home.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
@@ -13,70 +11,74 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from importlib.util import find_spec
 
 import nbformat
+import pytest
 
-CHROMIUM = (
-    os.environ.get("CHROMIUM")
-    or shutil.which("chromium")
-    or shutil.which("chromium-browser")
-    or shutil.which("google-chrome")
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+needed = pytest.mark.skipif(
+    CHROMIUM is None or find_spec("playwright") is None,
+    reason="no Chromium or no playwright here: install the package chromium, or name the program in $CHROMIUM",
 )
-WHY_NOT = "no Chromium on this machine: install the package chromium, or name the program in $CHROMIUM"
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-QUIET = {"@jupyterlab/apputils-extension:notification": {
-    "fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}}  # fmt: skip
+FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync --disable-component-update"
+FLAGS += " --disable-background-networking"
+SETTINGS = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
+FOLDERS = {
+    **{f"JUPYTER_{name}_DIR": name.lower() for name in ("CONFIG", "DATA", "RUNTIME")},
+    **{f"JUPYTERLAB_{name}_DIR": name.lower() for name in ("SETTINGS", "WORKSPACES")},
+    "IPYTHONDIR": "ipython",
+}
 NOW = "window.jupyterapp.shell.currentWidget"
-
-ERRORS = (
-    f"{NOW}.content.widgets.filter(c => c.model.type === 'code').flatMap(c => c.model.outputs.toJSON())"
-    ".filter(o => o.output_type === 'error').map(o => o.ename)"
-)
+VIEW = "application/vnd.jupyter.widget-view+json"
 
 
-def write_notebook(path: Path, cells: list[str]) -> None:
+def write_notebook(path, cells):
     """Write a notebook of code cells."""
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
-    book.metadata["kernelspec"] = {
-        "name": "python3",
-        "display_name": "Python 3",
-        "language": "python",
-    }  # else it asks
+    book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}  # else it asks
     nbformat.write(book, path)
 
 
 @contextmanager
-def jupyterlab(root: Path, home: Path) -> Iterator[str]:
-    """Serve the folder `root` and give the address; `home` takes all settings and logs."""
+def lab(root, home):
+    """Serve the folder `root` and yield a function that opens one of its notebooks; `home` takes settings and logs."""
+    from playwright.sync_api import expect, sync_playwright
+
+    expect.set_options(timeout=60_000)  # what a busy machine may need; a quiet one answers at once
+    with _server(root, home) as address, sync_playwright() as program:
+        chromium = program.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS.split())
+        page = {"viewport": {"width": 1280, "height": 2600}}
+        yield lambda name: Notebook(chromium.new_page(**page), f"{address}/lab/tree/{name}?reset&token=t")
+        chromium.close()
+
+
+@contextmanager
+def _server(root, home):
     settings = home / "config" / "labconfig"
     settings.mkdir(parents=True)
-    (settings / "default_setting_overrides.json").write_text(json.dumps(QUIET))
-    places = {
-        "JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "data", "JUPYTER_RUNTIME_DIR": "run",
-        "JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
-        "IPYTHONDIR": "ipython",
-    }  # fmt: skip
-    env = {**os.environ, **{name: str(home / folder) for name, folder in places.items()}}
+    quiet = {"@jupyterlab/apputils-extension:notification": SETTINGS}
+    (settings / "default_setting_overrides.json").write_text(json.dumps(quiet))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [
-        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1",
-        f"--port={port}",
-        "--ServerApp.port_retries=0", "--IdentityProvider.token=t", f"--ServerApp.root_dir={root}",
-        "--LabApp.expose_app_in_browser=True",
-    ]  # fmt: skip
-    with (home / "lab.log").open("w") as log:
-        server = subprocess.Popen(command, env=env, stdout=log, stderr=subprocess.STDOUT)
+    options = f"--no-browser --allow-root --ip=127.0.0.1 --port={port} --ServerApp.port_retries=0"
+    options += f" --IdentityProvider.token=t --LabApp.expose_app_in_browser=True --ServerApp.root_dir={root}"
+    env = os.environ | {name: str(home / folder) for name, folder in FOLDERS.items()}
+    log = home / "lab.log"
+    with log.open("w") as file:
+        command = [sys.executable, "-m", "jupyterlab", *options.split()]
+        server = subprocess.Popen(command, env=env, stdout=file, stderr=subprocess.STDOUT)
         try:
-            _wait_for(f"http://127.0.0.1:{port}/api/status?token=t", server, home / "lab.log")
+            for _ in range(600):
+                assert server.poll() is None, f"JupyterLab did not start:\n{log.read_text()}"
+                try:
+                    urllib.request.urlopen(f"http://127.0.0.1:{port}/api/status?token=t", timeout=1).close()
+                    break
+                except OSError:
+                    time.sleep(0.2)
             yield f"http://127.0.0.1:{port}"
         finally:
             server.terminate()
@@ -87,70 +89,58 @@ def jupyterlab(root: Path, home: Path) -> Iterator[str]:
                 server.wait()
 
 
-def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if server.poll() is not None:
-            raise RuntimeError(f"JupyterLab did not start:\n{log.read_text()}")
-        try:
-            urllib.request.urlopen(url, timeout=1).close()
-            return
-        except OSError:
-            time.sleep(0.2)
-    raise TimeoutError(f"JupyterLab did not answer in 60 s:\n{log.read_text()}")
-
-
 class Notebook:
     """One notebook in one browser page; `complaints` collects what the page wrote to its error console."""
 
-    def __init__(self, page: Any, server: str) -> None:
-        from playwright.sync_api import expect
-
-        expect.set_options(timeout=60_000)  # what a busy machine may need; a quiet one answers at once
-        self.page, self.server = page, server
-        self.complaints: list[str] = []
+    def __init__(self, page, address):
+        self.page, self.complaints = page, []
         page.on("console", lambda m: self.complaints.append(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.goto(address)
+        page.wait_for_selector(".jp-NotebookPanel .jp-Notebook", timeout=60_000)
+        self._wait(f"{NOW}?.sessionContext?.session?.kernel?.status === 'idle'", 60)
 
-    def open(self, name: str) -> None:
-        """Open a notebook and wait until its kernel is idle."""
-        self.page.goto(f"{self.server}/lab/tree/{name}?reset&token=t")
-        self.page.wait_for_selector(".jp-NotebookPanel .jp-Notebook", timeout=60_000)
-        self.page.wait_for_function(f"() => {NOW}?.sessionContext?.session?.kernel?.status === 'idle'", timeout=60_000)
-
-    def run_all(self, timeout: float = 900) -> None:
+    def run_all(self):
         """Run every cell and wait until all have run, or one has ended in an error."""
-        self._command("notebook:run-all-cells", timeout)
+        self._command("notebook:run-all-cells", 900)
 
-    def run_cell(self, index: int, timeout: float = 300) -> None:
+    def run_cell(self, index):
         """Run one cell again and wait for it."""
         self.page.evaluate(f"() => {{ {NOW}.content.activeCellIndex = {index} }}")
-        self._command("notebook:run-cell", timeout)
+        self._command("notebook:run-cell", 300)
 
-    def _command(self, name: str, timeout: float) -> None:
+    def _command(self, name, seconds):
         # Execution counts begin anew with each kernel and tell nothing; the command itself knows when it is done.
         self.page.evaluate(
             "name => { window.commandDone = false;"
             " window.jupyterapp.commands.execute(name).finally(() => { window.commandDone = true }) }",
             name,
         )
-        idle = f"{NOW}.sessionContext.session.kernel.status === 'idle'"
-        self.page.wait_for_function(f"() => window.commandDone && {idle}", timeout=1000 * timeout)
+        self._wait(f"window.commandDone && {NOW}.sessionContext.session.kernel.status === 'idle'", seconds)
 
-    def outputs(self, index: int) -> list[dict[str, Any]]:
+    def _wait(self, condition, seconds):
+        self.page.wait_for_function(f"() => {condition}", timeout=1000 * seconds)
+
+    def outputs(self, index):
         """Return the outputs of one cell as JSON."""
         return self.page.evaluate(f"() => {NOW}.content.widgets[{index}].model.outputs.toJSON()")
 
-    def errors(self) -> list[str]:
-        """Return the names of the errors that cells ended in."""
-        return self.page.evaluate(f"() => {ERRORS}")
+    def text(self, index):
+        """Run a cell that prints, and return what it printed."""
+        self.run_cell(index)
+        return self.outputs(index)[0]["text"]
 
-    def restart(self) -> None:
+    def errors(self):
+        """Return the names of the errors that cells ended in."""
+        code = f"{NOW}.content.widgets.filter(c => c.model.type === 'code').flatMap(c => c.model.outputs.toJSON())"
+        return self.page.evaluate(f"() => {code}.filter(o => o.output_type === 'error').map(o => o.ename)")
+
+    def restart(self):
         """Restart the kernel and wait until it is idle; outputs stay on the page."""
         self.page.evaluate(f"async () => {{ await {NOW}.sessionContext.session.kernel.restart() }}")
-        self.page.wait_for_function(f"() => {NOW}.sessionContext.session.kernel.status === 'idle'", timeout=60_000)
+        self._wait(f"{NOW}.sessionContext.session.kernel.status === 'idle'", 60)
 
-    def barriers(self, where: str = ".jp-OutputArea") -> list[str]:
+    def barriers(self, where=".jp-OutputArea"):
         """Return what keeps people from using the elements `where`, as axe-core finds it: serious or critical."""
         from axe_playwright_python.sync_playwright import Axe
 
@@ -162,7 +152,7 @@ class Notebook:
             for node in rule["nodes"]
         ]
 
-    def close(self) -> None:
+    def close(self):
         """Save, end the kernel, close the page."""
         try:
             self.page.evaluate(f"async () => {{ await {NOW}.context.save(); await {NOW}.sessionContext.shutdown() }}")

@@ -4,12 +4,14 @@ import os
 import re
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
 
 import sftlab as sft
 
+matplotlib.use("agg")
 torch.set_num_threads(1)  # small networks gain nothing from a second thread, and two test processes would fight over it
 
 
@@ -32,13 +34,9 @@ def pytest_terminal_summary(terminalreporter):
 @pytest.fixture(scope="session", autouse=True)
 def data_folder(tmp_path_factory):
     """Features, decoded sets and downloads of the tests never touch the user's own folder."""
-    before = os.environ.get("SFTLAB_DATA")
-    os.environ["SFTLAB_DATA"] = str(tmp_path_factory.mktemp("data"))
-    yield Path(os.environ["SFTLAB_DATA"])
-    if before is None:
-        del os.environ["SFTLAB_DATA"]
-    else:
-        os.environ["SFTLAB_DATA"] = before
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SFTLAB_DATA", str(tmp_path_factory.mktemp("data")))
+        yield Path(os.environ["SFTLAB_DATA"])
 
 
 @pytest.fixture(scope="session")
@@ -71,6 +69,24 @@ def own_random_state():
     state = torch.get_rng_state()
     yield
     torch.set_rng_state(state)
+
+
+@pytest.fixture
+def forget():
+    """Let no panel remember what was done to another one in another test."""
+    from sftlab.widgets import base
+
+    base.remembered.clear()
+    yield
+    base.remembered.clear()
+
+
+@pytest.fixture
+def expect():
+    """Playwright's assertions, which wait until they hold."""
+    from playwright.sync_api import expect
+
+    return expect
 
 
 @pytest.fixture

