@@ -6,9 +6,6 @@ import re
 import warnings
 
 import matplotlib
-
-matplotlib.use("agg")
-
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
@@ -47,18 +44,19 @@ def check_figure(draw, *args, **how):
     """Assert what holds of every figure.
 
     It is drawn whole without a warning; it has a finding and a longer text alternative with a number in it; it leaves
-    its input alone; told where to draw, it draws there and leaves pyplot alone.
+    its input alone; told where to draw, it draws there and leaves pyplot alone. Return the finding.
     """
     before = copy.deepcopy((args, how))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         ax = draw(*args, **how)
     assert drawn_whole(ax)
-    words = style.alt(ax.get_figure(root=True))
-    assert finding(ax) and words.startswith(finding(ax)) and len(words) > len(finding(ax)) + 3
+    words, title = style.alt(ax.get_figure(root=True)), finding(ax)
+    assert title and words.startswith(title) and len(words) > len(title) + 3
     assert re.search(r"\d", words), f"no number in {words!r}"
     assert repr((args, how)) == repr(before)
     plt.close("all")
     place = Figure(figsize=(9, 5), layout="constrained").add_subplot()
     assert draw(*args, **how, ax=place) is place and not plt.get_fignums()
     place.figure.savefig(io.BytesIO())
+    return title

@@ -1,0 +1,610 @@
+"""Figures of the package and of the lessons: whole, described, and what they say is computed from the data."""
+
+import dataclasses
+import inspect
+import io
+import itertools
+import math
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+from figures import check_figure, finding, marked, texts
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from nbclient import NotebookClient
+from PIL import Image
+from scipy.stats import ttest_rel
+from torch.nn import functional as F
+
+import sftlab as sft
+from sftlab import plot, wilson
+from sftlab.analysis.cost import Candidate, Gallery
+from sftlab.analysis.explain import Drift
+from sftlab.core.evaluation import result as make_result
+from sftlab.core.records import Epoch, History, Interval, Step
+from sftlab.lessons.calibration import heatmaps, rejected
+from sftlab.lessons.decide import confused, piles
+from sftlab.lessons.evaluate import climb, hits
+from sftlab.lessons.freeze import drift
+from sftlab.lessons.head import maps
+from sftlab.lessons.loss import cross_entropy, entropy, shares
+from sftlab.lessons.rate import loss_surface, lr_curves
+from sftlab.lessons.recipes import step_losses
+from sftlab.lessons.select import candidates, image_size, top_names
+from sftlab.lessons.shift import domain_gap, threshold
+from sftlab.lessons.text import words_left
+from sftlab.lessons.two_tasks import compass
+from sftlab.plot import style
+from sftlab.plot.curves import run_borders
+from sftlab.plot.differences import label_count
+from sftlab.plot.images import most_confident_mistakes
+
+pytestmark = pytest.mark.usefixtures("house_style")
+
+
+def history(losses, accuracies, profile=None, planned=None):
+    """A run of one step an epoch with the given valid losses and accuracies."""
+    rates = profile or {"stem": 0.0, "head": 1e-3}
+    epochs = [Epoch(i + 1, i + 1, v + 0.1, v, a, 1.0) for i, (v, a) in enumerate(zip(losses, accuracies, strict=True))]
+    steps = [Step(e.step, e.epoch, e.train_loss, 32, rates) for e in epochs]
+    finished = "finished" if planned is None else "early stop"
+    run = {"profile": rates, "epochs": planned or len(epochs), "ran": len(epochs)}
+    return History(steps, epochs, [run], [finished], 1 + int(np.nanargmin(losses)))
+
+
+def evaluated(classes=2, n=120, seed=0, names=None):
+    """A Result on made-up probabilities."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, classes, n)
+    p = np.exp(rng.normal(size=(n, classes)) + 1.5 * np.eye(classes)[y])
+    names = names or [f"class {i}" for i in range(classes)]
+    return make_result("test", names, [f"h{i}" for i in range(n)], y, p / p.sum(axis=1, keepdims=True))
+
+
+def runs(curve, seed=0):
+    """Return {labels: accuracies} of six runs around a curve; a good draw is good at every number of labels."""
+    noise = np.random.default_rng(seed).normal(0, 0.01, (6, 1))
+    return {n: list(values) for n, values in zip(COUNTS, (curve + noise).T, strict=True)}
+
+
+@pytest.fixture(scope="module")
+def of_blobs(blobs):
+    """A Result on the real test split of the blobs, with mistakes in it."""
+    model = sft.replace_head(sft.backbone("tiny"), blobs.classes)
+    sft.fit(model, blobs, sft.full(model, 1e-3), epochs=1, verbose=False)
+    result = sft.evaluate(model, blobs.test)
+    assert most_confident_mistakes(result), "the blobs are meant to overlap"
+    return result
+
+
+# what the figures below show
+STAGES = ["stem", "layer1", "layer2", "layer3", "head"]
+FOUND = sft.LRFinder(
+    [10 ** (-6 + 6 * i / 59) for i in range(60)], [0.7] * 30 + [0.5] * 25 + [4.0] * 5,
+    [0.7] * 30 + [0.6] * 10 + [0.5] * 15 + [4.0] * 5, 1e-3, 0.6,
+)  # fmt: skip
+PROBE = dict.fromkeys(STAGES[:-1], 0.0) | {"head": 1e-3}
+DECAY = {name: 1e-3 * 0.5 ** (4 - i) for i, name in enumerate(STAGES)}
+HIGH = Interval(0.9, 0.8, 0.95)
+LONG = [f"a class with quite a long name, number {i}" for i in range(10)]
+TWO, TEN = evaluated(), evaluated(10, 400, names=LONG)
+FIRST, NEXT = history([0.6, 0.5, 0.55], [0.7, 0.8, 0.79]), history([0.5, 0.6], [0.8, 0.7])
+DIVERGED = history([0.6, 0.9], [0.7, 0.5])
+DIVERGED.epochs[1] = dataclasses.replace(DIVERGED.epochs[1], valid_loss=math.nan, train_loss=math.inf)
+DIVERGED = dataclasses.replace(DIVERGED, stopped=["diverged"])
+BY_STAGE = {"stem": Interval(0.5, 0.4, 0.6), "layer1": Interval(0.9, 0.85, 0.94), "neck": Interval(0.7, 0.6, 0.8)}
+SEEDS = [(0.9, 0.5), (0.8, 0.6), (0.85, 0.7)]
+COUNTS, UP = [1, 2, 5, 10, 50], np.linspace(0.5, 0.9, 5)
+GOOD, POOR = runs(UP), runs(UP - 0.1)
+CURVES = {"LP-FT": GOOD, "from scratch": POOR, "nearest neighbour": runs(UP - 0.05, seed=1)}
+GAINS = {"move": {"pretrained": [0.1, -0.2, 0.3, 0.0], "from scratch": [3.0, 5.0, 4.0, 4.2]},
+         "widen": {"pretrained": [3.0, 4.0, 3.5, 3.2], "from scratch": [1.0, -1.0, 0.5, 0.2]}}  # fmt: skip
+SHELF = Gallery(
+    [Candidate("a", 10**6, 10**8, 75.0, "MIT", 4.0, True, 200.0),
+     Candidate("b", 10**7, 10**9, 80.0, "?", 40.0, False, 20.0),
+     Candidate("tiny", 10**4, 10**6, None, "MIT", None, True, 900.0)], 224,
+)  # fmt: skip
+P, Q, KINDS = [0.1, 0.7, 0.2], [0.6, 0.3, 0.1], ["intact", "cracked", "dead"]
+SIZES = {64: Interval(0.7, 0.68, 0.72), 160: Interval(0.8, 0.78, 0.82)}
+MISSED = {"majority": 0.69, "title": "✗ missed"}
+DRIFTED = Drift(
+    ["stem", "layer1", "head"], [0, 1, 4], [{"stem": s, "layer1": s / 2, "head": 0.0} for s in (0.0, 0.1, 0.4)],
+    [dict.fromkeys(("stem", "layer1", "head"), a) for a in (0.0, 0.2, 0.5)],
+)  # fmt: skip
+PATH = [(-9.0, 2.0), (-4.0, -1.0), (0.0, 0.0)]
+RATES = {"one": ([1e-3, 1e-2], [0.5, 0.9]), "two": ([1e-3], [0.4])}
+TESTS = [wilson(85, 100), wilson(60, 100), wilson(90, 100)]
+COST = {"missed": 100, "false_alarm": 20, "classes": ["whole", "broken"]}
+PILES = np.array([0.1, 0.9, 0.2, 0.8]), np.array([0, 0, 1, 1]), np.zeros((4, 8, 8), np.uint8), range(4), 0.5
+STRANGERS = {"cells": [0.1, 0.2], "photos": [0.8, 0.05], "noise": [0.9, 0.95]}
+HEAT = {"cell": None, "heat": np.ones((2, 2, 2))}
+STORED = {"linear probe": ([0.84, 0.83, 0.85], [0.30, 0.31, 0.29]), "full": ([0.86, 0.84, 0.85], [0.40, 0.35, 0.36])}
+SCORES, Y = np.array([0.1, 0.4, 0.6, 0.9]), np.array([0, 0, 1, 1])
+PLACES = {"home": (SCORES, Y), "away": (SCORES + 0.05, 1 - Y)}
+SAYS = {"encoder": [0.2, 0.8], "bag of words": [0.6, 0.4]}
+LOSSES = {"textbook": [0.7, 0.5, 0.4], "sft.fit": [0.7, 0.5, 0.4 + 1e-7]}
+TOLD = ["draw", "the", "axes"], [True, False, True], SAYS, ["numpy", "matplotlib"], "matplotlib"
+
+# function, data, options, how the title begins
+FIGURES = [
+    (plot.curves, [FIRST + NEXT], {"majority": 0.6}, "Epoch 4 of 5 is kept: valid accuracy 80.0 % (majority 60.0 %)"),
+    (plot.curves, [{"linear probe": FIRST, "full": NEXT}], {}, ""),
+    (plot.curves, [DIVERGED], {}, "Diverged at step 2"),
+    (plot.profile, [DECAY], {}, "5 of 5 stages learn"),
+    (plot.profile, [PROBE], {}, "1 of 5 stages learn: head at 1e-3"),
+    (plot.changed, [{"stem": "a", "head": "b"}, {"stem": "a", "head": "c"}], {}, "1 of 2 stages changed"),
+    (plot.moved, [{"full": {"stem": 0.2, "head": 0.4}}, {"full": {"stem": 0.0, "head": 1e-2}}], {}, ""),
+    (plot.parameters, [{"as it came": sft.summary(sft.backbone("tiny"))}], {}, ""),
+    (plot.lr_finder, [FOUND], {}, ""),
+    (plot.confusion, [TWO], {}, ""),
+    (plot.confusion, [TEN], {}, ""),
+    (plot.confusion, [evaluated(60, 600)], {}, ""),
+    (plot.scores, [{"linear probe": TWO, LONG[1]: 0.5}], {"stored": {"full": HIGH}, "guess": 70}, "Full is highest"),
+    (plot.scores, [{"a": 0.5}], {"majority": 0.6}, "A: 50.0 %, 10.0 points below the majority rate"),
+    (plot.reliability, [TWO], {}, "Says "),
+    (plot.reliability, [TEN], {}, "Says "),
+    (plot.probabilities, [LONG, [0.1] * 10], {}, "The network says "),
+    (plot.guess_vs_result, [Interval(78.0, 74.0, 82.0), 60], {}, "Measured 78 %; you guessed 60 %"),
+    (plot.spreads, [{"seeds": [0.80, 0.82], "splits": [0.7, 0.9]}], {}, "Two standard deviations, in points: seeds ± 2.8 and splits ± 28.3"),
+    (plot.by_stage, [BY_STAGE], {"majority": 0.3, "guess": 3, "widths": dict.fromkeys(BY_STAGE, 1280)},
+     "Highest after layer1: 90.0 % (85.0–94.0); you guessed neck"),
+    (plot.by_stage, [{"stem": HIGH}], {"majority": 0.3, "stored": {"lite0": BY_STAGE}}, "Highest after stem"),
+    (plot.old_and_new, [{"probe": SEEDS}], {"stored": {"full": SEEDS}, "majority": (0.2, None)}, ""),
+    (plot.differences, [GAINS], {"to": "none", "live": {"move": {"pretrained": 0.4}}},
+     "Against none, 2 of 4 differences are clear of zero; largest: move, from scratch +4.0 points"),
+    (plot.differences, [{"widen": {"pretrained": [9.0, -8.0, 0.5, 0.2]}}], {"to": "none"},
+     "Against none, no difference is clear of zero"),
+    (plot.band_curves, [CURVES], {"xlabel": "labels", "log": True, "majority": 0.1}, "LP-FT 50 % to 90 %"),
+    (plot.band_curves, [{"loop": {0: [0.0, 0.2], 5: [0.3, 0.5]}}], {"xlabel": "epochs", "ylabel": "cosine"},
+     "Loop +0.10 to +0.40"),
+    (plot.label_gap, [CURVES, "LP-FT", "from scratch"], {"at": 5}, "LP-FT with 5 labels a class: "),
+    # of the lessons
+    (candidates, [SHELF], {}, "1 of 2 networks are on this machine (●); speeds differ 10-fold"),
+    (top_names, [[np.zeros((8, 8, 3), np.uint8)] * 2, "xy", list("abcd"), [[0.7, 0.1, 0.1, 0.1]] * 2],
+     {"licence": "CC BY 2.0"}, "Surest name: 70 % for x, 70 % for y"),
+    (image_size, [np.arange(64.0).reshape(8, 8), 64, SIZES, {64: 500.0, 160: 100.0}], MISSED,
+     "64 pixels: 70.0 % (68.0–72.0), 500 images/s"),
+    (maps, [torch.arange(96.0).view(6, 4, 4), "layer4"], {"n": 2, "licence": "CC BY 4.0"}, "layer4: 2 of 6 maps, 4×4"),
+    (cross_entropy, [P, Q, KINDS], {}, "H(p, q) = 1.35 nats: 0.80 floor + 0.55 removable"),
+    (cross_entropy, [[0, 1], [1, 0], ["a", "b"]], {}, "H(p, q) = ∞ nats: q is 0 where p is not"),
+    (shares, [[1.0, 2.0, 1.0], [0.2, 0.4, 0.2]], {"at": 1, "guess": 10},
+     "1 of 3 images makes 50 % of the loss, 50 % of the gradient"),
+    (drift, [DRIFTED], {"cut": "head"}, "2 stages frozen: 0 parameters changed, 50 % of the answers did"),
+    (drift, [DRIFTED], {"cut": "layer1", "train": False},
+     "1 stage frozen: 0 parameters changed, 0 % of the answers did"),
+    (loss_surface, [{"SGD": PATH, "away": [*PATH, (np.nan, np.inf)]}], {},
+     "A valley 25 times steeper across than along: where 2 steps lead"),
+    (lr_curves, [RATES], {"majority": 0.3, "finding": "A hill"}, "A hill"),
+    (hits, [TESTS, 0.85], {"n": 100, "majority": 0.5}, "2 of 3 intervals contain the truth; they reach ± 7.5 points"),
+    (climb, [[0.7, 0.9, 0.8], [0.75, 0.74, 0.8]], {"n": 50, "majority": 0.7},
+     "After 3 tries the kept best promises 16.0 points more than it gives"),
+    (piles, PILES, COST, "From p ≥ 0.50 on ‘broken’: 30,000 € per 1,000 cells"),
+    (piles, [np.array([0.9, 0.9]), np.array([1, 1]), np.zeros((2, 8, 8), np.uint8), range(2), 0.0], COST,
+     "From p ≥ 0.00 on ‘broken’: 0 € per 1,000 cells"),
+    (rejected, [STRANGERS, 0.5], {"label": "distance"}, "Distance rejects 50 % to 100 % of each kind of stranger"),
+    (heatmaps, [np.zeros((2, 1, 8, 8), np.uint8), HEAT], {"licence": "", "title": "Where it looks"}, "Where it looks"),
+    (domain_gap, [STORED], {}, "Highest mean away: full, 37 % (at home 85 %)"),
+    (threshold, [PLACES, 0.5], {"classes": ["intact", "defect"]}, "Called ‘defect’ from 50 % upwards"),
+    (words_left, TOLD, {},
+     "2 of 3 words: encoder says matplotlib (80 %) and bag of words says numpy (60 %); it is matplotlib"),
+    (compass, [{"loop": [0.5, 0.4], "ink": [-0.25]}], {}, "Cosine with all labels: loop +0.50 and ink -0.25"),
+    (step_losses, [LOSSES], {}, "The same loss at each of 3 steps: at most 1e-07 apart"),
+    (step_losses, [LOSSES | {"sft.fit": [0.7, 0.6, 0.4]}], {}, "The losses are up to 0.10 apart"),
+    (step_losses, [{"once": [0.7, 0.1], "twice": [0.7, 0.4]}], {"floor": 0.313},
+     "twice: the loss ends at 0.40 and cannot get below 0.31"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("draw", "data", "how", "title"), FIGURES)
+def test_every_figure_is_whole_and_described_and_leaves_its_input_alone(draw, data, how, title):
+    assert check_figure(draw, *data, **how).startswith(title)
+
+
+def test_figures_of_images_are_whole_and_described_and_leave_pyplot_alone(blobs, of_blobs):
+    check_figure(plot.images, blobs)
+    check_figure(plot.images, blobs.valid, [0], ["a caption\nof two lines"], licence="CC BY 4.0")
+    check_figure(plot.mistakes, of_blobs, blobs)
+    check_figure(plot.views, blobs.train, [0, 1], {"again": blobs.train})
+
+
+REFUSED = [
+    (plot.curves, [History()], {}, "no finished epoch"),
+    (plot.curves, [{"nothing": History()}], {}, "no curve to draw"),
+    (plot.profile, [{"stem": 0.1}, {"layer1": 0.1}], {}, "different networks"),
+    (plot.profile, [PROBE, DECAY], {"names": ["one"]}, "1 names for 2 profiles"),
+    (plot.changed, [{"stem": "1", "head": "3"}, {"stem": "1"}], {}, "not of one network"),
+    (plot.by_stage, [BY_STAGE], {"majority": 0.3, "at": "head"}, "no stage 'head' was measured"),
+    (plot.old_and_new, [{}], {}, "no strategy"),
+    (plot.moved, [{"full": {}}, {"probe": {}}], {}, "same strategies"),
+    (plot.differences, [{"widen": {}}], {"to": "none"}, "nothing to compare"),
+    (plot.band_curves, [{}], {"xlabel": "labels"}, "no curve given"),
+    (plot.label_gap, [CURVES, "LP-FT", "kNN"], {"at": 5}, "no curve is named 'kNN'; there are LP-FT"),
+    (plot.label_gap, [CURVES, "LP-FT", "from scratch"], {"at": 60}, "at=60: between 1 and 50"),
+    (cross_entropy, [[0.5, 0.5], [0.6, 0.6], ["a", "b"]], {}, r"q sums to 1\.200"),
+    (maps, [torch.zeros(1, 5, 20, 20)], {}, "expected one image's C×H×W"),
+    (drift, [DRIFTED], {"cut": "neck"}, "cut='neck'"),
+    (domain_gap, [{}], {}, "no strategy"),
+    (compass, [{}], {}, "no gradient"),
+    (step_losses, [{"one": [1.0]}], {}, "give two"),
+]
+
+
+@pytest.mark.parametrize(("draw", "data", "how", "words"), REFUSED)
+def test_what_cannot_be_drawn_is_refused(draw, data, how, words):
+    with pytest.raises(ValueError, match=words):
+        draw(*data, **how)
+
+
+def test_every_figure_takes_an_axes_and_only_one_place_knows_pyplot():
+    for name in set(plot.__all__) - {"show"}:
+        parameter = inspect.signature(getattr(plot, name)).parameters["ax"]
+        assert parameter.kind is parameter.KEYWORD_ONLY and parameter.default is None, name
+    files = Path(plot.__file__).parent.glob("*.py")
+    assert [f.name for f in files if "import matplotlib.pyplot" in f.read_text(encoding="utf-8")] == ["base.py"]
+
+
+# curves
+
+
+def test_curves_mark_the_kept_epoch_and_where_a_next_run_began():
+    told = history([0.6, 0.5, 0.7], [0.7, 0.81, 0.6]) + history([0.4, 0.45], [0.85, 0.84])
+    ax = plot.curves(told, majority=0.61)
+    assert finding(ax) == "Epoch 4 of 5 is kept: valid accuracy 85.0 % (majority 61.0 %)"
+    rings = marked(ax, "kept")
+    assert [tuple(float(v[0]) for v in ring.get_data()) for ring in rings] == [(4, 0.40), (4, 0.85)]
+    assert [line.get_xdata()[0] for line in marked(ax, "border")] == [3.5, 3.5]
+    assert "A next run begins after epoch 3" in style.alt(ax.figure)
+    train, valid = ax.child_axes[0].lines[:2]
+    assert train.get_linestyle() == "--" and valid.get_linestyle() == "-"
+    first, then = history([0.6, 0.5], [0.7, 0.8], planned=10), history([0.4, 0.3, 0.2], [0.8, 0.9, 0.9], planned=10)
+    assert run_borders(first + then) == [2], "stopped early, though the same stages go on"
+
+
+def test_curves_of_a_real_run_know_the_majority_rate(tiny, blobs):
+    told = sft.fit(tiny, blobs, sft.linear_probe(tiny), epochs=2, verbose=False)
+    (line,) = marked(plot.curves(told), "majority")
+    assert line.get_ydata()[0] == pytest.approx(max(blobs.valid.y.bincount()) / len(blobs.valid))
+
+
+# accuracy
+
+
+@pytest.mark.parametrize("draw", [
+    lambda r: plot.curves(FIRST, majority=r.majority),
+    lambda r: plot.scores({"linear probe": r}),
+    lambda r: plot.reliability(r),
+    lambda r: plot.by_stage(BY_STAGE, majority=r.majority),
+])  # fmt: skip
+def test_accuracy_figures_have_a_dashed_line_at_the_majority_rate(draw):
+    (line,) = marked(draw(TWO), "majority")
+    across = line.get_ydata() if line.get_ydata()[0] == line.get_ydata()[1] else line.get_xdata()
+    assert across[0] == across[1] == pytest.approx(TWO.majority) and line.get_linestyle() == "--"
+
+
+def test_scores_of_different_test_sets_are_each_compared_with_their_own_majority():
+    a, b = evaluated(seed=0), evaluated(4, seed=1)
+    lines = marked(plot.scores({"a": a, "b": b}), "majority")
+    assert [line.get_xdata()[0] for line in lines] == [a.majority, b.majority]
+
+
+def test_scores_are_solid_now_hollow_from_a_record_and_in_the_strategy_s_colour():
+    before = {"linear probe": Interval(0.7, 0.6, 0.8), "full fine-tuning": 0.9}
+    ax = plot.scores({"linear probe": TWO}, stored=before, majority=0.55)
+    (solid,), hollow = marked(ax, "computed"), marked(ax, "stored")
+    assert solid.get_markerfacecolor() == style.STRATEGIES["probe"]
+    assert [dot.get_markerfacecolor() for dot in hollow] == ["white", "white"]
+    assert hollow[1].get_color() == style.STRATEGIES["full"]
+    assert finding(ax) == "Full fine-tuning is highest: 90.0 %, 35.0 points above the majority rate"
+    assert f"({100 * TWO.accuracy.low:.1f}–{100 * TWO.accuracy.high:.1f})" in style.alt(ax.figure)
+
+
+def test_by_stage_points_a_guessed_and_a_chosen_stage_out():
+    assert marked(plot.by_stage(BY_STAGE, majority=0.3, guess=3), "guess")[0].get_xdata()[0] == 2
+    ax = plot.by_stage(BY_STAGE, majority=0.3, at="stem")
+    assert finding(ax) == "Head after stem: 50.0 % (40.0–60.0)"
+    colours = [dot.get_color() for dot in marked(ax, "computed")]
+    assert colours[0] == style.VALID and style.VALID not in colours[1:]
+
+
+def test_old_and_new_draws_runs_of_now_solid_and_the_mean_of_stored_ones_hollow_with_its_interval():
+    ax = plot.old_and_new({"probe": SEEDS[:2]}, stored={"full": SEEDS}, majority=(0.2, None))
+    assert len(marked(ax, "computed")) == 4 and len(marked(ax, "majority")) == 1
+    assert [float(dot.get_xdata()[0]) for dot in marked(ax, "stored")] == pytest.approx([0.85, 0.6])
+
+
+def test_confusion_names_the_largest_confusion():
+    y = np.array([0] * 10 + [1] * 10)
+    called = np.array([0] * 9 + [1] * 5 + [0] * 6)
+    p = np.eye(2)[called] * 0.8 + 0.1
+    ax = plot.confusion(make_result("test", ["intact", "defect"], [str(i) for i in range(20)], y, p))
+    assert finding(ax) == "6 of 10 ‘defect’ were called ‘intact’"
+    assert "6\n60 %" in texts(ax) and "9\n90 %" in texts(ax)
+    assert (ax.get_xlabel()[:6], ax.get_ylabel()) == ("called", "true")
+
+
+def test_reliability_agrees_with_the_record():
+    said, right = np.max(TWO.probabilities, axis=1).mean(), TWO.accuracy.value
+    ax = plot.reliability(TWO)
+    assert finding(ax) == f"Says {100 * said:.0f} % on average, is right {100 * right:.0f} % of the time"
+    assert f"{TWO.metrics['ece']:.3f}" in style.alt(ax.figure)
+
+
+def test_a_guess_stands_beside_the_truth_in_another_shape():
+    ax = plot.guess_vs_result(Interval(78.0, 74.0, 82.0), 60)
+    (truth,), (guess,) = marked(ax, "measured"), marked(ax, "your guess")
+    assert (truth.get_xdata()[0], guess.get_xdata()[0]) == (78, 60)
+    assert truth.get_marker() != guess.get_marker() and guess.get_markerfacecolor() == "none"
+
+
+def test_probabilities_show_the_highest_first():
+    ax = plot.probabilities(["cat", "dog", "car"], [0.1, 0.7, 0.2], top=2)
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["dog", "car"]
+    assert finding(ax) == "The network says ‘dog’ with 70 %"
+    assert "the other 1 classes share 10.0 %" in style.alt(ax.figure)
+
+
+# networks: heat
+
+
+def test_a_profile_marks_what_is_frozen_by_more_than_colour():
+    ax = plot.profile(PROBE)
+    frozen, (learning,) = marked(ax, "frozen"), marked(ax, "learning")
+    assert [bool(bar.get_hatch()) for bar in (*frozen, learning)] == [True] * 4 + [False]
+    assert texts(ax).count("frozen") == 4 and "1e-3" in texts(ax) and not marked(plot.profile(DECAY), "frozen")
+    assert to_rgb(learning.get_facecolor()) == to_rgb(style.heat(1e-3))
+
+
+def test_heat_is_cold_for_frozen_and_darker_for_hotter():
+    colours = [to_rgb(style.heat(rate)) for rate in (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)]
+    shades = [np.dot(colour, (0.2126, 0.7152, 0.0722)) for colour in colours]
+    assert all(a > b + 0.05 for a, b in itertools.pairwise(shades)), "readable in greyscale"
+    cold_red, _, cold_blue = to_rgb(style.heat(0))
+    assert cold_blue > cold_red and all(red > blue for red, _, blue in colours)
+    assert style.heat(1e-9) == style.heat(1e-6) and style.heat(5.0) == style.heat(0.1)
+
+
+def test_changed_names_the_stages_whose_fingerprint_differs():
+    ax = plot.changed({"stem": "1", "layer1": "2", "head": "3"}, {"stem": "1", "layer1": "x", "head": "y"})
+    assert finding(ax) == "2 of 3 stages changed" and "Changed: layer1 and head." in style.alt(ax.figure)
+    assert [bar.get_hatch() for bar in marked(ax, "frozen")] == [style.HATCH]
+
+
+def test_parameters_count_what_learns_and_hatch_what_is_frozen():
+    small, large = (sft.replace_head(sft.backbone("tiny"), 2, hidden=hidden) for hidden in (None, 64))
+    ax = plot.parameters({name: sft.summary(m, sft.linear_probe(m)) for name, m in (("one", small), ("deep", large))})
+    assert all(bar.get_hatch() for bar in marked(ax, "frozen"))
+    assert not any(bar.get_hatch() for bar in marked(ax, "learning"))
+    drawn = sum(bar.get_width() for gid in ("frozen", "learning") for bar in marked(ax, gid))
+    assert drawn == sum(p.numel() for m in (small, large) for p in m.parameters())
+
+
+def test_moved_is_drawn_in_the_heat_of_the_rate():
+    cold, hot = plot.moved({"full": {"stem": 0.2, "head": 0.4}}, {"full": {"stem": 0.0, "head": 1e-2}}).patches
+    assert cold.get_gid() == "frozen" and cold.get_hatch() and hot.get_gid() == "moved"
+    assert to_rgb(hot.get_facecolor()) == to_rgb(style.heat(1e-2))
+
+
+def test_drift_hatches_what_stands_still_and_heats_what_moved():
+    assert len(marked(drift(DRIFTED, cut="head"), "frozen")) == 0
+    assert len(marked(drift(DRIFTED, cut="head", train=False), "frozen")) == 2
+
+
+# differences and bands
+
+
+def test_differences_have_the_interval_of_a_paired_t_test():
+    rng = np.random.default_rng(1)
+    a, b = 100 * rng.uniform(0.4, 0.6, 12), 100 * rng.uniform(0.5, 0.7, 12)
+    ax = plot.differences({"old": {"LP-FT": b - a}}, to="full")
+    ends = ttest_rel(b, a).confidence_interval(0.95)
+    (bar,), (mean,) = marked(ax, "interval"), marked(ax, "stored")
+    assert bar.get_xdata() == pytest.approx([ends.low, ends.high]) and mean.get_xdata() == pytest.approx(
+        [(b - a).mean()]
+    )
+
+
+def test_differences_are_hollow_from_records_and_solid_where_computed():
+    ax = plot.differences(GAINS, to="none", live={"move": {"pretrained": 0.4}})
+    (live,) = marked(ax, "live")
+    assert len(marked(ax, "stored")) == 4 and live.get_markerfacecolor() == live.get_color()
+    assert list(live.get_xdata()) == [0.4] and "move, pretrained, now: +0.4" in style.alt(ax.figure)
+    alone = plot.differences({"this run": {"eval()": []}}, to="none", live={"this run": {"eval()": 2.0}})
+    assert not marked(alone, "stored") and len(marked(alone, "live")) == 1
+
+
+def test_bands_are_means_over_runs_hollow_where_stored_and_solid_where_computed():
+    ax = plot.band_curves(CURVES, xlabel="labels", log=True, live={"LP-FT": {5: 0.72}}, majority=0.1)
+    stored, live = marked(ax, "stored"), [line for line in marked(ax, "live") if len(line.get_ydata())]
+    assert {line.get_markerfacecolor() for line in stored} == {"white"}
+    assert stored[0].get_ydata() == pytest.approx([np.mean(GOOD[n]) for n in COUNTS])
+    assert [list(line.get_ydata()) for line in live] == [[0.72]] and live[0].get_markerfacecolor() != "white"
+
+
+def test_the_arrow_runs_level_from_the_method_to_where_the_baseline_is_as_good():
+    ax = plot.label_gap(CURVES, "LP-FT", "from scratch", at=5, majority=0.1)
+    (arrow,) = marked(ax, "gap")
+    assert arrow.xyann == pytest.approx((5, np.mean(GOOD[5]))) and arrow.xy == pytest.approx((10, np.mean(GOOD[5])))
+    assert finding(ax).endswith("; from scratch needs 10.0 (10.0–10.0)")
+    back = plot.label_gap(CURVES, "from scratch", "LP-FT", at=5)
+    assert marked(back, "gap")[0].xy[0] == pytest.approx(2)  # what is worse points to the left
+
+
+def test_words_for_a_number_of_labels():
+    ends = [(14.46, 12.8, 41.2), (40, 30, math.inf), (math.inf, 43.5, math.inf), (math.inf,) * 3]
+    said = ["14.5 (12.8–41)", "40 (30 to more than 50)", "more than 50 (at least 44)", "more than 50"]
+    assert [label_count(Interval(*values), 50) for values in ends] == said
+
+
+# images
+
+
+def test_mistakes_come_most_confident_first_with_the_right_image(blobs, of_blobs):
+    rows = most_confident_mistakes(of_blobs)
+    confidence = [max(of_blobs.probabilities[i]) for i in rows]
+    assert confidence == sorted(confidence, reverse=True)
+    assert all(of_blobs.targets[i] != of_blobs.predictions[i] for i in rows)
+    shuffled = blobs.test.subset(np.arange(len(blobs.test))[::-1])  # found by their hash, not by their place
+    ax = plot.mistakes(of_blobs, shuffled, n=2, licence="CC BY 4.0")
+    first = blobs.test.pixels(np.array([rows[0]]))[0].numpy().transpose(1, 2, 0)
+    assert np.array_equal(ax.images[0].get_array(), first) and len(ax.images) == min(2, len(rows))
+    assert finding(ax).startswith(f"{len(rows)} of {of_blobs.n} test images wrong")
+    written = " ".join(texts(ax))
+    called = of_blobs.classes[of_blobs.predictions[rows[0]]]
+    assert "CC BY 4.0" in written and f"✗ {called} {100 * confidence[0]:.0f} %" in written
+    with pytest.raises(ValueError, match="other images"):
+        plot.mistakes(of_blobs, blobs.valid)
+
+
+def test_images_say_their_classes_and_the_card_s_licence(digits):
+    ax = plot.images(digits, [0, 1, 2])
+    assert [t for t in texts(ax) if t in digits.classes] == [digits.classes[k] for k in digits.train.y[:3]]
+    assert any(digits.card.licence in t for t in texts(ax))
+    with pytest.raises(ValueError, match="1 titles for 2 images"):
+        plot.images(digits, [0, 1], ["one"])
+
+
+def test_one_cell_of_a_confusion_matrix_shows_its_images_and_their_relatives(digits):
+    y = np.asarray(digits.valid.y)
+    three = np.flatnonzero(y == 3)
+    called, p = y.copy(), np.full((len(y), 10), 0.02)
+    called[three[:2]] = 5
+    p[np.arange(len(y)), called] = 0.82
+    result = make_result("valid", digits.classes, digits.valid.hashes, y, p)
+    alike = np.zeros((len(y), len(digits.train)))
+    five = int(np.flatnonzero(np.asarray(digits.train.y) == 5)[4])
+    alike[three[0], five] = 1
+    ax = confused(result, digits, "3", "5", alike=alike)
+    assert finding(ax) == f"2 of {len(three)} ‘3’ were called ‘5’" and len(ax.images) == 4
+    assert np.array_equal(ax.images[2].get_array(), digits.train.pixels(np.array([five]))[0, 0].numpy())
+    assert ax.texts[0].get_text() == "✗ 5: 82%"
+    assert finding(confused(result, digits, "1", "7", alike=alike)) == "No ‘1’ was called ‘7’"
+    with pytest.raises(ValueError, match="'ten' is no class"):
+        confused(result, digits, "ten", "5", alike=alike)
+
+
+def test_piles_put_every_image_where_it_belongs():
+    heads = [box.get_title(loc="left") for box in piles(*PILES, **COST).child_axes]
+    assert [head[0] for head in heads] == ["✓", "✗", "✗", "✓"] and all(": 1" in head for head in heads)
+
+
+def test_maps_show_the_channels_that_vary_most_each_in_its_own_range():
+    x = torch.zeros(5, 20, 20)
+    x[3], x[1] = torch.arange(400.0).view(20, 20), 0.01 * torch.arange(400.0).view(20, 20)
+    shown = [image.get_array() for image in maps(x, "layer1", n=2).images]
+    assert [(image.min(), image.max()) for image in shown] == [(0, 1), (0, 1)]
+    single = maps(torch.tensor([0.0, 1.0, 2.0]).view(3, 1, 1), columns=3)
+    assert [float(image.get_array()[0, 0]) for image in single.images] == pytest.approx([0, 0.5, 1])
+
+
+# how figures are stored and shown
+
+
+def test_lines_are_small_vectors_and_photographs_small_pictures(blobs):
+    mime, data = style.picture(plot.curves(FIRST).figure)
+    assert mime == "image/svg+xml" and len(data) < 40_000 and b"<text" in data
+    mime, data = style.picture(plot.images(blobs).figure)
+    assert mime == "image/jpeg" and len(data) < 200_000
+    fig = Figure()
+    fig.add_subplot().plot(range(20_000))
+    assert style.picture(fig)[0] == "image/png", "a line of many points is smaller as a picture"
+    assert style.picture(fig) == style.picture(fig), "the same figure gives the same bytes"
+
+
+def stored_and_drawn(ax):
+    """Return the pixels of a figure as it is stored, and as it was drawn, as H×W×3 integers; and the mime type."""
+    ax.figure.draw_without_rendering()
+    ax.figure.set_layout_engine("none")  # which moves everything a little at each drawing
+    mime, data = style.picture(ax.figure)
+    exact = io.BytesIO()
+    ax.figure.savefig(exact, format="png", dpi=style.DPI)
+    return *(np.asarray(Image.open(f).convert("RGB")).astype(int) for f in (io.BytesIO(data), exact)), mime
+
+
+def test_a_photograph_is_stored_without_islands_of_one_colour_and_grey_stays_grey(digits):
+    from sklearn.datasets import load_sample_image
+
+    photos = [load_sample_image("china.jpg"), load_sample_image("flower.jpg")]
+    answers = [[0.5, 0.1, 0.1, 0.1, 0.1, 0.1]] * 2
+    stored, drawn, mime = stored_and_drawn(top_names(photos, ["a", "b"], list("abcdef"), answers))
+    assert mime == "image/jpeg" and np.square(stored - drawn).mean() < 6, "38 dB would be 10"
+    assert len(np.unique(stored[60:120, 100:300].reshape(-1, 3), axis=0)) > 100, "the sky"
+    assert (stored[:, :3] == drawn[:, :3]).all(), "paper stays white"
+    stored, drawn, _ = stored_and_drawn(plot.images(digits, [0, 1, 2, 3]))
+    assert np.ptp(drawn, axis=2).max() == 0 and np.ptp(stored, axis=2).max() <= 2
+
+
+def test_html_carries_the_alternative_text_escaped():
+    ax = plot.probabilities(['"cat" & <dog>', "car"], [0.7, 0.3])
+    text = style.figure_html(ax.figure)
+    assert text.startswith("<figure") and 'alt="The network says ‘&quot;cat&quot; &amp; &lt;dog&gt;’ with 70 %.' in text
+    assert "my own words" in style.figure_html(ax.figure, "my own words")
+
+
+def test_in_a_notebook_a_cell_shows_its_figure_once_with_alternative_text():
+    """A cell that ends in an Axes, one that does not, `show`, and one's own figure: one output each."""
+    cells = [
+        "from sftlab import plot, style\nstyle.use(); style.use()",
+        "plot.guess_vs_result(78, 60)",
+        "ax = plot.guess_vs_result(78, 60)",
+        "plot.show(plot.guess_vs_result(78, 60), 'said')",
+        "import matplotlib.pyplot as plt\nplt.plot([1, 2]); plt.title('mine');",
+    ]
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
+    NotebookClient(book, timeout=120, kernel_name="python3").execute()
+    shown = [[(sorted(o.data), o.data["text/plain"]) for o in cell.outputs] for cell in book.cells]
+    html = ["text/html", "text/plain"]
+    guessed = (html, "Measured 78 %; you guessed 60 %. The guess is 18 % off.")
+    assert shown == [[], [guessed], [guessed], [(html, "said")], [(html, "mine")]]
+
+
+# of the lessons
+
+
+def test_floor_and_removable_part_add_up_to_torch_s_cross_entropy_and_the_gradient_is_autograd_s():
+    ax = cross_entropy(P, Q, KINDS)
+    (floor,), (removable,) = marked(ax, "floor"), marked(ax, "removable")
+    z = torch.tensor([Q]).log().requires_grad_()
+    loss = F.cross_entropy(z, torch.tensor([P]))
+    loss.backward()
+    assert floor.get_height() + removable.get_height() == pytest.approx(loss.item(), abs=1e-6)
+    assert floor.get_height() == pytest.approx(torch.distributions.Categorical(torch.tensor(P)).entropy().item())
+    assert [bar.get_height() for bar in marked(ax, "gradient")] == pytest.approx(z.grad[0].tolist(), abs=1e-6)
+    assert entropy([0, 1]) == 0
+
+
+def test_one_image_s_share_of_loss_and_gradient_is_pointed_out():
+    ax = shares([1.0, 2.0, 1.0], [0.2, 0.4, 0.2], at=1, guess=10)
+    assert [bar.get_width() for bar in marked(ax, "pointed out")] == pytest.approx([0.5, 0.5])
+    assert sum(bar.get_width() for gid in ("pointed out", "rest") for bar in marked(ax, gid)) == pytest.approx(2)
+    assert marked(ax, "guess")[0].get_xdata()[0] == pytest.approx(0.1)
+
+
+def test_intervals_that_miss_the_truth_and_scores_beyond_the_limit_are_crossed():
+    def crossed(ax, marker):
+        return [len(line.get_xdata()) for line in ax.lines if line.get_marker() == marker]
+
+    assert sum(crossed(hits(TESTS, 0.85, n=100, majority=0.5), "X")) == 1
+    assert crossed(rejected(STRANGERS, 0.5, label="distance"), "x") == [0, 1, 2]
+
+
+def test_a_domain_gap_draws_records_hollow_and_the_live_run_solid():
+    ax = domain_gap(STORED, live={"full": (0.86, 0.41)}, chance={"majority rate": 0.66, "away": 0.7})
+    assert len(marked(ax, "stored")) == 4 and len(marked(ax, "majority")) == 2
+    assert [line.get_xdata()[0] for line in marked(ax, "live")] == [0.86, 0.41]
+
+
+def test_the_threshold_counts_what_is_right_in_each_place():
+    words = [t.get_text() for box in threshold(PLACES, 0.5, classes=["a", "b"]).child_axes for t in box.texts]
+    assert {
+        f"{place}: {right} % right, majority rate 50.0 %" for place, right in (("home", "100.0"), ("away", "0.0"))
+    } <= set(words)
+
+
+def test_arrows_of_the_compass_have_length_one_and_stand_at_their_cosine():
+    arrows = marked(compass({"loop": [0.5, 0.4], "ink": [-0.25]}), "loop")
+    assert sorted(arrow.xy[1] for arrow in arrows) == [0.4, 0.5]
+    assert all(np.hypot(*arrow.xy) == pytest.approx(1) for arrow in arrows)
+    assert "all labels 0 degrees" in style.alt(compass({"all labels": [1 + 1e-7]}).figure), "rounded beyond 1"
