@@ -7,9 +7,11 @@ VENV := .venv
 SFTLAB := $(VENV)/bin/sftlab
 READY := $(VENV)/.installed
 
-# uv, where there is one, is three times as fast; it does not know pip's own settings, so pip has the last word.
+# uv is three times as fast as pip, and comes from PyPI where it is missing; pip has the last word, because uv does not
+# know pip's own settings.
+UV = $(or $(shell command -v uv),$(VENV)/bin/uv)
 WHAT = --constraint constraints.txt --editable $(1)
-INSTALL = uv pip install --quiet --python $(VENV)/bin/python $(WHAT) 2>/dev/null || $(VENV)/bin/python -m pip install --quiet --quiet $(WHAT)
+INSTALL = $(UV) pip install --quiet --python $(VENV)/bin/python $(WHAT) 2>/dev/null || $(VENV)/bin/python -m pip install --quiet --quiet $(WHAT)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -49,6 +51,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make environments: install its venv module (on Debian and Ubuntu: apt install python3-venv)"; exit 1; }
 	@echo "Installing into $(VENV): some minutes and about 6.5 GB, once."
 	@$(PYTHON) -m venv $(VENV)
+	@[ -x "$(UV)" ] || $(VENV)/bin/python -m pip install --quiet --quiet uv || true
 	@$(call INSTALL,".[dev]")
 	@touch $@
 
