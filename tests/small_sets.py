@@ -1,4 +1,4 @@
-"""torchvision's eight sets, small, in the true format of the files that their authors publish."""
+"""Folders of small photographs; torchvision's eight sets, in the true format of the files their authors publish."""
 
 import gzip
 import hashlib
@@ -7,6 +7,7 @@ import pickle
 import struct
 import tarfile
 import zipfile
+import zlib
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +16,26 @@ from scipy.io import savemat
 from torchvision import datasets
 
 from sftlab.data.torchvision_sets import TORCHVISION
+
+
+def picture(seed=0, shape=(24, 20)):
+    """Return a picture of noise."""
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*shape, 3), dtype=np.uint8))
+
+
+def put(path, image=None, **options):
+    """Write one picture, of noise unless one is given; another name is another picture."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (picture(zlib.crc32(path.as_posix().encode())) if image is None else image).save(path, **options)
+    return path
+
+
+def class_folders(root, counts):
+    """Write a folder with that many different pictures for each path below `root`; return root."""
+    for name, n in counts.items():
+        for i in range(n):
+            put(root / name / f"{i}.png")
+    return root
 
 
 @dataclass(frozen=True)

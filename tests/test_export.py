@@ -1,11 +1,14 @@
 """Ways out: plain weights load into the plain network, and a graph answers as the network does or is not written."""
 
+import ast
 import json
 from importlib.util import find_spec
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from small_sets import put
 
 import sftlab as sft
 from sftlab.deploy import predict as ask
@@ -25,35 +28,41 @@ def pixels(n, size, seed=0):
 # ------------------------------------------------------------------------------------------------ plain weights
 
 
-def plain_timm():
-    import timm
-
-    return timm.create_model("tf_efficientnet_lite0", num_classes=2)
-
-
-def plain_torchvision():
-    from torchvision.models import resnet18
-
-    return resnet18(num_classes=2)
-
-
-@pytest.mark.parametrize(
-    ("name", "make"),
-    [("tiny", lambda: Tiny(classes=2)), ("efficientnet_lite0", plain_timm), ("resnet18", plain_torchvision)],
-    ids=["tiny", "timm", "torchvision"],
-)
 @pytest.mark.parametrize("ending", [".safetensors", ".pth"])
-def test_exported_weights_load_into_the_plain_model(name, make, ending, tmp_path):
-    from safetensors.torch import load_file
+@pytest.mark.parametrize(
+    ("name", "options", "build"),
+    [
+        ("efficientnet_lite0", {}, "timm.create_model('tf_efficientnet_lite0', num_classes=2"),
+        (
+            "efficientnet_lite2",
+            {"drop_rate": 0.2},
+            "timm.create_model('tf_efficientnet_lite2', num_classes=2, drop_rate",
+        ),
+        ("resnet18", {}, "torchvision.models.get_model('resnet18', num_classes=2"),
+        ("resnet10t", {}, "timm.create_model('resnet10t', num_classes=2"),
+    ],
+)
+def test_what_export_prints_works_as_pasted_and_answers_as_the_model_does(
+    name, options, build, ending, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    model = sft.replace_head(sft.backbone(name, None, seed=3, **options), ["in $1", "out"])
+    put(tmp_path / "photo.jpg", Image.fromarray(pixels(1, 64)[0].permute(1, 2, 0).numpy()), quality=95)
+    (wanted,) = sft.predict(model, "photo.jpg", size=64)
+    sft.export(model, f"plain{ending}", size=64)
+    printed = capsys.readouterr().out
+    assert build in printed and "Resize(64)" in printed
+    exec(printed, {})
+    assert ast.literal_eval(capsys.readouterr().out) == pytest.approx(wanted.probabilities, abs=1e-5)
 
-    model = sft.replace_head(sft.backbone(name, None, seed=3), ["intact", "defect"])
-    file = sft.export(model, tmp_path / f"plain{ending}")
-    state = load_file(file) if ending == ".safetensors" else torch.load(file, weights_only=True)
-    plain = make()
-    plain.load_state_dict(state)
-    x = pixels(2, 64)
+
+def test_a_network_of_no_library_is_exported_without_a_recipe(tmp_path, capsys):
+    model = sft.replace_head(sft.backbone("tiny", seed=3), ["intact", "defect"])
+    plain, x = Tiny(classes=2), pixels(2, 64)
+    plain.load_state_dict(torch.load(sft.export(model, tmp_path / "plain.pth"), weights_only=True))
     with torch.no_grad():
         torch.testing.assert_close(plain.eval()(model.input(x)), model.eval()(x))
+    assert not capsys.readouterr().out
 
 
 def test_plain_safetensors_carry_the_card_and_are_no_model_of_the_lab(tiny, tmp_path):
@@ -66,13 +75,10 @@ def test_plain_safetensors_carry_the_card_and_are_no_model_of_the_lab(tiny, tmp_
         sft.load_model(file)
 
 
-def test_what_the_original_network_has_no_place_for_cannot_be_exported(tmp_path):
-    for model in (
-        sft.replace_head(sft.backbone("tiny"), 2, hidden=5),
-        sft.replace_head(sft.backbone("tiny"), {"a": 2}),
-    ):
-        with pytest.raises(ValueError, match="no place in the original"):
-            sft.export(model, tmp_path / "x.pth")
+@pytest.mark.parametrize(("classes", "hidden"), [(2, 5), ({"a": 2}, None)])
+def test_what_the_original_network_has_no_place_for_cannot_be_exported(tmp_path, classes, hidden):
+    with pytest.raises(ValueError, match="no place in the original"):
+        sft.export(sft.replace_head(sft.backbone("tiny"), classes, hidden=hidden), tmp_path / "x.pth")
 
 
 # ------------------------------------------------------------------------------------------------------- graphs
@@ -102,9 +108,7 @@ def test_a_pretrained_network_is_checked_on_real_photographs_and_its_card_travel
     model = sft.replace_head(sft.backbone("efficientnet_lite0"), ["intact", "defect"])
     before = sft.fingerprint(model)
     file = sft.export(model, tmp_path / "cells.onnx", size=64)
-    assert sft.fingerprint(model) == before and sorted(p.name for p in tmp_path.iterdir()) == [
-        "cells.onnx", "cells.onnx.md",
-    ]  # fmt: skip
+    assert sft.fingerprint(model) == before and {p.name for p in tmp_path.iterdir()} == {"cells.onnx", "cells.onnx.md"}
     _, card = read_graph(file)
     made = card["onnx"]
     assert made["images"] == 16 and made["pictures"] == "squares of two photographs"
@@ -162,24 +166,30 @@ def test_the_embedding_of_a_vit_leaves_the_number_of_images_open():
     torch.testing.assert_close(graph.module()(x), Embed(vit)(x))
 
 
-def test_files_that_are_no_graphs_of_ours_are_refused_by_a_sentence(tiny, tmp_path):
+def bare(file):
+    """Take the card out of a graph."""
     import onnx
 
+    graph = onnx.load(file)
+    del graph.metadata_props[:]
+    onnx.save(graph, file)
+
+
+@needs_onnx
+@pytest.mark.parametrize(
+    ("change", "size", "error", "says"),
+    [
+        (lambda file: file.unlink(), None, FileNotFoundError, "no model at"),
+        (lambda file: None, 32, ValueError, "made for 16 pixels"),
+        (lambda file: file.write_bytes(file.read_bytes()[:2000]), None, ValueError, "not an ONNX graph, or is damaged"),
+        (bare, None, ValueError, "without a card"),
+    ],
+)
+def test_files_that_are_no_graphs_of_ours_are_refused_by_a_sentence(tiny, tmp_path, change, size, error, says):
     file = sft.export(tiny, tmp_path / "x.onnx")
-    with pytest.raises(FileNotFoundError, match="no model at"):
-        predictor(tmp_path / "none.onnx")
-    with pytest.raises(ValueError, match="made for 16 pixels"):
-        predictor(file, size=32)
-    whole = file.read_bytes()
-    file.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match="not an ONNX graph, or is damaged"):
-        predictor(file)
-    file.write_bytes(whole)
-    bare = onnx.load(file)
-    del bare.metadata_props[:]
-    onnx.save(bare, file)
-    with pytest.raises(ValueError, match="without a card"):
-        predictor(file)
+    change(file)
+    with pytest.raises(error, match=says):
+        predictor(file, size=size)
 
 
 @needs_onnx
@@ -194,6 +204,7 @@ def test_a_saved_model_is_exported_with_its_limits_by_one_call(tiny, blobs, tmp_
     opened = predictor(tmp_path / "m.onnx")
     assert opened.size == 8 and opened.reject.distance == refusal.distance
     assert read_graph(tmp_path / "m.onnx")[1]["data"]["name"] == "blobs"
+    assert "timm" not in export_file(saved, tmp_path / "m.pth") and (tmp_path / "m.pth").is_file()
     with pytest.raises(ValueError, match="is the model itself"):
         export_file(saved, saved)
 

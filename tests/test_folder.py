@@ -4,47 +4,55 @@ import io
 import os
 import shutil
 import time
+import unicodedata
 import warnings
-import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
+from small_sets import class_folders, picture, put
 from torchvision.transforms.v2 import functional as V
 
 import sftlab as sft
-from sftlab.data import folder as folder_module
 from sftlab.data import read_photo, storage
-from sftlab.data.folder import load_folder
 
 SIZE = 16
 PARTS = ("train", "valid", "test")
-
-
-def picture(seed, shape=(24, 20)):
-    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*shape, 3), dtype=np.uint8))
-
-
-def put(path, seed=None, **options):
-    """Write one picture of noise; another name is another picture."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture(zlib.crc32(str(path).encode()) if seed is None else seed).save(path, **options)
-    return path
+NFD = unicodedata.normalize("NFD", "café")
 
 
 @pytest.fixture
 def photos(tmp_path):
     """Two classes of ten different photographs."""
-    for k, name in enumerate(("cat", "dog")):
-        for i in range(10):
-            put(tmp_path / "photos" / name / f"{i}.png", 100 * k + i)
-    return tmp_path / "photos"
+    return class_folders(tmp_path / "photos", {"cat": 10, "dog": 10})
+
+
+@pytest.fixture
+def given(tmp_path):
+    """train, val and test folders of two classes with eight, three and four photographs each."""
+    counts = {"train": 8, "val": 3, "test": 4}
+    return class_folders(tmp_path / "given", {f"{s}/{c}": n for s, n in counts.items() for c in ("cat", "dog")})
 
 
 def load(path, **options):
     return sft.load(f"folder:{path}", **{"size": SIZE, **options})
+
+
+def sizes(data):
+    return [len(getattr(data, name)) for name in PARTS]
+
+
+def of(data, name):
+    """Return the files of a split, relative to the folder that holds all."""
+    part = getattr(data, name)
+    root = Path(os.path.commonpath(part.files))
+    return {Path(part.files[i]).relative_to(root).as_posix() for i in part.index}
+
+
+# reading one photograph
 
 
 def smooth():
@@ -53,43 +61,38 @@ def smooth():
     return Image.fromarray(np.stack([x * 255 / 89, y * 255 / 59, 128 + 0 * x], axis=-1).round().astype(np.uint8))
 
 
-# reading one photograph
-
-
-def test_a_photograph_is_resized_and_cropped_as_torchvision_does(tmp_path):
-    for image in (picture(0, (90, 60)), picture(0, (60, 90)), smooth()):
-        image.save(tmp_path / "a.png")
-        x = torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy())
-        expected = V.center_crop(V.resize(x, [24], antialias=True), [24])
-        got = torch.from_numpy(read_photo(tmp_path / "a.png", 24))
-        assert got.dtype == torch.uint8 and got.shape == (3, 24, 24)
-        assert (got.int() - expected.int()).abs().max() <= 1  # Pillow rounds between the two passes
+@pytest.mark.parametrize("image", [picture(0, (90, 60)), picture(0, (60, 90)), smooth()])
+def test_a_photograph_is_resized_and_cropped_as_torchvision_does(tmp_path, image):
+    x = torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy())
+    expected = V.center_crop(V.resize(x, [24], antialias=True), [24])
+    found = torch.from_numpy(read_photo(put(tmp_path / "a.png", image), 24))
+    assert found.dtype == torch.uint8 and found.shape == (3, 24, 24)
+    assert (found.int() - expected.int()).abs().max() <= 1  # Pillow rounds between the two passes
 
 
 @pytest.mark.parametrize("turn", range(1, 9))
 def test_a_photograph_is_turned_as_its_exif_says(tmp_path, turn):
-    from PIL import ImageOps
-
     exif = Image.Exif()
     exif[0x0112] = turn
-    smooth().save(tmp_path / "a.jpg", exif=exif, quality=95)
-    turned = ImageOps.exif_transpose(Image.open(tmp_path / "a.jpg"))
-    turned.save(tmp_path / "upright.png")
-    got = read_photo(tmp_path / "a.jpg", 20).astype(int)
-    assert np.abs(got - read_photo(tmp_path / "upright.png", 20)).max() <= 8
-    if turn != 1:
-        smooth().save(tmp_path / "plain.jpg", quality=95)
-        assert np.abs(got - read_photo(tmp_path / "plain.jpg", 20)).max() > 50
+    put(tmp_path / "a.jpg", smooth(), exif=exif, quality=95)
+    upright = put(tmp_path / "upright.png", ImageOps.exif_transpose(Image.open(tmp_path / "a.jpg")))
+    found = read_photo(tmp_path / "a.jpg", 20).astype(int)
+    assert np.abs(found - read_photo(upright, 20)).max() <= 8
+    plain = read_photo(put(tmp_path / "plain.jpg", smooth(), quality=95), 20)
+    assert (np.abs(found - plain).max() > 50) == (turn != 1)
 
 
 @pytest.mark.parametrize("block", [b"II*\x00\x08\x00\x00\x00\x05\x00\x12\x01\x03", b"garbage of an editor"])
 def test_a_damaged_exif_block_does_not_cost_the_photograph(tmp_path, block):
-    smooth().save(tmp_path / "a.jpg", exif=b"Exif\x00\x00" + block)
-    assert read_photo(tmp_path / "a.jpg", 20).shape == (3, 20, 20)
+    assert read_photo(put(tmp_path / "a.jpg", smooth(), exif=b"Exif\x00\x00" + block), 20).shape == (3, 20, 20)
 
 
 def constant(mode, value):
     return Image.new(mode, (30, 20), value)
+
+
+def deep(value, dtype=np.uint16):
+    return Image.fromarray(np.full((20, 30), value, dtype))
 
 
 @pytest.mark.parametrize(
@@ -103,79 +106,101 @@ def constant(mode, value):
         (constant("RGBA", (0, 0, 0, 0)), "png", (255, 255, 255)),
         (constant("RGBA", (200, 0, 0, 128)), "png", (227, 127, 127)),
         (constant("LA", (0, 128)), "png", (127, 127, 127)),
-        (Image.fromarray(np.full((20, 30), 0x8080, np.uint16)), "png", (128, 128, 128)),
-        (Image.fromarray(np.full((20, 30), 65535, np.uint16)), "tiff", (255, 255, 255)),
-        (Image.fromarray(np.full((20, 30), 257 * 9, np.int32)), "tiff", (9, 9, 9)),
+        (deep(0x8080), "png", (128, 128, 128)),
+        (deep(65535), "tiff", (255, 255, 255)),
+        (deep(257 * 90, np.int32), "tiff", (90, 90, 90)),
         (constant("RGB", (1, 2, 3)), "webp", (1, 2, 3)),
         (constant("RGB", (1, 2, 3)), "bmp", (1, 2, 3)),
     ],
 )
 def test_every_colour_mode_becomes_the_right_rgb(tmp_path, image, ending, colour):
-    image.save(tmp_path / f"a.{ending}", **({"lossless": True} if ending == "webp" else {}))
-    got = read_photo(tmp_path / f"a.{ending}", SIZE)
-    assert np.abs(got.reshape(3, -1).astype(int) - np.array(colour)[:, None]).max() <= 2
+    file = put(tmp_path / f"a.{ending}", image, **({"lossless": True} if ending == "webp" else {}))
+    assert np.abs(read_photo(file, SIZE).reshape(3, -1).astype(int) - np.array(colour)[:, None]).max() <= 2
 
 
 def test_a_transparent_palette_colour_becomes_white(tmp_path):
     image = constant("P", 0)
     image.putpalette([200, 0, 0])
-    image.save(tmp_path / "a.png", transparency=b"\x00")
-    assert (read_photo(tmp_path / "a.png", SIZE) == 255).all()
+    assert (read_photo(put(tmp_path / "a.png", image, transparency=b"\x00"), SIZE) == 255).all()
 
 
-def test_an_image_of_one_pixel_and_a_thin_strip_work(tmp_path):
-    picture(0, (1, 1)).save(tmp_path / "one.png")
-    got = read_photo(tmp_path / "one.png", 224)
-    assert got.shape == (3, 224, 224) and len(np.unique(got.reshape(3, -1), axis=1).T) == 1
-    picture(0, (1, 12000)).save(tmp_path / "strip.png")
-    assert read_photo(tmp_path / "strip.png", 224).shape == (3, 224, 224)
+@pytest.mark.parametrize("shape", [(1, 1), (1, 12000)])
+def test_an_image_of_one_pixel_and_a_thin_strip_work(tmp_path, shape):
+    found = read_photo(put(tmp_path / "a.png", picture(0, shape)), 224)
+    assert found.shape == (3, 224, 224) and (shape != (1, 1) or np.ptp(found.reshape(3, -1), axis=1).max() == 0)
 
 
-@pytest.mark.parametrize("ending", ["jpg", "png"])
-def test_an_image_of_12000_pixels_works_and_leaves_the_warning_filters_alone(tmp_path, ending):
-    Image.new("L", (12000, 12000), 99).save(
-        tmp_path / f"a.{ending}", **({"compress_level": 1} if ending == "png" else {})
-    )
+@pytest.mark.parametrize(("ending", "how"), [("jpg", {}), ("png", {"compress_level": 1})])
+def test_an_image_of_12000_pixels_works_and_leaves_the_warning_filters_alone(tmp_path, ending, how):
+    file = put(tmp_path / f"a.{ending}", Image.new("L", (12000, 12000), 99), **how)
     before = list(warnings.filters), Image.MAX_IMAGE_PIXELS
-    assert (read_photo(tmp_path / f"a.{ending}", SIZE) == 99).all()
+    assert (read_photo(file, SIZE) == 99).all()
     assert (list(warnings.filters), Image.MAX_IMAGE_PIXELS) == before
 
 
 def test_a_large_jpeg_is_not_decoded_at_full_size(tmp_path, monkeypatch):
-    picture(0, (2000, 1600)).save(tmp_path / "a.jpg")
-    seen = []
-    to_square = sft.data.folder.to_square
+    seen, to_square = [], sft.data.folder.to_square
     monkeypatch.setattr(sft.data.folder, "to_square", lambda image, *a: seen.append(image.size) or to_square(image, *a))
-    read_photo(tmp_path / "a.jpg", 100)
+    read_photo(put(tmp_path / "a.jpg", picture(0, (2000, 1600))), 100)
     assert seen == [(200, 250)]
 
 
-def test_what_is_no_picture_is_refused_with_the_reason(tmp_path):
-    (tmp_path / "text.jpg").write_text("not a picture")
-    (tmp_path / "empty.png").touch()
-    (tmp_path / "phone.HEIC").write_bytes(b"\x00\x00\x00\x18ftypheic")
-    whole = put(tmp_path / "whole.jpg").read_bytes()
-    (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
-    png = put(tmp_path / "whole.png").read_bytes()
-    (tmp_path / "cut.png").write_bytes(png[: len(png) // 2])
-    broken = bytearray(png)
-    broken[60:200] = bytes(140)
-    (tmp_path / "broken.png").write_bytes(broken)
-    Image.new("1", (14000, 14000)).save(tmp_path / "bomb.png")
-    Image.fromarray(np.full((9, 9), 1e6, np.float32)).save(tmp_path / "science.tiff")
-    picture(0).save(tmp_path / "document.pcx")  # Pillow could; but formats that run programs are kept out
-    for name, says in {
-        "text.jpg": "not a picture in a format", "empty.png": "the file is empty",
-        "phone.HEIC": "export it as JPEG", "cut.jpg": "damaged or cut short",
-        "cut.png": "damaged or cut short",
-        "broken.png": "damaged or cut short", "bomb.png": "more than 179 million pixels",
-        "science.tiff": "save it with 8 or 16 bits", ".": "a folder",
-        "document.pcx": "not a picture in a format",
-    }.items():  # fmt: skip
-        with pytest.raises(ValueError, match=says):
-            read_photo(tmp_path / name, SIZE)
+def sixteen_bits_a_colour(highest):
+    """Return the bytes of a PNG with 16 bits a channel, which Pillow can read and not write."""
+    import struct
+    import zlib
+
+    values = np.linspace(0, highest, 8 * 8 * 3).astype(">u2").reshape(8, 24)
+    parts = [b"IHDR" + struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0),
+             b"IDAT" + zlib.compress(b"".join(b"\0" + row.tobytes() for row in values)), b"IEND"]  # fmt: skip
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part)) for part in parts
+    )
+
+
+def files_of(image, ending, part=slice(None)):
+    buffer = io.BytesIO()
+    image.save(buffer, ending)
+    return buffer.getvalue()[part]
+
+
+PNG = files_of(picture(), "png")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("text.jpg", b"not a picture", "not a picture in a format"),
+        ("empty.png", b"", "empty"),
+        ("phone.HEIC", b"\x00\x00\x00\x18ftypheic", "export it as JPEG"),
+        ("cut.jpg", files_of(picture(), "jpeg", slice(400)), "cut short"),
+        ("cut.png", PNG[: len(PNG) // 2], "cut short"),
+        ("broken.png", PNG[:60] + bytes(140) + PNG[200:], "damaged"),
+        ("bomb.png", files_of(Image.new("1", (14000, 14000)), "png"), "179 million pixels"),
+        ("science.tiff", files_of(deep(1e6, np.float32), "tiff"), "8 bits a channel"),
+        ("negative.tiff", files_of(deep(-5, np.int32), "tiff"), "8 bits a channel"),
+        ("twelve.png", files_of(deep(3000), "png"), "8 bits a channel"),
+        ("twelve_rgb.png", sixteen_bits_a_colour(4095), "8 bits a channel"),
+        ("document.pcx", files_of(picture(), "pcx"), "not a picture in a format"),  # formats that run programs stay out
+    ],
+    ids=lambda value: value if isinstance(value, str) and "." in value else "",
+)
+def test_what_is_no_picture_is_refused_with_the_reason(tmp_path, name, content, says):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=says):
+        read_photo(tmp_path / name, SIZE)
+
+
+def test_a_missing_photograph_and_a_folder_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="no photograph at"):
         read_photo(tmp_path / "nothing.jpg", SIZE)
+    with pytest.raises(ValueError, match="a folder"):
+        read_photo(tmp_path, SIZE)
+
+
+def test_a_colour_picture_that_uses_its_16_bits_is_read(tmp_path):
+    (tmp_path / "a.png").write_bytes(sixteen_bits_a_colour(65535))
+    assert read_photo(tmp_path / "a.png", 8).max() == 255
 
 
 # folders of classes
@@ -183,38 +208,42 @@ def test_what_is_no_picture_is_refused_with_the_reason(tmp_path):
 
 def test_class_folders_become_three_splits(photos):
     data = load(photos)
-    assert data.classes == ["cat", "dog"] and data.card.skipped == {}
-    assert {k: sum(v.values()) for k, v in data.card.counts.items()} == {"train": 12, "valid": 4, "test": 4}
+    assert data.classes == ["cat", "dog"] and data.card.skipped == {} and sizes(data) == [12, 4, 4]
     assert data.train.images.shape == (20, 3, SIZE, SIZE) and data.train.images.dtype == np.uint8
     for i in data.train.index:
-        file = data.train.files[i]
-        assert data.classes[data.train.targets[i]] in file
-        assert np.array_equal(data.train.images[i], read_photo(file, SIZE))
+        assert data.classes[data.train.targets[i]] in data.train.files[i]
+        assert np.array_equal(data.train.images[i], read_photo(data.train.files[i], SIZE))
 
 
 def test_the_order_does_not_depend_on_the_file_system(photos, monkeypatch):
-    expected = load(photos)
-    iterdir = type(photos).iterdir
+    expected, iterdir = load(photos), type(photos).iterdir
     monkeypatch.setattr(type(photos), "iterdir", lambda self: sorted(iterdir(self), reverse=True))
     again = load(photos)
     assert again.train.files == expected.train.files and again.test.hashes == expected.test.hashes
 
 
+def test_a_picture_goes_by_its_file_whatever_the_size(photos):
+    small, large = load(photos), load(photos, size=20)
+    assert small.test.ids == large.test.ids and not set(small.test.hashes) & set(large.test.hashes)
+
+
 def test_names_in_any_script_work(tmp_path):
-    for name in ("裂纹", "完好", "grün ö"):
-        for i in range(4):
-            put(tmp_path / name / f"照片 {i} é.png")
-    data = load(tmp_path)
-    assert data.classes == sorted(["裂纹", "完好", "grün ö"]) and len(data.train) == 6
+    names = ["裂纹", "完好", "grün ö", "$5 ^2"]
+    data = load(class_folders(tmp_path, dict.fromkeys(names, 4)))
+    assert data.classes == sorted(names) and sizes(data) == [8, 4, 4]
 
 
-def test_a_name_stored_in_two_ways_is_one_class(tmp_path):
-    composed, decomposed = "caf\u00e9", "cafe\u0301"
-    for split, name in (("train", composed), ("test", decomposed)):
-        for i in range(4):
-            put(tmp_path / split / name / f"{i}.png")
-            put(tmp_path / split / "tea" / f"{i}.png")
-    assert load(tmp_path).classes == [composed, "tea"]
+@pytest.mark.parametrize("twin", [NFD, "café ", f" {NFD}"])
+def test_two_spellings_of_a_name_are_one_class(tmp_path, twin):
+    counts = {f"{split}/{name}": 4 for split, name in (("train", "café"), ("test", twin))}
+    assert load(class_folders(tmp_path, counts | {"train/tea": 4, "test/tea": 4})).classes == ["café", "tea"]
+    beside = load(class_folders(tmp_path / "beside", {"café": 4, twin: 4, "tea": 4}))
+    assert beside.classes == ["café", "tea"] and len(beside.train.images) == 12
+
+
+def test_names_that_only_capitals_tell_apart_are_said_to_be_probably_one(tmp_path):
+    data = load(class_folders(tmp_path, {"Ants": 3, "ants": 3, "bees": 3}))
+    assert "Ants and ants are probably one class" in " ".join(data.card.notes)
 
 
 def test_litter_is_ignored_and_nested_folders_and_uppercase_endings_are_read(photos):
@@ -230,75 +259,103 @@ def test_litter_is_ignored_and_nested_folders_and_uppercase_endings_are_read(pho
 
 
 def test_unreadable_files_are_skipped_counted_and_listed(photos):
-    (photos / "cat" / "notes.jpg").write_text("text")
-    (photos / "dog" / "labels.csv").write_text("a,b")
-    (photos / "dog" / "empty.png").touch()
+    for name, content in {"cat/notes.jpg": "text", "dog/labels.csv": "a,b", "dog/empty.png": ""}.items():
+        (photos / name).write_text(content)
     put(photos / "stray.png")
     data = load(photos)
     assert set(data.card.skipped) == {"cat/notes.jpg", "dog/labels.csv", "dog/empty.png", "stray.png"}
-    assert data.card.skipped["stray.png"] == "in no class folder"
+    assert data.card.skipped["stray.png"] == "in no class folder" and len(data.train.images) == 20
     assert "4 files could not be used" in str(data.card) and "dog/empty.png: the file is empty" in str(data.card)
-    assert len(data.train.images) == 20
 
 
-def test_three_images_a_class_give_one_to_each_split(tmp_path):
-    for name in "ab":
-        for i in range(3):
-            put(tmp_path / name / f"{i}.png")
-    assert load(tmp_path).card.counts == {part: {"a": 1, "b": 1} for part in PARTS}
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_a_class_needs_an_image_for_each_split(photos, n):
+    class_folders(photos, {"rare": n})
+    if n == 3:
+        assert [counts["rare"] for counts in load(photos).card.counts.values()] == [1, 1, 1]
+    else:
+        with pytest.raises(ValueError, match=f"'rare' has {n} different image"):
+            load(photos)
 
 
-@pytest.mark.parametrize("n", [1, 2])
-def test_one_or_two_images_of_a_class_are_refused_with_the_count(photos, n):
-    for i in range(n):
-        put(photos / "rare" / f"{i}.png")
-    with pytest.raises(ValueError, match=f"'rare' has {n} different images?; 3 splits need at least 3 of each"):
-        load(photos)
+def nothing(root):
+    """Leave a folder as it is."""
 
 
-def test_an_image_of_one_pixel_in_a_folder_works(photos):
-    picture(5, (1, 1)).save(photos / "cat" / "dot.png")
-    assert len(load(photos).train.images) == 21
+@pytest.mark.parametrize(
+    ("change", "path", "options", "error", "says"),
+    [
+        (nothing, "nowhere", {}, FileNotFoundError, "no folder"),
+        (nothing, "cat/1.png", {}, NotADirectoryError, "is a file"),
+        (lambda root: (root / "set.zip").touch(), "set.zip", {}, NotADirectoryError, "unpack it"),
+        (lambda root: put(root / "in" / "x.png") and (root / "in/set.tar").touch(), "in", {}, ValueError, "unpack"),
+        (nothing, "cat", {}, ValueError, r"no class folders.*name .*photos\)"),
+        (nothing, "", {"test": 1.5}, ValueError, "leave something"),
+        (nothing, "", {"classes": ["cat", "cow"]}, ValueError, "cow"),
+        (lambda root: (root / "bird").mkdir(), "", {}, ValueError, "class bird; add"),
+        (lambda root: (root / "bird").mkdir() or (root / "bird/a.jpg").touch(), "", {}, ValueError, "bird/a.jpg: the"),
+        (lambda root: shutil.rmtree(root / "dog"), "", {}, ValueError, "one class, cat"),
+    ],
+)
+def test_what_is_no_data_set_is_refused_with_a_sentence(photos, change, path, options, error, says):
+    change(photos)
+    with pytest.raises(error, match=says):
+        load(photos / path, **options)
 
 
-def test_what_is_no_data_set_is_refused_with_a_sentence(tmp_path, photos):
-    with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere; expected one with a folder"):
-        load(tmp_path / "nowhere")
-    with pytest.raises(NotADirectoryError, match="is a file; expected a folder"):
-        load(photos / "cat" / "1.png")
-    with pytest.raises(ValueError, match="'folder:' needs a path"):
+def test_a_path_without_folder_and_a_folder_without_a_path_are_told_apart(photos):
+    with pytest.raises(ValueError, match=f"mean 'folder:{photos}'"):
+        sft.load(str(photos))
+    with pytest.raises(ValueError, match="needs a path"):
         sft.load("folder:")
-    with pytest.raises(ValueError, match="has no class folders"):
-        load(photos / "cat")
-    with pytest.raises(ValueError, match="leave something for train"):
-        load(photos, test=1.5)
-    (photos / "bird").mkdir()
-    with pytest.raises(ValueError, match="no usable photograph of the class bird; add some"):
-        load(photos)
-    (photos / "bird" / "a.jpg").write_text("text")
-    with pytest.raises(ValueError, match=r"class bird \(1 skipped, such as bird/a.jpg: not a picture"):
-        load(photos)
-    shutil.rmtree(photos / "bird")
-    shutil.rmtree(photos / "dog")
-    with pytest.raises(ValueError, match="has one class, cat; classifying needs"):
+
+
+def test_a_folder_that_may_not_be_opened_is_a_sentence(photos, monkeypatch):
+    iterdir = type(photos).iterdir
+
+    def forbid(self):
+        if self.name == "dog":
+            raise PermissionError(13, "Permission denied", str(self))
+        return iterdir(self)
+
+    monkeypatch.setattr(type(photos), "iterdir", forbid)
+    with pytest.raises(PermissionError, match="dog may not be opened; get the right"):
         load(photos)
 
 
-def test_a_picture_in_two_classes_is_reported_and_stays_in_one_split(photos):
+def test_pictures_in_two_classes_are_left_out_and_listed_and_copies_stay_in_one_split(photos):
     shutil.copy(photos / "cat" / "3.png", photos / "dog" / "same.png")
     shutil.copy(photos / "cat" / "4.png", photos / "cat" / "copy.png")
-    for seed in range(4):
+    for seed in range(3):
         data = load(photos, seed=seed)
-        notes = " ".join(data.card.notes)
-        assert "conflicting labels: the same picture is cat/3.png, dog/same.png" in notes
-        assert "4 files hold 2 pictures" in notes and notes.count("conflicting") == 1
-        assert len(set.union(*[set(getattr(data, p).hashes) for p in PARTS])) == 20
+        assert (
+            data.card.skipped.keys() == {"cat/3.png", "dog/same.png"} and "dog/same" in data.card.skipped["cat/3.png"]
+        )
+        files = [of(data, part) for part in PARTS]
+        assert len(set.union(*files)) == 20 and not set.union(*files) & {"cat/3.png", "dog/same.png"}
+        assert sum({"cat/4.png", "cat/copy.png"} <= part for part in files) == 1
+    assert (
+        "4 files hold 2 pictures" in data.card.notes[0]
+        and "2 files hold pictures that lie in two" in data.card.notes[1]
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+def test_a_picture_is_read_once_wherever_links_lead(photos):
+    for name in ("cat/round", "cat/again", "dog/round"):
+        (photos / name).symlink_to(photos, target_is_directory=True)
+    (photos / "cat" / "deep").mkdir()
+    (photos / "cat" / "deep" / "up").symlink_to(photos / "cat", target_is_directory=True)
+    (photos / "cat" / "twin.png").symlink_to(photos / "cat" / "0.png")
+    (photos / "dog" / "gone.png").symlink_to(photos / "gone.png")
+    data = load(photos)
+    assert len(data.train.files) == 20 and data.card.skipped.keys() == {"dog/gone.png"}
 
 
 def test_groups_keep_what_belongs_together_in_one_split(photos):
     for seed in range(3):
         data = load(photos, groups=lambda name: name.split("/")[1][0], seed=seed)
-        digits = [{Path(data.train.files[i]).name[0] for i in getattr(data, p).index} for p in PARTS]
+        digits = [{Path(name).name[0] for name in of(data, part)} for part in PARTS]
         assert sum(map(len, digits)) == 10 and "grouped" in data.card.split
 
 
@@ -316,50 +373,140 @@ def test_per_class_thins_train_of_a_folder_only(photos):
     assert load(photos, per_class=2).test.hashes == load(photos).test.hashes
 
 
-# folders of splits
-
-
-@pytest.fixture
-def given(tmp_path):
-    """train, val and test folders of two classes with eight, three and four photographs each."""
-    for split, n in (("train", 8), ("val", 3), ("test", 4)):
-        for name in ("cat", "dog"):
-            for i in range(n):
-                put(tmp_path / "given" / split / name / f"{i}.png")
-    return tmp_path / "given"
-
-
-def of(data, name):
-    part = getattr(data, name)
-    root = Path(os.path.commonpath(part.files))
-    return {Path(part.files[i]).relative_to(root).as_posix() for i in part.index}
-
-
-@pytest.mark.parametrize("name", ["val", "valid", "validation", "Val"])
-def test_given_splits_stay_as_they_are(given, name):
-    (given / "val").rename(given / name)
-    data = load(given)
-    assert [len(getattr(data, p)) for p in PARTS] == [16, 6, 8]
-    assert of(data, "valid") == {f"{name}/{c}/{i}.png" for c in ("cat", "dog") for i in range(3)}
-    assert data.card.split == "as the folders are" and data.classes == ["cat", "dog"]
+# files of more than 8 bits
 
 
 @pytest.mark.parametrize(
-    ("missing", "sizes", "says"),
+    ("highest", "white", "dtype", "ending"),
+    [
+        (1000, 1023, np.uint16, "png"),
+        (4000, 4095, np.uint16, "tiff"),
+        (16000, 16383, np.uint16, "png"),
+        (60000, 65535, np.uint16, "png"),
+        (250, 255, np.int32, "tiff"),
+        (255, 255, np.float32, "tiff"),
+        (1, 1, np.float32, "tiff"),
+    ],
+)
+def test_deep_pictures_are_scaled_by_what_the_set_holds_and_asked_about_so(tmp_path, highest, white, dtype, ending):
+    """A dark picture of the set stays dark: the set decides, not the picture."""
+    for name, share in (("dark", 0.1), ("light", 1.0)):
+        for i in range(6):
+            values = np.linspace(0, share * highest - i * share * highest / 50, 400).reshape(20, 20)
+            put(tmp_path / "set" / name / f"{i}.{ending}", Image.fromarray(values.astype(dtype)))
+    put(tmp_path / "set" / "light" / "plain.png")
+    data = load(tmp_path / "set", size=20)
+    assert data.card.white == white and f"no value is above {white}" in " ".join(data.card.notes)
+    for file, pixels in zip(data.train.files, data.train.images, strict=True):
+        expected = np.asarray(Image.open(file), dtype=float) * (255 / white if "plain" not in file else 1)
+        if "plain" not in file:
+            assert np.abs(pixels - expected).max() <= 0.51
+    model = sft.replace_head(sft.backbone("tiny"), data.classes)
+    sft.fit(model, data, sft.linear_probe(model), epochs=1, verbose=False)
+    for place in (model, sft.save(model, tmp_path / "m.safetensors", data=data)):
+        asked = {one.file: one for one in sft.predict(place, tmp_path / "set", size=20)}
+        for file, p in zip(
+            [data.test.files[i] for i in data.test.index], sft.predict_split(model, data.test), strict=True
+        ):
+            assert list(asked[file].probabilities.values()) == pytest.approx(p, abs=1e-6)
+
+
+def test_a_deep_picture_brighter_than_the_set_is_refused_not_cut_off(tmp_path):
+    with pytest.raises(ValueError, match="expected 0 to 4095"):
+        read_photo(put(tmp_path / "a.png", deep(5000)), SIZE, 4095)
+
+
+# folders of splits
+
+
+@pytest.mark.parametrize(
+    ("train", "valid", "test"),
+    [
+        ("train", "valid", "test"),
+        ("TRAIN", "Val", "Test"),
+        ("training", "validation", "testing"),
+        ("training_set", "", "test_set"),
+        ("Train Data", "", "Testing Data"),
+        ("train", "dev", "eval"),
+        ("train", "eval", "test"),
+        ("train", "", "eval"),
+        ("TrainingSet", "Validation-Images", "TestSet"),
+        ("seg_train/seg_train", "", "seg_test/seg_test"),
+        ("trainset", "valset", "testdata"),
+        ("01.train", "02.val", "03.test"),
+    ],
+)
+def test_folders_with_the_usual_names_are_splits_whatever_case_and_separator(tmp_path, train, valid, test):
+    names = {train: 8, valid: 3, test: 4}
+    counts = {f"{folder}/{c}": n for folder, n in names.items() for c in ("cat", "dog") if folder}
+    data = load(class_folders(tmp_path, counts))
+    assert data.classes == ["cat", "dog"] and all(name.startswith(f"{test}/") for name in of(data, "test"))
+    assert sizes(data) == ([16, 6, 8] if valid else [14, 2, 8])
+    assert data.card.split.startswith("as the folders are") and ("drawn" in data.card.split) == (not valid)
+
+
+@pytest.mark.parametrize("top", [("A", "B"), ("fold 1", "fold 2", "fold 3"), ("train", "extra"), ("test", "final")])
+def test_folders_that_hold_the_same_folders_under_other_names_are_asked_about(tmp_path, top):
+    root = class_folders(tmp_path, {f"{folder}/{c}": 4 for folder in top for c in ("cat", "dog")})
+    with pytest.raises(ValueError, match=r"same folders \(cat, dog\): splits"):
+        load(root)
+    assert load(root, classes=top[::-1]).classes == list(top[::-1])
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        {"train": 3, "bus": 3, "tram": 3},
+        {"test tube": 3, "beaker": 3},
+        {"cat/images": 3, "dog/images": 3},
+        {"cat/mon": 2, "cat/tue": 2, "dog/tue": 4, "dog/wed": 4},
+    ],
+)
+def test_names_like_those_of_splits_and_folders_below_classes_are_no_splits(tmp_path, counts):
+    data = load(class_folders(tmp_path, counts))
+    assert data.classes == sorted({name.partition("/")[0] for name in counts})
+
+
+@pytest.mark.parametrize("wrap", ["archive", "archive/data (1)", "train", "my.photos/__x/y"])
+def test_a_folder_that_only_wraps_another_is_stepped_into_and_said(tmp_path, wrap):
+    class_folders(tmp_path / wrap, {"cat": 5, "dog": 5})
+    class_folders(tmp_path / "__MACOSX" / wrap, {"cat": 5})
+    (tmp_path / "README.txt").touch()
+    data = load(tmp_path)
+    assert data.classes == ["cat", "dog"] and data.card.source.endswith(f"in it {wrap}")
+    assert data.card.name == tmp_path.name
+
+
+@pytest.mark.parametrize(
+    ("missing", "expected", "says"),
     [
         (["val"], [14, 2, 8], "valid drawn from train"),
         (["test"], [12, 6, 4], "test drawn from train"),
-        (["val", "test"], [10, 2, 4], "valid and test drawn from train"),
+        (["val", "test"], [10, 2, 4], "random"),
     ],
 )
-def test_a_split_without_a_folder_is_drawn_from_train(given, missing, sizes, says):
+def test_a_split_without_a_folder_is_drawn_from_train(given, missing, expected, says):
     for name in missing:
         shutil.rmtree(given / name)
     data = load(given)
-    assert [len(getattr(data, p)) for p in PARTS] == sizes and says in data.card.split
-    if "test" not in missing:
-        assert all(name.startswith("test") for name in of(data, "test"))
-    assert all(set(data.card.counts[p].values()) == {sizes[i] // 2} for i, p in enumerate(PARTS))
+    assert sizes(data) == expected and says in data.card.split
+    assert all(set(data.card.counts[p].values()) == {n // 2} for p, n in zip(PARTS, expected, strict=True))
+
+
+def test_a_number_measured_on_a_test_drawn_from_train_says_so_beside_it(given):
+    shutil.rmtree(given / "test")
+    data = load(given)
+    model = sft.replace_head(sft.backbone("tiny"), data.classes)
+    assert "measure on those in val, rename it to test" in str(sft.evaluate(model, data.test))
+    (given / "val").rename(given / "test")
+    assert "rename" not in str(sft.evaluate(model, load(given).test))
+
+
+def test_a_test_folder_without_classes_is_no_test(given):
+    shutil.rmtree(given / "test")
+    put(given / "test" / "1.png")
+    data = load(given)
+    assert "test drawn from train" in data.card.split and data.card.skipped == {"test/1.png": "in no class folder"}
 
 
 def test_a_picture_of_train_that_is_in_test_as_well_is_dropped_and_listed(given):
@@ -367,29 +514,34 @@ def test_a_picture_of_train_that_is_in_test_as_well_is_dropped_and_listed(given)
     shutil.copy(given / "val" / "dog" / "1.png", given / "train" / "dog" / "leak.png")
     shutil.copy(given / "test" / "dog" / "0.png", given / "val" / "dog" / "leak.png")
     data = load(given)
-    assert [len(getattr(data, p)) for p in PARTS] == [16, 6, 8]
-    assert data.card.skipped == {
-        "train/cat/leak.png": "the same picture is in test",
-        "train/dog/leak.png": "the same picture is in valid",
-        "val/dog/leak.png": "the same picture is in test",
-    }  # fmt: skip
+    assert sizes(data) == [16, 6, 8]
+    leaks = {"train/cat/leak.png": "test", "train/dog/leak.png": "valid", "val/dog/leak.png": "test"}
+    assert data.card.skipped == {name: f"the same picture is in {where}" for name, where in leaks.items()}
 
 
-def test_given_splits_that_cannot_be_used_are_refused_with_a_sentence(given):
-    with pytest.raises(ValueError, match="groups= has no use where folders name the splits"):
-        load(given, groups=str)
-    put(given / "test" / "bird" / "0.png")
-    with pytest.raises(ValueError, match="train has no usable photograph of the class bird"):
-        load(given)
-    put(given / "train" / "bird" / "0.png")
-    data = load(given)
-    assert any("valid has no image of bird" in note for note in data.card.notes)
-    put(given / "validation" / "cat" / "0.png")
-    with pytest.raises(ValueError, match="val and validation: two folders for one split"):
-        load(given)
-    (given / "validation").rename(given / "spare")
-    with pytest.raises(ValueError, match="has spare beside its splits"):
-        load(given)
+@pytest.mark.parametrize(
+    ("change", "options", "says"),
+    [
+        (nothing, {"groups": str}, "groups= has no use"),
+        (lambda root: put(root / "test" / "bird" / "0.png"), {}, "train has no usable photograph of the class bird"),
+        (lambda root: class_folders(root, {"validation/cat": 1}), {}, "two folders for one split"),
+        (lambda root: class_folders(root, {"spare/cat": 1}), {}, "spare beside its splits"),
+        (
+            lambda root: [shutil.rmtree(root / s / c) for s in PARTS[::2] for c in ("cat", "dog")],
+            {},
+            "no class folders",
+        ),
+    ],
+)
+def test_given_splits_that_cannot_be_used_are_refused_with_a_sentence(given, change, options, says):
+    change(given)
+    with pytest.raises(ValueError, match=says):
+        load(given, **options)
+
+
+def test_a_class_that_a_given_split_lacks_is_noted(given):
+    class_folders(given, {"test/bird": 1, "train/bird": 1})
+    assert any("valid has no image of bird" in note for note in load(given).card.notes)
 
 
 def test_stray_pictures_above_the_class_folders_are_listed(given):
@@ -397,30 +549,8 @@ def test_stray_pictures_above_the_class_folders_are_listed(given):
     assert load(given).card.skipped == {"train/loose.png": "in no class folder"}
 
 
-def test_a_class_named_train_is_a_class(tmp_path):
-    for name in ("train", "bus", "tram"):
-        for i in range(3):
-            put(tmp_path / name / f"{i}.png")
-    assert load(tmp_path).classes == ["bus", "train", "tram"]
-
-
-def test_predict_reads_photographs_in_the_same_way(photos):
-    data = load_folder(photos, size=SIZE)
-    model = sft.replace_head(sft.backbone("tiny"), data.classes)
-    (photos / "bad.jpg").write_text("text")
-    good, bad = sft.predict(model, [photos / "cat" / "1.png", photos / "bad.jpg"], size=SIZE)
-    x = torch.from_numpy(read_photo(photos / "cat" / "1.png", SIZE))[None]
-    with torch.no_grad():
-        expected = model.eval()(x).softmax(1)[0]
-    assert torch.allclose(torch.tensor(list(good.probabilities.values())), expected, atol=1e-6)
-    assert "not a picture" in bad.error and not bad.label
-    assert folder_module.read_photo is read_photo
-
-
 def test_reading_is_the_same_in_a_thread_and_while_others_warn(tmp_path, monkeypatch):
-    from concurrent.futures import ThreadPoolExecutor
-
-    Image.new("L", (9500, 9500), 3).save(tmp_path / "a.png", compress_level=1)
+    file = put(tmp_path / "a.png", Image.new("L", (9500, 9500), 3), compress_level=1)
     entered, most, original = [], 0, Image.open
 
     def slowly(*args, **options):
@@ -433,8 +563,7 @@ def test_reading_is_the_same_in_a_thread_and_while_others_warn(tmp_path, monkeyp
 
     monkeypatch.setattr(Image, "open", slowly)
     with ThreadPoolExecutor(4) as pool:
-        assert all((x == 3).all() for x in pool.map(lambda _: read_photo(tmp_path / "a.png", 8), range(4)))
+        assert all((x == 3).all() for x in pool.map(lambda _: read_photo(file, 8), range(4)))
     assert not entered and most == 1
-    buffer = io.BytesIO((tmp_path / "a.png").read_bytes())
     with pytest.raises(Image.DecompressionBombWarning):  # the guard above is what kept it quiet
-        Image.open(buffer)
+        Image.open(io.BytesIO(file.read_bytes()))

@@ -9,6 +9,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
+from small_sets import class_folders, put
 
 import sftlab as sft
 from sftlab.data import read_photo
@@ -21,15 +22,9 @@ from sftlab.runs import cli
 @pytest.fixture
 def folder(tmp_path):
     """Two classes of photographs with folders below, and what else lies in real folders."""
-    rng = np.random.default_rng(0)
-    root = tmp_path / "photos"
-    for name in ("cat", "dog"):
-        (root / name / "deep").mkdir(parents=True)
-        for i in range(8):
-            place = root / name / ("deep" if i > 5 else "") / f"{name}_{i}.png"
-            Image.fromarray(rng.integers(0, 256, (30, 24 + i, 3), dtype=np.uint8)).save(place)
-    (root / ".hidden.png").write_bytes(b"x")
-    (root / "Thumbs.db").write_bytes(b"x")
+    root = class_folders(tmp_path / "photos", {"cat": 6, "cat/deep": 2, "dog": 6, "dog/deep": 2})
+    for name in (".hidden.png", "Thumbs.db"):
+        (root / name).write_bytes(b"x")
     return root
 
 
@@ -46,19 +41,16 @@ def run(*words):
 
 
 def test_predict_answers_for_each_photo_and_never_stops_at_a_bad_one(tiny, tmp_path):
-    Image.fromarray(np.full((30, 40, 3), 200, np.uint8)).save(tmp_path / "bright.png")
     (tmp_path / "text.jpg").write_text("not a picture")
-    good, bad, missing = sft.predict(
-        tiny, [tmp_path / "bright.png", tmp_path / "text.jpg", tmp_path / "gone.png"], size=16
-    )
+    files = [put(tmp_path / "bright.png"), tmp_path / "text.jpg", tmp_path / "gone.png"]
+    good, bad, missing = sft.predict(tiny, files, size=16)
     assert good.label in ("0", "1") and sum(good.probabilities.values()) == pytest.approx(1) and good.confidence >= 0.5
     assert bad.error and missing.error and bad.label == bad.answer == ""
 
 
 def test_predict_gives_what_the_model_gives_on_the_same_pixels(tiny, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "x.png")
-    (one,) = sft.predict(tiny, tmp_path / "x.png", size=16)
+    (one,) = sft.predict(tiny, put(tmp_path / "x.png", Image.fromarray(pixels)), size=16)
     wanted = tiny.eval()(torch.from_numpy(pixels.transpose(2, 0, 1))[None]).softmax(1)[0]
     assert list(one.probabilities.values()) == pytest.approx(wanted.tolist(), abs=1e-6)
 
@@ -67,36 +59,34 @@ def test_a_photograph_is_prepared_as_the_training_prepared_it(folder, named):
     """Turned ones, transparent ones, 16 bits: the same file gives the same probability in evaluate and in predict."""
     rng = np.random.default_rng(1)
     grey = Image.fromarray(rng.integers(0, 256, (60, 40), dtype=np.uint8))
-    turned = Image.Exif()
+    turned, clear = Image.Exif(), grey.convert("RGBA")
     turned[274] = 6
-    grey.convert("RGB").save(folder / "cat" / "turned.jpg", exif=turned, quality=95)
-    grey.save(folder / "cat" / "grey.png")
-    Image.fromarray(rng.integers(0, 65536, (40, 50), dtype=np.uint16)).save(folder / "dog" / "sixteen.tif")
-    clear = grey.convert("RGBA")
     clear.putalpha(100)
-    clear.save(folder / "dog" / "clear.png")
-    grey.save(folder / "dog" / "moving.gif", save_all=True, append_images=[grey.rotate(90)])
-    grey.resize((3000, 2000)).save(folder / "dog" / "large.jpg")
+    put(folder / "cat" / "turned.jpg", grey.convert("RGB"), exif=turned, quality=95)
+    put(folder / "cat" / "grey.png", grey)
+    put(folder / "dog" / "sixteen.tif", Image.fromarray(rng.integers(0, 65536, (40, 50), dtype=np.uint16)))
+    put(folder / "dog" / "clear.png", clear)
+    put(folder / "dog" / "moving.gif", grey, save_all=True, append_images=[grey.rotate(90)])
+    put(folder / "dog" / "large.jpg", grey.resize((3000, 2000)))
     data = sft.load(f"folder:{folder}", size=16)
-    asked = {one.file: one for one in sft.predict(named, folder, size=16)}
+    asked = {one.file: list(one.probabilities.values()) for one in sft.predict(named, folder, size=16)}
     for part in (data.train, data.valid, data.test):
-        result = sft.evaluate(named, part)
-        for file, p in zip([part.files[i] for i in part.index], result.probabilities, strict=True):
-            assert list(asked[file].probabilities.values()) == pytest.approx(p, abs=1e-6), file
+        for i, p in zip(part.index, sft.evaluate(named, part).probabilities, strict=True):
+            assert asked[part.files[i]] == pytest.approx(p, abs=1e-6), part.files[i]
 
 
 def test_folders_are_searched_in_order_of_names_and_single_files_come_as_given(folder):
     found = [path.relative_to(folder).as_posix() for path in photos_in(folder)]
-    assert found == sorted(found) and len(found) == 16 and "cat/deep/cat_7.png" in found
-    assert not any("hidden" in name or "Thumbs" in name for name in found)
-    second = folder / "dog" / "dog_0.png"
+    assert found == sorted(found) and len(found) == 16 and "cat/deep/1.png" in found
+    second = folder / "dog" / "0.png"
     assert photos_in([second, folder / "cat" / "deep", second])[0] == second and len(photos_in([second, second])) == 2
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
-def test_a_link_to_a_folder_is_followed_and_one_that_leads_in_a_circle_is_not(folder):
+def test_a_link_to_another_folder_is_followed_and_one_that_leads_in_a_circle_is_not(folder, tmp_path):
+    class_folders(tmp_path, {"elsewhere": 2})
     (folder / "loop").symlink_to(folder, target_is_directory=True)
-    (folder / "more").symlink_to(folder / "cat" / "deep", target_is_directory=True)
+    (folder / "more").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     assert len(photos_in(folder)) == 16 + 2
 
 
@@ -104,9 +94,8 @@ def test_a_link_to_a_folder_is_followed_and_one_that_leads_in_a_circle_is_not(fo
 def test_the_order_is_kept_whatever_the_batch_and_wherever_bad_files_lie(folder, named, batch):
     files = photos_in(folder)
     for k in (0, 5, 6, 16):  # at both ends, and two in a row
-        bad = folder / f"bad_{k}.jpg"
-        bad.write_text("no")
-        files.insert(k, bad)
+        files.insert(k, folder / f"bad_{k}.jpg")
+        files[k].write_text("no")
     found = list(predicting.predictions(predictor(named, size=16), files, batch_size=batch))
     assert [one.file for one in found] == [str(file) for file in files]
     for one in found:
@@ -119,7 +108,7 @@ def test_the_order_is_kept_whatever_the_batch_and_wherever_bad_files_lie(folder,
 
 def test_a_large_folder_is_read_two_batches_ahead_and_no_further(folder, named, monkeypatch):
     read = []
-    monkeypatch.setattr(predicting, "read_photo", lambda file, size: read.append(file) or read_photo(file, size))
+    monkeypatch.setattr(predicting, "read_photo", lambda file, *how: read.append(file) or read_photo(file, *how))
     files = photos_in(folder) * 20
     stream = predicting.predictions(predictor(named, size=16), files, batch_size=4)
     for _ in range(10):
@@ -129,21 +118,34 @@ def test_a_large_folder_is_read_two_batches_ahead_and_no_further(folder, named, 
 
 
 def test_a_model_in_train_mode_is_left_in_train_mode(folder, named):
-    named.train()
-    sft.predict(named, folder, size=16)
+    sft.predict(named.train(), folder, size=16)
     assert all(module.training for module in named.modules())
 
 
-def test_limits_can_be_given_and_those_that_cannot_be_are_refused(folder, named):
+def test_limits_can_be_given(folder, named):
     sure = sft.predict(named, folder, size=16, reject_below=1.0)
     assert {one.answer for one in sure} == {"neither"} and all("limit 1.000" in one.refused for one in sure)
     assert all(one.answer == one.label for one in sft.predict(named, folder, size=16, reject_below=0))
-    with pytest.raises(ValueError, match="reject_below=2"):
-        sft.predict(named, folder, reject_below=2)
-    with pytest.raises(ValueError, match="cannot tell distances"):
-        sft.predict(named, folder, reject_beyond=0.3)
+
+
+@pytest.mark.parametrize(
+    ("limits", "says"), [({"reject_below": 2}, "reject_below=2"), ({"reject_beyond": 0.3}, "cannot tell distances")]
+)
+def test_limits_that_cannot_be_are_refused(folder, named, limits, says):
+    with pytest.raises(ValueError, match=says):
+        sft.predict(named, folder, **limits)
+
+
+def test_a_model_without_names_of_classes_is_refused(folder):
     with pytest.raises(ValueError, match="no single list of classes"):
         sft.predict(sft.backbone("tiny"), folder)
+
+
+def test_a_class_called_neither_is_no_refusal(folder):
+    model = sft.replace_head(sft.backbone("tiny", seed=4), ["neither", "not readable"])
+    free, limited = (sft.predict(model, folder, size=16, reject_below=p) for p in (0, 1))
+    assert all(one.answer == one.label and not one.refused for one in free)
+    assert {one.answer for one in limited}.isdisjoint(sft.card(model)["classes"])
 
 
 # -------------------------------------------------------------------------------------------- the command line
@@ -165,27 +167,27 @@ def test_the_command_answers_a_folder_to_screen_csv_and_json(saved, folder, tmp_
     found = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
     files = [str(path) for path in photos_in(folder)]
     assert [row["file"] for row in rows] == [one["file"] for one in found["photos"]] == files
-    wanted = sft.predict(saved, folder)
-    for row, one, said in zip(rows, found["photos"], wanted, strict=True):
+    for row, one, said in zip(rows, found["photos"], sft.predict(saved, folder), strict=True):
         assert row["answer"] == (one["answer"] or "") == said.answer and row["error"] == (one["error"] or "")
         if not said.error:
             assert float(row["p(cat)"]) + float(row["p(dog)"]) == pytest.approx(1, abs=1e-5)
             assert one["probabilities"] == said.probabilities and one["distance"] == said.distance
     assert found["model"]["classes"] == ["cat", "dog"] and found["model"]["neither"]["images"] > 0
-    last = done.output.splitlines()
-    assert any("17 of 17 files: " in line and "1 not readable" in line for line in last)
-    assert sum(line.startswith(("…", str(folder)[:3])) for line in last) == 17
+    assert "17 of 17 files: " in done.output and "1 not readable" in done.output
+    assert sum(line.startswith(("…", str(folder)[:3])) for line in done.output.splitlines()) == 17
 
 
 def test_exit_code_1_only_if_nothing_could_be_read(saved, folder, tmp_path):
     (folder / "bad.jpg").write_text("no")
-    assert run("predict", saved, folder / "bad.jpg", folder / "cat" / "cat_0.png").exit_code == 0
-    assert run("predict", saved, folder / "bad.jpg", tmp_path / "gone.jpg").exit_code == 1
     (tmp_path / "empty").mkdir()
-    done = run("predict", saved, tmp_path / "empty")
-    assert done.exit_code == 1 and "no file in" in done.output
-    done = run("predict", tmp_path / "gone.safetensors", folder)
-    assert done.exit_code == 1 and "no model at" in done.output and "Traceback" not in done.output
+    assert run("predict", saved, folder / "bad.jpg", folder / "cat" / "0.png").exit_code == 0
+    assert run("predict", saved, folder / "bad.jpg", tmp_path / "gone.jpg").exit_code == 1
+    for words, says in (
+        ((saved, tmp_path / "empty"), "no file in"),
+        ((tmp_path / "no.safetensors", folder), "no model at"),
+    ):
+        done = run("predict", *words)
+        assert done.exit_code == 1 and says in done.output and "Traceback" not in done.output
 
 
 def test_a_threshold_of_one_refuses_all_and_says_why(saved, folder):
@@ -212,7 +214,6 @@ def test_ctrl_c_keeps_what_was_answered(saved, folder, tmp_path, monkeypatch):
 
 
 def test_many_classes_are_a_short_line_on_screen_and_whole_in_the_files():
-    classes = [f"kind {i}" for i in range(30)]
-    p = dict(zip(classes, np.linspace(0.001, 0.06, 30), strict=True))
+    p = {f"kind {i}": float(x) for i, x in enumerate(np.linspace(0.001, 0.06, 30))}
     line = cli._line(predicting.Prediction("a/very/" + "long/" * 20 + "name.jpg", "kind 29", p), cli.WIDEST)
     assert "kind 29 6.0 %, kind 28 5.8 %, kind 27 5.6 %, 27 more" in line and line.startswith("…") and len(line) < 120

@@ -53,11 +53,11 @@ OUT: str = ""                         # folder for record and model; "" keeps no
 sft.check_parameters(globals(), DATA=str, BACKBONE=str, SIZE=(int, 32, 600),
                      STRATEGY=("probe", "partial", "full"), RATE=(float, 0, 1),
                      EPOCHS=(int, 1, 200), SEED=(int, 0), OUT=str)
-data = sft.corrected(sft.load(DATA, size=SIZE, seed=SEED), "corrections.csv")
+data = sft.corrected(sft.load(DATA, size=SIZE, seed=SEED))
 print(data.card)
 
 # %% [markdown]
-# The file `corrections.csv` is made further down, if you correct labels there; as long as there is none, nothing changes.
+# `sft.corrected` reads the labels that you correct further down: a CSV file with the name of the data set. As long as there is none, nothing changes.
 #
 # ## Check 1: can the difference be seen?
 #
@@ -189,10 +189,10 @@ print(f"{'has never seen them':28s} {hits(p):4d}")
 
 # %%
 opinion = labels.cross_val_proba(original, data, folds=folds, seed=SEED)
-shown = sft.widgets.relabel(data, opinion, "corrections.csv")
+shown = sft.widgets.relabel(data, opinion)
 
 # %% [markdown]
-# Choose another label below a picture, or leave the picture out: each choice is a line in `corrections.csv`, with the old label and the time, and your folder stays as it is. Run the notebook
+# Choose another label below a picture, or leave the picture out: each choice is a line in a CSV file named after the data, with the old label and the time, and your folder stays as it is. Run the notebook
 # again from the top, and `sft.corrected` uses the file. Correct what *you* can see to be wrong, never what would make the network right. Test labels are not shown here, because who polishes
 # the test until the network passes has measured his patience.
 

@@ -23,6 +23,7 @@ from sftlab.core.profiles import linear_probe
 from sftlab.core.records import Interval
 from sftlab.core.training import fit
 from sftlab.data import Data, Split, first_task
+from sftlab.data.dataset import first_names
 
 RESAMPLES = 1000
 Runs = Mapping[int, Sequence[float]]  # {labels a class: accuracies, one a run}; run i is the same run at every n
@@ -130,17 +131,16 @@ def cross_val_proba(
 
     model: a backbone that has not been fine-tuned on these labels, or it would repeat what it has memorised. Each of
     `folds` probes learns on the other folds and answers for its own; the features are computed once. Copies of one
-    image are in one fold. Raises ValueError for several tasks, or for a class with fewer different images than folds.
+    image are in one fold. There are fewer folds where a class has fewer different images. Raises ValueError for several
+    tasks, or as `fold_of`.
     """
-    if folds < 2:
-        raise ValueError(f"folds={folds}: at least two, so that each image can be left out once")
     if not isinstance(data.classes, list):
         raise ValueError("these data have several tasks; labels are doubted one task at a time: load one target")
     part = fold_of(data.train, folds, seed)
     p = np.empty((len(data.train), len(data.classes)))
     probe = replace_head(model, data.classes, seed=seed)
     untrained = copy.deepcopy(probe[-1].state_dict())
-    for fold in range(folds):
+    for fold in np.unique(part):
         away, rest = np.flatnonzero(part == fold), np.flatnonzero(part != fold)
         held = data.train.subset(away)
         probe[-1].load_state_dict(untrained)  # all else is frozen, and need not be copied for every fold
@@ -159,15 +159,22 @@ def cross_val_proba(
 
 
 def fold_of(split: Split, folds: int, seed: int) -> np.ndarray:
-    """Return the fold of each image: classes in proportion, copies of one image together."""
-    y, hashes = first_task(split.y).numpy(), np.array(split.hashes)
+    """Return the fold of each image, classes in proportion, copies of one image together: at most `folds` of them.
+
+    Every class is in every fold, so there are no more than a class has different images. Raises ValueError for a class
+    that has one only, or for folds below 2.
+    """
+    y, hashes, names = first_task(split.y).numpy(), np.array(split.hashes), first_names(split.classes)
+    images = {names[k]: np.unique(hashes[y == k]) for k in np.unique(y)}
+    if folds < 2:
+        raise ValueError(f"folds={folds}: at least two, so that each image can be left out once")
+    if single := [name for name, different in images.items() if len(different) < 2]:
+        raise ValueError(f"only one different training image of {', '.join(single[:5])}: no other can judge its label")
+    folds = min(folds, *map(len, images.values()))
     fold: dict[str, int] = {}
     rng = np.random.default_rng(seed)
-    for k in np.unique(y):
-        images = rng.permutation(np.unique(hashes[y == k]))
-        if len(images) < folds:
-            raise ValueError(f"class {k} has {len(images)} different training images, fewer than {folds} folds")
-        for i, image in enumerate(images):
+    for different in images.values():
+        for i, image in enumerate(rng.permutation(different)):
             fold.setdefault(image, i % folds)  # a picture with two labels stays in the fold that it was given first
     return np.array([fold[image] for image in hashes])
 

@@ -15,11 +15,11 @@ import torch
 from torch import nn
 
 from sftlab.core.features import keep_memory, sources
-from sftlab.core.losses import NO_LABEL
 from sftlab.core.model import card, evaluating
 from sftlab.core.records import Result
 from sftlab.core.statistics import bootstrap, resamples, wilson
 from sftlab.data import Split, first_task
+from sftlab.data.dataset import NO_LABEL, by_task, class_columns
 
 _seen: Counter[str] = Counter()
 
@@ -28,16 +28,12 @@ def evaluate(model: nn.Sequential, split: Split, *, batch_size: int = 64) -> Any
     """Evaluate in eval mode and return a Result; for several heads {task: Result}. The model is left as it was.
 
     Soft targets are compared by their most probable class. Images without a label (−100) have probabilities but
-    count in no metric. Raises ValueError if there is nothing to count, or if the heads are not those of the data.
+    count in no metric. Raises ValueError if there is nothing to count, or as `predict_split`.
     """
     if not len(split):
         raise ValueError(f"the {split.name} split is empty")
-    heads = _by_task(predict_split(model, split, batch_size=batch_size))
-    classes, targets = _by_task(split.classes), _by_task(split.y)
-    fix = "model = replace_head(model, data.classes)"
-    if set(heads) != set(classes):
-        names = [", ".join(tasks) or "one without a name" for tasks in (heads, classes)]
-        raise ValueError(f"the heads of the model ({names[0]}) are not the tasks of the data ({names[1]}): {fix}")
+    heads = by_task(predict_split(model, split, batch_size=batch_size))
+    classes, targets = by_task(split.classes), by_task(split.y)
     _seen[split.digest] += 1
     settings = {
         "model": card(model).get("name"),
@@ -48,39 +44,37 @@ def evaluate(model: nn.Sequential, split: Split, *, batch_size: int = 64) -> Any
         "images": split.digest,
         "size": split.size,
         "noun": split.noun,
+        **({"note": split.note} if split.note else {}),
     }
     results = {}
     for task, p in heads.items():
-        if p.shape[1] != len(classes[task]):
-            raise ValueError(f"the head has {p.shape[1]} classes, the data {len(classes[task])}: {fix}")
         y = first_task(targets[task]).numpy()
-        results[task] = result(split.name, classes[task], split.hashes, y, p, _seen[split.digest], settings)
+        results[task] = result(split.name, classes[task], split.ids, y, p, _seen[split.digest], settings)
     return results.get("", results)
 
 
 def predict_split(model: nn.Sequential, split: Split, *, batch_size: int = 64) -> Any:
-    """Return probabilities, n × classes (or {task: …}), in the split's order. A frozen prefix comes from the store."""
+    """Return probabilities, n × classes (or {task: …}), images and classes in the split's order; classes go by name.
+
+    A frozen prefix comes from the store. Raises ValueError if the model's classes are not those of the data.
+    """
     device = _device(model)
     (source,), cut = sources(model, [split])
     chunks = []
     with evaluating(model), torch.no_grad(), keep_memory():
         for x, _ in source.batches(batch_size):
             x = tuple(t.to(device) for t in x) if isinstance(x, tuple) else x.to(device)
-            heads = _by_task(model[cut:](x))
+            heads = by_task(model[cut:](x))
             chunks.append(
                 {task: z.float().softmax(dim=1).cpu().numpy().astype(np.float64) for task, z in heads.items()}
             )
-    probabilities = {task: np.concatenate([chunk[task] for chunk in chunks]) for task in chunks[0]}
+    columns = class_columns(card(model).get("classes"), {t: p.shape[1] for t, p in chunks[0].items()}, split.classes)
+    probabilities = {task: np.concatenate([chunk[task] for chunk in chunks])[:, to] for task, to in columns.items()}
     return probabilities.get("", probabilities)
 
 
 def _device(model: nn.Module) -> torch.device:
     return next((p.device for p in model.parameters()), torch.device("cpu"))  # not every model has parameters
-
-
-def _by_task(value: Any) -> dict[str, Any]:
-    """Return what is one a task as it is, and what there is only one of as the task without a name."""
-    return value if isinstance(value, dict) else {"": value}
 
 
 def result(

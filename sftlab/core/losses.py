@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sftlab.core.profiles import Groups
+from sftlab.data.dataset import NO_LABEL
 
 Loss = Callable[[Any, Any], Tensor]
-NO_LABEL = -100
 
 
 def cross_entropy(logits: Any, targets: Any, *, smoothing: float = 0.0, weight: Tensor | None = None) -> Tensor:

@@ -189,9 +189,10 @@ class Result:
             f"{'accuracy':<18} {self.accuracy:.3f}   always '{self.majority_class}' would give {self.majority:.3f}",
         ]
         lines += [f"{name.replace('_', ' '):<18} {m:.3f}" for name, m in self.metrics.items() if name != "accuracy"]
+        width = max(18, *map(len, self.per_class))
         for name, row in self.per_class.items():
-            lines.append(f"{name:<18} " + "   ".join(f"{k} {v.value:.3f}" for k, v in row.items()))
-        return "\n".join(lines)
+            lines.append(f"{name:<{width}} " + "   ".join(f"{k} {v.value:.3f}" for k, v in row.items()))
+        return "\n".join([*lines, *filter(None, [self.settings.get("note")])])
 
     __repr__ = __str__
 
@@ -219,10 +220,10 @@ def from_dict(data: Any) -> Any:
         return [from_dict(v) for v in data]
     if not isinstance(data, dict):
         return data
-    fields = {k: from_dict(v) for k, v in data.items() if k != "record"}
-    kind = data.get("record")
-    if kind is None:
+    fields, kind = {k: from_dict(v) for k, v in data.items()}, data.get("record")
+    if not isinstance(kind, str):  # a class may be called "record"
         return fields
+    del fields["record"]
     if kind == "float":
         return float(fields["value"])
     if kind not in KINDS:

@@ -21,11 +21,12 @@ from sftlab.core import monitors
 from sftlab.core.features import Images, Say, keep_memory, sources
 from sftlab.core.loop import Batches, Source, train_epochs
 from sftlab.core.losses import Loss, cross_entropy
-from sftlab.core.model import BATCHNORM, card, train_mode
+from sftlab.core.model import BATCHNORM, card, train_mode, with_card
 from sftlab.core.monitors import Record, Stream
 from sftlab.core.profiles import Groups, Schedule, apply, check, constant, param_groups
 from sftlab.core.records import History
 from sftlab.data import Augment, Data, View
+from sftlab.data.dataset import in_order_of
 
 Optimizer = Callable[[Groups], torch.optim.Optimizer]
 OPTIMIZERS: dict[str, Optimizer] = {
@@ -212,9 +213,8 @@ def _run(
     if not any(rates.values()):
         raise ValueError("every stage of this profile is frozen, so there is nothing to train; give the head a rate")
     head = getattr(model, "head", None)
-    if isinstance(head, nn.Linear) and isinstance(data.classes, list) and head.out_features != len(data.classes):
-        fix = "model = replace_head(model, data.classes)"
-        raise ValueError(f"the head has {head.out_features} classes, the data {len(data.classes)}: {fix}")
+    outputs = head.out_features if isinstance(head, nn.Linear) else None
+    data = in_order_of(card(model).get("classes"), outputs, data)
     run = _stream(model, data, rates, epochs, s, stop, say)
     if s.patience is not None:
         run = monitors.early_stop(run, s.patience)
@@ -229,6 +229,9 @@ def _stream(
     if s.device is not None:
         model.to(s.device)
     apply(model, rates)
+    # what asks the model later needs: names for a head that only counted, and how training images were read
+    told = {"classes": data.classes, "trained_size": data.train.size, "white": data.card.white}
+    about = card(with_card(model, card(model) | {key: value for key, value in told.items() if value}))
     make = OPTIMIZERS[s.optimizer] if isinstance(s.optimizer, str) else s.optimizer
     optimizer = make(param_groups(model, rates, s.weight_decay))
     if s.clip_norm is not None:
@@ -239,7 +242,7 @@ def _stream(
         "profile": rates,
         "epochs": epochs,
         "train": data.train.digest,
-        "model": card(model).get("name"),
+        "model": about.get("name"),
     }
     if s.checkpoint is not None and Path(s.checkpoint).exists():
         saved = monitors.resume(s.checkpoint, model, optimizer, facts)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import textwrap
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,11 +22,17 @@ from torch.nn import functional as F
 Augment = Callable[[Tensor, torch.Generator], Tensor]  # N×C×H×W uint8 → the same shape and dtype
 Targets = Tensor | dict[str, Tensor]
 Classes = list[str] | dict[str, list[str]]
+NO_LABEL = -100  # torch's number for it
+# How a missing label is written: by pandas, in tables, and by str() of nan, None and NA. It is never a class.
+MISSING = {"", "nan", "NaN", "NaT", "NA", "<NA>", "N/A", "n/a", "#N/A", "None", "null", "NULL"}
 
 
 @dataclass(frozen=True)
 class Card:
-    """What a data set is: how labels were made, who is in which split, its source, what it may serve."""
+    """What a data set is: how labels were made, who is in which split, its source, what it may serve.
+
+    white: the value that is white in its files of more than 8 bits, None without such files.
+    """
 
     name: str
     rule: str
@@ -39,6 +47,7 @@ class Card:
     notes: list[str] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
     noun: str = "images"
+    white: int | None = None
 
     def __str__(self) -> str:
         def listed(counts: dict[str, int]) -> str:
@@ -76,7 +85,8 @@ class Split:
     images: uint8 M×C×H×W at stored size, shared by all splits. targets: a row each (class numbers, M×K
     probabilities, or a dict of either by task). index: the rows of this split. size: edge in pixels of what
     is delivered. image_hashes: one a row of `images`, over its pixels. files: one a row, where they came from
-    files.
+    files. identities: one a row, the same at every size (default: the hashes). note: what a reader of a number
+    measured here must know.
     """
 
     name: str
@@ -87,6 +97,8 @@ class Split:
     size: int
     image_hashes: Sequence[str]
     files: Sequence[str] = ()
+    identities: Sequence[str] = ()
+    note: str = ""
 
     noun: ClassVar[str] = "images"
 
@@ -133,6 +145,11 @@ class Split:
     def hashes(self) -> list[str]:
         """The image hashes of this split, in order."""
         return [self.image_hashes[i] for i in self.index]
+
+    @property
+    def ids(self) -> list[str]:
+        """What tells the images of this split apart at every size, in order."""
+        return [(self.identities or self.image_hashes)[i] for i in self.index]
 
     @property
     def digest(self) -> str:
@@ -264,31 +281,107 @@ def with_targets(data: Data, targets: Mapping[str, Tensor] | Tensor, classes: Cl
     return counted(parts, data.card)
 
 
+def normal_name(name: object) -> str:
+    """Return the one spelling of a class name: "cat " is "cat", and é is one letter, as it is on no Mac's disk."""
+    return unicodedata.normalize("NFC", str(name)).strip()
+
+
 def as_labels(y: Any, classes: Sequence[str] | None = None) -> tuple[np.ndarray, list[str]]:
-    """Return (class numbers, class names) from N numbers or N names, or raise what was wrong."""
-    labels = y.detach().cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
-    if labels.ndim != 1 or not len(labels):
-        shape = "×".join(map(str, labels.shape)) or "a single value"
+    """Return (class numbers, class names) from N numbers or N names, or raise what was wrong.
+
+    What is missing (nan, None, NA, "" or -100) has the number -100, unless `classes` has a name like it.
+    """
+    given = y if hasattr(y, "shape") else np.asarray(y, dtype=object)
+    values = [v.item() if hasattr(v, "item") else v for v in given.tolist()] if len(given.shape) == 1 else []
+    if not values or any(isinstance(v, (list, tuple, set, dict)) for v in values):
+        shape = "×".join(map(str, given.shape)) or "a single value"
         raise ValueError(f"labels of shape {shape}; expected one class number or name for each image")
-    if labels.dtype.kind == "f":
-        raise ValueError(
-            f"labels are {labels.dtype}, such as {labels[0]}; expected class numbers or names. "
-            "For whole numbers use y.astype(int); this lab classifies, it does no regression"
-        )
-    if labels.dtype.kind in "iub":
-        numbers = labels.astype(np.int64)
-        names = list(classes) if classes is not None else [str(i) for i in range(max(0, int(numbers.max())) + 1)]
+    values = [normal_name(v) if isinstance(v, str) else v for v in values]
+    names = None if classes is None else [normal_name(name) for name in classes]
+    missing = MISSING.difference(names or ())
+    there = [i for i, v in enumerate(values) if str(v) not in missing and v != NO_LABEL]
+    for i in there:
+        if isinstance(values[i], Real) and not isinstance(values[i], Integral):
+            # pandas makes floats of whole numbers where one is missing
+            if len(there) == len(values) or not float(values[i]).is_integer():
+                raise ValueError(
+                    f"labels are {getattr(given, 'dtype', 'floats')}, such as {values[i]}; expected class numbers or "
+                    "names. For whole numbers use y.astype(int); this lab classifies, it does no regression"
+                )
+            values[i] = int(values[i])
+    if not there:
+        raise ValueError(f"all {len(values)} labels are missing; expected class numbers or names")
+    if all(isinstance(values[i], Integral) for i in there):
+        chosen = [int(values[i]) for i in there]
+        names = names or [str(k) for k in range(max(0, *chosen) + 1)]
+        if min(chosen) < 0 or max(chosen) >= len(names):
+            raise ValueError(
+                f"labels run from {min(chosen)} to {max(chosen)} for {len(names)} classes; expected numbers from 0 to "
+                f"{len(names) - 1}"
+            )
+        called = [names[k] for k in chosen]
     else:
-        names = list(classes) if classes is not None else sorted({str(v) for v in labels})
-        unknown = sorted({str(v) for v in labels} - set(names))
-        if unknown:
+        called = [normal_name(values[i]) for i in there]
+        names = names or sorted({*called})
+        if unknown := sorted({*called} - {*names}):
             raise ValueError(f"labels {', '.join(unknown[:5])} are not among the classes {', '.join(names)}")
-        numbers = np.array([names.index(str(v)) for v in labels])
-    if numbers.min() < 0 or numbers.max() >= len(names):
-        raise ValueError(
-            f"labels run from {numbers.min()} to {numbers.max()} for {len(names)} classes; "
-            f"expected numbers from 0 to {len(names) - 1}"
-        )
-    if len(names) < 2:
+    place = {name: k for k, name in enumerate(dict.fromkeys(names))}  # two spellings of a name are one class
+    if len(place) < 2:
         raise ValueError(f"all images are of one class, {names[0]}; classifying needs at least two")
-    return numbers, names
+    numbers = np.full(len(values), NO_LABEL)
+    numbers[there] = [place[name] for name in called]
+    return numbers, list(place)
+
+
+def by_task(value: Any) -> dict[str, Any]:
+    """Return what is one a task as it is, and what there is only one of as the task without a name."""
+    return value if isinstance(value, dict) else {"": value}
+
+
+def class_columns(known: Classes | None, widths: Mapping[str, int], classes: Classes) -> dict[str, list[int]]:
+    """Return {task: where a model answers each class of the data}: classes go by name, whatever their order.
+
+    known: the names on the model's card, if it has some; a head that only counts ("0", "1", …) has the order of the
+    data. widths: answers a task, "" for a single head. classes: those of the data. Raises ValueError where they are
+    not the same, with what to do.
+    """
+    heads, tasks, columns = by_task(known or {}), by_task(classes), dict[str, list[int]]()
+    fix = "model = replace_head(model, data.classes)"
+    if set(widths) != set(tasks):
+        named = [", ".join(each) or "one without a name" for each in (widths, tasks)]
+        raise ValueError(f"the heads of the model ({named[0]}) are not the tasks of the data ({named[1]}): {fix}")
+    for task, names in tasks.items():
+        if len(names) != widths[task]:
+            raise ValueError(f"the head has {widths[task]} classes, the data {len(names)}: {fix}")
+        numbered = [str(k) for k in range(len(names))]
+        head = [normal_name(name) for name in heads.get(task, numbered)]
+        if {*head} != {*names}:
+            if head != numbered:
+                mine, other = (", ".join(sorted({*a} - {*b})[:5]) for a, b in ((head, names), (names, head)))
+                raise ValueError(f"the model answers {mine}, which the data do not have; they have {other}: {fix}")
+            head = names
+        columns[task] = [head.index(name) for name in names]
+    return columns
+
+
+def in_order_of(known: Classes | None, outputs: int | None, data: Data) -> Data:
+    """Return data whose train and valid number their classes as the model does: they go by name.
+
+    known, outputs: the names on the model's card and the answers of its head, where known. Raises ValueError as
+    `class_columns`.
+    """
+    widths = {task: len(names) for task, names in by_task(data.classes).items()} if outputs is None else {"": outputs}
+    columns = class_columns(known, widths, data.classes)
+    if all(to == sorted(to) for to in columns.values()):
+        return data
+    return replace(data, train=in_columns(data.train, columns), valid=in_columns(data.valid, columns))
+
+
+def in_columns(split: Split, columns: Mapping[str, Sequence[int]]) -> Split:
+    """Return the split with its classes in another order: class k of a task is then number columns[task][k]."""
+    targets, classes = dict(by_task(split.targets)), dict(by_task(split.classes))
+    for task, to in columns.items():
+        y, come_from = targets[task], np.argsort(to)
+        targets[task] = y[:, come_from] if y.ndim == 2 else torch.where(y < 0, y, torch.tensor(to)[y.clamp(min=0)])
+        classes[task] = [classes[task][k] for k in come_from]
+    return replace(split, targets=targets.get("", targets), classes=classes.get("", classes))

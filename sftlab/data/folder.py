@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
-import unicodedata
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -19,15 +19,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from sftlab.data.dataset import Data
-from sftlab.data.splits import Rows, assemble, check_shares, draw, drop_copies
+from sftlab.data.dataset import Data, normal_name
+from sftlab.data.download import file_hash
+from sftlab.data.splits import assemble, check_shares, draw, drop_copies
 from sftlab.data.storage import allocate, image_hash
 
 Photos = Sequence[str | Path] | str | Path
-SPLITS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
-MOST_NOTES = 5
+ROLES = {  # what a folder of a split is called; "eval" is the test split, or valid where there is a test as well
+    **dict.fromkeys(("train", "training", "trn"), "train"),
+    **dict.fromkeys(("valid", "val", "validation", "dev", "development"), "valid"),
+    **dict.fromkeys(("test", "testing", "tst"), "test"),
+    **dict.fromkeys(("eval", "evaluation"), "eval"),
+}
 # Pictures only: no PDF, PostScript or video. "JPEG" includes the multi-picture files of phones.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".7z", ".rar")
+WHITES = (1, 255, 1023, 4095, 16383, 65535)  # what cameras and scanners write for white, where it is not a byte
 MOST_PIXELS = 178_956_970  # Pillow's own bound: above it a small file may be a trap that fills the memory
 _opening = threading.Lock()  # warnings are silenced for the whole process, so one thread at a time
 LITTER = ("thumbs.db", "desktop.ini", "__macosx")  # beside everything that begins with a dot
@@ -54,53 +61,64 @@ def load_folder(
     valid: float = 0.15,
     test: float = 0.25,
     groups: Callable[[str], object] | None = None,
+    classes: Sequence[str] | None = None,
 ) -> Data:
-    """Load photographs from class folders, or from train, valid (or val) and test folders above them.
+    """Load photographs from class folders, or from folders of splits (train, val, test and their like) above them.
 
-    Folders below a class folder belong to it. A split that has no folder is drawn from train at random
-    (`valid` and `test` are then shares of train). groups: a function from a file's name, such as
-    "cat/tom_03.jpg", to what the split must not tear apart (a person, a module, a day); only where the
-    folders name no splits. A file that cannot be read is left out and listed in `card.skipped`; so is a
-    picture of train or valid that is in test as well. A picture that lies in two classes is named in
-    `card.notes`.
+    Folders below a class folder belong to it; a folder that only wraps another is stepped into. A split that has no
+    folder is drawn from train at random (`valid` and `test` are then shares of train). groups: a function from a file's
+    name, such as "cat/tom_03.jpg", to what the split must not tear apart (a person, a module, a day); only where the
+    folders name no splits. classes: the names of the topmost folders, in order, where they could be taken for splits.
+    A file that cannot be read is left out and listed in `card.skipped`; so is a picture of train or valid that is in
+    test as well, and one that lies in two classes. Files of more than 8 bits are scaled by the largest value of them
+    all: `card.white`.
 
-    Raises FileNotFoundError or NotADirectoryError for the path, ValueError for what cannot be a data set: no
-    class folders, one class, a class without a picture that can be read, or with fewer different ones than
-    splits.
+    Raises FileNotFoundError or NotADirectoryError for the path, PermissionError for a folder that may not be opened,
+    ValueError for what cannot be a data set: no class folders, one class, a class without a picture that can be read,
+    or with fewer different ones than splits, folders that could be splits or classes.
     """
     check_shares(valid, test)
-    size = size or 224
-    root = _checked(path)
-    folders = _class_folders(root)
-    given = {split for split, _ in folders} - {""}
+    size, root = size or 224, folder_path(path)
+    home, folders = _layout(root, [normal_name(name) for name in classes or ()])
+    given = {split: folder for split, folder in folders if split}
     if groups is not None and given:
         raise ValueError(f"groups= has no use where folders name the splits ({', '.join(sorted(given))}); omit it")
     photos = [
-        _Photo(path, _name(root, path), split, _normal(folder.name))
+        _Photo(path, _name(home, path), split, normal_name(folder.name))
         for split, folder in folders
         for path in _below(folder)
     ]
-    images, photos, skipped = _read(photos, size)
-    labels = [photo.label for photo in photos]
-    classes = sorted({_normal(folder.name) for _, folder in folders})
-    _check_classes(root, classes, labels, skipped)
-    skipped |= {_name(root, p): "in no class folder" for p in _strays(root, bool(given))}
+    images, photos, files, white, skipped = _read(photos, size)
+    names = [normal_name(name) for name in classes or sorted({normal_name(folder.name) for _, folder in folders})]
     hashes = [image_hash(image) for image in images]
-    rows, split = None, ""
+    labels = [photo.label for photo in photos]
+    notes, torn = _copies(photos, hashes)
+    skipped |= torn
+    usable = np.array([i for i, photo in enumerate(photos) if photo.name not in torn], dtype=np.int64)
+    _check_classes(home, names, [labels[i] for i in usable], skipped)
+    above = [home, *(p for p, is_folder in _inside(home) if given and is_folder)]
+    skipped |= {_name(home, p): "in no class folder" for at in above for p, is_folder in _inside(at) if not is_folder}
+    rows, split, note = None, "", ""
     if given:
-        rows, dropped = drop_copies(_rows(photos), hashes)
+        train, *others = (usable[[photos[i].split == part for i in usable]] for part in ("train", "valid", "test"))
+        rows, dropped = drop_copies((train, others[0], others[1]), hashes)
         skipped |= {photos[i].name: f"the same picture is in {where}" for i, where in dropped.items()}
-        _check_classes(root / "train", classes, [labels[i] for i in rows[0]], skipped)
+        _check_classes(home / "train", names, [labels[i] for i in rows[0]], skipped)
         split, shares = "as the folders are", {"valid": valid, "test": test}
-        if missing := [name for name in shares if name not in given]:
-            train, *parts = draw(rows[0], labels, hashes, [shares[name] for name in missing], seed)
-            new = dict(zip(missing, parts, strict=True))
+        if missing := [part for part in shares if part not in given]:
+            train, *drawn = draw(rows[0], labels, hashes, [shares[part] for part in missing], seed)
+            new = dict(zip(missing, drawn, strict=True))
             rows = (train, new.get("valid", rows[1]), new.get("test", rows[2]))
             split += f", {' and '.join(missing)} drawn from train, seed {seed}"
+            if missing == ["test"]:
+                place = _name(home, given["valid"]).partition("/")[0]
+                note = f"the test images were drawn from train; to measure on those in {place}, rename it to test"
+    if white is not None:
+        notes.append(f"Files of more than 8 bits: no value is above {white}, which is shown as white.")
     return assemble(
         images,
-        torch.tensor([classes.index(label) for label in labels]),
-        classes,
+        torch.tensor([names.index(label) for label in labels]),
+        names,
         name=root.name,
         rule="the name of the folder",
         rows=rows,
@@ -111,135 +129,172 @@ def load_folder(
         valid=valid,
         test=test,
         hashes=hashes,
+        identities=files,
+        usable=usable,
         groups=[groups(photo.name) for photo in photos] if groups is not None else None,
         files=[str(photo.path) for photo in photos],
-        source=f"your own folder {root}",
-        notes=_copies(photos, hashes),
+        source=f"your own folder {root}" + (f", in it {_name(root, home)}" if home != root else ""),
+        notes=notes,
+        test_note=note,
         skipped=skipped,
+        white=white,
     )
 
 
-def _checked(path: str | Path) -> Path:
+def folder_path(path: str | Path) -> Path:
+    """Return the absolute path of a folder. Raises what `load_folder` does for one that is none."""
     if not str(path):
-        raise ValueError("'folder:' needs a path, such as load('folder:photos')")
+        raise ValueError("'folder:' needs a path, such as folder:photos")
     root = Path(path).expanduser()
     if not root.exists():
         raise FileNotFoundError(f"there is no folder {root}; expected one with a folder of photos for each class")
     if not root.is_dir():
-        raise NotADirectoryError(f"{root} is a file; expected a folder with a folder of photos for each class")
+        what = "an archive: unpack it, and name the folder" if root.suffix.lower() in ARCHIVES else "a file"
+        raise NotADirectoryError(f"{root} is {what}; expected a folder with a folder of photos for each class")
     return root.resolve()
 
 
-def _normal(name: str) -> str:
-    return unicodedata.normalize("NFC", name)  # macOS may store é as two characters, Linux as one
-
-
 def _name(root: Path, path: Path) -> str:
-    return _normal(path.relative_to(root).as_posix())
+    return normal_name(path.relative_to(root).as_posix())
 
 
-def _visible(folder: Path) -> list[Path]:
-    """Return what is in a folder, in one order on every system, without hidden files and system litter."""
-    visible = [p for p in folder.iterdir() if not p.name.startswith(".") and p.name.lower() not in LITTER]
-    return sorted(visible, key=lambda p: _normal(p.name))
+def _inside(folder: Path) -> list[tuple[Path, bool]]:
+    """Return (path, is it a folder) of what is in a folder, in one order on every system, without system litter."""
+    try:
+        visible = [p for p in folder.iterdir() if not p.name.startswith(".") and p.name.lower() not in LITTER]
+        return [(p, p.is_dir()) for p in sorted(visible, key=lambda p: normal_name(p.name))]
+    except PermissionError:
+        raise PermissionError(f"{folder} may not be opened; get the right to read it, or move it away") from None
 
 
-def _class_folders(root: Path) -> list[tuple[str, Path]]:
-    """Return (split, folder) for each class folder, the split "" where the folders name none."""
-    folders = [p for p in _visible(root) if p.is_dir()]
-    roles = {folder: SPLITS[folder.name.lower()] for folder in folders if folder.name.lower() in SPLITS}
-    # A "train" beside "bus" and "tram" is a class; alone, or beside a "test", it is a split.
-    if "train" not in roles.values() or (len(roles) == 1 and len(folders) > 1):
-        classes = [("", folder) for folder in folders]
-    else:
-        twice = [f.name for f, role in roles.items() if list(roles.values()).count(role) > 1]
-        if twice:
-            raise ValueError(f"{root} has {' and '.join(twice)}: two folders for one split; keep one of them")
-        if len(roles) < len(folders):
-            others = [f.name for f in folders if f not in roles]
-            raise ValueError(f"{root} has {', '.join(others)} beside its splits; expected train, valid and test only")
-        classes = [(role, p) for folder, role in roles.items() for p in _visible(folder) if p.is_dir()]
-    if not classes:
-        raise ValueError(f"{root} has no class folders; expected a folder for each class, such as cat and dog")
-    return classes
+def _unwrapped(folder: Path) -> tuple[Path, list[Path]]:
+    """Return (folder, the folders in it), or those of the one folder with folders that is all there is in it."""
+    inside = _inside(folder)
+    folders = [p for p, is_folder in inside if is_folder]
+    wraps = len(folders) == 1 and any(is_folder for _, is_folder in _inside(folders[0]))
+    if wraps and not any(p.suffix.lower() in (".jpg", ".jpeg", ".png") for p, _ in inside):
+        return _unwrapped(folders[0])
+    return folder, folders
 
 
-def _strays(root: Path, given: bool) -> list[Path]:
-    above = [root, *(p for p in _visible(root) if given and p.is_dir())]
-    return [p for folder in above for p in _visible(folder) if not p.is_dir()]
+def _role(name: str) -> str:
+    """Return the split that a folder's name says, in any case and with any separator: "Train Data", "testing_set"."""
+    words = re.findall("[a-z]+", re.sub("(?<=[a-z])(?=[A-Z])", " ", name).lower())
+    roles = {ROLES.get(re.sub("(data|set|images?)+$", "", word), "") for word in words} - {""}
+    return roles.pop() if len(roles) == 1 else ""
 
 
-def _below(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
-    """Iterate over all visible files in a folder and below."""
-    above |= {folder.resolve()}
-    for path in _visible(folder):
-        if not path.is_dir():
+def _layout(root: Path, classes: Sequence[str]) -> tuple[Path, list[tuple[str, Path]]]:
+    """Return the folder that holds all, and (split, folder) for each class folder, "" where the folders name none."""
+    home, folders = _unwrapped(root)
+    names = [normal_name(folder.name) for folder in folders]
+    if classes and {*classes} != {*names}:
+        raise ValueError(f"{home} has the folders {', '.join(names)}; classes names {', '.join(classes)}")
+    if not folders:
+        packed = next((p.name for p, _ in _inside(home) if p.suffix.lower() in ARCHIVES), "")
+        remedy = f"unpack {packed} first" if packed else f"are these photographs of one class? Then name {home.parent}"
+        raise ValueError(f"{home} has no class folders; expected one for each class, such as cat and dog ({remedy})")
+    inner = {folder: _unwrapped(folder)[1] for folder in folders}
+    roles = {folder: role for folder in folders if (role := _role(normal_name(folder.name)))}
+    train = [folder for folder, role in roles.items() if role == "train"]
+    # A "train" beside "bus" and "tram" is a class; where all folders have such names, or hold folders, they are splits.
+    if classes or not train or len(roles) == 1 or (len(roles) < len(folders) and not any(inner[f] for f in roles)):
+        shared = [name for name, n in Counter(normal_name(p.name) for f in inner.values() for p in f).items() if n > 1]
+        if len(shared) > 1 and not classes:
+            raise ValueError(
+                f"{home} has {' and '.join(names[:3])}, which hold the same folders ({', '.join(shared[:3])}): splits? "
+                f"Then name them train, valid and test. Or classes? Then load it with classes={names}"
+            )
+        return home, [("", folder) for folder in folders]
+    evaluation = "valid" if "test" in roles.values() else "test"
+    roles = {folder: evaluation if role == "eval" else role for folder, role in roles.items()}
+    for role in roles.values():
+        if len(twice := [f.name for f in roles if roles[f] == role]) > 1:
+            raise ValueError(f"{home} has {' and '.join(twice)}: two folders for one split; keep one of them")
+    if others := [name for folder, name in zip(folders, names, strict=True) if folder not in roles]:
+        raise ValueError(f"{home} has {', '.join(others)} beside its splits; expected train, valid and test only")
+    if not inner[train[0]]:
+        raise ValueError(f"{train[0]} has no class folders; expected one for each class, such as cat and dog")
+    return home, [(role, p) for folder, role in roles.items() for p in inner[folder]]
+
+
+def _below(folder: Path, seen: set[Path] | None = None) -> Iterator[Path]:
+    """Iterate over all visible files in a folder and below, each once: links may lead to the same, or in a circle."""
+    home = folder.resolve()
+    seen = {*home.parents} if seen is None else seen
+    if home in seen:
+        return
+    seen.add(home)
+    for path, is_folder in _inside(folder):
+        real = path.resolve() if path.is_symlink() else home / path.name
+        if is_folder:
+            yield from _below(path, seen)
+        elif real not in seen:
+            seen.add(real)
             yield path
-        elif path.resolve() not in above:  # a link may lead in a circle
-            yield from _below(path, above)
 
 
-def _read(photos: list[_Photo], size: int) -> tuple[np.ndarray, list[_Photo], dict[str, str]]:
-    """Return (uint8 N×3×size×size, the photographs that could be read, why the others could not)."""
-
-    def attempt(photo: _Photo) -> np.ndarray | str:
-        try:
-            return read_photo(photo.path, size)
-        except (OSError, ValueError) as error:
-            return str(error)
-
-    images = allocate((len(photos), 3, size, size))
-    readable, skipped = list[_Photo](), dict[str, str]()
+def _read(photos: list[_Photo], size: int) -> tuple[np.ndarray, list[_Photo], list[str], int | None, dict[str, str]]:
+    """Return (uint8 N×3×size×size, photographs that could be read, hashes of their files, white, why others not)."""
+    images, readable = allocate((len(photos), 3, size, size)), list[_Photo]()
+    files, skipped = list[str](), dict[str, str]()
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:  # Pillow decodes outside Python's lock
+        highest = max(pool.map(largest_value, (photo.path for photo in photos)), default=0)
+        white = next((w for w in WHITES if w >= highest), None) if highest else None
+
+        def attempt(photo: _Photo) -> tuple[np.ndarray, str] | str:
+            try:
+                return read_photo(photo.path, size, white), file_hash(photo.path)[:16]
+            except (OSError, ValueError) as error:
+                return str(error)
+
         for photo, image in zip(photos, pool.map(attempt, photos), strict=True):
             if isinstance(image, str):
                 skipped[photo.name] = image
             else:
-                images[len(readable)] = image
+                images[len(readable)] = image[0]
                 readable.append(photo)
-    return images[: len(readable)], readable, skipped
+                files.append(image[1])
+    return images[: len(readable)], readable, files, white, skipped
 
 
 def _check_classes(root: Path, classes: list[str], labels: list[str], skipped: dict[str, str]) -> None:
     if len(classes) < 2:
         raise ValueError(f"{root} has one class, {classes[0]}; classifying needs a folder for each of at least two")
-    count = Counter(labels)
-    for name in classes:
-        if not count[name]:
-            tried = [f"{file}: {why}" for file, why in skipped.items() if f"{name}/" in file]
-            because = f" ({len(tried)} skipped, such as {tried[0]})" if tried else ""
-            raise ValueError(f"{root} has no usable photograph of the class {name}{because}; add some or remove it")
+    for name in set(classes).difference(labels):
+        tried = [f"{file}: {why}" for file, why in skipped.items() if name in map(normal_name, file.split("/"))]
+        because = f" ({len(tried)} skipped, such as {tried[0]})" if tried else ""
+        raise ValueError(f"{root} has no usable photograph of the class {name}{because}; add some or remove it")
 
 
-def _rows(photos: list[_Photo]) -> Rows:
-    of = np.array([photo.split for photo in photos])
-    return np.flatnonzero(of == "train"), np.flatnonzero(of == "valid"), np.flatnonzero(of == "test")
-
-
-def _copies(photos: list[_Photo], hashes: list[str]) -> list[str]:
-    """Say which pictures are there more than once, and which of them under two labels."""
+def _copies(photos: list[_Photo], hashes: list[str]) -> tuple[list[str], dict[str, str]]:
+    """Return notes on pictures that are there more than once, and {file: why} of those that lie in two classes."""
     same: dict[str, list[_Photo]] = {}
     for photo, image in zip(photos, hashes, strict=True):
         same.setdefault(image, []).append(photo)
     several = [copies for copies in same.values() if len(copies) > 1]
-    torn = [copies for copies in several if len({photo.label for photo in copies}) > 1]
+    torn = {
+        photo.name: f"the same picture is {next(other.name for other in copies if other.label != photo.label)}: one of "
+        "the labels is wrong"
+        for copies in several
+        if len({photo.label for photo in copies}) > 1
+        for photo in copies
+    }
     notes = []
     if several:
         notes.append(f"{sum(map(len, several))} files hold {len(several)} pictures; copies stay in one split.")
-    for copies in torn[:MOST_NOTES]:
-        names = ", ".join(photo.name for photo in copies[:4])
-        notes.append(f"conflicting labels: the same picture is {names}; at most one of them can be right.")
-    if len(torn) > MOST_NOTES:
-        notes.append(f"conflicting labels: {len(torn) - MOST_NOTES} more pictures are in two classes.")
-    return notes
+    if torn:
+        notes.append(f"conflicting labels: {len(torn)} files hold pictures that lie in two classes; they are left out.")
+    return notes, torn
 
 
-def read_photo(path: str | Path, size: int) -> np.ndarray:
+def read_photo(path: str | Path, size: int, white: int | None = None) -> np.ndarray:
     """Read one photograph as uint8 3×size×size.
 
-    Turned as its EXIF says, any colour mode as RGB (transparency on white, 16 bits scaled to 8), shorter edge
-    resized with antialiasing, centre cropped; the first frame of an animation. Raises FileNotFoundError for a
-    missing file, and ValueError with the reason for one that holds no picture that can be read.
+    Turned as its EXIF says, any colour mode as RGB (transparency on white), shorter edge resized with antialiasing,
+    centre cropped; the first frame of an animation. white: the value that becomes 255 in a file of more than 8 bits;
+    without it such a file must fill its 16. Raises FileNotFoundError for a missing file, and ValueError with the reason
+    for one that holds no picture that can be read.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -254,14 +309,14 @@ def read_photo(path: str | Path, size: int) -> np.ndarray:
         with path.open("rb") as file:
             image, turn = _opened(file)
             image.draft(None, (2 * size, 2 * size))  # a JPEG is decoded at ½, ¼ or ⅛ where that is enough
-            return to_square(image, size, turn)
+            return to_square(image, size, turn, white)
     except UnidentifiedImageError:
         if path.suffix.lower() in (".heic", ".heif"):
             raise ValueError("HEIC pictures cannot be read here; export it as JPEG") from None
         raise ValueError(f"not a picture in a format that can be read ({', '.join(FORMATS)})") from None
     except Image.DecompressionBombError:
         raise ValueError(f"more than {MOST_PIXELS / 1e6:.0f} million pixels; save it smaller") from None
-    except PermissionError:
+    except (PermissionError, Unscaled):
         raise
     except Exception as error:  # a damaged file fails in as many ways as there are bytes in it
         raise ValueError(f"damaged or cut short ({error or type(error).__name__})") from None
@@ -281,11 +336,21 @@ def _opened(file: object) -> tuple[Image, int]:
     return image, turn
 
 
-def to_square(image: Image, size: int, turn: int = 1) -> np.ndarray:
+def largest_value(path: Path) -> float:
+    """Return the largest value of a picture of more than 8 bits, 0 for any other and for what cannot be read."""
+    try:
+        with path.open("rb") as file:
+            image = _opened(file)[0]
+            return float(np.asarray(image).max()) if is_deep(image) else 0
+    except Exception:  # a damaged file fails in many ways; `read_photo` says in which
+        return 0
+
+
+def to_square(image: Image, size: int, turn: int = 1, white: int | None = None) -> np.ndarray:
     """Return a PIL image as uint8 3×size×size: RGB, turned as EXIF says, resized and centre cropped."""
     from PIL import Image
 
-    image = to_rgb(image)
+    image = to_rgb(image, white)
     short = min(image.size)
     left, top = (image.width - short) / 2, (image.height - short) / 2
     # Cropping and resizing in one step: a strip of 12,000×1 pixels must not become one of 2,688,000×224.
@@ -306,17 +371,34 @@ def to_square(image: Image, size: int, turn: int = 1) -> np.ndarray:
     return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
 
 
-def to_rgb(image: Image) -> Image:
-    """Return a PIL image of any mode as RGB, transparency on white. Raises ValueError for 32-bit values."""
+class Unscaled(ValueError):
+    """A picture of which nothing says what value is white."""
+
+
+def is_deep(image: Image) -> bool:
+    """Tell whether a PIL image is grey with more than 8 bits."""
+    return image.mode in ("I", "F") or image.mode.startswith("I;16")
+
+
+def to_rgb(image: Image, white: int | None = None) -> Image:
+    """Return a PIL image of any mode as RGB, transparency on white.
+
+    white: the value that becomes 255 in a grey image of more than 8 bits. Raises ValueError where it is not given and
+    the values do not say it, or where they are others.
+    """
     from PIL import Image
 
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+    if is_deep(image):
         values = np.asarray(image)
-        low, high = values.min(), values.max()
-        if image.mode == "F" or low < 0 or high > 65535:
-            raise ValueError(f"values from {low:.3g} to {high:.3g}; save it with 8 or 16 bits a channel")
-        grey = Image.fromarray((values / 257).round().astype(np.uint8))  # 65535 = 257 × 255
-        return grey.convert("RGB")
+        low, high = float(values.min()), float(values.max())
+        white = white or (65535 if high > WHITES[-2] else None)
+        if white is None or not 0 <= low <= high <= white:
+            expected = "16 bits that are used" if white is None else f"0 to {white}"
+            raise Unscaled(f"values from {low:.6g} to {high:.6g}; expected {expected}: save it with 8 bits a channel")
+        return Image.fromarray((values * (255 / white)).round().astype(np.uint8)).convert("RGB")
+    deep_colour = ";16" in str(getattr(image, "tile", ""))  # of which Pillow keeps the upper byte
+    if deep_colour and np.asarray(image).max() < 64:
+        raise Unscaled("a colour picture of 16 bits that uses less than 15 of them; save it with 8 bits a channel")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")

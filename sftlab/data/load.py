@@ -18,7 +18,7 @@ from sftlab.data.folder import load_folder, to_rgb, to_square
 from sftlab.data.generated import load_characters, load_docstrings
 from sftlab.data.label_fixes import corrected
 from sftlab.data.splits import assemble
-from sftlab.data.storage import allocate, decoded, package_folder
+from sftlab.data.storage import allocate, decoded, image_hash, package_folder
 from sftlab.data.texts import load_csv
 from sftlab.data.torchvision_sets import TORCHVISION, load_torchvision
 
@@ -59,7 +59,7 @@ def load(
     elif name in LOADERS:
         loader = LOADERS[name]
     else:
-        close = difflib.get_close_matches(name, LOADERS, 1)
+        close = difflib.get_close_matches(name, LOADERS, 1) or [f"folder:{name}"] * Path(name).expanduser().exists()
         hint = f" Did you mean {close[0]!r}?" if close else ""
         names = f"{', '.join(LOADERS)}, 'folder:PATH' and 'csv:PATH'"
         raise ValueError(f"no data set is named {name!r}; there are {names}.{hint}")
@@ -187,7 +187,8 @@ def from_arrays(
 ) -> Data:
     """Build a Data from images in memory.
 
-    x: uint8, N×H×W (grey), N×H×W×C or N×C×H×W with 1 or 3 channels. y: N class numbers from 0, or N names.
+    x: uint8, N×H×W (grey), N×H×W×C or N×C×H×W with 1 or 3 channels. y: N class numbers from 0, or N names; images
+    whose label is missing (nan, None, NA, "", −100) are left out and counted on the card. classes: the names in order.
     groups: what must not be torn apart by the split, a value an image. options: per_class, seed, valid, test.
     Raises TypeError for images that are not uint8, ValueError for labels or shapes that do not fit.
 
@@ -219,24 +220,31 @@ def from_dataset(
         raise TypeError(f"{type(dataset).__name__} has no length; expected a map-style data set: len(d) and d[i]")
     if not len(dataset):
         raise ValueError(f"{type(dataset).__name__} is empty")
-    names = classes if classes is not None else getattr(dataset, "classes", None)
+    whole = dataset
+    while not hasattr(whole, "classes") and hasattr(whole, "dataset"):  # a Subset of a Subset …
+        whole = whole.dataset
+    names = classes if classes is not None else getattr(whole, "classes", None)
     edge, shape = size or 224, _stored(dataset[0][0], None).shape
     collected = _collected(dataset, shape, None) if max(shape[1:]) <= edge else None
-    images, labels = collected or _collected(dataset, (3, edge, edge), edge)  # type: ignore[misc]  # squares all fit
-    return from_arrays(images, labels, classes=names, size=size, **({"name": type(dataset).__name__} | options))
+    images, labels, hashes = collected or _collected(dataset, (3, edge, edge), edge)  # type: ignore[misc]  # squares fit
+    facts: dict[str, Any] = {"name": type(whole).__name__, "identities": hashes} | options
+    return from_arrays(images, labels, classes=names, size=size, **facts)
 
 
-def _collected(dataset: Any, shape: tuple[int, ...], edge: int | None) -> tuple[np.ndarray, list[Any]] | None:
-    """Return (images, labels), as they are or as squares of `edge`; None where an image has another shape."""
-    images, labels = allocate((len(dataset), *shape)), []
+def _collected(
+    dataset: Any, shape: tuple[int, ...], edge: int | None
+) -> tuple[np.ndarray, list[Any], list[str]] | None:
+    """Return (images as they are or as squares of `edge`, labels, hashes of the originals); None for unequal shapes."""
+    images, labels, hashes = allocate((len(dataset), *shape)), [], []
     for i in range(len(dataset)):
         image, label, *_ = dataset[i]
         x = _stored(image, edge)
         if x.shape != shape:
             return None
         images[i] = x
-        labels.append(label if isinstance(label, str) else int(label))
-    return images, labels
+        labels.append(label)
+        hashes.append(image_hash(np.asarray(image)))
+    return images, labels, hashes
 
 
 def _stored(image: Any, edge: int | None) -> np.ndarray:

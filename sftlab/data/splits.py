@@ -6,6 +6,7 @@ nearly share; `domain_split` parts a data set into a source and a target.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -178,35 +179,49 @@ def assemble(
     split: str = "",
     files: Sequence[str] = (),
     hashes: Sequence[str] | None = None,
+    identities: Sequence[str] = (),
+    usable: np.ndarray | None = None,
+    notes: Sequence[str] = (),
+    test_note: str = "",
     kind: type[Split] = Split,
     **facts: Any,
 ) -> Data:
     """Build a Data from arrays: split them, thin train, write the card.
 
-    The split is as given if `rows`, grouped if `groups`, else random; strata: the classes if None. kind: Split, or
-    Texts. facts: further fields of the card. Raises ValueError if an image of one split is also in another (possible
-    only with `rows`), or if nothing is left of one.
+    The split is as given if `rows`, grouped if `groups`, else random; strata: the classes if None. usable: the rows to
+    split, by default those with a label. test_note: what a reader of test numbers must know. kind: Split, or Texts.
+    facts: further fields of the card. Raises ValueError if an image of one split is also in another (possible only with
+    `rows`), or if nothing is left of one.
     """
-    numbers = first_task(targets).tolist()
+    numbers, names, notes = first_task(targets).tolist(), first_names(classes), list(notes)
     hashes = hashes if hashes is not None else [image_hash(image) for image in images]
-    strata = strata if strata is not None else [first_names(classes)[k] for k in numbers]
-    if rows is None and groups is not None:
-        rows = grouped_split(strata, groups, hashes, valid=valid, test=test, seed=seed)
-        split = split or f"grouped, seed {seed}"
-    elif rows is None:
-        rows = random_split(strata, hashes, valid=valid, test=test, seed=seed)
-        split = split or f"random, stratified, seed {seed}"
+    if missing := sum(k < 0 for k in numbers):
+        notes.append(f"{missing} of {len(numbers)} {kind.noun} have no label and are left out.")
+    for folded, count in Counter(map(str.casefold, names)).items():
+        if count > 1 and len(folded) > 1:
+            alike = [name for name in names if name.casefold() == folded]
+            notes.append(f"{' and '.join(alike)} are probably one class: only capitals tell them apart.")
+    if rows is None:
+        usable = np.array([i for i, k in enumerate(numbers) if k >= 0]) if usable is None else usable
+        of = [hashes[i] for i in usable]
+        layers = [strata[i] if strata is not None else names[numbers[i]] for i in usable]
+        if groups is not None:
+            parts = grouped_split(layers, [groups[i] for i in usable], of, valid=valid, test=test, seed=seed)
+        else:
+            parts = random_split(layers, of, valid=valid, test=test, seed=seed)
+        rows = (usable[parts[0]], usable[parts[1]], usable[parts[2]])
+        split = split or f"{'random, stratified' if groups is None else 'grouped'}, seed {seed}"
     check_disjoint(rows, hashes)
     train = thin(rows[0], numbers, per_class, seed) if per_class is not None else rows[0]
     size = min(images.shape[-2:]) if size is None else size
     if size < 1:
         raise ValueError(f"size={size}: an edge length in pixels, such as 160")
-    parts = [
-        kind(part, images, targets, np.asarray(index, dtype=np.int64), classes, size, hashes, files)
-        for part, index in zip(("train", "valid", "test"), (train, *rows[1:]), strict=True)
+    made = [
+        kind(part, images, targets, np.asarray(index, dtype=np.int64), classes, size, hashes, files, identities, note)
+        for part, index, note in (("train", train, ""), ("valid", rows[1], ""), ("test", rows[2], test_note))
     ]
-    card = Card(name, rule, classes, counts={}, majority=0.0, size=parts[0].sizes, split=split, noun=kind.noun, **facts)
-    return counted(parts, card)
+    card = Card(name, rule, classes, {}, 0.0, made[0].sizes, split, notes=notes, noun=kind.noun, **facts)
+    return counted(made, card)
 
 
 def check_disjoint(rows: Sequence[np.ndarray], hashes: Sequence[str]) -> None:

@@ -249,6 +249,7 @@ def load_torchvision(
         rows=rows,
         split=split,
         hashes=hashes,
+        identities=[f"{name} {row}" for row in range(len(labels))],
         source=f"torchvision.datasets.{about.cls}",
         licence=about.licence,
         citation=about.citation,

@@ -26,14 +26,31 @@ from sftlab.deploy.save import (
     load_reject_option,
     page_path,
     plain,
-    read,
     write_page,
 )
-from sftlab.networks import original_state_dict
+from sftlab.networks import offline, original_state_dict, torchvision_nets
 
 PICTURES = 16  # on which graph and network are compared
 TOLERANCE = 1e-3  # on log p, relative to 1 + |log p|; float32 in another order of sums stays far below it
 OPSET = 18
+SNIPPET = """
+{imports}
+from PIL import Image, ImageOps
+
+model = {build}
+model.load_state_dict({state})
+model.eval()
+classes = {classes}
+prepare = torchvision.transforms.Compose([
+    torchvision.transforms.Resize({size}),  # the shorter edge, bilinear with antialiasing
+    torchvision.transforms.CenterCrop({size}),
+    torchvision.transforms.ToTensor(),  # from 0 to 1
+    torchvision.transforms.Normalize({mean}, {std}),
+])
+photo = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")
+with torch.no_grad():
+    p = model(prepare(photo)[None]).softmax(dim=1)[0].tolist()
+print(dict(zip(classes, p)))"""
 
 
 def export(
@@ -51,35 +68,71 @@ def export(
     Runtime must give torch's answers on `images` (default: squares of two photographs); else ValueError. reject: adds
     the output `distance`, and its limits to the card. size: edge in pixels, by default that of the card.
     .safetensors, or another ending for a torch file: the weights under the original library's names, for the plain
-    model's `load_state_dict`; the `input` stage is dropped: scale and normalise outside.
+    model's `load_state_dict`; the `input` stage is dropped, and the lines of Python that do its work, build the plain
+    model and ask it are printed.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".onnx":
         return _export_graph(model, path, reject, images, size)
     state = {k: v.detach().cpu().contiguous() for k, v in original_state_dict(model).items()}
+    library, build = plain_call(model)
     if path.suffix == ".safetensors":
         from safetensors.torch import save as as_bytes
 
-        text = json.dumps(plain(card(model)), ensure_ascii=False)
+        text = json.dumps(plain({**card(model), "plain": build}), ensure_ascii=False)
         path.write_bytes(as_bytes(state, {"format": "pt", "card": text}))
     else:
         torch.save(state, path)
+    if library:
+        edge = size or (images.size if isinstance(images, Split) else input_size(card(model)))
+        print(_snippet(model, path, library, build, edge))
     return path
 
 
-def export_file(model: str | Path, path: str | Path | None = None) -> str:
-    """Export a saved model, to MODEL.onnx unless `path` says otherwise; say what was written and how it was checked.
+def _snippet(model: nn.Sequential, path: Path, library: str, build: str, size: int) -> str:
+    """Return Python that asks the weights at `path` about a photograph, without sftlab."""
+    facts, modules, reader = compose_card(model, size=size), {"torch", "torchvision", library}, "torch.load"
+    arguments = repr(str(path))
+    if path.suffix == ".safetensors":
+        modules, reader = modules | {"safetensors.torch"}, "safetensors.torch.load_file"
+    else:
+        arguments += ", weights_only=True"
+    return SNIPPET.format(
+        imports="\n".join(f"import {module}" for module in sorted(modules)),
+        build=build,
+        state=f"{reader}({arguments})",
+        classes=facts.get("classes") or list(range(model.get_submodule("head").get_parameter("bias").numel())),
+        **facts["input"],
+    )
+
+
+def plain_call(model: nn.Sequential) -> tuple[str, str]:
+    """Return (library, the call that builds the plain network there); empty for a network of no library."""
+    name, head = str(card(model).get("name")), model.get_submodule("head")
+    options = "".join(f", {key}={value!r}" for key, value in card(model).get("options", {}).items())
+    how = f"num_classes={getattr(head, 'out_features', None)}{options}"
+    if name in torchvision_nets.FAMILIES:
+        return "torchvision", f"torchvision.models.get_model({name!r}, {how})"
+    import timm
+
+    name = f"tf_{name}" if name in offline.LITE else name  # their weights are the TensorFlow conversion
+    return ("timm", f"timm.create_model({name!r}, {how})") if timm.is_model(name.split(".")[0]) else ("", "")
+
+
+def export_file(file: str | Path, path: str | Path | None = None) -> str:
+    """Export a saved model, to FILE.onnx unless `path` says otherwise; say what was written and how it was checked.
 
     Raises as `load_model` and `export`.
     """
-    facts, _ = read(model)
-    path = Path(path) if path is not None else Path(model).with_suffix(".onnx")
-    if path.resolve() == Path(model).resolve():
+    path = Path(path) if path is not None else Path(file).with_suffix(".onnx")
+    if path.resolve() == Path(file).resolve():
         raise ValueError(f"{path} is the model itself; name another file to write")
-    export(load_model(model), path, reject=load_reject_option(model))
+    model = load_model(file)
+    export(model, path, reject=load_reject_option(file))
     if path.suffix != ".onnx":
-        return f"{path}: the weights under the names of {facts.get('name')}; scale and normalise the pixels outside"
+        _, build = plain_call(model)
+        return f"{path}: the weights under the names of {build or card(model).get('name')}"
     check = read_graph(path)[1]["onnx"]
     return (
         f"{path} and its card, {page_path(path).name}\n"

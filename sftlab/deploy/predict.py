@@ -50,8 +50,10 @@ class Prediction:
 
     @property
     def answer(self) -> str:
-        """The label, or "neither" where it is refused; empty for a file that could not be read."""
-        return NEITHER if self.refused else self.label
+        """The label, or "neither" where it is refused ("(neither)" beside a class of that name); empty on an error."""
+        if not self.refused:
+            return self.label
+        return f"({NEITHER})" if NEITHER in self.probabilities else NEITHER
 
 
 class Answers(nn.Module):
@@ -80,12 +82,14 @@ class Predictor:
     """Something that answers, from torch or from an exported graph.
 
     ask: uint8 N×3×size×size → (probabilities N×classes,) or (probabilities, distances N). reject: its limits, if any.
+    white: the value that was white in the training images' files, if these had more than 8 bits.
     """
 
     ask: Callable[[Tensor], tuple[np.ndarray, ...]]
     classes: list[str]
     size: int
     reject: RejectOption | None = None
+    white: int | None = None
 
     def answers(self, names: Sequence[str], x: Tensor) -> list[Prediction]:
         """Answer for N images, uint8 N×3×size×size, which go by these names."""
@@ -144,7 +148,7 @@ def predictor(
         with evaluating(network), torch.no_grad():
             return tuple(t.cpu().numpy() for t in network(x.to(device)))
 
-    return Predictor(ask, facts["classes"], size or input_size(facts), reject)
+    return Predictor(ask, facts["classes"], size or input_size(facts), reject, facts.get("white"))
 
 
 def limited(model: Predictor, below: float | None = None, beyond: float | None = None) -> Predictor:
@@ -168,7 +172,7 @@ def predictions(model: Predictor, files: Sequence[str | Path], *, batch_size: in
 
     def attempt(file: str | Path) -> np.ndarray | str:
         try:
-            return read_photo(file, model.size)
+            return read_photo(file, model.size, model.white)
         except (OSError, ValueError) as error:
             return str(error)
 
@@ -226,4 +230,5 @@ def _graph_predictor(path: Path, size: int | None) -> Predictor:
     def ask(x: Tensor) -> tuple[np.ndarray, ...]:
         return tuple(graph.run(None, {"images": x.numpy()}))
 
-    return Predictor(ask, facts["classes"], expected, RejectOption.of(facts["reject"]) if facts.get("reject") else None)
+    reject = RejectOption.of(facts["reject"]) if facts.get("reject") else None
+    return Predictor(ask, facts["classes"], expected, reject, facts.get("white"))

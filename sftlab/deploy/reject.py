@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sftlab.core.features import sources
-from sftlab.core.losses import NO_LABEL
-from sftlab.core.model import evaluating
+from sftlab.core.model import card, evaluating
 from sftlab.data import Data, Split, first_task
+from sftlab.data.dataset import NO_LABEL, class_columns
 
 NEAREST = 5  # training images that a picture is compared with
 MOST = 1000  # training images kept with the model: 2.5 MB at 1,280 features
@@ -84,6 +84,7 @@ def choose_reject_option(
         raise ValueError("these data have several tasks; a reject option is chosen for one: load one target")
     valid, truth = _features(model, data.valid), first_task(data.valid.y)
     p = _probabilities(model, valid)
+    p = p[:, class_columns(card(model).get("classes"), {"": p.shape[1]}, data.classes)[""]]
     right = (p.argmax(dim=1) == truth) & (truth != NO_LABEL)
     if not right.any():
         raise ValueError("no validation image is answered rightly, so there is no answer worth keeping")

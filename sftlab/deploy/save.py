@@ -229,7 +229,6 @@ def _data_facts(data: Data) -> dict[str, Any]:
     facts, mine = asdict(data.card), data.card.source.startswith(OWN_FOLDER)
     facts["skipped"] = len(data.card.skipped)
     facts["source"] = "a folder of photographs" if mine else data.card.source
-    facts["notes"] = [note for note in data.card.notes if not (mine and note.startswith("conflicting labels"))]
     return {**facts, "digest": {part.name: part.digest for part in (data.train, data.valid)}}
 
 

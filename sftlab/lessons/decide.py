@@ -36,7 +36,7 @@ def confused(result: Result, data: Any, true: str, called: str, *, alike: Any, m
     if not cell:
         return base.empty(ax, f"No ‘{true}’ was called ‘{called}’")
     shown = cell[:most]
-    where = {h: i for i, h in enumerate(split.hashes)}
+    where = {image: i for i, image in enumerate(split.ids)}
     of_class = np.flatnonzero(np.asarray(data.train.y) == called_class)
     nearest = of_class[np.asarray(alike)[shown][:, of_class].argmax(axis=1)]
     pixels = [split.pixels([where[result.hashes[i]] for i in shown]).numpy(), data.train.pixels(nearest).numpy()]

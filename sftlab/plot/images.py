@@ -79,7 +79,7 @@ def mistakes(
     source: the Split that was evaluated, or the Data it belongs to. Raises ValueError if it holds other images.
     """
     split, licence = split_of(source, result.split, licence)
-    where = {h: i for i, h in enumerate(split.hashes)}
+    where = {image: i for i, image in enumerate(split.ids)}
     wrong = most_confident_mistakes(result)
     if any(result.hashes[i] not in where for i in wrong):
         raise ValueError(f"this result is of other images than the {split.name} split holds; give the evaluated one")

@@ -211,9 +211,11 @@ def predict(
         write_csv(answers, asked.classes, table)
     if document is not None:
         write_json(answers, asked, model.name, document)
-    counts = Counter("not readable" if one.error else one.answer for one in answers)
-    summary = ", ".join(f"{n} {answer}" for answer, n in counts.most_common())
-    click.echo(f"\n{len(answers)} of {len(files)} files: {summary}")
+    counts = Counter(one.answer for one in answers if not one.error)
+    parts = [f"{n} {answer}" for answer, n in counts.most_common()]
+    if unread := len(answers) - counts.total():
+        parts.append(f"{unread} not readable")
+    click.echo(f"\n{len(answers)} of {len(files)} files: {', '.join(parts)}")
     reject = asked.reject
     if reject is None or not (reject.probability or math.isfinite(reject.distance)):
         click.echo("never answers “neither”: the model has no limits (--reject-below P sets one)")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +13,10 @@ import numpy as np
 
 from sftlab.core import records
 from sftlab.core.evaluation import auc, balanced_accuracy, ece
-from sftlab.core.losses import NO_LABEL
 from sftlab.core.records import Interval, Result
 from sftlab.core.statistics import bootstrap, mcnemar, resamples
 from sftlab.data import datasets, load
+from sftlab.data.dataset import NO_LABEL
 from sftlab.runs.parameters import NotebookError
 from sftlab.runs.results import FACTS, RECORD, Facts, page
 
@@ -66,6 +66,7 @@ def compare(first: str | Path, second: str | Path) -> Comparison:
     if not 0 < len(parameters) <= 3:
         names = [f"{folder(Path(first)).resolve().name} (first)", f"{folder(Path(second)).resolve().name} (second)"]
 
+    b = _named_as(a, b)
     pairs = _pairs(a, b)
     y, classes = pairs.target_a.to_numpy(), np.array(a.classes)
     p = [np.array(a.probabilities)[pairs.row_a], np.array(b.probabilities)[pairs.row_b]]
@@ -150,7 +151,7 @@ def _thumbnails(sources: list[tuple[str, Any]], hashes: list[str]) -> tuple[dict
             data = load(name, size=size)
         except (OSError, ValueError):  # a folder that has moved, a set that is not on this machine
             continue
-        rows = {image: row for row, image in enumerate(data.train.image_hashes)}
+        rows = {image: row for row, image in enumerate(data.train.identities or data.train.image_hashes)}
         if not rows.keys() >= {*hashes}:
             continue
         pictures = {}
@@ -195,6 +196,15 @@ def _read(run: Path) -> tuple[Result, dict[str, Any]]:
     return result, {name: about[name] for name in about if name not in ("images", "size", "code")}
 
 
+def _named_as(a: Result, b: Result) -> Result:
+    """Return `b` with its classes in the order of `a`: they match by name. Raises NotebookError where they do not."""
+    if {*a.classes} != {*b.classes}:
+        raise NotebookError(f"their classes differ: {', '.join(a.classes)} and {', '.join(b.classes)}")
+    to = [b.classes.index(name) for name in a.classes]
+    targets = [to.index(target) if target >= 0 else target for target in b.targets]
+    return replace(b, classes=a.classes, targets=targets, probabilities=np.array(b.probabilities)[:, to].tolist())
+
+
 def _pairs(a: Result, b: Result) -> pandas.DataFrame:
     """Return the labelled test images of both, by their hash: image, target_a, row_a and row_b.
 
@@ -202,8 +212,6 @@ def _pairs(a: Result, b: Result) -> pandas.DataFrame:
     """
     import pandas as pd
 
-    if a.classes != b.classes:
-        raise NotebookError(f"their classes differ: {', '.join(a.classes)} and {', '.join(b.classes)}")
     tables = [pd.DataFrame({"image": r.hashes, "target": r.targets, "row": range(len(r.hashes))}) for r in (a, b)]
     one, two = (
         table.assign(copy=table.groupby("image").cumcount()) for table in tables

@@ -206,10 +206,12 @@ def _existing(name: str, value: str) -> str:
     Raises ValueError for what does not exist.
     """
     if value.startswith("folder:"):
-        folder = Path(value.removeprefix("folder:")).expanduser().resolve()
-        if not folder.is_dir():
-            raise ValueError(f"{name}: there is no folder {folder}")
-        return f"folder:{folder}"
+        from sftlab.data.folder import folder_path
+
+        try:
+            return f"folder:{folder_path(value.removeprefix('folder:'))}"
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{name}: {error}") from None
     known = [value]
     if name == "DATA" and not value.startswith("csv:"):
         from sftlab.data import datasets
@@ -225,6 +227,7 @@ def _existing(name: str, value: str) -> str:
             known += timm.list_models()
     if value not in known and value.split(".")[0] not in known:
         near = difflib.get_close_matches(value, known, n=1)
+        near = near or [f"folder:{value}"] * (name == "DATA" and Path(value).expanduser().exists())
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known[:6])} …"
         raise ValueError(f"{name}: nothing is named {value!r}; {hint}")
     return value

@@ -16,7 +16,7 @@ from sftlab.analysis.labels import find_label_issues, undecided
 from sftlab.core.records import Interval
 from sftlab.core.statistics import wilson
 from sftlab.data import Data, Split, first_task, resize
-from sftlab.data.label_fixes import Correction, address, read_corrections, write_corrections
+from sftlab.data.label_fixes import Correction, address, corrections_path, read_corrections, write_corrections
 from sftlab.plot import base
 from sftlab.plot.images import images
 from sftlab.widgets.base import Element, Panel, figure_html, figure_of, image_address, remembered, script, sureness
@@ -245,7 +245,7 @@ class Relabelling(Panel):
 def relabel(
     data: Data,
     p: Any,
-    path: str | Path = "corrections.csv",
+    path: str | Path | None = None,
     *,
     each: int = 12,
     noun: str = "image",
@@ -253,10 +253,11 @@ def relabel(
 ) -> Relabelling:
     """Show the training images whose labels are most likely wrong, and the least certain ones, to be corrected.
 
-    p: out-of-sample probabilities, a row a training image (`labels.cross_val_proba`). path: the CSV; every choice
-    is written at once, a choice taken back is removed, and the images themselves are never touched. `sft.corrected`
-    reads it. each: tiles a group. noun: what one image shows. name: part of the CSS classes `sft-NAME-select`,
-    `-group-0` and `-status`. Raises ValueError for data without single class numbers, or probabilities that do not fit.
+    p: out-of-sample probabilities, a row a training image (`labels.cross_val_proba`). path: the CSV, by default
+    `corrections_path(data)`; every choice is written at once, a choice taken back is removed, and the images themselves
+    are never touched. `sft.corrected` reads it. each: tiles a group. noun: what one image shows. name: part of the CSS
+    classes `sft-NAME-select`, `-group-0` and `-status`. Raises ValueError for data without single class numbers, or
+    probabilities that do not fit.
     """
     targets = data.train.targets
     if not isinstance(data.classes, list) or isinstance(targets, dict) or targets.ndim != 1:
@@ -270,4 +271,5 @@ def relabel(
     doubted = find_label_issues(p, data.train.y)[:each]
     torn = np.array([i for i in undecided(p) if i not in set(doubted.tolist())][:each], dtype=np.int64)
     groups = {"most likely mislabelled": doubted, "least certain": torn}
-    return Relabelling(data, p, groups, Path(path), noun, name).show()
+    path = corrections_path(data) if path is None else Path(path)
+    return Relabelling(data, p, groups, path, noun, name).show()

@@ -117,7 +117,7 @@ class Upload(Panel):
             with tempfile.TemporaryDirectory() as folder:  # so that it is read as files of a folder are
                 path = Path(folder) / "photograph"
                 path.write_bytes(content)
-                photograph = self._ask(name, read_photo(path, self.predictor.size))
+                photograph = self._ask(name, read_photo(path, self.predictor.size, self.predictor.white))
         except (OSError, ValueError) as error:
             photograph = None, Prediction(name, "", {}, str(error))
         self._photographs = remembered[self._key] = [photograph, *self._photographs][:KEPT]
