@@ -13,6 +13,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
+from click.testing import CliRunner
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -70,46 +71,27 @@ def instant(monkeypatch):
 
 
 def command(*words):
-    from click.testing import CliRunner
-
     return CliRunner().invoke(app, list(words))
-
-
-def names(requirements):
-    return {canonicalize_name(Requirement(line).name) for line in requirements}
-
-
-def pins():
-    """Return the version of each package on this kind of machine."""
-    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    pinned = [Requirement(line) for line in lines if line and not line.startswith("#")]
-    assert all(re.fullmatch(r"==\d[\w.]*", str(pin.specifier)) for pin in pinned), "a version, no address"
-    return {pin.name.lower(): str(pin.specifier)[2:] for pin in pinned if pin.marker is None or pin.marker.evaluate()}
 
 
 # --- the files of the clone
 
 
-def test_constraints_pin_every_dependency_and_what_those_depend_on():
-    extras = [line for name, lines in PROJECT["optional-dependencies"].items() if name != "bench" for line in lines]
-    direct = names(PROJECT["dependencies"] + extras) - {"sftlab"}
-    further = names(line for package in direct for line in requires(package) or [] if ";" not in line)
-    assert len(further) > 50 and direct | further <= set(pins())
-
-
-def test_torch_and_torchvision_are_pinned_as_a_pair_that_belongs_together():
-    if version("torchvision") != pins()["torchvision"]:
-        pytest.skip("another torchvision than the pinned one is installed here")
-    asked = [Requirement(line) for line in requires("torchvision") or []]
-    (torch,) = [requirement for requirement in asked if requirement.name == "torch"]
-    assert torch.specifier.contains(pins()["torch"]), f"torchvision asks for {torch}"
-
-
-def test_every_pin_satisfies_the_bound_in_pyproject():
-    extras = [line for lines in PROJECT["optional-dependencies"].values() for line in lines]
-    for line in PROJECT["dependencies"] + [line for line in extras if not line.startswith("sftlab")]:
-        requirement = Requirement(line)
-        assert requirement.specifier.contains(pins()[requirement.name.lower()]), line
+def test_constraints_pin_every_dependency_within_its_bound_and_what_those_depend_on():
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pinned = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"==\d[\w.]*", str(pin.specifier)) for pin in pinned), "a version, no address"
+    pins = {pin.name.lower(): str(pin.specifier)[2:] for pin in pinned if pin.marker is None or pin.marker.evaluate()}
+    groups = {"": PROJECT["dependencies"], **PROJECT["optional-dependencies"]}
+    asked = {name: [Requirement(line) for line in lines if "sftlab" not in line] for name, lines in groups.items()}
+    for requirement in [one for requirements in asked.values() for one in requirements]:
+        assert requirement.specifier.contains(pins[requirement.name.lower()]), requirement
+    here = [one.name for name, requirements in asked.items() if name != "bench" for one in requirements]
+    further = [Requirement(line) for name in here for line in requires(name) or [] if ";" not in line]
+    assert len(further) > 50 and {canonicalize_name(one.name) for one in further} <= set(pins)
+    if version("torchvision") == pins["torchvision"]:  # which says the torch that belongs to it
+        (torch,) = [one for one in map(Requirement, requires("torchvision")) if one.name == "torch"]
+        assert torch.specifier.contains(pins["torch"]), f"torchvision asks for {torch}"
 
 
 def test_environment_yml_is_pyproject_for_conda():
@@ -139,41 +121,23 @@ def test_make_names_a_python_that_cannot_be_used(tmp_path, python, says):
     old.write_text('#!/bin/sh\ncase "$2" in *version_info*) exit 1;; *) echo 3.9.2;; esac\n')
     old.chmod(0o755)
     python = str(old) if python == "old" else python
-    done = subprocess.run(
-        ["make", "run", f"PYTHON={python}", f"VENV={tmp_path / 'venv'}"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    words = ["make", "run", f"PYTHON={python}", f"VENV={tmp_path / 'venv'}"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode != 0 and says in done.stdout
     assert not (tmp_path / "venv").exists()
 
 
-def tracked():
-    """Return the files that git keeps or would keep."""
+def test_no_file_names_a_package_index_or_a_folder_of_this_machine():
+    # put together here, so that this file does not contain what it looks for
+    hosts = ["py" + "pi.org", "python" + "hosted", "download.py" + "torch", "index-" + "url", "find-" + "links"]
+    folders = [re.escape(str(folder)) for folder in (ROOT, Path.home()) if len(str(folder)) > 4]
+    pattern = re.compile("|".join(hosts + [rf"(?<![\w.]){folder}\b" for folder in folders]))
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     done = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         pytest.skip("this is not a git clone")
-    return [path for name in done.stdout.split("\0") if name and (path := ROOT / name).is_file()]
-
-
-def test_no_file_names_a_package_index_or_a_folder_of_this_machine():
-    # put together here, so that this file does not contain what it looks for
-    hosts = [
-        "py" + "pi.org",
-        "python" + "hosted",
-        "download.py" + "torch",
-        "index-" + "url",
-        "find-" + "links",
-    ]
-    folders = [re.escape(str(folder)) for folder in (ROOT, Path.home()) if len(str(folder)) > 4]
-    pattern = re.compile("|".join(hosts + [rf"(?<![\w.]){folder}\b" for folder in folders]))
-    for path in tracked():
-        try:
-            found = pattern.search(path.read_text(encoding="utf-8"))
-        except UnicodeDecodeError:
-            continue
+    for path in [ROOT / name for name in done.stdout.split("\0") if name and (ROOT / name).is_file()]:
+        found = pattern.search(path.read_text(encoding="utf-8", errors="ignore"))
         assert not found, f"{path.relative_to(ROOT)} contains {found[0]!r}"
 
 
@@ -200,18 +164,23 @@ def test_every_command_explains_itself():
 # --- building notebooks
 
 
-def test_build_executes_from_top_to_bottom_and_cleans(clone, capsys):
+def test_build_executes_from_top_to_bottom_in_the_notebooks_folder_and_cleans(clone, capsys):
+    recipe = clone / "notebooks" / "src" / "recipes" / "classic.py"
+    recipe.parent.mkdir()
+    recipe.write_text("# %%\nfrom pathlib import Path\n\nprint(Path.cwd())\n", encoding="utf-8")
     assert tool.main([]) == 0
-    assert "cell 3 wrote to stderr, which is not published: careful" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "cell 3 wrote to stderr, which is not published: careful" in said
+    assert re.search(r"^built +recipes/classic\.ipynb", said, re.MULTILINE)
     book = nbformat.read(clone / "notebooks" / "00_lesson.ipynb", as_version=4)
     code = [cell for cell in book.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == [1, 2, 3]
     assert [output.text for output in code[1].outputs] == ["True notebooks\n"]
     assert code[2].outputs[0].data["text/plain"] == "4"
-    assert tool.main(["--check"]) == 0
+    book = nbformat.read(clone / "notebooks" / "recipes" / "classic.ipynb", as_version=4)
+    assert book.cells[0].outputs[0].text == "notebooks/recipes\n"
     first = (clone / "notebooks" / "00_lesson.ipynb").read_bytes()
-    capsys.readouterr()
-    assert tool.main([]) == 0 and "unchanged" in capsys.readouterr().out
+    assert tool.main(["--check"]) == 0 and tool.main([]) == 0 and "unchanged" in capsys.readouterr().out
     build(clone / "notebooks" / "src" / "00_lesson.py", force=True)
     assert (clone / "notebooks" / "00_lesson.ipynb").read_bytes() == first, "building twice gives the same bytes"
 
@@ -239,16 +208,15 @@ def test_a_changed_source_is_built_again_and_an_unchanged_one_is_not(clone, inst
     assert build(source).outcome == "built"
 
 
-def test_where_only_prose_has_changed_nothing_runs_again_and_the_outputs_stay(clone, monkeypatch):
+def test_where_only_prose_has_changed_nothing_runs_again_and_the_outputs_stay(clone, instant, monkeypatch):
     source, target = clone / "notebooks" / "src" / "00_lesson.py", clone / "notebooks" / "00_lesson.ipynb"
     build(source)
-    before = [cell.outputs for cell in notebooks.read(target).cells if cell.cell_type == "code"]
     monkeypatch.setattr(tool, "execute", lambda *_, **__: pytest.fail("a kernel was started for prose"))
     source.write_text(LESSON + "\n# %% [markdown]\n# A last word.\n", encoding="utf-8")
     assert build(source).outcome == "built"
     book = notebooks.read(target)
     assert book.cells[-1].source == "A last word." and check(clone) == []
-    assert [cell.outputs for cell in book.cells if cell.cell_type == "code"] == before
+    assert [[o.text for o in cell.outputs] for cell in book.cells if cell.cell_type == "code"] == [["done\n"]] * 3
 
 
 def test_a_learners_change_is_never_overwritten(clone, instant):
@@ -264,22 +232,18 @@ def test_a_learners_change_is_never_overwritten(clone, instant):
         assert target.read_bytes() == mine
     assert "holds changes of yours and was left alone" in str(done)
     assert notebooks.built(clone) == [target], "the new one is no lesson of its own"
+    assert "notebooks/**/*.new.ipynb" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
 
 
-def test_outputs_and_runs_of_a_learner_are_no_change(clone, instant):
+def test_outputs_and_runs_of_a_learner_are_no_change_and_a_notebook_of_theirs_is_kept(clone, instant):
     source, target = clone / "notebooks" / "src" / "00_lesson.py", clone / "notebooks" / "00_lesson.ipynb"
     build(source)
     book = nbformat.read(target, as_version=4)
     book.cells[-1].outputs, book.cells[-1].execution_count = [], 17
     nbformat.write(book, target)
-    assert check(clone) == []
-    assert build(source, force=True).outcome == "built"
-
-
-def test_a_notebook_that_build_did_not_write_is_not_overwritten(clone, instant):
-    target = clone / "notebooks" / "00_lesson.ipynb"
-    target.write_text(nbformat.writes(new_notebook(cells=[new_code_cell("mine")])), encoding="utf-8")
-    assert build(clone / "notebooks" / "src" / "00_lesson.py").outcome == "kept"
+    assert check(clone) == [] and build(source, force=True).outcome == "built"
+    nbformat.write(new_notebook(cells=[new_code_cell("mine")]), target)  # not written by `build`
+    assert build(source).outcome == "kept"
 
 
 def test_check_names_the_cell_that_differs(clone, instant, capsys):
@@ -317,21 +281,9 @@ def recipes(clone, instant):
     return src
 
 
-def test_a_recipe_is_built_in_its_own_folder_and_works_there(clone, capsys):
-    src = clone / "notebooks" / "src" / "recipes"
-    src.mkdir()
-    (src / "classic.py").write_text("# %%\nfrom pathlib import Path\n\nprint(Path.cwd())\n", encoding="utf-8")
-    assert tool.main(["recipes/classic"]) == 0
-    assert re.match(r"built +recipes/classic\.ipynb", capsys.readouterr().out)
-    book = nbformat.read(clone / "notebooks" / "recipes" / "classic.ipynb", as_version=4)
-    assert book.cells[0].outputs[0].text == "notebooks/recipes\n"
-    assert not (clone / "notebooks" / "classic.ipynb").exists()
-
-
 def test_recipes_stand_after_the_lessons_and_are_checked_like_them(clone, recipes):
-    assert [notebooks.name_of(path) for path in notebooks.sources(clone)] == [
-        "00_lesson", "recipes/classic", "recipes/modern",
-    ]  # fmt: skip
+    listed = [notebooks.name_of(path) for path in notebooks.sources(clone)]
+    assert listed == ["00_lesson", "recipes/classic", "recipes/modern"]
     assert check(clone) == ["00_lesson.ipynb has not been built", "recipes/modern.ipynb has not been built"]
     assert check(clone, ["recipes"]) == ["recipes/modern.ipynb has not been built"]
     (recipes / "classic.py").rename(recipes / "other.py")
@@ -350,19 +302,6 @@ def test_a_recipe_is_found_by_both_its_names(clone, recipes):
     assert "N " in command("params", "recipes/classic").output
 
 
-def test_a_learners_change_of_a_recipe_is_kept_beside_it_and_is_no_recipe(clone, recipes):
-    built = clone / "notebooks" / "recipes" / "classic.ipynb"
-    book = nbformat.read(built, as_version=4)
-    book.cells[-1].source = "N + 100"
-    nbformat.write(book, built)
-    done = build(recipes / "classic.py")
-    assert done.outcome == "kept" and done.path == built.with_name("classic.new.ipynb")
-    assert str(done).startswith("kept       recipes/classic.ipynb")
-    assert notebooks.built(clone) == [built]
-    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
-    assert "notebooks/**/*.new.ipynb" in ignored
-
-
 def test_folders_without_sources_hold_no_notebooks_of_ours(clone, recipes):
     for folder in (".ipynb_checkpoints", "mine", "recipes/.ipynb_checkpoints"):
         (clone / "notebooks" / folder).mkdir()
@@ -376,11 +315,7 @@ def test_folders_without_sources_hold_no_notebooks_of_ours(clone, recipes):
 
 def executed(*outputs, source="x"):
     cell = new_code_cell(source, execution_count=1, outputs=list(outputs))
-    cell.metadata = {
-        "execution": {"shell.execute_reply": "now"},
-        "papermill": {"duration": 1},
-        "tags": ["kept"],
-    }
+    cell.metadata = {"execution": {"shell.execute_reply": "now"}, "papermill": {"duration": 1}, "tags": ["kept"]}
     book = new_notebook(cells=[new_markdown_cell("# A"), cell])
     book.metadata = {
         "widgets": {"application/vnd.jupyter.widget-state+json": {"state": {}}},
@@ -448,9 +383,6 @@ def test_publish_refuses_what_was_not_run_and_what_is_too_large():
 # --- the checks
 
 
-# --- the checks
-
-
 @pytest.mark.parametrize(
     ("words", "modules"), [([], ["ruff", "mypy", "tools.notebooks", "pytest"]), (["--all"], ["pytest"])]
 )
@@ -468,10 +400,8 @@ def test_one_check_that_fails_fails_them_all_and_words_go_to_pytest(words, modul
 
 @pytest.mark.parametrize(("user", "words", "told"), [(0, [], True), (0, ["--allow-root"], False), (1000, [], False)])
 def test_root_is_told_how_the_lab_opens_for_root(monkeypatch, user, words, told):
-    from click.testing import CliRunner
-
     monkeypatch.setattr("os.geteuid", lambda: user, raising=False)
     monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 1))
-    done = CliRunner().invoke(app, ["lab", *words])
+    done = command("lab", *words)
     assert done.exit_code == 1
     assert ("make lab ARGS=--allow-root" in done.output) == told
