@@ -71,13 +71,21 @@ def test_a_file_arrives_whole_and_is_not_asked_for_again(path, kind):
     assert path.read_bytes() == CONTENT and visible(path) == ["x.bin"] and shelf.asked_ranges() == [None]
 
 
-@pytest.mark.parametrize("chunked", [False, True])
-def test_a_cut_connection_is_continued_where_it_stopped(path, chunked):
-    with serving(cut=100_000, cuts=2, chunked=chunked) as shelf:
-        bring(path, shelf)
-    first, *rest = shelf.asked_ranges()
-    assert path.read_bytes() == CONTENT and first is None
-    assert rest[0] in (f"bytes={CHUNK}-", "bytes=100000-") and len(rest) >= 2
+GOES_ON = [
+    ("cut", {"cut": 100_000, "cuts": 1}, True, [None, f"bytes={CHUNK}-"]),
+    ("cut, of unknown length", {"cut": 100_000, "cuts": 1, "chunked": True}, True, [None, "bytes=100000-"]),
+    ("silent", {"silent": 100_000}, True, [None, f"bytes={CHUNK}-"]),
+    ("out of order for a moment", {"status": 503, "refusals": 2}, True, [None] * 3),
+    ("the server cannot continue", {"cut": 100_000, "cuts": 1, "ranges": False}, True, [None, f"bytes={CHUNK}-"]),
+    ("no known hash tells pieces of two versions apart", {"cut": 100_000, "cuts": 1}, False, [None] * 2),
+]
+
+
+@pytest.mark.parametrize(("trouble", "how", "hashed", "ranges"), GOES_ON, ids=[row[0] for row in GOES_ON])
+def test_a_cut_connection_is_continued_where_it_stopped_and_nothing_is_glued(path, trouble, how, hashed, ranges):
+    with serving(**how) as shelf:
+        bring(path, shelf, hashed=hashed)
+    assert path.read_bytes() == CONTENT and shelf.asked_ranges()[: len(ranges)] == ranges
 
 
 def test_what_came_is_kept_for_the_next_call(path, monkeypatch):
@@ -89,13 +97,6 @@ def test_what_came_is_kept_for_the_next_call(path, monkeypatch):
         shelf.status, shelf.asked = None, []
         bring(path, shelf)
     assert shelf.asked_ranges() == [f"bytes={CHUNK}-"] and path.read_bytes() == CONTENT
-
-
-def test_a_server_that_cannot_continue_sends_it_all_again_and_nothing_is_glued(path):
-    with serving(cut=100_000, cuts=2, ranges=False) as shelf:
-        bring(path, shelf)
-    assert path.read_bytes() == CONTENT
-    assert shelf.asked_ranges() == [None, f"bytes={CHUNK}-", f"bytes={CHUNK}-"]
 
 
 def test_a_server_that_always_cuts_at_the_same_place_is_given_up(path):
@@ -113,18 +114,14 @@ def test_a_piece_of_another_version_is_refused_by_the_hash(path, content):
     assert path.read_bytes() == content and shelf.asked_ranges() == [f"bytes={CHUNK}-", None]
 
 
-def test_without_a_known_hash_nothing_is_continued(path):
-    with serving(cut=100_000, cuts=2) as shelf:
-        bring(path, shelf, hashed=False)
-    assert path.read_bytes() == CONTENT and shelf.asked_ranges() == [None, None, None]
-
-
-def test_all_bytes_that_came_before_a_kill_need_only_their_check(path):
+def test_all_bytes_that_came_before_a_kill_need_only_their_check_and_a_wrong_file_is_replaced(path):
     path.parent.mkdir()
     path.with_name("x.bin.part").write_bytes(CONTENT)
+    path.write_bytes(b"half of it")
     with serving() as shelf:
         bring(path, shelf)
     assert shelf.asked_ranges() == [f"bytes={len(CONTENT)}-"] and visible(path) == ["x.bin"]
+    assert path.read_bytes() == CONTENT
 
 
 def test_a_wrong_hash_is_refused_and_nothing_of_it_stays(path):
@@ -137,14 +134,6 @@ def test_a_second_address_is_asked_where_the_first_has_another_file_or_none(path
     with serving(files={"/x.bin": OTHER}) as old, serving(status=404) as empty, serving() as good:
         bring(path, old, empty, good)
     assert path.read_bytes() == CONTENT and [len(s.asked) for s in (old, empty, good)] == [1, 1, 1]
-
-
-def test_a_wrong_file_in_its_place_is_replaced(path):
-    path.parent.mkdir()
-    path.write_bytes(b"half of it")
-    with serving() as shelf:
-        bring(path, shelf)
-    assert path.read_bytes() == CONTENT and visible(path) == ["x.bin"]
 
 
 # what a network does
@@ -169,18 +158,6 @@ def test_each_trouble_of_a_network_is_a_sentence(path, monkeypatch, trouble, wor
         with pytest.raises(ConnectionError, match=words) as caught:
             bring(path, shelf)
     assert len(shelf.asked) == attempts and "\n" not in str(caught.value) and "HTTPConnection" not in str(caught.value)
-
-
-def test_a_server_that_is_out_of_order_for_a_moment_is_asked_again(path):
-    with serving(status=503, refusals=2) as shelf:
-        bring(path, shelf)
-    assert len(shelf.asked) == 3
-
-
-def test_a_server_that_falls_silent_is_left_and_continued(path):
-    with serving(silent=100_000) as shelf:
-        bring(path, shelf)
-    assert path.read_bytes() == CONTENT and shelf.asked_ranges()[1] == f"bytes={CHUNK}-"
 
 
 # a full disk
