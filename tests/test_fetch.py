@@ -105,17 +105,12 @@ def test_one_that_fails_does_not_stop_the_rest(shelf):
     assert "1 of 2 not here. To go on:  sftlab fetch dtd" in said.output
 
 
-def test_without_a_network_fetch_says_so_and_load_and_backbone_name_it(monkeypatch):
-    from torchvision import models
-
+def test_without_a_network_fetch_says_so_and_load_names_it(monkeypatch):
     install(monkeypatch, "dtd", f"{closed_port()}/")
-    monkeypatch.setattr(models.ResNet18_Weights.IMAGENET1K_V1.value, "url", f"{closed_port()}/resnet18-12345678.pth")
     said = command("dtd")
     assert said.exit_code == 1 and "is there a network?" in said.output
     with pytest.raises(FileNotFoundError, match="`sftlab fetch dtd`"):
         sft.load("dtd")
-    with pytest.raises(FileNotFoundError, match="`sftlab fetch resnet18`"):
-        sft.backbone("resnet18")
 
 
 def test_a_name_that_nothing_has_is_refused_before_anything_is_brought(shelf):
@@ -151,21 +146,15 @@ def test_a_megabyte_is_a_million_bytes_everywhere():
 def test_what_a_notebook_can_ask_for_is_fetched_by_its_name(shelf, tmp_path):
     code = ['check(DATA=("dtd", "digits", "fashion_mnist"))', "%timeit 1", "await run('dtd')  # pets"]
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in code])
-    own = tmp_path / "own.ipynb"
-    nbformat.write(book, own)
-    said = command("--for", str(own))
+    nbformat.write(book, tmp_path / "own.ipynb")
+    said = command("--for", str(tmp_path / "own.ipynb"))
     assert said.exit_code == 0 and said.output.count("brought") == 2, said.output
     assert "pets" not in said.output and "digits" not in said.output
-    book.cells = book.cells[1:2]
-    nbformat.write(book, own)
-    said = command("--for", str(own))
-    assert said.exit_code == 1 and "own needs nothing from the network" in said.output
     assert "no notebook begins with '77'" in command("--for", "77").output
-
-
-def test_lessons_name_what_they_need_to_be_run_otherwise():
     assert fetch.needed_by("09") == ["mnist", "fashion_mnist", "cifar10"]
     assert fetch.needed_by("recipes/keras") == ["resnet50", "cifar10"]
+    with pytest.raises(ValueError, match="03_loss needs nothing from the network"):
+        fetch.needed_by("03")
 
 
 # the proof
@@ -177,22 +166,20 @@ def flip(path):
     path.write_bytes(content)
 
 
-HARM = {
-    "missing": (lambda f: (f / "torchvision/dtd/dtd-r1.0.1.tar.gz").unlink(), "dtd-r1.0.1.tar.gz is missing"),
-    "changed": (lambda f: flip(f / "torchvision/dtd/dtd-r1.0.1.tar.gz"), "is not the file"),
-    "cut short": (
-        lambda f: os.truncate(f / "torchvision/dtd/dtd-r1.0.1.tar.gz", 99), "is not the file",
-    ),
-    "a picture lost": (
-        lambda f: (f / "torchvision/dtd/dtd/images/banded/banded_0001.jpg").unlink(), "banded_0001.jpg",
-    ),
-    "not unpacked": (lambda f: shutil.rmtree(f / "torchvision/dtd/dtd"), "is damaged"),
-}  # fmt: skip
+DTD = Path("torchvision", "dtd")
+ARCHIVE, PHOTO = DTD / "dtd-r1.0.1.tar.gz", DTD / "dtd" / "images" / "banded" / "banded_0001.jpg"
+HARM = {  # how, what is said, whether it takes a network to mend it
+    "missing": (lambda folder: (folder / ARCHIVE).unlink(), "dtd-r1.0.1.tar.gz is missing", True),
+    "changed": (lambda folder: flip(folder / ARCHIVE), "is not the file", True),
+    "cut short": (lambda folder: os.truncate(folder / ARCHIVE, 99), "is not the file", True),
+    "a picture lost": (lambda folder: (folder / PHOTO).unlink(), "banded_0001.jpg", False),
+    "not unpacked": (lambda folder: shutil.rmtree(folder / DTD / "dtd"), "is damaged", False),
+}
 
 
 @pytest.mark.parametrize("how", HARM)
 def test_the_proof_finds_what_is_wrong_and_fetch_mends_it(shelf, folder, how):
-    harm, said = HARM[how]
+    harm, said, needs_network = HARM[how]
     assert command("dtd", "fashion_mnist").exit_code == 0
     harm(folder)
     found = command("--offline", "dtd", "fashion_mnist")
@@ -200,16 +187,12 @@ def test_the_proof_finds_what_is_wrong_and_fetch_mends_it(shelf, folder, how):
     assert found.exit_code == 1 and said in text and "1 of 2 not ready" in text and "sftlab fetch dtd" in text
     asked = len(shelf.asked)
     assert command("dtd", "fashion_mnist").exit_code == 0 and command("--offline").exit_code == 0
-    needs_network = how in ("missing", "changed", "cut short")
     assert (len(shelf.asked) > asked) == needs_network
 
 
-def test_an_empty_folder_proves_nothing():
+def test_the_proof_writes_nothing_and_an_empty_folder_proves_nothing(shelf, folder):
     said = command("--offline")
     assert said.exit_code == 1 and "Nothing has been fetched" in said.output
-
-
-def test_the_proof_writes_nothing(shelf, folder):
     command("dtd")
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     assert command("--offline").exit_code == 0
@@ -257,21 +240,25 @@ def test_where_there_is_no_network_at_all_fetch_is_a_sentence_and_the_proof_stil
     assert not ran[0].stderr, ran[0].stderr
 
 
-def test_timm_weights_are_fetched_by_commit_and_checked_against_the_hubs_sha256(hub, folder):
+def test_timm_weights_are_fetched_by_commit_checked_by_the_hubs_sha256_and_used_from_the_folder(hub, folder):
     assert fetch.find("test_resnet") == SMALLEST
     assert fetch.bring(["test_resnet"]) and (folder / hub.place).is_file()
-    assert any("/resolve/cccccccc" in asked for asked, _, _ in hub.asked)
-    right, hub.files = hub.files, {path: content[:-1] + b"x" for path, content in hub.files.items()}
+    assert any("/resolve/cccccccc" in path for path, _, _ in hub.asked)
+    asked = len(hub.asked)
+    model = sft.backbone("test_resnet")
+    assert len(hub.asked) == asked and sft.card(model)["weights"] == "r160_in1k"
+    assert sft.fingerprint(model) == sft.fingerprint(sft.backbone(SMALLEST, folder / hub.place))
+    hub.files = {path: content[:-1] + b"x" for path, content in hub.files.items()}
     (folder / hub.place).unlink()
     done = command("test_resnet")
     assert done.exit_code == 1 and "is damaged" in done.output
-    hub.files = right
 
 
-def test_the_working_copy_of_a_fetched_network_is_the_one_in_the_folder(hub, folder):
-    fetch.bring(["test_resnet"])
-    asked = len(hub.asked)
-    model = sft.backbone("test_resnet")
-    assert len(hub.asked) == asked
-    assert sft.card(model)["weights"] == "r160_in1k"
-    assert sft.fingerprint(model) == sft.fingerprint(sft.backbone(SMALLEST, str(Path(folder / hub.place))))
+@pytest.mark.parametrize("offline", [False, True])
+def test_without_its_hub_a_timm_network_says_what_to_fetch_and_where_to_put_it(hub, monkeypatch, offline):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", offline)
+    hub.status = None if offline else 404
+    with pytest.raises(FileNotFoundError) as caught:
+        sft.backbone("test_resnet")
+    for part in ("model.safetensors", f"timm/{SMALLEST}", f"sftlab fetch {SMALLEST}", "weights=PATH"):
+        assert part in str(caught.value)
