@@ -1,12 +1,20 @@
 """Classes go by name: whatever their order in a model, in data and in a record, and not at all where they differ."""
 
+import unicodedata
+from html import escape
+
+import nbconvert
 import numpy as np
 import pytest
 import torch
+from figures import texts
+from matplotlib.text import Text
 
 import sftlab as sft
+from sftlab import plot
 from sftlab.core import records
 from sftlab.data.dataset import class_columns, in_columns
+from sftlab.plot import style
 
 LEVELS = {"cat": 50, "dog": 125, "fox": 200}
 NAMES = list(LEVELS) * 50
@@ -158,3 +166,48 @@ def test_a_class_may_be_called_as_a_records_mark_is(tmp_path):
     )
     result = sft.evaluate(sft.replace_head(sft.backbone("tiny"), data.classes), data.test)
     assert records.read(records.write(result, tmp_path / "r.json")) == result
+
+
+ODD = ["$5 to $10", "a_b*c^2|d", "Northern_leaf_blight_of_maize_in_an_early_stage_2019", "裂纹", "कुत्ता"]
+
+
+@pytest.fixture
+def oddly_named():
+    """A result of classes with odd names, and its data."""
+    data = sft.from_arrays(noise(100), np.arange(100) % 5, classes=ODD)
+    model = sft.replace_head(sft.backbone("tiny"), data.classes)
+    return sft.evaluate(model, data.test), data, model
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda result, data: plot.confusion(result),
+        lambda result, data: plot.mistakes(result, data),
+        lambda result, data: plot.images(data.train, [int((data.train.y == k).nonzero()[0]) for k in range(5)]),
+        lambda result, data: plot.probabilities(ODD, np.full(5, 0.2)),
+    ],
+    ids=["confusion", "mistakes", "images", "probabilities"],
+)
+def test_any_name_is_drawn_as_it_is(oddly_named, house_style, draw):
+    ax = draw(*oddly_named[:2])
+    mime, content = style.picture(ax.get_figure(root=True))
+    assert mime == "image/svg+xml" and "裂纹" in content.decode(), "no font here has it, the browser's may"
+    drawn = texts(ax)
+    assert any("$5 to $10" in words for words in drawn) and any("a_b*c^2" in words for words in drawn)
+    assert not any(t.get_parse_math() for t in ax.get_figure(root=True).findobj(Text))
+
+
+def test_any_name_fits_the_table_of_a_result_and_the_page_of_a_model(oddly_named, tmp_path):
+    result, data, model = oddly_named
+    rows = [line for line in str(result).splitlines() if " recall " in line]
+    assert len(rows) == 5 and len({wcwidth(row.partition(" precision")[0]) for row in rows}) == 1
+    page = sft.save(model, tmp_path / "m.safetensors", data=data, result=result).with_suffix(".md").read_text("utf-8")
+    html = nbconvert.filters.markdown2html(page)
+    for name in ODD:
+        assert html.count(f"<em>{escape(name)}</em>") == 3  # what it answers, its precision and its recall
+
+
+def wcwidth(text):
+    """Return how many places a terminal gives a text."""
+    return sum(0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) == "W") for c in text)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+from small_sets import class_folders
 
 import sftlab as sft
 from sftlab.core import records, statistics
@@ -77,6 +78,26 @@ def test_the_order_of_the_images_does_not_matter(two, tmp_path):
         for c in (straight, other)
     ]
     assert same[0] == same[1]
+
+
+def test_classes_in_another_order_are_compared_by_name(two, tmp_path):
+    p = probabilities(Y, 2.5, 1)[:, ::-1]
+    turned = left(tmp_path / "turned", p, 1 - Y, classes=("defect", "intact"), STRATEGY="partial")
+    assert str(compare(two[0], turned)) == str(compare(*two))
+
+
+def test_runs_of_one_folder_at_two_sizes_are_compared_image_by_image(tmp_path):
+    root, runs = class_folders(tmp_path / "photos", {"cat": 20, "dog": 20}), []
+    model = sft.replace_head(sft.backbone("tiny"), ["cat", "dog"])
+    for size in (16, 24):
+        run, result = tmp_path / str(size), sft.evaluate(model, sft.load(f"folder:{root}", size=size).test)
+        records.write(result, run / "record.json")
+        Facts("lesson", {"DATA": f"folder:{root}", "SIZE": size}, "finished", 1.0, "2026-01-01T00:00:00").write(run)
+        runs.append(run)
+    comparison = compare(*runs)
+    assert comparison.counts.to_numpy().sum() == 10 and comparison.settings.loc["SIZE"].tolist() == [16, 24]
+    page = write_page(comparison, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page.count("<img") == len(comparison.images)
 
 
 def changed(**fields):

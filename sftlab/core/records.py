@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sftlab.data.dataset import padded
+
 R = TypeVar("R")
 
 
@@ -191,7 +193,7 @@ class Result:
         lines += [f"{name.replace('_', ' '):<18} {m:.3f}" for name, m in self.metrics.items() if name != "accuracy"]
         width = max(18, *map(len, self.per_class))
         for name, row in self.per_class.items():
-            lines.append(f"{name:<{width}} " + "   ".join(f"{k} {v.value:.3f}" for k, v in row.items()))
+            lines.append(padded(name, width) + " " + "   ".join(f"{k} {v.value:.3f}" for k, v in row.items()))
         return "\n".join([*lines, *filter(None, [self.settings.get("note")])])
 
     __repr__ = __str__

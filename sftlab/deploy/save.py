@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import platform
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
@@ -300,9 +301,14 @@ def model_card(facts: Mapping[str, Any], file: str) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def _as_it_is(words: str) -> str:
+    """Return words that Markdown leaves as they are: a class may be called "$5 to $10", or "a*b"."""
+    return re.sub(r"([\\`*_{}\[\]<>#$^|~])", r"\\\1", words)
+
+
 def _listed(names: Any) -> str:
     more = f" and {len(names) - MOST_CLASSES} more" if len(names) > MOST_CLASSES else ""
-    return ", ".join(f"*{name}*" for name in names[:MOST_CLASSES]) + more
+    return ", ".join(f"*{_as_it_is(name)}*" for name in names[:MOST_CLASSES]) + more
 
 
 def _measured_lines(facts: Mapping[str, Any]) -> list[str]:
@@ -312,7 +318,7 @@ def _measured_lines(facts: Mapping[str, Any]) -> list[str]:
         rows = {name.replace("_", " "): metric for name, metric in result["metrics"].items()}
         if len(result["per_class"]) <= MOST_CLASSES:
             for name, scores in result["per_class"].items():
-                rows |= {f"{kind} of *{name}*": metric for kind, metric in scores.items() if kind != "f1"}
+                rows |= {f"{kind} of *{_as_it_is(name)}*": metric for kind, metric in scores.items() if kind != "f1"}
         lines += [f"**{task}**\n"] if task else []
         lines += [
             f"On {result['images']:,} {result['split']} images{again}. Always giving the most frequent answer would "
@@ -355,13 +361,13 @@ def _data_lines(facts: Mapping[str, Any]) -> list[str]:
         return ["Not given when it was saved."]
     lines = [f"- {data['name']}: {data['rule']}"]
     for split, counts in data["counts"].items():
-        first = ", ".join(f"{name} {n:,}" for name, n in list(counts.items())[:MOST_CLASSES])
+        first = ", ".join(f"{_as_it_is(name)} {n:,}" for name, n in list(counts.items())[:MOST_CLASSES])
         lines += [f"- {split} {sum(counts.values()):,} images ({first})"]
     lines += [
         f"- split: {data['split']}; {data['size']}",
         f"- **licence of the data: {data['licence'] or 'not stated'}**",
         *(f"- {key}: {data[key]}" for key in ("source", "citation") if data[key]),
-        *(f"- note: {note}" for note in data["notes"]),
+        *(f"- note: {_as_it_is(note)}" for note in data["notes"]),
     ]
     before = "- before that, these weights were trained on {name} (licence: {licence})"
     return lines + [

@@ -13,6 +13,7 @@ import io
 import math
 import re
 import sys
+import warnings
 import weakref
 from typing import Any
 
@@ -37,6 +38,19 @@ HATCH = "////"
 RAMP = ("#FFE9A8", "#FDBE5C", "#F28A3A", "#D9512C", "#A3201F", "#5F0F1B")  # darker is hotter, in grey as well
 COOLEST, HOTTEST = 1e-6, 1e-1  # the rates at the two ends of the ramp
 
+# For what DejaVu has no letters, the first of these that a machine has: Linux, macOS, Windows.
+SCRIPTS = (
+    *(
+        "Noto Sans CJK SC",
+        "Noto Sans CJK JP",
+        "WenQuanYi Zen Hei",
+        "PingFang SC",
+        "Hiragino Sans",
+        "Apple SD Gothic Neo",
+    ),
+    *("Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "Noto Sans Arabic", "Noto Sans Hebrew", "Noto Sans Devanagari"),
+    *("Noto Sans Bengali", "Noto Sans Tamil", "Noto Sans Thai", "Arial Unicode MS", "Nirmala UI", "Leelawadee UI"),
+)
 DPI = 110  # of pictures; lines are vectors
 POINTS = 6000  # a figure with more points than this is smaller as a picture
 
@@ -50,8 +64,8 @@ RULES: dict[Any, Any] = {
     "figure.constrained_layout.w_pad": 0.07,
     "font.size": 10,
     "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
     "text.color": INK,
+    "text.parse_math": False,  # a class may be called "$5 to $10"
     "axes.titlesize": 11.5,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
@@ -88,8 +102,13 @@ def use() -> None:
     """
     import matplotlib as mpl
     from cycler import cycler
+    from matplotlib.font_manager import fontManager
 
-    mpl.rcParams.update(RULES | {"axes.prop_cycle": cycler(color=[VALID, *STRATEGIES.values(), *OTHERS[1:]])})
+    installed = {font.name for font in fontManager.ttflist}
+    fonts = ["DejaVu Sans", *(name for name in SCRIPTS if name in installed)]
+    colours = cycler(color=[VALID, *STRATEGIES.values(), *OTHERS[1:]])
+    mpl.rcParams.update(RULES | {"font.sans-serif": fonts, "axes.prop_cycle": colours})
+    warnings.filterwarnings("ignore", "Glyph .* missing from font")  # `picture` then leaves the letters to the browser
     _install()
 
 
@@ -142,16 +161,21 @@ def picture(fig: Any) -> tuple[str, bytes]:
     """Draw the figure as (MIME type, bytes): SVG if it is lines and text, a JPEG if it holds images, else a PNG.
 
     A PNG (of many points) has a palette; a JPEG has not, because a palette makes islands of the sky in a photograph.
+    Where no font here has a letter, it is an SVG in any case: the browser has other fonts.
     """
     from matplotlib.image import AxesImage
     from PIL import Image
 
-    buffer = io.BytesIO()
-    photographic = bool(fig.findobj(AxesImage))
-    if not photographic and _points(fig) <= POINTS:
+    photographic, buffer = bool(fig.findobj(AxesImage)), io.BytesIO()
+    as_lines = not photographic and _points(fig) <= POINTS
+    if not as_lines:
+        with warnings.catch_warnings(record=True) as missing:
+            warnings.filterwarnings("always", "Glyph .* missing from font")
+            fig.savefig(buffer, format="png", dpi=DPI)
+    if as_lines or missing:
+        buffer = io.BytesIO()
         fig.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
         return "image/svg+xml", _slim(buffer.getvalue().decode()).encode()
-    fig.savefig(buffer, format="png", dpi=DPI)
     image, small = Image.open(buffer).convert("RGB"), io.BytesIO()
     if photographic:
         image.save(small, format="jpeg", quality=90, subsampling=0, optimize=True)  # 0: letters keep their edges
