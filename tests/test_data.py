@@ -29,7 +29,7 @@ from sftlab.data import (
 )
 from sftlab.data.dataset import with_targets
 from sftlab.data.load import MODULES, module_blocks
-from sftlab.data.splits import assemble, check_disjoint, draw, drop_copies, grouped_split, random_split
+from sftlab.data.splits import assemble, check_disjoint, draw, drop_copies, grouped_split
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (120, 3, 12, 12), dtype=np.uint8)
@@ -80,14 +80,14 @@ def test_each_class_keeps_its_share_in_every_split():
 def test_a_rare_class_is_in_every_split(n, shares):
     strata = ["rare"] * n + ["common"] * 200
     for seed in range(5):
-        rows = random_split(strata, [str(i) for i in range(len(strata))], valid=shares[0], test=shares[1], seed=seed)
+        rows = draw(np.arange(len(strata)), strata, [str(i) for i in range(len(strata))], shares, seed)
         assert all((part < n).any() for part in rows)
         assert sorted(np.concatenate(rows)) == list(range(len(strata)))
 
 
 def test_a_class_with_fewer_than_three_different_images_is_refused_with_its_count():
     with pytest.raises(ValueError, match="'rare' has 2 different images"):
-        random_split(["rare"] * 3 + ["common"] * 9, ["a", "a", "b", *map(str, range(9))])
+        draw(np.arange(12), ["rare"] * 3 + ["common"] * 9, ["a", "a", "b", *map(str, range(9))], (0.25, 0.15), 0)
 
 
 def test_copies_of_one_image_stay_together():
@@ -111,7 +111,9 @@ def test_groups_that_share_an_image_count_as_one():
         assert sum({0, 119} <= set(part.index) for part in parts(data)) == 1
 
 
-@pytest.mark.parametrize(("groups", "says"), [([i % 2 for i in range(120)], "2 groups"), ("abc", "but 3 groups")])
+@pytest.mark.parametrize(
+    ("groups", "says"), [([i % 2 for i in range(120)], "2 groups"), ("abc", "3 groups")]
+)
 def test_too_few_groups_are_refused(groups, says):
     with pytest.raises(ValueError, match=says):
         sft.from_arrays(IMAGES, LABELS, groups=groups)
@@ -370,7 +372,7 @@ def test_names_that_only_capitals_tell_apart_are_said_to_be_probably_one(alike):
     ("x", "y", "options", "error", "says"),
     [
         (IMAGES / 255, LABELS, {}, TypeError, "images are float64, from 0 to 1"),
-        (IMAGES[:5], LABELS, {}, ValueError, "5 images but 120 labels"),
+        (IMAGES[:5], LABELS, {}, ValueError, "5 images, 120 labels"),
         (IMAGES[:, :2], LABELS, {}, ValueError, "shape 120×2×12×12"),
         (IMAGES[:0], [], {}, ValueError, "nothing in them"),
         (IMAGES, LABELS - 1, {}, ValueError, "from -1 to 1"),

@@ -198,6 +198,15 @@ def test_of_two_columns_the_longer_is_the_text_and_rows_without_one_are_listed(t
     assert data.classes == ["a", "b"] and data.card.skipped == {"row 42": "no text"}
 
 
+@pytest.mark.parametrize("hole", ["", " ", "NA", "nan", "NaN", "None", "NULL"])
+def test_a_row_of_a_table_without_a_label_is_left_out_and_counted(tmp_path, hole):
+    labels = ("caf\u00e9", "cafe\u0301", "tea ", hole)
+    rows = "".join(f"text {i},{labels[i % 4]}\n" for i in range(60))
+    data = sft.load(table(tmp_path, "text,label\n" + rows))
+    assert data.classes == [labels[0], "tea"] and sum(sum(row.values()) for row in data.card.counts.values()) == 45
+    assert len(data.card.skipped) == 15 or "15 of 60 texts have no label" in data.card.notes[0]
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

@@ -21,7 +21,7 @@ import torch
 
 from sftlab.data.dataset import Data, normal_name
 from sftlab.data.download import file_hash
-from sftlab.data.splits import assemble, check_shares, draw, drop_copies
+from sftlab.data.splits import assemble, check_shares, completed
 from sftlab.data.storage import allocate, image_hash
 
 Photos = Sequence[str | Path] | str | Path
@@ -100,19 +100,14 @@ def load_folder(
     skipped |= {_name(home, p): "in no class folder" for at in above for p, is_folder in _inside(at) if not is_folder}
     rows, split, note = None, "", ""
     if given:
-        train, *others = (usable[[photos[i].split == part for i in usable]] for part in ("train", "valid", "test"))
-        rows, dropped = drop_copies((train, others[0], others[1]), hashes)
+        of = {part: usable[[photos[i].split == part for i in usable]] for part in given}
+        rows, dropped, drawn = completed(of, labels, hashes, seed, valid=valid, test=test)
         skipped |= {photos[i].name: f"the same picture is in {where}" for i, where in dropped.items()}
-        _check_classes(home / "train", names, [labels[i] for i in rows[0]], skipped)
-        split, shares = "as the folders are", {"valid": valid, "test": test}
-        if missing := [part for part in shares if part not in given]:
-            train, *drawn = draw(rows[0], labels, hashes, [shares[part] for part in missing], seed)
-            new = dict(zip(missing, drawn, strict=True))
-            rows = (train, new.get("valid", rows[1]), new.get("test", rows[2]))
-            split += f", {' and '.join(missing)} drawn from train, seed {seed}"
-            if missing == ["test"]:
-                place = _name(home, given["valid"]).partition("/")[0]
-                note = f"the test images were drawn from train; to measure on those in {place}, rename it to test"
+        _check_classes(home / "train", names, [labels[i] for i in of["train"] if i not in dropped], skipped)
+        split = f"as the folders are{drawn}"
+        if "valid" in given and "test" not in given:
+            place = _name(home, given["valid"]).partition("/")[0]
+            note = f"the test images were drawn from train; to measure on those in {place}, rename it to test"
     if white is not None:
         notes.append(f"Files of more than 8 bits: no value is above {white}, which is shown as white.")
     return assemble(
@@ -196,9 +191,9 @@ def _layout(root: Path, classes: Sequence[str]) -> tuple[Path, list[tuple[str, P
         raise ValueError(f"{home} has no class folders; expected one for each class, such as cat and dog ({remedy})")
     inner = {folder: _unwrapped(folder)[1] for folder in folders}
     roles = {folder: role for folder in folders if (role := _role(normal_name(folder.name)))}
-    train = [folder for folder, role in roles.items() if role == "train"]
     # A "train" beside "bus" and "tram" is a class; where all folders have such names, or hold folders, they are splits.
-    if classes or not train or len(roles) == 1 or (len(roles) < len(folders) and not any(inner[f] for f in roles)):
+    named = "train" in roles.values() and len(roles) > 1
+    if classes or not named or (len(roles) < len(folders) and not any(inner[f] for f in roles)):
         shared = [name for name, n in Counter(normal_name(p.name) for f in inner.values() for p in f).items() if n > 1]
         if len(shared) > 1 and not classes:
             raise ValueError(
@@ -208,13 +203,12 @@ def _layout(root: Path, classes: Sequence[str]) -> tuple[Path, list[tuple[str, P
         return home, [("", folder) for folder in folders]
     evaluation = "valid" if "test" in roles.values() else "test"
     roles = {folder: evaluation if role == "eval" else role for folder, role in roles.items()}
-    for role in roles.values():
-        if len(twice := [f.name for f in roles if roles[f] == role]) > 1:
-            raise ValueError(f"{home} has {' and '.join(twice)}: two folders for one split; keep one of them")
+    if len({*roles.values()}) < len(roles):
+        raise ValueError(f"{home} has {', '.join(names)}: two folders for one split; keep one of them")
     if others := [name for folder, name in zip(folders, names, strict=True) if folder not in roles]:
         raise ValueError(f"{home} has {', '.join(others)} beside its splits; expected train, valid and test only")
-    if not inner[train[0]]:
-        raise ValueError(f"{train[0]} has no class folders; expected one for each class, such as cat and dog")
+    if not any(inner[folder] for folder, role in roles.items() if role == "train"):
+        raise ValueError(f"the training folder of {home} has no class folders; expected one for each class")
     return home, [(role, p) for folder, role in roles.items() for p in inner[folder]]
 
 

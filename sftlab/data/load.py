@@ -199,12 +199,8 @@ def from_arrays(
     """
     images = as_images(x)
     numbers, names = as_labels(y, classes)
-    if len(numbers) != len(images):
-        raise ValueError(f"{len(images)} images but {len(numbers)} labels")
-    if groups is not None and len(groups) != len(images):
-        raise ValueError(f"{len(images)} images but {len(groups)} groups; give one for each image")
-    targets = torch.from_numpy(numbers)
-    return assemble(images, targets, names, name=name, rule="labels as given", groups=groups, size=size, **options)
+    facts: dict[str, Any] = {"name": name, "rule": "labels as given", "groups": groups, "size": size} | options
+    return assemble(images, torch.from_numpy(numbers), names, **facts)
 
 
 def from_dataset(

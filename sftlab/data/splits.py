@@ -7,7 +7,7 @@ nearly share; `domain_split` parts a data set into a source and a target.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -24,26 +24,13 @@ EDGE, BLOCK = 32, 1024  # pixels of a thumbnail that near-duplicates are compare
 Pair = tuple[str, int, str, int, float]
 
 
-def random_split(
-    strata: Sequence[object], hashes: Sequence[str], *, valid: float = 0.15, test: float = 0.25, seed: int = 0
-) -> Rows:
-    """Split rows at random, each stratum in proportion and in every split; copies of one image stay together.
-
-    strata: what to keep in proportion, a value a row. hashes: identical images share one. valid, test: shares
-    of all. Raises ValueError when a stratum has fewer than three different images.
-    """
-    check_shares(valid, test)
-    train, tests, valids = draw(np.arange(len(strata)), strata, hashes, (test, valid), seed)
-    return train, valids, tests
-
-
 def draw(
     rows: np.ndarray, strata: Sequence[object], hashes: Sequence[str], shares: Sequence[float], seed: int
 ) -> tuple[np.ndarray, ...]:
     """Draw parts of `rows` at random: (what is left, a part for each share), each stratum in proportion.
 
-    Every part gets at least one different image of each stratum. Raises ValueError for a stratum with too
-    few.
+    strata: what to keep in proportion, a value an image. hashes: copies of an image share one, and stay together. Every
+    part gets at least one different image of each stratum. Raises ValueError for a stratum with too few.
     """
     rng = np.random.default_rng(seed)
     copies: dict[str, list[int]] = {}
@@ -70,7 +57,7 @@ def draw(
     return tuple(np.sort(np.array(part, dtype=np.int64)) for part in parts)
 
 
-def drop_copies(rows: Rows, hashes: Sequence[str]) -> tuple[Rows, dict[int, str]]:
+def drop_copies(rows: Sequence[np.ndarray], hashes: Sequence[str]) -> tuple[Rows, dict[int, str]]:
     """Drop from train what is in valid or test too, from valid what is in test; return rows, {row: where}."""
     train, valid, test = rows
     in_test = {hashes[i] for i in test}
@@ -79,6 +66,26 @@ def drop_copies(rows: Rows, hashes: Sequence[str]) -> tuple[Rows, dict[int, str]
     dropped |= {int(i): "valid" for i in train if hashes[i] in in_valid}
     keep = [part[[int(i) not in dropped for i in part]] if len(part) else part for part in (train, valid)]
     return (keep[0], keep[1], test), dropped
+
+
+def completed(
+    given: Mapping[str, np.ndarray],
+    labels: Sequence[object],
+    hashes: Sequence[str],
+    seed: int,
+    **shares: float,
+) -> tuple[Rows, dict[int, str], str]:
+    """Return (rows of all splits, {row: where} of the copies that were dropped, in words which were drawn from train).
+
+    given: the rows of train, and of valid and test where they are given. shares: of train, for `valid` and `test`.
+    """
+    (train, *others), dropped = drop_copies([given.get(part, np.array([], int)) for part in ("train", *shares)], hashes)
+    rows = dict(zip(shares, others, strict=True))
+    if missing := [part for part in shares if part not in given]:
+        train, *drawn = draw(train, labels, hashes, [shares[part] for part in missing], seed)
+        rows |= dict(zip(missing, drawn, strict=True))
+    words = f", {' and '.join(missing)} drawn from train, seed {seed}" if missing else ""
+    return (train, rows["valid"], rows["test"]), dropped, words
 
 
 def check_shares(valid: float, test: float) -> None:
@@ -195,6 +202,9 @@ def assemble(
     """
     numbers, names, notes = first_task(targets).tolist(), first_names(classes), list(notes)
     hashes = hashes if hashes is not None else [image_hash(image) for image in images]
+    if len(numbers) != len(images) or len(images) != len(groups if groups is not None else images):
+        given = f", {len(groups)} groups" if groups is not None else ""
+        raise ValueError(f"{len(images)} {kind.noun}, {len(numbers)} labels{given}; give one for each")
     if missing := sum(k < 0 for k in numbers):
         notes.append(f"{missing} of {len(numbers)} {kind.noun} have no label and are left out.")
     for folded, count in Counter(map(str.casefold, names)).items():
@@ -202,23 +212,25 @@ def assemble(
             alike = [name for name in names if name.casefold() == folded]
             notes.append(f"{' and '.join(alike)} are probably one class: only capitals tell them apart.")
     if rows is None:
+        check_shares(valid, test)
         usable = np.array([i for i, k in enumerate(numbers) if k >= 0]) if usable is None else usable
-        of = [hashes[i] for i in usable]
-        layers = [strata[i] if strata is not None else names[numbers[i]] for i in usable]
-        if groups is not None:
-            parts = grouped_split(layers, [groups[i] for i in usable], of, valid=valid, test=test, seed=seed)
+        strata = strata if strata is not None else [names[k] if k >= 0 else "" for k in numbers]
+        if groups is None:
+            train, tests, valids = draw(usable, strata, hashes, (test, valid), seed)
         else:
-            parts = random_split(layers, of, valid=valid, test=test, seed=seed)
-        rows = (usable[parts[0]], usable[parts[1]], usable[parts[2]])
+            some = ([values[i] for i in usable] for values in (strata, groups, hashes))
+            parts = grouped_split(*some, valid=valid, test=test, seed=seed)
+            train, valids, tests = (usable[part] for part in parts)
+        rows = (train, valids, tests)
         split = split or f"{'random, stratified' if groups is None else 'grouped'}, seed {seed}"
     check_disjoint(rows, hashes)
-    train = thin(rows[0], numbers, per_class, seed) if per_class is not None else rows[0]
+    kept = thin(rows[0], numbers, per_class, seed) if per_class is not None else rows[0]
     size = min(images.shape[-2:]) if size is None else size
     if size < 1:
         raise ValueError(f"size={size}: an edge length in pixels, such as 160")
     made = [
         kind(part, images, targets, np.asarray(index, dtype=np.int64), classes, size, hashes, files, identities, note)
-        for part, index, note in (("train", train, ""), ("valid", rows[1], ""), ("test", rows[2], test_note))
+        for part, index, note in (("train", kept, ""), ("valid", rows[1], ""), ("test", rows[2], test_note))
     ]
     card = Card(name, rule, classes, {}, 0.0, made[0].sizes, split, notes=notes, noun=kind.noun, **facts)
     return counted(made, card)

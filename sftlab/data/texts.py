@@ -109,9 +109,6 @@ def from_texts(
     Texts('train', 36 texts)
     """
     numbers, names = as_labels(y, classes)
-    if len(numbers) != len(texts) or (groups is not None and len(groups) != len(texts)):
-        given = f"{len(texts)} texts, {len(numbers)} labels" + ("" if groups is None else f", {len(groups)} groups")
-        raise ValueError(f"{given}: give one of each for every text")
     if empty := [i for i, text in enumerate(texts) if not text.strip()]:
         raise ValueError(f"text {empty[0]} is empty ({len(empty)} of {len(texts)} are); leave empty texts out")
     size = size or SIZE

@@ -11,7 +11,6 @@ import tarfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ import torch
 from sftlab.data.dataset import Data
 from sftlab.data.download import Damaged, RemoteFile, download, lock
 from sftlab.data.folder import to_square
-from sftlab.data.splits import assemble, check_shares, draw, drop_copies
+from sftlab.data.splits import assemble, check_shares, completed
 from sftlab.data.storage import check_room, data_dir, decoded, full_disk_explained, image_hash
 
 
@@ -225,16 +224,15 @@ def load_torchvision(
     labels = np.concatenate([_labels(part) for part in parts])
     images, hashes = _images(name, parts, about.edge or size or 224)
     borders = np.cumsum([0, *map(len, parts)])
-    own = [np.arange(start, stop) for start, stop in pairwise(borders)]
+    own = dict(zip(("train", "test", "valid"), map(np.arange, borders, borders[1:]), strict=False))
+    if len(own) == 3:  # its test is the last
+        own["valid"], own["test"] = own["test"], own["valid"]
     notes, rows, split = list(about.notes), None, ""
     if len(own) > 1:
-        rows, copies = drop_copies((own[0], own[1] if len(own) == 3 else own[0][:0], own[-1]), hashes)
-        split = "as published"
+        rows, copies, drawn = completed(own, labels.tolist(), hashes, seed, valid=valid, test=0.0)
+        split = f"as published{drawn}"
         if copies:
             notes.append(f"{len(copies)} images of train are in test as well, to the pixel; they were dropped.")
-    if rows is not None and len(own) == 2:
-        train, drawn = draw(rows[0], labels.tolist(), hashes, [valid], seed)
-        rows, split = (train, drawn, rows[2]), f"test as published, valid drawn from train, seed {seed}"
     return assemble(
         images,
         torch.from_numpy(labels),
