@@ -111,9 +111,7 @@ def test_groups_that_share_an_image_count_as_one():
         assert sum({0, 119} <= set(part.index) for part in parts(data)) == 1
 
 
-@pytest.mark.parametrize(
-    ("groups", "says"), [([i % 2 for i in range(120)], "2 groups"), ("abc", "3 groups")]
-)
+@pytest.mark.parametrize(("groups", "says"), [([i % 2 for i in range(120)], "2 groups"), ("abc", "3 groups")])
 def test_too_few_groups_are_refused(groups, says):
     with pytest.raises(ValueError, match=says):
         sft.from_arrays(IMAGES, LABELS, groups=groups)

@@ -1,5 +1,6 @@
 """What goes to disk comes back the same with all that a stranger must know, or is refused by a sentence."""
 
+import dataclasses
 import json
 from datetime import UTC, datetime
 
@@ -199,3 +200,12 @@ def test_the_limits_of_neither_travel_with_the_model(told, blobs):
     assert torch.equal(back.known, chosen.known)
     plain = sft.save(sft.load_model(file), file.with_name("plain.safetensors"))
     assert sft.load_reject_option(plain) is None, "limits without what they are measured against would be a lie"
+
+
+def test_a_number_that_is_not_known_is_a_dash_on_the_page(tiny, blobs, tmp_path):
+    """Of a hundred classes with two test images each, hardly any resample holds them all."""
+    result = sft.evaluate(tiny, blobs.test)
+    unknown = dataclasses.replace(result.metrics["roc_auc"], low=float("nan"), high=float("nan"))
+    result = dataclasses.replace(result, metrics={**result.metrics, "roc_auc": unknown})
+    page = sft.save(tiny, tmp_path / "m.safetensors", data=blobs, result=result).with_suffix(".md")
+    assert "| – to –" in page.read_text(encoding="utf-8")

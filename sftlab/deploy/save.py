@@ -311,6 +311,10 @@ def _listed(names: Any) -> str:
     return ", ".join(f"*{_as_it_is(name)}*" for name in names[:MOST_CLASSES]) + more
 
 
+def _three(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"  # JSON has no nan
+
+
 def _measured_lines(facts: Mapping[str, Any]) -> list[str]:
     lines = []
     for task, result in facts.get("evaluation", {}).items():
@@ -326,7 +330,7 @@ def _measured_lines(facts: Mapping[str, Any]) -> list[str]:
             "| | value | 95 % interval |",
             "|---|---|---|",
             *(
-                f"| {n} | {m['value']:.3f} | {m['low']:.3f} to {m['high']:.3f} ({m['method']}) |"
+                f"| {n} | {_three(m['value'])} | {_three(m['low'])} to {_three(m['high'])} ({m['method']}) |"
                 for n, m in rows.items()
             ),
             "",
