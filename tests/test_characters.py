@@ -121,3 +121,19 @@ def test_what_cannot_be_drawn_is_refused():
 
 def test_the_name_is_listed():
     assert "characters" in sft.data.datasets()
+
+
+def test_typefaces_print_each_word_once_in_each_family_and_never_tear_a_word_apart():
+    data = sft.load("typefaces", size=32)
+    words, families = generated.VOCABULARY.split(), data.classes
+    assert len(set(words)) == len(words) and len(families) == len({face.family for face in generated.FACES})
+    parts = [{row // len(families) for row in split.index} for split in (data.train, data.valid, data.test)]
+    assert sum(map(len, parts)) == len(set().union(*parts)) == len(words)
+    for split in (data.train, data.valid, data.test):
+        assert split.labels(np.arange(len(split))).tolist() == [row % len(families) for row in split.index]
+
+
+def test_a_printed_word_is_the_same_every_time_and_its_family_shows():
+    drawn = {family: generated.printed_word("zebra", family, 32) for family in ("STIX", "CM Sans")}
+    assert all(np.array_equal(picture, generated.printed_word("zebra", f, 32)) for f, picture in drawn.items())
+    assert not np.array_equal(*drawn.values())

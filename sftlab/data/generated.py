@@ -1,4 +1,7 @@
-"""Two data sets that are made here, without a network: `load("characters")` and `load("docstrings")`.
+"""Three data sets that are made here, without a network: `load("typefaces")`, `"characters"` and `"docstrings"`.
+
+Typefaces asks in which of nine font families a word is printed: grey pictures of words of all sizes and shades, a
+little turned, cut off where the picture ends. Valid and test are words that train does not have.
 
 Characters are letters and digits drawn from matplotlib's own fonts: each picture is a printed glyph with a random
 slant, turn, width, wobble and pen, made the way the handwritten digits were made, as black and white dots of four
@@ -19,7 +22,7 @@ import os
 import re
 import string
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -101,8 +104,9 @@ def load_characters(
     size, characters = size or 8, ALPHABETS[alphabet]
     classes = list(dict.fromkeys(label(c) for c in characters))
     table = [(face, c) for face in FACES for c in characters for _ in range(copies)]
+    some = (picture for face in FACES for picture in pictures(face, "4", 1, size))
     images, hashes = decoded(
-        f"characters-{alphabet}-{copies}-{size}-{_drawing(size)}", (len(table), 1, size, size),
+        f"characters-{alphabet}-{copies}-{size}-{_drawing(some)}", (len(table), 1, size, size),
         (picture[None] for face in FACES for c in characters for picture in pictures(face, c, copies, size)),
     )  # fmt: skip
     each = len(characters) * copies
@@ -184,8 +188,7 @@ def _glyph(face: Face, character: str, edge: int) -> Any:
     """Return the printed glyph as a PIL image, its longer edge `edge` dots, cut to its ink."""
     from PIL import Image, ImageFont
 
-    path = package_folder("matplotlib", "the fonts") / "mpl-data" / "fonts" / "ttf" / face.file
-    font = ImageFont.truetype(str(path), edge, layout_engine=ImageFont.Layout.BASIC)
+    font = ImageFont.truetype(_font(face), edge, layout_engine=ImageFont.Layout.BASIC)
     mask = font.getmask(chr(face.code(character)), mode="L")
     glyph = Image.frombytes("L", mask.size, bytes(mask))
     glyph = glyph.crop(glyph.getbbox())
@@ -194,10 +197,71 @@ def _glyph(face: Face, character: str, edge: int) -> Any:
     return glyph.resize((width, height), Image.Resampling.BILINEAR)
 
 
-def _drawing(size: int) -> str:
+def _font(face: Face) -> str:
+    """Return the file of a face."""
+    return str(package_folder("matplotlib", "the fonts") / "mpl-data" / "fonts" / "ttf" / face.file)
+
+
+def _drawing(some: Iterable[np.ndarray]) -> str:
     """Return a hash of a few pictures: what was drawn by other fonts, another Pillow or other code is not reused."""
-    some = [picture for face in FACES for picture in pictures(face, "4", 1, size)]
     return hashlib.sha256(b"".join(picture.tobytes() for picture in some)).hexdigest()[:12]
+
+
+VOCABULARY = """
+acorn almond amber anchor apple apron arrow autumn badge bakery balcony banana barley basket beacon berry bicycle
+blanket bottle branch bread bridge broom bucket button cabin camera candle canoe carpet carrot castle cedar cellar
+cherry chimney cinnamon circle clover coffee compass copper coral corner cotton cradle cricket cupboard curtain daisy
+dancer dolphin donkey dragon engine falcon feather fiddle flower forest fountain garden garlic ginger glacier glove
+guitar hammer harbour hazel hedge helmet honey horizon island ivory jacket jasmine jungle kettle kitchen ladder lagoon
+lantern laurel lemon letter library lizard lobster magnet mango maple marble market meadow melon mirror monkey morning
+mountain mustard needle nutmeg ocean olive onion orange orchard otter oyster paddle palace paper parrot peach pebble
+pencil pepper piano pillow pirate planet pocket potato pumpkin puzzle quarry quilt rabbit radish raven ribbon river
+robin rocket saddle salmon sandal school shadow shelter silver sparrow spider spinach spoon squirrel station summer
+sunset table teapot temple thimble thunder ticket tiger timber tomato tower tractor trumpet tulip tunnel turtle
+umbrella valley velvet village violin walnut water whale willow window winter wizard yellow zebra
+"""  # everyday words of five to eight letters, in small letters that all faces have
+
+
+def load_typefaces(*, size: int | None = None, valid: float = 0.25, test: float = 0.25, **options: Any) -> Data:
+    """Load printed words, dark grey on light grey: each word once in each of nine font families, which are the classes.
+
+    size: edge in pixels (64); other sizes are drawn anew, not enlarged. Words are never torn apart by the split.
+    The pictures are the same for every seed. options: per_class, seed.
+    """
+    size, families = size or 64, list(dict.fromkeys(face.family for face in FACES))
+    table = [(word, family) for word in VOCABULARY.split() for family in families]
+    drawn = (printed_word(word, family, size)[None] for word, family in table)
+    some = _drawing(printed_word("zebra", family, size) for family in families)
+    images, hashes = decoded(f"typefaces-{size}-{some}", (len(table), 1, size, size), drawn)
+    return assemble(
+        images, torch.tensor([families.index(family) for _, family in table]), families, name="typefaces", size=size,
+        rule="the family of the font in which the word is printed", groups=[word for word, _ in table], hashes=hashes,
+        valid=valid, test=test, source="drawn with the fonts of matplotlib", licence=LICENCE, citation=CITATION,
+        notes=["Valid and test are words that train does not have."], **options,
+    )  # fmt: skip
+
+
+def printed_word(word: str, family: str, size: int) -> np.ndarray:
+    """Return the picture of a word in one of the faces of a family, uint8 size×size, the same one every time."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    key = hashlib.sha256(f"{word} {family}".encode()).digest()[:8]
+    rng = np.random.default_rng(int.from_bytes(key, "big"))
+    faces = [face for face in FACES if face.family == family]
+    face, dots = faces[rng.integers(len(faces))], DOTS * size
+    font = ImageFont.truetype(_font(face), int(rng.uniform(0.3, 0.45) * dots), layout_engine=ImageFont.Layout.BASIC)
+    text = "".join(chr(face.code(character)) for character in word)
+    page = Image.new("L", (dots, dots))
+    left, top, right, bottom = font.getbbox(text)
+    room = dots - (right - left)  # below zero where the word is wider than the picture
+    x = rng.uniform(min(0, room), max(0, room)) - left
+    y = rng.uniform(0.05 * dots, 0.95 * dots - (bottom - top)) - top
+    ImageDraw.Draw(page).text((x, y), text, 255, font)
+    ink = np.asarray(page.rotate(rng.uniform(-12, 12), Image.Resampling.BILINEAR).reduce(DOTS)) / 255
+    dark, light = rng.uniform(0, 90), rng.uniform(150, 255)
+    slope, (v, u) = rng.normal(0, 25, 2), np.mgrid[-0.5 : 0.5 : size * 1j, -0.5 : 0.5 : size * 1j]
+    grey = light + (dark - light) * ink + slope[0] * u + slope[1] * v + rng.normal(0, 4, ink.shape)
+    return grey.clip(0, 255).astype(np.uint8)
 
 
 LIBRARIES = {  # package: class

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sftlab.data.dataset import Classes, Data, Targets, as_labels, resize
 from sftlab.data.folder import load_folder, to_rgb, to_square
-from sftlab.data.generated import load_characters, load_docstrings
+from sftlab.data.generated import load_characters, load_docstrings, load_typefaces
 from sftlab.data.label_fixes import corrected
 from sftlab.data.splits import assemble
 from sftlab.data.storage import allocate, decoded, image_hash, package_folder
@@ -281,6 +281,7 @@ LOADERS: dict[str, Callable[..., Data]] = {
     "solar-random": partial(load_solar, split="random"),
     "digits": load_digits,
     "characters": load_characters,
+    "typefaces": load_typefaces,
     "docstrings": load_docstrings,
     **{name: partial(load_torchvision, name) for name in TORCHVISION},
 }
