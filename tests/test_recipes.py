@@ -4,7 +4,6 @@ import hashlib
 import io
 import math
 import tarfile
-from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -279,30 +278,3 @@ def test_keras_adam_is_adam_but_for_where_epsilon_stands():
     alike = walk(lambda w: torch.optim.Adam(w, lr=0.01, eps=0.1 / math.sqrt(1 - 0.999)), steps=1)
     assert torch.allclose(ours, alike, atol=1e-6)
     assert not torch.allclose(ours, walk(lambda w: torch.optim.Adam(w, lr=0.01, eps=0.1), steps=1), atol=1e-4)
-
-
-@pytest.mark.filterwarnings("ignore")  # Keras's own
-def test_the_keras_recipe_has_keras_own_losses(in_place, monkeypatch):
-    """Where Keras is installed: two Dense layers on the same features, from the same start, on the same batches."""
-    if find_spec("keras") is None:
-        pytest.skip("Keras is not installed")
-    monkeypatch.setenv("KERAS_BACKEND", "torch")
-    import keras
-
-    names = run("keras_dense", "model, ours = trained()", LABELS=50)
-    how, start, data = names["how"], names["fresh"](), names["data"]
-    theirs = keras.Sequential([
-        keras.layers.Input((names["width"],)), keras.layers.Dense(how.hidden, activation="relu"),
-        keras.layers.Dense(2, activation="softmax"),
-    ])  # fmt: skip
-    bound = math.sqrt(6 / (names["width"] + how.hidden))
-    weights, bias = theirs.layers[0].get_weights()
-    assert 0.999 * bound < np.abs(weights).max() <= bound and not bias.any()
-    for layer, ours in zip(theirs.layers, (start.hidden[0], start.head), strict=True):
-        layer.set_weights([ours.weight.detach().numpy().T, ours.bias.detach().numpy()])
-    theirs.compile(optimizer="adam", loss="categorical_crossentropy")
-    losses, one_hot = [], np.eye(2, dtype=np.float32)
-    for x, y in list(sft.features(start[:-2], data.train).batches(how.batch, seed=0, epoch=0)):
-        theirs.reset_metrics()
-        losses.append(float(theirs.train_on_batch(x.numpy(), one_hot[y.numpy()])))
-    assert names["ours"][: len(losses)] == pytest.approx(losses, abs=1e-4)
