@@ -1,7 +1,6 @@
 """Shared material: real cells, real digits, a tiny network; everything written goes to a temporary folder."""
 
 import os
-import re
 from pathlib import Path
 
 import matplotlib
@@ -17,9 +16,9 @@ torch.set_num_threads(1)  # small networks gain nothing from a second thread, an
 
 @pytest.hookimpl(tryfirst=True)  # before pytest looks at `-m`
 def pytest_collection_modifyitems(items):
-    """Mark what only `make test-all` runs of the notebooks: the further lessons and the recipes."""
+    """Mark the notebooks of the clone as slow; what `make test` runs of them are small copies elsewhere."""
     for item in items:
-        if item.path.suffix == ".ipynb" and not re.match("0[0-8]_|14_", item.path.name):
+        if item.path.suffix == ".ipynb" and item.path.is_relative_to(Path(__file__).parents[1]):
             item.add_marker(pytest.mark.slow)
 
 

@@ -1,13 +1,11 @@
 """Every lesson in a real JupyterLab: Run All, then every live control under a learner's hands."""
 
-import shutil
-from pathlib import Path
-
 import browser
 import pytest
 
+from tools.checks import small
+
 pytestmark = [browser.needed, pytest.mark.slow]
-ROOT = Path(__file__).parents[1]
 EXPLORERS = {  # the panels of each lesson, by the name that their CSS classes carry
     "01_select": ["size"],
     "02_head": ["tap"],
@@ -28,11 +26,7 @@ EXPLORERS = {  # the panels of each lesson, by the name that their CSS classes c
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
     root = tmp_path_factory.mktemp("lessons")
-    for pattern in ("notebooks/*.ipynb", "benchmarks/**/*.json"):  # lessons draw records that the benchmarks left
-        for path in ROOT.glob(pattern):
-            copy = root / path.relative_to(ROOT)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, copy)
+    small(root, EXPLORERS)
     with browser.lab(root, tmp_path_factory.mktemp("jupyter")) as opened:
         yield opened
 

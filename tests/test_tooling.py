@@ -387,12 +387,20 @@ def test_publish_refuses_what_was_not_run_and_what_is_too_large():
     ("words", "modules"), [([], ["ruff", "mypy", "tools.notebooks", "pytest"]), (["--all"], ["pytest"])]
 )
 def test_one_check_that_fails_fails_them_all_and_words_go_to_pytest(words, modules, monkeypatch, capsys):
-    failing, commands = "", {}
-    monkeypatch.setattr(checks, "run", lambda module, *rest: commands.update({module: rest}) or module != failing)
+    failing, commands, core = "", {}, {}
+
+    def run(module, *rest, **environment):
+        commands[module] = rest
+        core.update({Path(word).stem: nbformat.read(word, 4) for word in rest if word.endswith("00_start_here.ipynb")})
+        return module != failing
+
+    monkeypatch.setattr(checks, "run", run)
     assert checks.main([*words, "-k", "cache"]) == 0 and list(commands) == modules
     assert commands["pytest"][-2:] == ("-k", "cache")
     assert ("slow" if words else "not slow") in commands["pytest"]
-    assert str(Path("notebooks", "recipes", "keras_dense.ipynb")) in commands["pytest"]
+    assert any(word.endswith("keras_dense.ipynb") for word in commands["pytest"]) == bool(words)
+    tags = [tag for cell in core["00_start_here"].cells for tag in cell.metadata.get("tags", [])]
+    assert ("injected-parameters" in tags) != bool(words), "`make test` runs lessons on small images"
     for failing in modules:  # noqa: B007
         assert checks.main(words) == 1
     assert "tests FAILED" in capsys.readouterr().out.splitlines()[-1]

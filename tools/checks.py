@@ -2,15 +2,19 @@
 
     python -m tools.checks [--all] [words for pytest]
 
-`make test`: lint, types, sources against notebooks; then unit tests, doctests, the core lessons and a tour in the
-browser. `make test-all`: what is marked `slow`, that is further lessons, recipes, campaigns, every other browser test.
+`make test`: lint, types, sources against notebooks; then the core lessons on small images, unit tests, doctests and a
+tour in the browser. `make test-all`: every notebook as it stands, then what is marked `slow`: campaigns, and every
+control of every lesson in the browser.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,6 +28,18 @@ NBVAL = [
     f"--nbval-kernel-startup-timeout={notebooks.START_SECONDS}",
 ]
 WORKERS = 4  # a kernel with a network and a browser each: more would want more than 16 GB
+SMALL: dict[str, dict[str, int]] = {  # the core lessons, and what makes each of them a matter of a minute
+    "00_start_here": {"SIZE": 96, "LABELS": 100},
+    "14_your_own_images": {"SIZE": 96, "EPOCHS": 1},
+    "01_select": {"SIZE": 96},
+    "02_head": {"SIZE": 96},
+    "03_loss": {"SIZE": 96},
+    "04_freeze": {"SIZE": 96, "LABELS": 200},
+    "05_rate": {"SIZE": 32, "LABELS": 30},
+    "06_layers": {"SEEDS": 2},
+    "07_trust": {"SIZE": 96},
+    "08_decide": {"SIZE": 96},
+}
 
 
 def main(words: list[str]) -> int:
@@ -31,38 +47,44 @@ def main(words: list[str]) -> int:
     if missing := [name for name in ("ruff", "mypy", "pytest", "xdist") if find_spec(name) is None]:
         print(f'missing: {", ".join(missing)}; install them with `pip install -e ".[dev]"`')
         return 1
-    everything_else = "--all" in words
-    books = [str(path.relative_to(ROOT)) for path in notebooks.built(ROOT)]
-    tests = ["pytest", *side_by_side(), "--doctest-modules", *NBVAL, "tests", "sftlab", *books]
-    if everything_else:
-        checks = {}
-        tests += ["-m", "slow"]
-    else:
-        checks = {
-            "lint": ["ruff", "check", "."],
-            "types": ["mypy"],
-            "notebooks": ["tools.notebooks", "--check"],
-        }
-        tests += ["-m", "not slow"]
-    passed = {name: run(*command) for name, command in checks.items()}
-    passed["tests"] = run(*tests, *(word for word in words if word != "--all"))
+    further = "--all" in words
+    checks = {"lint": ["ruff", "check", "."], "types": ["mypy"], "notebooks": ["tools.notebooks", "--check"]}
+    passed = {} if further else {name: run(*command) for name, command in checks.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        # the longest first, so that short ones are left when one process has done its share
+        books = [*map(str, notebooks.built(ROOT))] if further else small(Path(folder))
+        tests = [*side_by_side(), "--doctest-modules", *NBVAL, *books, "tests", "sftlab"]
+        tests += ["-m", "slow" if further else "not slow", *(word for word in words if word != "--all")]
+        passed["tests"] = run("pytest", *tests, SFTLAB_DATA=str(Path(folder, "data")))
     print("  ".join(f"{name} {'passed' if good else 'FAILED'}" for name, good in passed.items()), flush=True)
     return 0 if all(passed.values()) else 1
+
+
+def small(folder: Path, names: Iterable[str] = SMALL) -> list[str]:
+    """Write lessons with SMALL's parameters where they find what is beside them in the clone; return their paths."""
+    import papermill
+
+    shutil.copytree(ROOT / "benchmarks", folder / "benchmarks")
+    (folder / "notebooks").mkdir()
+    books = {f"notebooks/{name}.ipynb": SMALL.get(name, {}) for name in names}
+    for book, values in books.items():
+        papermill.execute_notebook(ROOT / book, folder / book, values, prepare_only=True, progress_bar=False)
+    return [str(folder / book) for book in books]
 
 
 def side_by_side() -> list[str]:
     """Return pytest's words for a file a worker, where there are cores for more than one."""
     workers = min(os.cpu_count() or 1, WORKERS)
-    return ["-n", str(workers), "--dist", "loadfile"] if workers > 1 else []
+    return ["-n", str(workers), "--dist", "loadfile", "--no-loadscope-reorder"] if workers > 1 else []
 
 
-def run(module: str, *words: str) -> bool:
-    """Run a Python module in the clone and tell whether it succeeded.
+def run(module: str, *words: str, **environment: str) -> bool:
+    """Run a Python module in the clone, with further environment variables, and tell whether it succeeded.
 
     One thread for each kernel: kernels that share cores fight over them.
     """
     print(f"── {module}", flush=True)
-    env = {"OMP_NUM_THREADS": "1", **os.environ}
+    env = {"OMP_NUM_THREADS": "1", **os.environ, **environment}
     return subprocess.run([sys.executable, "-m", module, *words], cwd=ROOT, env=env).returncode == 0
 
 
