@@ -119,10 +119,6 @@ def test_what_cannot_be_drawn_is_refused():
         generated.FACES[0].code("é")
 
 
-def test_the_name_is_listed():
-    assert "characters" in sft.data.datasets()
-
-
 def test_typefaces_print_each_word_once_in_each_family_and_never_tear_a_word_apart():
     data = sft.load("typefaces", size=32)
     words, families = generated.VOCABULARY.split(), data.classes

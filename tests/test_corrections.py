@@ -4,10 +4,6 @@ import csv
 import hashlib
 from datetime import datetime
 
-import matplotlib
-
-matplotlib.use("agg")
-
 import numpy as np
 import pytest
 from small_sets import class_folders

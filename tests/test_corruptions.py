@@ -28,6 +28,7 @@ def test_what_comes_back_is_as_what_went_in_which_is_left_alone(name, channels):
     seen = EACH[name](x, draw())
     assert seen.shape == x.shape and seen.dtype == torch.uint8
     assert torch.equal(x, before) and not torch.equal(seen, before)
+    assert name == "noise" or torch.equal(seen[2:3], EACH[name](x[2:3], draw())), "whatever the other images are"
 
 
 @pytest.mark.parametrize("kind", [noise, blur, darken, fade])
@@ -44,11 +45,6 @@ def test_blur_is_the_normal_filter_of_scipy(pixels):
     expected = gaussian_filter(x.numpy().astype(float), pixels, mode="nearest", radius=reach, axes=(2, 3))
     off = np.abs(blur(pixels)(x, draw()).numpy() - expected)
     assert off.max() < 0.51  # rounded to whole grey values, and nothing else
-
-
-def test_blur_leaves_a_plain_image_plain_up_to_its_edges():
-    x = torch.full((1, 3, 8, 8), 201, dtype=torch.uint8)
-    assert torch.equal(blur(2.5)(x, draw()), x)
 
 
 def test_noise_has_the_standard_deviation_it_is_told_and_no_bias():
@@ -77,26 +73,15 @@ def test_darken_leaves_the_share_of_light_that_is_not_taken():
     assert torch.equal(darken(0.4)(x, draw()), (x.double() * 0.6).round().to(torch.uint8))
 
 
-def test_fade_keeps_the_mean_of_each_image_and_a_share_of_its_contrast():
+def test_fade_keeps_the_mean_of_each_image_and_a_share_of_its_contrast_as_torchvision_s_does():
     x = images(size=32)
     seen = fade(0.75)(x, draw()).double()
     assert torch.allclose(seen.mean(dim=(1, 2, 3)), x.double().mean(dim=(1, 2, 3)), atol=0.15)  # ⅛ from rounding
     shares = seen.std(dim=(1, 2, 3)) / x.double().std(dim=(1, 2, 3))
     assert torch.allclose(shares, torch.full((4,), 0.25, dtype=torch.double), atol=0.002)
-
-
-def test_fade_is_the_contrast_of_torchvision():
-    x = images(channels=1, size=16)
-    expected = torch.stack([adjust_contrast(image, 0.3) for image in x])
-    assert (fade(0.7)(x, draw()).int() - expected.int()).abs().max() <= 1  # torchvision cuts, ours rounds
-
-
-def test_fade_of_one_image_does_not_depend_on_the_others():
-    x = images()
-    assert torch.equal(fade(0.5)(x, draw())[2:3], fade(0.5)(x[2:3], draw()))
-
-
-def test_fade_takes_the_colour_out_with_the_contrast():
+    grey = images(channels=1)
+    expected = torch.stack([adjust_contrast(image, 0.3) for image in grey])
+    assert (fade(0.7)(grey, draw()).int() - expected.int()).abs().max() <= 1  # torchvision cuts, ours rounds
     red = torch.tensor([240, 0, 0], dtype=torch.uint8).view(1, 3, 1, 1).expand(1, 3, 4, 4)
     assert fade(0.5)(red, draw())[0, :, 0, 0].tolist() == [160, 40, 40]  # half way to the grey of the same mean, 80
 
@@ -112,12 +97,9 @@ def test_inverting_twice_gives_the_image_back_and_black_is_white():
 def test_a_strength_that_cannot_be_is_refused_with_what_could(kind, strength):
     with pytest.raises(ValueError, match=r"a number from 0 .*; 0 changes nothing"):
         kind(strength)
-
-
-@pytest.mark.parametrize("kind", [darken, fade])
-def test_all_of_the_light_or_contrast_cannot_be_taken(kind):
-    with pytest.raises(ValueError, match=r"strength=1: a number from 0 to below 1"):
-        kind(1)
+    if kind in (darken, fade):
+        with pytest.raises(ValueError, match=r"strength=1: a number from 0 to below 1"):
+            kind(1)
 
 
 @pytest.mark.parametrize("name", EACH)

@@ -2,10 +2,6 @@
 
 import copy
 
-import matplotlib
-
-matplotlib.use("agg")
-
 import numpy as np
 import pytest
 import torch
@@ -20,7 +16,6 @@ def batches(blobs):
 
 
 def test_photo_crops_are_the_same_every_time_and_show_both_photographs():
-    pytest.importorskip("PIL")
     crops = explain.photo_crops(6, size=32, seed=1)
     assert crops.shape == (6, 3, 32, 32) and crops.dtype == torch.uint8
     assert torch.equal(crops, explain.photo_crops(6, size=32, seed=1))

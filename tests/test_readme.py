@@ -8,6 +8,8 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pytest
 
+import sftlab
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -39,14 +41,8 @@ def test_every_file_and_command_that_the_readme_names_exists():
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
-def test_everything_the_package_exports_exists():
-    import sftlab
-
-    for name in sftlab.__all__:
-        assert getattr(sftlab, name) is not None
-
-
 def test_the_top_level_is_what_the_project_promises():
+    assert all(getattr(sftlab, name) is not None for name in sftlab.__all__)
     kept = {p.name for p in ROOT.iterdir()}
     folders = "notebooks sftlab tests data benchmarks .ci"
     files = "environment.yml README.md pyproject.toml constraints.txt Makefile LICENSE CHANGELOG.md"

@@ -1,5 +1,6 @@
 """Texts through the same lab: a sentence encoder as a list of stages, frozen work done once, few weights that learn."""
 
+from collections import OrderedDict
 from importlib.util import find_spec
 
 import numpy as np
@@ -30,20 +31,15 @@ def encoder():
     return sft.backbone("minilm", tokens=16)
 
 
-def small(classes: int = 2) -> nn.Sequential:
-    model = nn.Sequential()
-    for name, width in (("body", 8), ("head", classes)):
-        model.add_module(name, nn.Sequential() if name == "body" else nn.Linear(8, width))
-    model.body.add_module("up", nn.Linear(8, 8))
-    return model
+def small():
+    """One Linear that can be adapted, and a head."""
+    stages = {"body": nn.Sequential(OrderedDict(up=nn.Linear(8, 8))), "head": nn.Linear(8, 2)}
+    return nn.Sequential(OrderedDict(stages))
 
 
-def test_texts_travel_as_bytes_and_come_back():
+def test_texts_travel_as_bytes_and_a_split_delivers_what_an_input_stage_takes(texts):
     said = ["plain", "naïve – ½", "日本"]
     assert as_texts(as_bytes(said, 32)) == said
-
-
-def test_a_split_of_texts_delivers_what_an_input_stage_takes(texts):
     x, y = texts.train.take(np.arange(3))
     assert x.dtype == torch.uint8 and len(x) == 3 and y.tolist() == texts.train.y[:3].tolist()
     assert as_texts(x) == texts.train.texts[:3] and "texts" in str(texts.card)
@@ -57,9 +53,7 @@ class Letters(nn.Module):
 
 
 def test_curves_of_texts_say_texts_and_images_remain_the_usual_word(texts):
-    model = nn.Sequential()
-    model.add_module("letters", Letters())
-    model.add_module("head", nn.Linear(8, 2))
+    model = nn.Sequential(OrderedDict(letters=Letters(), head=nn.Linear(8, 2)))
     found = sft.find_lr(model, texts, sft.full(model), steps=12, batch_size=8)
     assert plot.lr_finder(found).get_ylabel() == "train loss (nats per text)"
     history = sft.fit(model, texts, sft.full(model), epochs=1, verbose=False)
@@ -91,14 +85,8 @@ def test_cached_equals_uncached_to_the_bit_for_texts_too(encoder, texts, strateg
         model = sft.replace_head(encoder, texts.classes)
         sft.fit(model, texts, strategy(model), epochs=2, cached=cached, batch_size=8, verbose=False)
         states.append(sft.fingerprint(model))
-    assert states[0] == states[1]
-
-
-@needs_encoder
-def test_a_frozen_encoder_has_no_dice_and_its_features_are_kept(encoder, texts):
-    model = sft.replace_head(encoder, texts.classes)
-    sft.fit(model, texts, sft.linear_probe(model), epochs=1, verbose=False)
-    assert not sft.features(model[:-1], texts.train).encoded
+    frozen = model[: sft.frozen_prefix(model)]
+    assert states[0] == states[1] and not sft.features(frozen, texts.train).encoded, "it has no dice, and is kept"
 
 
 def test_a_correction_changes_nothing_before_the_first_step_and_merges_into_one_linear_after():
@@ -115,6 +103,7 @@ def test_a_correction_changes_nothing_before_the_first_step_and_merges_into_one_
 def test_what_bias_only_held_can_learn_again_after_merge_and_names_come_back():
     model = small()
     few = lora.bias_only(model)
+    assert [name for name, _ in few.named_parameters()] == ["body.up.bias", "head.weight", "head.bias"]
     with torch.no_grad():
         few.body.up.bias.fill_(2.0)
     merged = lora.merge(few)
@@ -149,11 +138,6 @@ def test_what_an_adapter_holds_no_optimizer_can_move():
     adapted(torch.randn(4, 8)).sum().backward()
     optimizer.step()
     assert torch.equal(adapted.body.up.linear.weight, before)
-
-
-def test_only_biases_and_norms_learn_and_the_head():
-    model = lora.bias_only(small())
-    assert [name for name, _ in model.named_parameters()] == ["body.up.bias", "head.weight", "head.bias"]
 
 
 def test_a_network_with_nothing_to_adapt_is_refused_by_name():
@@ -218,9 +202,6 @@ def test_a_row_of_a_table_without_a_label_is_left_out_and_counted(tmp_path, hole
 def test_a_table_that_cannot_be_read_so_is_refused_in_a_sentence(tmp_path, text, says):
     with pytest.raises(ValueError, match=says):
         sft.load(table(tmp_path, text))
-
-
-def test_a_table_that_is_missing_or_not_utf8_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no file"):
         sft.load(f"csv:{tmp_path / 'none.csv'}")
     with pytest.raises(ValueError, match="not UTF-8"):

@@ -3,10 +3,6 @@
 import io
 import time
 
-import matplotlib
-
-matplotlib.use("agg")
-
 import numpy as np
 import pytest
 import torch
@@ -17,15 +13,10 @@ import sftlab as sft
 from sftlab.deploy.predict import Prediction
 from sftlab.deploy.reject import RejectOption
 from sftlab.networks.staging import Source
-from sftlab.widgets import base, upload
+from sftlab.widgets import upload
 from sftlab.widgets.upload import answer
 
-
-@pytest.fixture(autouse=True)
-def forget():
-    base.remembered.clear()
-    yield
-    base.remembered.clear()
+pytestmark = pytest.mark.usefixtures("forget")
 
 
 def until_idle(panel):

@@ -406,9 +406,9 @@ from scipy.stats import multivariate_normal, spearmanr
 
 few = rng.permutation(len(y))[:120]
 f, zero, eye = tapped["layer1"][few].astype(float), np.zeros(120), np.eye(120)
-found = [minimize(lambda logs, t=1.0 * (y[few] == k): -multivariate_normal(
+found = [min(minimize(lambda logs, t=1.0 * (y[few] == k): -multivariate_normal(
     zero, eye / np.exp(logs[1]) + f @ f.T / np.exp(logs[0])).logpdf(t),
-    (0, 2), method="Nelder-Mead").fun for k in (0, 1)]
+    start, method="Nelder-Mead").fun for start in ((0, 2), (4, 2))) for k in (0, 1)]
 assert abs(-np.mean(found) / 120 - explain.logme(f, y[few])) < 1e-4
 
 # %% [markdown]

@@ -191,7 +191,7 @@ class Result:
             f"{'accuracy':<18} {self.accuracy:.3f}   always '{self.majority_class}' would give {self.majority:.3f}",
         ]
         lines += [f"{name.replace('_', ' '):<18} {m:.3f}" for name, m in self.metrics.items() if name != "accuracy"]
-        width = max(18, *map(len, self.per_class))
+        width = max([18, *map(len, self.per_class)])
         for name, row in self.per_class.items():
             lines.append(padded(name, width) + " " + "   ".join(f"{k} {v.value:.3f}" for k, v in row.items()))
         return "\n".join([*lines, *filter(None, [self.settings.get("note")])])
