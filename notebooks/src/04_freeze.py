@@ -372,12 +372,12 @@ for cached in (True, False):
     net, clock = copy.deepcopy(model), time.perf_counter()
     sft.fit(net, data, probe, epochs=1, cached=cached, keep_best=False, seed=SEED,
             verbose=False)
-    runs[cached] = sft.fingerprint(net)
+    runs[cached] = net.head.weight
     print(f"cached={cached}: {time.perf_counter() - clock:.1f} s")
-assert runs[True] == runs[False]
+assert torch.allclose(runs[True], runs[False], atol=1e-4)
 
 # %% [markdown]
-# The same fingerprints: the store changes what a run costs, not what comes out. It lives on disk, is addressed by content (hash of the frozen weights, hash of each image) and
+# The same head, up to rounding (a batch of a few images is summed up in another order than one of 32): the store changes what a run costs, not what comes out. It lives on disk, is addressed by content (hash of the frozen weights, hash of each image) and
 # is shared by all lessons. Had Ben used Anna's backbone through it, the hash of the drifted statistics would have been another key: a wrong feature cannot be found.
 #
 # ## The price of keeping

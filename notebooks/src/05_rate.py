@@ -88,7 +88,7 @@ assert torch.allclose(w.grad, gradient(start), atol=1e-5)
 guess = sft.widgets.predict("times the best step that do harm", 1, 20, 10, name="harm")
 
 # %%
-sizes, before, g = torch.logspace(-4, -1, 61), loss(start), gradient(start)
+sizes, before, g = torch.logspace(-4, 1, 101), loss(start), gradient(start)
 after = torch.stack([loss(start - eta * g) for eta in sizes])
 best = float(sizes[after.argmin()])
 harmful = float(sizes[(after > before) & (sizes > best)][0])
