@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from sftlab.core.losses import Loss, correct
 from sftlab.core.model import evaluating, stage_names, train_mode
-from sftlab.core.monitors import Record, Stream
-from sftlab.core.profiles import Schedule, apply
+from sftlab.core.monitors import Checkpoint, Stream
+from sftlab.core.profiles import apply, factor
 from sftlab.core.records import Epoch, Step
 from sftlab.data import batch_positions
+
+if TYPE_CHECKING:
+    from sftlab.core.training import Settings
 
 Batches = Iterator[tuple[Any, Any]]
 
@@ -47,50 +51,45 @@ def train_epochs(
     valid: Source,
     optimizer: torch.optim.Optimizer,
     profile: Mapping[str, float],
-    *,
-    epochs: int,
-    schedule: Schedule,
-    loss: Loss,
-    batch_size: int,
-    seed: int,
-    batchnorm: str = "train",
-    past: list[Record] | None = None,
-    untouched: bool = False,
+    s: Settings,
+    start: Checkpoint,
 ) -> Stream:
     """Yield a `Step` after each update and an `Epoch` after each pass, with validation in between.
 
     model: a network, or what is left of one behind its frozen prefix; `train` and `valid` then deliver what that made
-    of the images. profile: of the whole network, so that records name every stage.
-    untouched: begin with an `Epoch` of number 0, the validation of the weights as they came.
-    past: the records of the same run before it was killed; they are skipped, and counted in their epoch's loss.
+    of the images. profile: of the whole network, so that records name every stage. s: of `fit`; to keep the best
+    weights it begins with an `Epoch` of number 0, the validation of the weights as they came.
+    start: where the same run was when it was killed. An epoch's train loss is the loss of all the answers that its
+    batches got, so that neither their size nor their labels weigh: `start.seen` collects them.
     """
-    past, own = past or [], {stage: profile[stage] for stage in stage_names(model)}
-    sizes = [len(positions) for positions in batch_positions(len(train), batch_size)]
-    total, step = epochs * len(sizes), past[-1].step if past else 0
-    finished = max((record.epoch for record in past if isinstance(record, Epoch)), default=0)
-    if untouched and not past:
+    own, seen = {stage: profile[stage] for stage in stage_names(model)}, start.seen
+    last = start.records[-1] if start.records else None
+    sizes = [len(positions) for positions in batch_positions(len(train), s.batch_size)]
+    total, step = s.epochs * len(sizes), last.step if last else 0
+
+    def loss(logits: Any, targets: Any) -> Tensor:
+        seen.append((_each(Tensor.detach, logits), targets))
+        return s.loss(logits, targets)
+
+    def validated() -> tuple[float, float]:
+        return validate(model, on_device(model, valid.batches(4 * s.batch_size)), s.loss)
+
+    if s.keep_best and last is None:
         clock = time.perf_counter()
-        found = validate(model, on_device(model, valid.batches(4 * batch_size)), loss)
-        yield Epoch(0, 0, math.nan, *found, time.perf_counter() - clock)
-    for epoch in range(finished, epochs):
+        yield Epoch(0, 0, math.nan, *validated(), time.perf_counter() - clock)
+    for epoch in range(last.epoch - isinstance(last, Step) if last else 0, s.epochs):
         clock = time.perf_counter()
         apply(model, own)  # once an epoch: code in between may have switched gradients back on
-        train_mode(model, profile, batchnorm=batchnorm)
-        seen = [r for r in past if isinstance(r, Step) and r.epoch == epoch + 1]
-        losses, images = sum(r.loss * r.images for r in seen), sum(r.images for r in seen)
-        batches = _skip(train.batches(batch_size, seed=seed, epoch=epoch), len(seen))
-        rates = set_rates(optimizer, profile, schedule(step / total))
+        train_mode(model, profile, batchnorm=s.batchnorm)
+        batches = islice(train.batches(s.batch_size, seed=s.seed, epoch=epoch), len(seen), None)
+        rates = set_rates(optimizer, profile, factor(s.schedule, step / total))
         for value in steps(model, on_device(model, batches), optimizer, loss):
-            n = sizes[step % len(sizes)]
-            step, losses, images = step + 1, losses + value * n, images + n
-            yield Step(step, epoch + 1, value, n, rates)
-            rates = set_rates(optimizer, profile, schedule(step / total))
-        valid_loss, accuracy = validate(model, on_device(model, valid.batches(4 * batch_size)), loss)
-        yield Epoch(epoch + 1, step, losses / images, valid_loss, accuracy, time.perf_counter() - clock)
-
-
-def _skip(batches: Batches, count: int) -> Batches:
-    return (batch for i, batch in enumerate(batches) if i >= count)
+            step += 1
+            yield Step(step, epoch + 1, value, sizes[(step - 1) % len(sizes)], rates)
+            rates = set_rates(optimizer, profile, factor(s.schedule, step / total))
+        train_loss, _ = measure(seen, s.loss)
+        seen.clear()
+        yield Epoch(epoch + 1, step, train_loss, *validated(), time.perf_counter() - clock)
 
 
 def set_rates(optimizer: torch.optim.Optimizer, profile: Mapping[str, float], factor: float) -> dict[str, float]:
@@ -101,27 +100,34 @@ def set_rates(optimizer: torch.optim.Optimizer, profile: Mapping[str, float], fa
 
 
 def validate(model: nn.Sequential, batches: Iterable[tuple[Any, Any]], loss: Loss) -> tuple[float, float]:
-    """Return (mean loss, accuracy = correct / n) over all images, in eval mode; modes are put back."""
-    total, images, right, labelled = 0.0, 0, 0, 0
+    """Return (loss, accuracy = correct / n) over all images that have a label, in eval mode; modes are put back."""
     with evaluating(model), torch.no_grad():
-        for x, y in batches:
-            logits = model(x)
-            n = len(next(iter(logits.values())) if isinstance(logits, dict) else logits)
-            hits, known = correct(logits, y)
-            total, images = total + loss(logits, y).item() * n, images + n
-            right, labelled = right + hits, labelled + known
-    return total / max(1, images), right / max(1, labelled)
+        return measure([(model(x), y) for x, y in batches], loss)
 
 
-def on_device(model: nn.Module, batches: Batches) -> Batches:
+@torch.no_grad()
+def measure(answers: Sequence[tuple[Any, Any]], loss: Loss) -> tuple[float, float]:
+    """Return (loss, accuracy) of (logits, targets) of several batches as if they were one: whatever the loss weighs."""
+    logits, targets = map(_joined, zip(*answers, strict=True))
+    right, labelled = correct(logits, targets)
+    return loss(logits, targets).item(), right / max(1, labelled)
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    if isinstance(parts[0], Mapping):
+        return {k: _joined([part[k] for part in parts]) for k in parts[0]}
+    return torch.cat(list(parts))
+
+
+def on_device(model: nn.Module, batches: Iterable[tuple[Any, Any]]) -> Iterable[tuple[Any, Any]]:
     """Move batches to where the model is; on the CPU they are there already."""
     device = next(model.parameters()).device
-    return batches if device.type == "cpu" else ((_to(x, device), _to(y, device)) for x, y in batches)
+    return batches if device.type == "cpu" else (_each(lambda t: t.to(device, non_blocking=True), b) for b in batches)
 
 
-def _to(value: Any, device: torch.device) -> Any:
+def _each(do: Callable[[Tensor], Tensor], value: Any) -> Any:
     if isinstance(value, Tensor):
-        return value.to(device, non_blocking=True)
+        return do(value)
     if isinstance(value, Mapping):
-        return {k: _to(v, device) for k, v in value.items()}
-    return tuple(_to(v, device) for v in value)
+        return {k: _each(do, v) for k, v in value.items()}
+    return tuple(_each(do, v) for v in value)

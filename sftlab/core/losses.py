@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sftlab.core.profiles import Groups
-from sftlab.data.dataset import NO_LABEL
+from sftlab.data.dataset import NO_LABEL, by_task
 
 Loss = Callable[[Any, Any], Tensor]
 
@@ -36,46 +36,38 @@ def cross_entropy(logits: Any, targets: Any, *, smoothing: float = 0.0, weight: 
             raise ValueError(f"the model answers {', '.join(logits)}; the targets name {named}")
         losses = [cross_entropy(logits[k], targets[k], smoothing=smoothing, weight=weight) for k in logits]
         return torch.stack(losses).sum()
-    if targets.ndim == 1 and len(targets):
-        low, high = targets.aminmax()
-        if low >= 0 and high < logits.shape[1]:  # a label for every image: torch's one kernel computes the same sum
-            return F.cross_entropy(logits, targets, weight=weight, label_smoothing=smoothing)
-    p, labelled = target_distribution(targets, logits.shape[1])
-    p = (1 - smoothing) * p + smoothing / p.shape[1] * labelled[:, None]
-    share = p if weight is None else p * weight
-    h = -(share * F.log_softmax(logits, dim=1)).sum(dim=1)
-    if weight is None:
-        return h.sum() / labelled.sum().clamp(min=1)
-    # torch divides by the weights of the labels for class numbers, and by n for probabilities
-    hard = targets.ndim == 1
-    total = weight[targets.clamp(min=0)][labelled].sum() if hard else labelled.sum()
-    return h.sum() / total.clamp(min=torch.finfo(h.dtype).tiny)
+    if not labelled(targets, logits.shape[1]).any():
+        return 0 * logits.sum()  # torch's mean over no image would be nan
+    targets = targets.to(logits.dtype) if targets.ndim == 2 else targets
+    return F.cross_entropy(logits, targets, weight=weight, label_smoothing=smoothing)
 
 
-def target_distribution(targets: Tensor, classes: int) -> tuple[Tensor, Tensor]:
-    """Return p (N×C, rows of zeros where there is no label) and which images have a label (N booleans)."""
+def labelled(targets: Tensor, classes: int) -> Tensor:
+    """Return which images have a label (N booleans). Raises ValueError for targets that are none of `classes`."""
     if targets.ndim == 2:
         if targets.shape[1] != classes:
             raise ValueError(f"targets give {targets.shape[1]} probabilities an image, the head has {classes} classes")
-        return targets.float(), torch.ones(len(targets), dtype=torch.bool, device=targets.device)
-    labelled = targets != NO_LABEL
-    if bool((targets[labelled] >= classes).any() or (targets[labelled] < 0).any()):
-        bad = targets[labelled & ((targets >= classes) | (targets < 0))][0].item()
+        if not (targets >= 0).all():
+            raise ValueError("targets give probabilities that are negative or nan; each is a number from 0 to 1")
+        return torch.ones(len(targets), dtype=torch.bool, device=targets.device)
+    if targets.dtype != torch.int64:
+        raise ValueError(f"class numbers are whole and of torch.int64, not {targets.dtype}: make them so by y.long()")
+    known = targets != NO_LABEL
+    if len(wrong := targets[known & ((targets < 0) | (targets >= classes))]):
         raise ValueError(
-            f"label {bad} is outside 0…{classes - 1}: the head has {classes} classes. Replace the head first."
+            f"label {wrong[0]} is outside 0…{classes - 1}: the head has {classes} classes. Replace the head first."
         )
-    p = F.one_hot(targets.clamp(min=0), classes).float()
-    return p * labelled[:, None], labelled
+    return known
 
 
 def correct(logits: Any, targets: Any) -> tuple[int, int]:
     """Return (correct, labelled) over a batch; several tasks are counted together."""
-    if isinstance(logits, Mapping):
-        pairs = [correct(logits[k], targets[k]) for k in logits]
-        return sum(c for c, _ in pairs), sum(n for _, n in pairs)
-    hard = targets.argmax(dim=1) if targets.ndim == 2 else targets
-    labelled = hard != NO_LABEL
-    return int((logits.argmax(dim=1) == hard)[labelled].sum()), int(labelled.sum())
+    right, known = 0, 0
+    for task, z in by_task(logits).items():
+        y = by_task(targets)[task]
+        hard = y.argmax(dim=1) if y.ndim == 2 else y
+        right, known = right + int((z.argmax(dim=1) == hard).sum()), known + int((hard != NO_LABEL).sum())
+    return right, known
 
 
 def l2_sp(decay: float) -> Callable[[Groups], torch.optim.Optimizer]:

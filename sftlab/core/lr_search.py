@@ -26,14 +26,16 @@ from torch.nn import functional as F
 
 from sftlab.core import records
 from sftlab.core.features import features
-from sftlab.core.losses import target_distribution
-from sftlab.core.model import card, has_parameters, is_constant, replace_head
-from sftlab.core.profiles import Schedule, check, constant
+from sftlab.core.losses import labelled
+from sftlab.core.model import card, is_constant, replace_head
+from sftlab.core.profiles import Schedule, check, constant, factor
 from sftlab.core.records import Step
-from sftlab.core.training import train
+from sftlab.core.training import check_data, check_learning, train
 from sftlab.data import Data, Split, batch_positions
 
 Update = Callable[[Sequence[Tensor], float], None]
+UNUSED = ("epochs", "schedule", "patience", "keep_best", "checkpoint", "verbose")  # settings of `fit`, not of a search
+ROUNDING = 1e-3  # nats; a loss that stands still rises and falls by its last digits
 
 
 @dataclass
@@ -70,9 +72,11 @@ def find_lr(
 ) -> LRFinder:
     """Raise the rate from `low` to `high` over `steps` updates and record the loss.
 
-    profile: says which stages learn and in which proportion. settings: as for `fit` (batch_size, optimizer, seed …).
-    It ends early once the smoothed loss is four times its lowest, or no finite number.
+    profile: says which stages learn and in which proportion. settings: those of `fit` (batch_size, optimizer, seed …);
+    what they say of how long it goes on and what it leaves (UNUSED) is for `fit` alone. It ends early once the
+    smoothed loss is above its lowest by twice the range of the losses up to there, or no finite number.
     """
+    settings = {name: value for name, value in settings.items() if name not in UNUSED}
     if not 0 < low < high or steps < 10:
         raise ValueError(f"low={low}, high={high}, steps={steps}: 0 < low < high and at least 10 steps")
     profile = check(model, profile)
@@ -87,19 +91,22 @@ def find_lr(
 
     rates, losses, smoothed, mean, diverged = list[float](), list[float](), list[float](), 0.0, None
     stream = train(copy.deepcopy(model), data, profile, epochs, schedule=ramp, keep_best=False, **settings)
+    rate = low
     with closing(stream):  # type: ignore[type-var]
         for record in stream:
-            if not isinstance(record, Step):
-                continue
-            rate = max(record.rates.values())
-            if not math.isfinite(record.loss):
+            if isinstance(record, Step):
+                rate = max(record.rates.values())
+            if not math.isfinite(record.loss if isinstance(record, Step) else record.valid_loss):
                 diverged = rate
                 break
+            if not isinstance(record, Step):
+                continue
             rates.append(rate)
             losses.append(record.loss)
             mean = smoothing * mean + (1 - smoothing) * record.loss
             smoothed.append(mean / (1 - smoothing ** len(losses)))
-            if smoothed[-1] > 4 * min(smoothed):
+            lowest = int(np.argmin(smoothed))
+            if smoothed[-1] - smoothed[lowest] > 2 * np.ptp(losses[: max(10, lowest + 1)]) + ROUNDING:
                 diverged = rate
             if diverged or len(losses) == steps:
                 break
@@ -146,9 +153,10 @@ class LRSweep:
 
     @property
     def best(self) -> float:
-        """The rate with the lowest validation loss after the last epoch, on average over the seeds."""
+        """The rate with the lowest validation loss after the last epoch, on average over the seeds; nan without any."""
         last = np.array(self.valid_loss)[:, :, -1].mean(axis=0)
-        return self.rates[int(np.argmin(np.where(np.isfinite(last), last, np.inf)))]
+        finite = np.isfinite(last)
+        return self.rates[int(np.argmin(np.where(finite, last, np.inf)))] if finite.any() else math.nan
 
 
 records.KINDS |= {"LRFinder": LRFinder, "LRSweep": LRSweep}
@@ -175,8 +183,8 @@ def lr_sweep(
     """
     rates, seeds = [float(rate) for rate in rates], [int(seed) for seed in seeds]
     _check(model, data, rates, seeds, epochs, optimizer)
-    x, p, labelled = _whole(model[:-1], data.train)
-    x_valid, p_valid, labelled_valid = _whole(model[:-1], data.valid)
+    x, p, known = _whole(model[:-1], data.train)
+    x_valid, p_valid, known_valid = _whole(model[:-1], data.valid)
     starts = [replace_head(model[-1:], data.classes, seed=seed) for seed in seeds]
     weight, bias = (
         torch.stack([start.get_parameter(name) for start in starts]) for name in ("head.weight", "head.bias")
@@ -189,16 +197,16 @@ def lr_sweep(
     total, step = epochs * len(batch_positions(len(x), batch_size)), 0
     for epoch in range(epochs + 1):
         batches = [batch_positions(len(x), batch_size, seed=seed, epoch=epoch - 1) for seed in seeds] if epoch else []
-        loss_sum, images = torch.zeros(len(seeds), len(rates)), 0
+        loss_sum, images = torch.zeros(len(seeds), len(rates)), torch.zeros(len(seeds), 1)
         for rows in (torch.from_numpy(np.stack(same_step)) for same_step in zip(*batches, strict=True)):
-            loss = _loss(forward(x[rows], weight, bias), p[rows], labelled[rows])
-            update(torch.autograd.grad(loss.sum(), (weight, bias)), schedule(step / total))
-            loss_sum, images, step = loss_sum + loss.detach() * rows.shape[1], images + rows.shape[1], step + 1
+            loss, n = _loss(forward(x[rows], weight, bias), p[rows], known[rows]), known[rows].sum(dim=1, keepdim=True)
+            update(torch.autograd.grad(loss.sum(), (weight, bias)), factor(schedule, step / total))
+            loss_sum, images, step = loss_sum + loss.detach() * n, images + n, step + 1
         with torch.no_grad():
             logits = forward(x_valid[None].expand(len(seeds), -1, -1), weight, bias)
             curves["train_loss"].append(loss_sum / images)
-            curves["valid_loss"].append(_loss(logits, p_valid[None], labelled_valid[None]))
-            curves["valid_accuracy"].append(_accuracy(logits, p_valid, labelled_valid))
+            curves["valid_loss"].append(_loss(logits, p_valid[None], known_valid[None]))
+            curves["valid_accuracy"].append(_accuracy(logits, p_valid, known_valid))
     settings = {
         "model": card(model).get("name"),
         "weight_decay": weight_decay,
@@ -212,7 +220,7 @@ def lr_sweep(
         epochs=epochs,
         optimizer=optimizer,
         majority=data.valid.majority,
-        n=int(labelled_valid.sum()),
+        n=int(known_valid.sum()),
         settings=settings,
         **{name: torch.stack(curve, dim=2).tolist() for name, curve in curves.items()},
     )
@@ -232,8 +240,10 @@ def _check(model: nn.Sequential, data: Data, rates: list[float], seeds: list[int
     head = getattr(model, "head", None)
     if not isinstance(head, nn.Linear) or head.out_features != len(data.classes):
         raise ValueError("the head does not fit the data: model = replace_head(model, data.classes)")
+    check_data(data)
+    check_learning(model)
     for name, stage in model.named_children():
-        if name == "hidden" or not (has_parameters(stage) or is_constant(stage)):
+        if name == "hidden" or not is_constant(stage):
             raise ValueError(
                 f"stage {name!r} ({type(stage).__name__}) before the head learns or rolls dice, so features are not a "
                 "constant; lr_sweep needs a backbone without a hidden layer or dropout there (drop_rate=0)"
@@ -244,7 +254,9 @@ def _whole(prefix: nn.Sequential, split: Split) -> tuple[Tensor, Tensor, Tensor]
     """Return all features (N×D), their target distributions (N×C) and which of them have a label (N)."""
     x, y = features(prefix, split).take(np.arange(len(split)))
     assert isinstance(y, Tensor)  # several tasks were refused
-    return x, *target_distribution(y, len(split.classes))
+    known = labelled(y, len(split.classes))
+    p = y.float() if y.ndim == 2 else F.one_hot(y.clamp(min=0), len(split.classes)) * known[:, None]
+    return x, p.float(), known
 
 
 def forward(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -255,16 +267,16 @@ def forward(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return torch.bmm(x, weight.flatten(1, 2).transpose(1, 2)).unflatten(2, weight.shape[1:3]).movedim(2, 1) + bias
 
 
-def _loss(logits: Tensor, p: Tensor, labelled: Tensor) -> Tensor:
+def _loss(logits: Tensor, p: Tensor, known: Tensor) -> Tensor:
     """Return the mean of H(p, q) over the labelled images of each run (S×R)."""
     h = -(p[:, None] * F.log_softmax(logits, dim=-1)).sum(dim=-1)
-    return h.sum(dim=-1) / labelled.sum(dim=-1, keepdim=True).clamp(min=1)
+    return h.sum(dim=-1) / known.sum(dim=-1, keepdim=True).clamp(min=1)
 
 
-def _accuracy(logits: Tensor, p: Tensor, labelled: Tensor) -> Tensor:
+def _accuracy(logits: Tensor, p: Tensor, known: Tensor) -> Tensor:
     """Return correct / n of each run (S×R); nan where a run has diverged, because its answers are no numbers."""
-    hits = (logits.argmax(dim=-1) == p.argmax(dim=-1)) & labelled
-    share = hits.sum(dim=-1) / labelled.sum().clamp(min=1)
+    hits = (logits.argmax(dim=-1) == p.argmax(dim=-1)) & known
+    share = hits.sum(dim=-1) / known.sum()
     return torch.where(logits.isfinite().all(dim=-1).all(dim=-1), share, torch.nan)
 
 

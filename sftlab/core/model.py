@@ -22,6 +22,7 @@ POOLS = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.AvgPool2d, nn.MaxPool2d)
 ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Hardswish)
 CONSTANT = (nn.Identity, nn.Flatten, nn.Unflatten, nn.Sequential, *POOLS, *ACTIVATIONS)
 
+BATCHNORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 BATCHNORM = ("train", "frozen")  # what the statistics do in stages that learn
 
 
@@ -57,8 +58,23 @@ def is_trainable(stage: nn.Module) -> bool:
 
 
 def is_constant(stage: nn.Module) -> bool:
-    """Tell whether a parameter-free stage computes one fixed function, whatever its mode."""
-    return all(isinstance(m, CONSTANT) or getattr(m, "is_constant", False) for m in stage.modules())
+    """Tell whether a stage, while it is frozen, computes one fixed function of each image.
+
+    One with parameters does so in eval mode; one without follows the next stage's mode, so it must not care.
+    """
+    if any(isinstance(m, BATCHNORMS) and m.running_mean is None for m in stage.modules()):
+        return False  # without statistics of its own it takes those of whatever else is in the batch
+    constant = (isinstance(m, CONSTANT) or getattr(m, "is_constant", False) for m in stage.modules())
+    return has_parameters(stage) or all(constant)
+
+
+def check_stages(model: nn.Sequential) -> None:
+    """Raise ValueError if two stages hold one tensor: it would be frozen and learn at once."""
+    homes: dict[int, str] = {}
+    for name, value in [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]:
+        first = homes.setdefault(value.data_ptr() or id(value), name)
+        if first.partition(".")[0] != name.partition(".")[0]:
+            raise ValueError(f"a parameter belongs to one stage, but {first} and {name} are one and the same")
 
 
 class Heads(nn.Module):
@@ -132,10 +148,10 @@ def _class_names(classes: int | Sequence[str] | Mapping[str, Any]) -> list[str] 
 def frozen_prefix(model: nn.Sequential) -> int:
     """Return how many leading stages form a constant function: `model[:n]` can run once and be kept.
 
-    A stage counts if it is frozen, or free of parameters and deterministic; the first stage that learns ends it.
+    A stage counts if it is frozen and `is_constant`; the first stage that learns ends it.
     """
     for n, stage in enumerate(model):
-        if is_trainable(stage) or not (has_parameters(stage) or is_constant(stage)):
+        if is_trainable(stage) or not is_constant(stage):
             return n
     return len(model)
 
@@ -145,8 +161,8 @@ def train_mode(model: nn.Sequential, profile: Mapping[str, float], *, batchnorm:
 
     A frozen stage must be a constant function: `requires_grad = False` alone lets BatchNorm statistics drift and
     dropout roll dice. A stage without parameters (dropout before the head) follows the next stage that has some.
-    batchnorm: "frozen" keeps the pretrained statistics in the stages that learn as well (scale and shift still
-    learn): safer when the training images are few or differ from those to come.
+    batchnorm: "frozen" keeps the pretrained statistics (InstanceNorm's as well, where it has some) in the stages that
+    learn too (scale and shift still learn): safer when the training images are few or differ from those to come.
     """
     if batchnorm not in BATCHNORM:
         raise ValueError(f"batchnorm={batchnorm!r}: {' or '.join(map(repr, BATCHNORM))}")
@@ -156,7 +172,7 @@ def train_mode(model: nn.Sequential, profile: Mapping[str, float], *, batchnorm:
         stage.train(learns)
         if batchnorm == "frozen":
             for module in stage.modules():
-                if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)):
+                if hasattr(module, "running_mean"):
                     module.eval()
     model.training = any(rate > 0 for rate in profile.values())
 

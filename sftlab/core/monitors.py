@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -84,45 +84,46 @@ def stop_on(stream: Stream, event: threading.Event) -> Stream:
 
 
 class Diverged(RuntimeError):
-    """The loss is no longer a number: the learning rate is too high for this network and these images."""
+    """The loss of a step, or of the validation images, is no longer a number."""
 
 
 def watch_divergence(stream: Stream) -> Stream:
     """Pass the first record whose loss is not finite, then raise Diverged."""
+    rate = 0.0
     with closing(stream):  # type: ignore[type-var]
         for record in stream:
             yield record
-            if isinstance(record, Step) and not math.isfinite(record.loss):
-                rates = [rate for rate in record.rates.values() if rate > 0]
-                raise Diverged(
-                    f"the run diverged at step {record.step}: loss {record.loss} at a learning rate of "
-                    f"{max(rates, default=0.0):.2g}. Try a tenth of it, or find_lr(model, data, profile)."
-                )
+            loss = record.loss if isinstance(record, Step) else record.valid_loss
+            rate = max(record.rates.values()) if isinstance(record, Step) else rate
+            if math.isfinite(loss):
+                continue
+            where = f"{'' if isinstance(record, Step) else 'validation '}loss {loss}"
+            if not record.epoch:
+                raise Diverged(f"{where} before the first step: look at the network's weights and at the data.")
+            raise Diverged(
+                f"the run diverged at step {record.step}: {where} at a learning rate of {rate:.2g}. "
+                "Try a tenth of it, or find_lr(model, data, profile)."
+            )
 
 
-def replayed(past: list[Record], stream: Stream) -> Stream:
-    """Yield the records from before the run was killed, then go on: monitors outside rebuild their state from them."""
-    with closing(stream):  # type: ignore[type-var]
-        yield from past
-        yield from stream
-
-
-def seeded(stream: Stream, seed: int, state: Tensor | None = None) -> Stream:
+def seeded(stream: Stream, seed: int, run: Checkpoint) -> Stream:
     """Run the stream on a random generator of its own: dropout is a function of the seed, whatever the caller draws.
 
-    The global generator is swapped in for each record and swapped out again before the caller sees it.
+    The global generator is swapped in for each record and swapped out again before the caller sees it; `run` keeps its
+    state meanwhile.
     """
-    own = state if state is not None else torch.Generator().manual_seed(seed).get_state()
+    if run.rng is None:
+        run.rng = torch.Generator().manual_seed(seed).get_state()
     with closing(stream):  # type: ignore[type-var]
         while True:
             outer = torch.get_rng_state()
-            torch.set_rng_state(own)
+            torch.set_rng_state(run.rng)
             try:
                 record = next(stream)
             except StopIteration:
                 return
             finally:
-                own = torch.get_rng_state()
+                run.rng = torch.get_rng_state()
                 torch.set_rng_state(outer)
             yield record
 
@@ -159,67 +160,67 @@ CHECKPOINT_SECONDS = 10.0
 
 @dataclass
 class Checkpoint:
-    """All that a killed run needs to go on as if nothing had happened."""
+    """Where a run was when it was killed: with weights and optimizer all that it needs to go on as if it had not been.
 
-    records: list[Record]
-    model: dict[str, Tensor]
-    optimizer: dict[str, Any]
-    rng: Tensor
-    best: Best
-    settings: dict[str, Any]
+    seen: logits and targets of the batches of the epoch that was going on.
+    """
+
+    records: list[Record] = field(default_factory=list)
+    seen: list[tuple[Any, Any]] = field(default_factory=list)
+    best: Best = field(default_factory=Best)
+    rng: Tensor | None = None
 
 
 def checkpoint(
     stream: Stream,
-    path: str | Path,
+    path: Path,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    *,
-    best: Best,
+    run: Checkpoint,
     settings: dict[str, Any],
-    past: list[Record],
 ) -> Stream:
     """Write a checkpoint after each epoch, and after a step when the last one is CHECKPOINT_SECONDS old.
 
-    It is written whole or not at all.
+    It is written whole or not at all. The records from before the run was killed come first: monitors outside rebuild
+    their state from them.
 
-    Wrap `keep_best` *around* it, so that the weights on disk are the ones being trained, and give both the same `best`.
+    Wrap `keep_best` *around* it, so that the weights on disk are the ones being trained; both know `run.best`.
     """
-    path, records, last = Path(path), list(past), -math.inf
+    last = -math.inf
     path.parent.mkdir(parents=True, exist_ok=True)
     with closing(stream):  # type: ignore[type-var]
+        yield from run.records
         for record in stream:
-            records.append(record)
+            run.records.append(record)
             yield record
             if time.monotonic() - last >= CHECKPOINT_SECONDS or isinstance(record, Epoch):
                 last = time.monotonic()
                 partial = path.with_name(path.name + ".partial")
-                state = {"records": to_dict(records), "model": copy_state(model), "optimizer": optimizer.state_dict()}
-                extra = {"rng": torch.get_rng_state(), "best": vars(best), "settings": settings}
-                torch.save({**state, **extra}, partial)
+                state = {"model": copy_state(model), "optimizer": optimizer.state_dict(), "settings": settings}
+                torch.save(state | vars(run) | {"records": to_dict(run.records), "best": vars(run.best)}, partial)
                 partial.replace(path)
 
 
-def resume(
-    path: str | Path, model: nn.Module, optimizer: torch.optim.Optimizer, settings: dict[str, Any]
-) -> Checkpoint:
+def resume(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, settings: dict[str, Any]) -> Checkpoint:
     """Put model and optimizer back to where the checkpoint's run was, and return it (tensors and plain data only).
 
     Raises ValueError for a file that is no checkpoint, or that of another run.
     """
     try:
         data = torch.load(path, map_location="cpu", weights_only=True)
-        saved = Checkpoint(**{**data, "records": from_dict(data["records"]), "best": Best(**data["best"])})
+        run = Checkpoint(from_dict(data["records"]), data["seen"], Best(**data["best"]), data["rng"])
+        saved, state, weights = data["settings"], data["optimizer"], data["model"]
     except Exception as error:
         raise ValueError(
             f"{path} is not a checkpoint of this lab ({type(error).__name__}); delete it to start again"
         ) from None
-    if differ := [k for k in settings if saved.settings.get(k) != settings[k]]:
-        other = ", ".join(f"{k}: {saved.settings.get(k)!r} there, {settings[k]!r} here" for k in differ)
-        raise ValueError(f"{path} is the checkpoint of another run ({other}); delete it or name another file")
-    was, now = ([g["name"] for g in state["param_groups"]] for state in (saved.optimizer, optimizer.state_dict()))
+    if differ := [k for k in settings if saved.get(k) != settings[k]]:
+        other = ", ".join(f"{k}: {saved.get(k)!r} there, {settings[k]!r} here" for k in differ)
+        fix = "make the network anew, as it was when that run began; " * ("start weights" in differ)
+        raise ValueError(f"{path} is the checkpoint of another run ({other}); {fix}delete it or name another file")
+    was, now = ([g["name"] for g in groups["param_groups"]] for groups in (state, optimizer.state_dict()))
     if was != now:  # torch would load them by position
         raise ValueError(f"the checkpoint's optimizer trains {', '.join(was)}; this run trains {', '.join(now)}")
-    model.load_state_dict(saved.model, strict=False)
-    optimizer.load_state_dict(saved.optimizer)
-    return saved
+    model.load_state_dict(weights, strict=False)
+    optimizer.load_state_dict(state)
+    return run

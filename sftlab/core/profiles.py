@@ -11,16 +11,21 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from sftlab.core.model import named_stages, stage_names
+from sftlab.core.model import check_stages, named_stages, stage_names
+from sftlab.core.records import number
 
 Profile = dict[str, float]
 Schedule = Callable[[float], float]
 Groups = list[dict[str, Any]]  # what an optimizer takes
+
+# Tables that are no weights: a row for each position, for the distance of two, or for a token that is no patch.
+TABLES = re.compile(r"(pos_?emb|position|rel_pos|bias|class_emb)\w*(\.weight)?$|_(pos|rel|tokens?)$|cpb_mlp")
 
 
 def linear_probe(model: nn.Sequential, lr: float = 1e-3) -> Profile:
@@ -68,16 +73,15 @@ def surgical(model: nn.Sequential, stages: str | list[str], lr: float = 1e-4) ->
 def check(model: nn.Sequential, profile: Mapping[str, float]) -> Profile:
     """Return the profile as {stage: float} in the model's order.
 
-    Raises ValueError for a missing stage, an invented one, or a rate that is not a finite number ≥ 0.
+    Raises ValueError for a missing stage, an invented one, a rate that is not a finite number ≥ 0, or a parameter that
+    two stages share.
     """
+    check_stages(model)
     names = stage_names(model)
-    for name, rate in profile.items():
-        _known(name, names)
-        if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not math.isfinite(rate) or rate < 0:
-            raise ValueError(f"{name}: a learning rate is a finite number ≥ 0, not {rate!r}")
+    rates = {_known(name, names): number(rate, f"{name}: a learning rate is") for name, rate in profile.items()}
     if missing := [name for name in names if name not in profile]:
         raise ValueError(f"the profile says nothing of {', '.join(missing)}; give each a rate (0 freezes it)")
-    return {name: float(profile[name]) for name in names}
+    return {name: float(rates[name]) for name in names}
 
 
 def _known(name: str, names: list[str]) -> str:
@@ -101,18 +105,33 @@ def apply(model: nn.Sequential, profile: Mapping[str, float]) -> None:
 
 
 def param_groups(model: nn.Sequential, profile: Mapping[str, float], weight_decay: float = 0.01) -> Groups:
-    """Return optimizer groups: two a trainable stage at the stage's rate, weights decayed, biases and norms not.
+    """Return optimizer groups: two a trainable stage at the stage's rate, weights decayed, the others not.
 
-    Each group carries its `stage` and its `name`, so that a checkpoint can be restored by name.
+    The others are what `decays` is not true of. Each group carries its `stage` and its `name`, so that a checkpoint can
+    be restored by name.
     """
     rates, groups = check(model, profile), []
     for stage, module in named_stages(model):
-        learning = [p for p in module.parameters() if p.requires_grad and rates[stage]]
-        weights, others = [p for p in learning if p.ndim > 1], [p for p in learning if p.ndim <= 1]
-        for name, params, decay in ((stage, weights, weight_decay), (f"{stage} (biases, norms)", others, 0.0)):
+        learning = [(decays(n, p), p) for n, p in module.named_parameters() if p.requires_grad and rates[stage]]
+        for weights, name, decay in ((True, stage, weight_decay), (False, f"{stage} (biases, norms)", 0.0)):
+            params = [p for is_weight, p in learning if is_weight == weights]
             group = {"name": name, "stage": stage, "params": params, "lr": rates[stage], "weight_decay": decay}
             groups += [group] if params else []
     return groups
+
+
+def decays(name: str, p: Tensor) -> bool:
+    """Tell whether weight decay acts on a parameter, as is usual: not on biases, norms, scales, tokens and positions.
+
+    A vector may be stored with axes of length 1, and a table of positions has as many axes as a weight: names tell.
+    """
+    vector = p.ndim <= 1 or (p.ndim > 2 and p.numel() == max(p.shape) and not name.endswith("weight"))
+    return not vector and not TABLES.search(name)
+
+
+def factor(schedule: Schedule, t: float) -> float:
+    """Return what every rate is multiplied with at time t. Raises ValueError for what is no finite number ≥ 0."""
+    return float(number(schedule(t), "the factor of a schedule is"))
 
 
 def constant() -> Schedule:

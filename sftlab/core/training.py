@@ -5,6 +5,7 @@ Lessons, the learning-rate search, widgets and sweeps call these two.
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,14 +20,15 @@ from torch import nn
 
 from sftlab.core import monitors
 from sftlab.core.features import Images, Say, keep_memory, sources
-from sftlab.core.loop import Batches, Source, train_epochs
-from sftlab.core.losses import Loss, cross_entropy
-from sftlab.core.model import BATCHNORM, card, train_mode, with_card
-from sftlab.core.monitors import Record, Stream
+from sftlab.core.loop import Batches, Source, on_device, train_epochs
+from sftlab.core.losses import Loss, cross_entropy, labelled
+from sftlab.core.model import BATCHNORM, BATCHNORMS, card, fingerprint, named_stages, train_mode, with_card
+from sftlab.core.monitors import Stream
 from sftlab.core.profiles import Groups, Schedule, apply, check, constant, param_groups
-from sftlab.core.records import History
-from sftlab.data import Augment, Data, View
-from sftlab.data.dataset import in_order_of
+from sftlab.core.records import History, number, scalar
+from sftlab.data import Augment, Data, View, as_path
+from sftlab.data.dataset import by_task, in_order_of
+from sftlab.data.identity import identity
 
 Optimizer = Callable[[Groups], torch.optim.Optimizer]
 OPTIMIZERS: dict[str, Optimizer] = {
@@ -62,33 +64,37 @@ def fit(
 
     Best is the lowest validation loss, the weights that came in included (epoch 0): no run leaves a worse model. Of
     several tasks it is the sum of their losses, and the accuracy counts their answers together; `evaluate` parts them.
-    Frozen leading stages run once and are kept on disk. A run whose loss is no longer finite stops, says so, and
-    leaves the last good weights. Raises ValueError for settings that cannot be, before anything moves.
+    Frozen leading stages run once and are kept on disk. A run whose loss is no longer finite, of a step or of the
+    validation images, stops, says so, and leaves the best weights (with keep_best=False: what became of them). Raises
+    ValueError for settings and data that cannot be, before anything moves.
 
     profile: {stage: rate}, 0 freezes. epochs: passes over the training images.
     schedule: t in [0, 1] → factor on every rate; constant by default. optimizer: "adamw", "sgd" (momentum 0.9), or a
-    function of parameter groups. weight_decay: on weights, never on biases and norms. clip_norm: largest gradient norm.
-    loss: (logits, targets) → scalar. patience: epochs without a lower validation loss before an early stop.
+    function of parameter groups. weight_decay: on what `profiles.decays`: weights, never biases, norms or positions.
+    clip_norm: largest gradient norm. loss: (logits, targets) → scalar; of an epoch it is asked once for all labelled
+    images together. patience: epochs without a lower validation loss before an early stop.
     augment: a function of uint8 batches; it needs every image anew, so frozen stages then run in every epoch. views:
     with augment, draw that many views of each image once and take them in turn, an epoch each: their features are kept
     while the process lives. batchnorm: "frozen" keeps the pretrained statistics in stages that learn as well.
     seed: of order, augmentation and dropout. keep_best: weights of the best epoch come back at the end.
-    checkpoint: a file; a killed run called again goes on from it. cached: False runs frozen stages in every epoch.
-    verbose: print a line or two.
+    checkpoint: a file; a killed run called again goes on from it. It belongs to one run: to its data and labels, its
+    start weights and every setting; a function counts by its code and what that refers to. cached: False runs frozen
+    stages in every epoch. verbose: print a line or two.
     """
     settings = Settings.of(locals())
     say: Say = print if verbose else (lambda line: None)
     clock, outcome = time.perf_counter(), "finished"
-    history = History(runs=[_describe(profile, epochs, settings)])
+    history = History(runs=[_describe(profile, settings)])
     try:
-        with closing(_run(model, data, profile, epochs, settings, None, say)) as stream:  # type: ignore[type-var]
+        with closing(_run(model, data, profile, settings, None, say)) as stream:  # type: ignore[type-var]
             for record in stream:
                 history.add(record)
-        if history.steps and history.epochs[-1].epoch < epochs:
+        if history.steps and history.epochs[-1].epoch < settings.epochs:
             outcome = "early stop"
     except monitors.Diverged as error:
         outcome = "diverged"
-        print(error)  # also when not verbose: a result that looks like one must not pass in silence
+        left = "" if settings.keep_best else " What became of the weights is left in the network: make it anew."
+        print(f"{error}{left}")  # also when not verbose: a result that looks like one must not pass in silence
     history.stopped = [outcome]
     ran = history.epochs[-1].epoch if history.epochs else 0
     history.runs[0] |= {"ran": ran, "majority": data.valid.majority, "noun": data.train.noun}
@@ -133,13 +139,14 @@ def train(
     say: called with a line about what was encoded.
     """
     settings = Settings.of(locals())
-    return _run(model, data, profile, epochs, settings, stop, say or (lambda line: None))
+    return _run(model, data, profile, settings, stop, say or (lambda line: None))
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The keywords that `fit` and `train` share, checked before anything moves."""
+    """What `fit` and `train` are told besides network, data and profile, checked before anything moves."""
 
+    epochs: int
     schedule: Schedule
     optimizer: str | Optimizer
     weight_decay: float
@@ -153,18 +160,17 @@ class Settings:
     seed: int
     device: str | torch.device | None
     keep_best: bool
-    checkpoint: str | Path | None
+    checkpoint: Path | None
     cached: bool
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size={self.batch_size}: at least one image a batch")
-        if self.weight_decay < 0:
-            raise ValueError(f"weight_decay={self.weight_decay}: a number ≥ 0")
-        if self.patience is not None and self.patience < 1:
-            raise ValueError(f"patience={self.patience}: at least one epoch")
-        if self.views is not None and (self.views < 1 or self.augment is None):
-            raise ValueError(f"views={self.views}: a number ≥ 1, together with augment=…, whose views are kept")
+        for name, kind, least in NUMBERS:
+            if (value := getattr(self, name)) is not None:
+                number(value, f"{name}={value}:", kind, least)
+        if self.clip_norm == 0:
+            raise ValueError("clip_norm=0: no gradient would be left; None clips none")
+        if self.views is not None and self.augment is None:
+            raise ValueError(f"views={self.views}: of augment=…, which is missing")
         if self.batchnorm not in BATCHNORM:
             raise ValueError(f"batchnorm={self.batchnorm!r}: {' or '.join(map(repr, BATCHNORM))}")
         if isinstance(self.optimizer, str) and self.optimizer not in OPTIMIZERS:
@@ -174,20 +180,31 @@ class Settings:
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> Settings:
         """Pick the settings out of the arguments of `fit` or `train`."""
-        values = {f.name: arguments[f.name] for f in fields(cls)}
-        return cls(**values | {"schedule": arguments["schedule"] or constant()})
+        values = {f.name: scalar(arguments[f.name]) for f in fields(cls)}
+        path = values["checkpoint"] and as_path(values["checkpoint"])
+        return cls(**values | {"schedule": values["schedule"] or constant(), "checkpoint": path})
 
-    def facts(self) -> dict[str, Any]:
-        """Return what belongs into a record: plain values, and functions by the name of what made them."""
+    def facts(self, tell: Callable[[Any], str]) -> dict[str, Any]:
+        """Return what tells one run from another: plain values, and of functions what `tell` returns."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("checkpoint", "device")}
-        return {k: getattr(v, "__qualname__", str(v)).split(".")[0] if callable(v) else v for k, v in values.items()}
+        return {k: tell(v) if callable(v) else v for k, v in values.items()}
 
 
-def _describe(profile: Mapping[str, float], epochs: int, settings: Settings) -> dict[str, Any]:
+NUMBERS = (
+    ("epochs", int, 1),
+    ("batch_size", int, 1),
+    ("patience", int, 1),
+    ("views", int, 1),
+    ("seed", int, -math.inf),
+    ("weight_decay", float, 0),
+    ("clip_norm", float, 0),
+)
+
+
+def _describe(profile: Mapping[str, float], settings: Settings) -> dict[str, Any]:
     return {
         "profile": dict(profile),
-        "epochs": epochs,
-        **settings.facts(),
+        **settings.facts(lambda v: getattr(v, "__qualname__", str(v)).split(".")[0]),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "python": sys.version.split()[0],
@@ -199,23 +216,24 @@ def _run(
     model: nn.Sequential,
     data: Data,
     profile: Mapping[str, float],
-    epochs: int,
     s: Settings,
     stop: Event | None,
     say: Say,
 ) -> Stream:
     """Check everything, then return the stream: nothing moves before its first record is asked for."""
     rates = check(model, profile)
-    if epochs < 1:
-        raise ValueError(f"epochs={epochs}: at least one pass over the training images")
-    if not len(data.train):
-        raise ValueError("the training split is empty")
+    check_data(data)
     if not any(rates.values()):
         raise ValueError("every stage of this profile is frozen, so there is nothing to train; give the head a rate")
+    if 1 in (s.batch_size, len(data.train)) and s.batchnorm == "train":
+        learning = (m for name, stage in named_stages(model) if rates[name] for m in stage.modules())
+        if any(isinstance(module, BATCHNORMS) for module in learning):
+            fix = "batch_size=2 or more, or batchnorm='frozen'"
+            raise ValueError(f"BatchNorm cannot normalise an image by itself: {fix}")
     head = getattr(model, "head", None)
     outputs = head.out_features if isinstance(head, nn.Linear) else None
     data = in_order_of(card(model).get("classes"), outputs, data)
-    run = _stream(model, data, rates, epochs, s, stop, say)
+    run = _stream(model, data, rates, s, stop, say)
     if s.patience is not None:
         run = monitors.early_stop(run, s.patience)
     if stop is not None:
@@ -223,30 +241,51 @@ def _run(
     return monitors.one_at_a_time(run)
 
 
+def check_data(data: Data) -> None:
+    """Raise ValueError where train or valid has no image, no label of a task, or a label that is none."""
+    for split in (data.train, data.valid):
+        if not len(split):
+            raise ValueError(f"the {split.name} split is empty")
+        for task, y in by_task(split.y).items():
+            if not labelled(y, len(by_task(split.classes)[task])).any():
+                of = f" of {task!r}" * bool(task)
+                raise ValueError(f"no image of the {split.name} split has a label{of}: label some, or split anew")
+
+
+def check_learning(model: nn.Sequential) -> None:
+    """Raise ValueError where torch could not compute gradients, or not well."""
+    if not torch.is_grad_enabled():
+        raise ValueError("gradients are switched off (torch.no_grad or inference_mode): train outside of it")
+    if any(p.is_inference() for p in model.parameters()):
+        raise ValueError("this network was made inside torch.inference_mode, so it cannot learn: make it outside")
+    if other := {str(p.dtype) for p in model.parameters() if p.dtype != torch.float32}:
+        raise ValueError(
+            f"weights of {', '.join(sorted(other))}: small steps would be rounded away; model.float() first"
+        )
+
+
 def _stream(
-    model: nn.Sequential, data: Data, rates: dict[str, float], epochs: int, s: Settings, stop: Event | None, say: Say
+    model: nn.Sequential, data: Data, rates: dict[str, float], s: Settings, stop: Event | None, say: Say
 ) -> Stream:
+    check_learning(model)
+    start, facts = monitors.Checkpoint(), dict[str, Any]()
+    if s.checkpoint is not None:
+        parts = {split.name: identity((split.digest, split.y)) for split in (data.train, data.valid)}
+        facts = {**s.facts(identity), **parts, "start weights": identity((repr(model), fingerprint(model)))}
+        facts["profile"] = rates
     if s.device is not None:
         model.to(s.device)
     apply(model, rates)
     # what asks the model later needs: names for a head that only counted, and how training images were read
     told = {"classes": data.classes, "trained_size": data.train.size, "white": data.card.white}
-    about = card(with_card(model, card(model) | {key: value for key, value in told.items() if value}))
+    with_card(model, card(model) | {key: value for key, value in told.items() if value})
     make = OPTIMIZERS[s.optimizer] if isinstance(s.optimizer, str) else s.optimizer
     optimizer = make(param_groups(model, rates, s.weight_decay))
     if s.clip_norm is not None:
         _clip(optimizer, s.clip_norm)
-    best, past, rng = monitors.Best(), list[Record](), None
-    facts = {
-        **s.facts(),
-        "profile": rates,
-        "epochs": epochs,
-        "train": data.train.digest,
-        "model": about.get("name"),
-    }
-    if s.checkpoint is not None and Path(s.checkpoint).exists():
-        saved = monitors.resume(s.checkpoint, model, optimizer, facts)
-        best, past, rng = saved.best, saved.records, saved.rng
+    if s.checkpoint is not None and s.checkpoint.exists():
+        start = monitors.resume(s.checkpoint, model, optimizer, facts)
+        start.seen[:] = on_device(model, start.seen[:])
     with keep_memory():
         try:
             source, valid, cut = _sources(model, data, s, stop, say)
@@ -254,26 +293,11 @@ def _stream(
             return
         train_mode(model, rates, batchnorm=s.batchnorm)
         rest = model[cut:]  # what comes before it neither runs nor changes any more
-        run = train_epochs(
-            rest,
-            source,
-            valid,
-            optimizer,
-            rates,
-            epochs=epochs,
-            schedule=s.schedule,
-            loss=s.loss,
-            batch_size=s.batch_size,
-            seed=s.seed,
-            batchnorm=s.batchnorm,
-            past=past,
-            untouched=s.keep_best,
-        )
-        run = monitors.watch_divergence(run)
+        run = monitors.seeded(train_epochs(rest, source, valid, optimizer, rates, s, start), s.seed, start)
         if s.checkpoint is not None:
-            run = monitors.checkpoint(run, s.checkpoint, rest, optimizer, best=best, settings=facts, past=past)
-        run = monitors.replayed(past, monitors.seeded(run, s.seed, rng))
-        yield from monitors.keep_best(run, rest, best) if s.keep_best else run
+            run = monitors.checkpoint(run, s.checkpoint, rest, optimizer, start, facts)
+        run = monitors.watch_divergence(run)
+        yield from monitors.keep_best(run, rest, start.best) if s.keep_best else run
 
 
 def _clip(optimizer: torch.optim.Optimizer, norm: float) -> None:

@@ -22,7 +22,7 @@ from sftlab.data.dataset import Augment, Card, Data, Split, batch_positions, fir
 from sftlab.data.folder import read_photo
 from sftlab.data.load import datasets, from_arrays, from_dataset, load
 from sftlab.data.splits import DomainSplit, domain_split, near_duplicates
-from sftlab.data.storage import data_dir
+from sftlab.data.storage import as_path, data_dir
 from sftlab.data.texts import Texts, as_bytes, from_texts
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "Texts",
     "View",
     "as_bytes",
+    "as_path",
     "batch_positions",
     "blur",
     "brightness",

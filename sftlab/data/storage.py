@@ -33,13 +33,18 @@ class NoRoom(OSError):
 def data_dir() -> Path:
     """Return the folder for downloads and caches: $SFTLAB_DATA, else the checkout's data/, else a cache."""
     if os.environ.get("SFTLAB_DATA"):
-        return Path(os.environ["SFTLAB_DATA"]).expanduser()
+        return as_path(os.environ["SFTLAB_DATA"])
     checkout = Path(__file__).resolve().parents[2]
     if (checkout / "pyproject.toml").exists() and (checkout / "notebooks").is_dir():
         return checkout / "data"
     from platformdirs import user_cache_path
 
     return user_cache_path("sftlab")
+
+
+def as_path(path: str | Path) -> Path:
+    """Return a path that somebody gave, `~` being the home folder: whatever takes a path takes it through here."""
+    return Path(path).expanduser()
 
 
 def package_folder(package: str, what: str) -> Path:
