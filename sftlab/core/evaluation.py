@@ -111,7 +111,7 @@ def result(
         name: {
             "precision": wilson(int(confusion[0, i, i]), int(confusion[0, :, i].sum())),
             "recall": wilson(int(confusion[0, i, i]), int(confusion[0, i].sum())),
-            "f1": bootstrap(f1(confusion)[:, i], f1(confusions)[:, i]),
+            **({"f1": bootstrap(f1(confusion)[:, i], f1(confusions)[:, i])} if confusion[0, i].any() else {}),
         }
         for i, name in enumerate(classes)
     }
@@ -150,9 +150,10 @@ def balanced_accuracy(confusions: np.ndarray) -> np.ndarray:
 
 
 def f1(confusions: np.ndarray) -> np.ndarray:
-    """Return each class's F1, of each confusion matrix: R×C×C → R×C."""
-    both = confusions.sum(axis=2) + confusions.sum(axis=1)
-    return 2 * np.diagonal(confusions, axis1=1, axis2=2) / np.maximum(both, 1)
+    """Return each class's F1, of each confusion matrix, nan where it has no image: R×C×C → R×C."""
+    images = confusions.sum(axis=2)
+    twice = 2 * np.diagonal(confusions, axis1=1, axis2=2)
+    return np.where(images > 0, twice / np.maximum(images + confusions.sum(axis=1), 1), np.nan)
 
 
 def ece(confidence: np.ndarray, right: np.ndarray, times: np.ndarray, bins: int = 15) -> np.ndarray:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sftlab.data import as_path
 from sftlab.data.dataset import padded
 
 R = TypeVar("R")
@@ -31,7 +32,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Epoch:
-    """One pass over the training images. Losses are means per image; accuracy is correct / n.
+    """One pass over the training images. Losses are of all labelled images together; accuracy is correct / n.
 
     Number 0 is the network before the first step; its train_loss is nan.
     """
@@ -143,7 +144,7 @@ class Result:
     """One evaluation: each image's hash, target and probabilities, and the metrics made of them.
 
     `targets` has n class numbers (−100: no label), `probabilities` n × classes. `metrics` maps a name to an
-    Interval; `per_class` maps a class to its precision, recall and F1. `confusion[i][j]` counts images of class i
+    Interval; `per_class` maps a class to its precision, recall and F1 (that only if it has images). `confusion[i][j]` counts images of class i
     that were called j. `evaluations` says how often this process evaluated a model on these very images.
     """
 
@@ -257,7 +258,7 @@ def from_dict(data: Any) -> Any:
 
 def write(record: Any, path: str | Path) -> Path:
     """Write a record (or a dict or list of records) as JSON, whole or not at all; return the path."""
-    path = Path(path)
+    path = as_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     partial.write_text(json.dumps(to_dict(record), ensure_ascii=False, allow_nan=False), encoding="utf-8")
@@ -268,7 +269,7 @@ def write(record: Any, path: str | Path) -> Path:
 def read(path: str | Path, kind: type[R] = object) -> R:  # type: ignore[assignment]
     """Read what `write` wrote. Raises ValueError if the file holds no record, or one of another kind."""
     try:
-        record = from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+        record = from_dict(json.loads(as_path(path).read_text(encoding="utf-8")))
     except json.JSONDecodeError as error:
         raise ValueError(f"{path} is not a record: {error}") from None
     if not isinstance(record, kind):

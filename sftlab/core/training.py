@@ -204,7 +204,7 @@ NUMBERS = (
 def _describe(profile: Mapping[str, float], settings: Settings) -> dict[str, Any]:
     return {
         "profile": dict(profile),
-        **settings.facts(lambda v: getattr(v, "__qualname__", str(v)).split(".")[0]),
+        **settings.facts(lambda v: getattr(getattr(v, "func", v), "__qualname__", str(v)).split(".")[0]),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "python": sys.version.split()[0],

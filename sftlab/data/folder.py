@@ -22,7 +22,7 @@ import torch
 from sftlab.data.dataset import Data, normal_name
 from sftlab.data.download import file_hash
 from sftlab.data.splits import assemble, check_shares, completed
-from sftlab.data.storage import allocate, image_hash
+from sftlab.data.storage import allocate, as_path, image_hash
 
 Photos = Sequence[str | Path] | str | Path
 ROLES = {  # what a folder of a split is called; "eval" is the test split, or valid where there is a test as well
@@ -140,7 +140,7 @@ def folder_path(path: str | Path) -> Path:
     """Return the absolute path of a folder. Raises what `load_folder` does for one that is none."""
     if not str(path):
         raise ValueError("'folder:' needs a path, such as folder:photos")
-    root = Path(path).expanduser()
+    root = as_path(path)
     if not root.exists():
         raise FileNotFoundError(f"there is no folder {root}; expected one with a folder of photos for each class")
     if not root.is_dir():
@@ -292,7 +292,7 @@ def read_photo(path: str | Path, size: int, white: int | None = None) -> np.ndar
     """
     from PIL import Image, UnidentifiedImageError
 
-    path = Path(path)
+    path = as_path(path)
     if not path.exists():
         raise FileNotFoundError(f"no photograph at {path}")
     if not path.is_file():
@@ -406,6 +406,6 @@ def photos_in(photos: Photos) -> list[Path]:
     """
     files: list[Path] = []
     for given in [photos] if isinstance(photos, (str, Path)) else photos:
-        path = Path(given).expanduser()
+        path = as_path(given)
         files += _below(path) if path.is_dir() else [path]
     return files

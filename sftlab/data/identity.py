@@ -13,7 +13,7 @@ from types import CodeType, FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 LIBRARIES = ("site-packages", "dist-packages", sysconfig.get_path("stdlib"))
 
@@ -28,7 +28,10 @@ def identity(value: Any) -> str:
     try:
         _Facts(SimpleNamespace(write=digest.update), pickle.HIGHEST_PROTOCOL).dump(value)
     except Exception as error:  # whatever an object raises that does not want to be pickled
-        raise ValueError(f"{value!r} cannot be told from others of its kind ({error})") from None
+        raise ValueError(
+            f"{value!r} cannot be told from others of its kind ({error}), so no checkpoint would know whose it is: "
+            "do without one, or give it plain values only"
+        ) from None
     return digest.hexdigest()[:12]
 
 
@@ -49,6 +52,8 @@ class _Facts(pickle.Pickler):
             members = {k: getattr(v, "__func__", getattr(v, "fget", v)) for k, v in vars(value).items()}
             own = {k: v for k, v in members.items() if isinstance(v, FunctionType) or not k.startswith("_")}
             return str, (value.__qualname__,), (value.__bases__, own)
+        if isinstance(value, nn.Module):
+            return str, (), (type(value), {k: _ordered(v) for k, v in vars(value).items()})
         return NotImplemented
 
 
@@ -56,9 +61,10 @@ def _function(function: FunctionType) -> tuple[Any, ...]:
     """Return a function's code, defaults, what it closes over and which globals it looks up."""
     codes = list(_codes(function.__code__))
     names = {i.argval for code in codes for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"}
-    looked_up = {name: function.__globals__[name] for name in sorted(names) if name in function.__globals__}
-    closed_over = [cell.cell_contents for cell in function.__closure__ or ()]
-    text = repr([(code.co_code, code.co_names, [_text(c) for c in code.co_consts]) for code in codes])
+    looked_up = {k: _ordered(function.__globals__[k]) for k in sorted(names) if k in function.__globals__}
+    closed_over = [_ordered(cell.cell_contents) for cell in function.__closure__ or ()]
+    constants = [[_ordered(c) for c in code.co_consts if not isinstance(c, CodeType)] for code in codes]
+    text = repr([(code.co_code, code.co_names, rest) for code, rest in zip(codes, constants, strict=True)])
     return text, function.__defaults__, function.__kwdefaults__, closed_over, looked_up
 
 
@@ -70,11 +76,9 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
             yield from _codes(constant)
 
 
-def _text(constant: Any) -> str:
-    """Return a constant as text: without the places of code in memory, and sets in one order."""
-    if isinstance(constant, frozenset):
-        return str(sorted(map(repr, constant)))
-    return "" if isinstance(constant, CodeType) else repr(constant)
+def _ordered(value: Any) -> Any:
+    """Return a set as a list in one order, which it has not in another process, and anything else as it is."""
+    return sorted(value, key=repr) if isinstance(value, (set, frozenset)) else value
 
 
 def _installed(module: str) -> bool:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sftlab.data.dataset import Data, Split, normal_name, with_targets
+from sftlab.data.storage import as_path
 
 Key = tuple[str, str]
 
@@ -35,7 +36,7 @@ COLUMNS = Correction._fields
 
 def read_corrections(path: str | Path) -> dict[Key, Correction]:
     """Read a CSV of corrections, {} if there is none yet. Raises ValueError for a file that is something else."""
-    path = Path(path)
+    path = as_path(path)
     if not path.exists():
         return {}
     try:
@@ -48,7 +49,7 @@ def read_corrections(path: str | Path) -> dict[Key, Correction]:
 
 def write_corrections(rows: Mapping[Key, Correction], path: str | Path) -> None:
     """Write a CSV of corrections, whole or not at all; without a row there is no file."""
-    path = Path(path)
+    path = as_path(path)
     if not rows:
         path.unlink(missing_ok=True)
         return

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from sftlab.data.dataset import Augment, Data, Split, Targets, as_labels
 from sftlab.data.splits import assemble
-from sftlab.data.storage import allocate
+from sftlab.data.storage import allocate, as_path
 
 SIZE = 2048  # bytes kept of a text: about 500 word pieces, which is what encoders of this kind can read
 
@@ -130,7 +130,7 @@ def load_csv(
     or label are left out and listed in `card.skipped`. options: as for `from_texts`. Raises FileNotFoundError, or
     ValueError for a table that cannot be read so, with its columns.
     """
-    path = Path(path).expanduser()
+    path = as_path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
     header, table = _read(path)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from sftlab.core.model import card, evaluating
-from sftlab.data import Split
+from sftlab.data import Split, as_path
 from sftlab.data.folder import to_square
 from sftlab.deploy.predict import ONNX, Answers, check_installed, graph_session, read_graph
 from sftlab.deploy.reject import RejectOption
@@ -71,7 +71,7 @@ def export(
     model's `load_state_dict`; the `input` stage is dropped, and the lines of Python that do its work, build the plain
     model and ask it are printed.
     """
-    path = Path(path)
+    path = as_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".onnx":
         return _export_graph(model, path, reject, images, size)
@@ -125,8 +125,8 @@ def export_file(file: str | Path, path: str | Path | None = None) -> str:
 
     Raises as `load_model` and `export`.
     """
-    path = Path(path) if path is not None else Path(file).with_suffix(".onnx")
-    if path.resolve() == Path(file).resolve():
+    path = as_path(path if path is not None else as_path(file).with_suffix(".onnx"))
+    if path.resolve() == as_path(file).resolve():
         raise ValueError(f"{path} is the model itself; name another file to write")
     model = load_model(file)
     export(model, path, reject=load_reject_option(file))

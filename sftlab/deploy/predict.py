@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from sftlab.core.model import card, evaluating
 from sftlab.data.folder import Photos, photos_in, read_photo
+from sftlab.data.storage import as_path
 from sftlab.deploy.reject import RejectOption, distances
 from sftlab.deploy.save import input_size, load_model, load_reject_option
 
@@ -133,8 +134,8 @@ def predictor(
     for, and what `load_model` raises.
     """
     if not isinstance(model, nn.Module):
-        if Path(model).suffix == ".onnx":
-            return _graph_predictor(Path(model), size)
+        if (path := as_path(model)).suffix == ".onnx":
+            return _graph_predictor(path, size)
         reject = reject if reject is not None else load_reject_option(model)
         model = load_model(model)
     facts = card(model)

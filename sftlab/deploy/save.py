@@ -21,9 +21,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sftlab.core.losses import by_task
 from sftlab.core.model import card, fingerprint, replace_head, with_card
 from sftlab.core.records import History, Interval, Result
-from sftlab.data import Data
+from sftlab.data import Data, as_path
 from sftlab.deploy.reject import RejectOption
 from sftlab.networks import Input, backbone
 
@@ -37,6 +38,7 @@ PACKAGES = ("sftlab", "torch", "timm", "torchvision", "numpy", "pillow")
 OWN_FOLDER = "your own folder "  # how the card of a folder's data begins to say where it lies
 MARK = "<!-- the card of a model, written by sftlab; it is in the model file as well -->"
 MOST_CLASSES = 30
+SAME = 1e-4  # largest difference between two answers that are the same, as a share of the largest logit
 
 
 def save(
@@ -57,17 +59,19 @@ def save(
     reject: when to answer "neither". use: a sentence on what it is for, and what not. size: the edge in pixels of the
     training images, where no data say so. notes: whatever else a reader should know, by name. Versions, date and the
     licence of the pretrained weights are written by themselves; paths and file names of your own photographs are not.
+    Raises ValueError, before anything is written, for a network that would come back with other answers.
     """
     from safetensors.torch import save as as_bytes  # its save_file makes files that only their owner may read
 
     if taken := set(notes) & {*card(model), *MEASURED, *WRITTEN}:
         raise ValueError(f"{', '.join(sorted(taken))}: the card has this already; give the note another name")
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = as_path(path)
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     facts = compose_card(
         model, data=data, history=history, result=result, reject=reject, use=use, size=size, notes=notes
     )
+    _check_comes_back(model, facts, state)
+    path.parent.mkdir(parents=True, exist_ok=True)
     if reject is None:
         facts.pop("reject", None)  # of a loaded card, whose features are not here to go by
     elif reject.known is not None:
@@ -88,13 +92,42 @@ def load_model(path: str | Path, into: nn.Sequential | None = None) -> nn.Sequen
     """
     facts, state = read(path)
     state.pop(KNOWN, None)
-    model = copy.deepcopy(into) if into is not None else _rebuild(facts)
+    return with_card(_filled(copy.deepcopy(into) if into is not None else _rebuild(facts), state), facts)
+
+
+def _check_comes_back(model: nn.Sequential, facts: dict[str, Any], state: dict[str, Tensor]) -> None:
+    """Raise ValueError if what `load_model` makes of card and weights gives other answers than the model."""
+    try:
+        back = _rebuild(facts)
+    except ValueError:
+        return  # a network of one's own: whoever loads it passes one as into=
+    fix = "undo it (merge what lora() added), or name it as your own, card(model)['name'] = …, and load it with into="
+    try:
+        _filled(back, state)
+    except ValueError as error:
+        raise ValueError(f"this network is no longer {facts['name']}, as its card says ({error}): {fix}") from None
+    size, draw = input_size(facts), torch.Generator().manual_seed(0)
+    noise = torch.randint(256, (2, 3, size, size), dtype=torch.uint8, generator=draw)
+    x = getattr(back[0], "example", lambda: noise)()
+    with torch.no_grad():
+        answers = [by_task(network(x)) for network in (copy.deepcopy(model).cpu().float().eval(), back)]
+    for here, there in ([one[task] for one in answers] for task in answers[0]):
+        if not torch.allclose(here, there, rtol=0, atol=SAME * float(here.abs().max()), equal_nan=True):
+            raise ValueError(
+                f"loaded again, this network would give other answers (by {float((here - there).abs().max()):.2g}): "
+                f"something is not as in {facts['name']}, and no weight shows it (an activation, a stride, the input "
+                f"stage, a hook): {fix}"
+            )
+
+
+def _filled(model: nn.Sequential, state: dict[str, Tensor]) -> nn.Sequential:
+    """Return the network with these weights, in eval mode. Raises ValueError for weights that are not its own."""
     own = model.state_dict()
     wrong = [k for k in own if k not in state or state[k].shape != own[k].shape] + [k for k in state if k not in own]
     if wrong:
         raise ValueError(f"the file does not fit this network: {', '.join(wrong[:4])}{' …' if len(wrong) > 4 else ''}")
     model.load_state_dict(state)
-    return with_card(model, facts).eval()
+    return model.eval()
 
 
 def load_reject_option(path: str | Path) -> RejectOption | None:
@@ -107,7 +140,7 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return (card, tensors by name) of a model file. Raises as `load_model`."""
     from safetensors import SafetensorError, safe_open
 
-    path = Path(path)
+    path = as_path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no model at {path}")
     try:

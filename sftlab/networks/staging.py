@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sftlab.data.download import RemoteFile, download
+from sftlab.data.storage import as_path
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -38,7 +39,7 @@ def read_weights(path: str | Path, *, digest: str | None = None) -> dict[str, Te
     digest: what the file's sha256 must begin with.
     Raises FileNotFoundError, or ValueError for a wrong hash or a file that is no state dict.
     """
-    path = Path(path).expanduser()
+    path = as_path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no weights at {path}")
     if digest is not None and not (found := sha256(path)).startswith(digest):

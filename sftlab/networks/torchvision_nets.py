@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sftlab.data.download import RemoteFile
-from sftlab.data.storage import data_dir
+from sftlab.data.storage import as_path, data_dir
 from sftlab.networks.staging import Part, Source, Table, bring, load_weights, read_weights, stages
 
 CLASSIC = "IMAGENET1K_V1"
@@ -128,7 +128,7 @@ def build(name: str, weights: str | Path | None, **options: Any) -> nn.Sequentia
 
     sets = _sets(name)
     chosen = sets.get(CLASSIC if weights == "default" else str(weights))
-    named = isinstance(weights, str) and not Path(weights).suffix and not Path(weights).exists()
+    named = isinstance(weights, str) and not Path(weights).suffix and not as_path(weights).exists()
     if chosen is None and named:
         raise _unknown(name, weights)
     if chosen is not None and name.startswith("vit"):

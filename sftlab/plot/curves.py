@@ -70,7 +70,7 @@ def curves(
         base.majority_line(right, majority)
         ends[1].append((last + 0.2, majority, "majority", INK))
     noun = newest.noun
-    left.set(ylim=(0, loss_ceiling(runs.values())), ylabel=f"loss (nats per {noun[:-1]})")
+    left.set(ylim=(loss_floor(runs.values()), loss_ceiling(runs.values())), ylabel=f"loss (nats per {noun[:-1]})")
     right.set(ylim=(accuracy_floor(runs.values(), majority), 1.0), ylabel="valid accuracy (%)")
     base.percent_axis(right.yaxis)
     for panel, names in zip((left, right), ends, strict=True):
@@ -145,9 +145,17 @@ def train_curve(run: History) -> list[tuple[float, float]]:
 
 
 def loss_ceiling(runs: Iterable[History]) -> float:
-    """Return the highest loss worth showing: half above what the untrained head has."""
+    """Return the highest loss worth showing: half as far again above the floor as what the untrained head has."""
+    runs = list(runs)
     starts = [run.epochs[0].valid_loss for run in runs if run.epochs and math.isfinite(run.epochs[0].valid_loss)]
-    return 1.5 * max(starts, default=1.0)
+    start, floor = max(starts, default=1.0), loss_floor(runs)
+    return start + 0.5 * max(start - floor, 1e-3)
+
+
+def loss_floor(runs: Iterable[History]) -> float:
+    """Return the lowest loss worth showing: 0, but of a loss that may be negative the lowest there is."""
+    losses = [loss for run in runs for e in run.epochs for loss in (e.train_loss, e.valid_loss)]
+    return min([0.0, *filter(math.isfinite, losses)])
 
 
 def accuracy_floor(runs: Iterable[History], majority: float | None) -> float:

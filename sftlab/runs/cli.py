@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sftlab.data import as_path
 from sftlab.runs.parameters import NotebookError, describe, read_parameters
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 START = "00_start_here"  # the lesson that JupyterLab opens at
 MAIN = "14_your_own_images"  # the notebook that is meant if none is named: the one for a learner's own data
-FILE = click.Path(path_type=Path)
+FILE = as_path
 WIDEST = 44  # letters of a file name in a line of `predict`
 LIKELIEST = 3  # classes in a line of `predict`; its files hold all of them
 

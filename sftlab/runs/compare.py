@@ -15,7 +15,7 @@ from sftlab.core import records
 from sftlab.core.evaluation import auc, balanced_accuracy, ece
 from sftlab.core.records import Interval, Result
 from sftlab.core.statistics import bootstrap, mcnemar, resamples
-from sftlab.data import datasets, load
+from sftlab.data import as_path, datasets, load
 from sftlab.data.dataset import NO_LABEL
 from sftlab.runs.parameters import NotebookError
 from sftlab.runs.results import FACTS, RECORD, Facts, page
@@ -58,13 +58,13 @@ def compare(first: str | Path, second: str | Path) -> Comparison:
     """
     import pandas as pd
 
-    (a, settings_a), (b, settings_b) = _read(Path(first)), _read(Path(second))
+    (a, settings_a), (b, settings_b) = _read(first), _read(second)
     settings = pd.DataFrame({"first": settings_a, "second": settings_b}, dtype=object).fillna("")
     settings = settings[[settings_a.get(name) != settings_b.get(name) for name in settings.index]]
     parameters = settings[settings.index.str.isupper()]
     names = [", ".join(f"{name} {value}" for name, value in parameters[run].items()) for run in settings]
     if not 0 < len(parameters) <= 3:
-        names = [f"{folder(Path(first)).resolve().name} (first)", f"{folder(Path(second)).resolve().name} (second)"]
+        names = [f"{folder(first).resolve().name} (first)", f"{folder(second).resolve().name} (second)"]
 
     b = _named_as(a, b)
     pairs = _pairs(a, b)
@@ -121,7 +121,7 @@ def write_page(comparison: Comparison, path: str | Path) -> Path:
     for i, name in enumerate(c.names):
         parts.append(f"<h2>Only {escape(name)} is right: {(c.images.right == i).sum()} images</h2>")
         parts += [_figure(one, c.names, pictures.get(one.image, "")) for one in shown[i].itertuples()]
-    path = Path(path)
+    path = as_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page(" against ".join(c.names), *parts, f"<p>{escape(licence)}"), encoding="utf-8")
     return path
@@ -129,7 +129,7 @@ def write_page(comparison: Comparison, path: str | Path) -> Path:
 
 def beside(first: str | Path, second: str | Path) -> Path:
     """Return where the page goes if nobody says: the folder that holds both runs."""
-    one, two = (folder(Path(run)).resolve() for run in (first, second))
+    one, two = (folder(run).resolve() for run in (first, second))
     holds = next(parent for parent in two.parents if one.is_relative_to(parent))
     return holds / f"compare_{one.name[-40:]}_{two.name[-40:]}.html"
 
@@ -175,12 +175,13 @@ def _sources(result: Result, *settings: dict[str, Any]) -> list[tuple[str, Any]]
     return [(name, result.settings.get("size")) for name in dict.fromkeys([*named, *OFFLINE])]
 
 
-def folder(run: Path) -> Path:
+def folder(run: str | Path) -> Path:
     """Return the folder of a run that is given by it or by its record."""
-    return run.parent if run.name == RECORD else run
+    path = as_path(run)
+    return path.parent if path.name == RECORD else path
 
 
-def _read(run: Path) -> tuple[Result, dict[str, Any]]:
+def _read(run: str | Path) -> tuple[Result, dict[str, Any]]:
     """Return a run's Result and its settings: everything that it was told, but which images it saw."""
     about: dict[str, Any] = {}
     try:

@@ -19,6 +19,7 @@ from jupyter_client import AsyncKernelManager
 from nbclient.exceptions import CellTimeoutError
 from nbformat import NotebookNode
 
+from sftlab.data.storage import as_path
 from sftlab.runs.parameters import NotebookError
 
 CELL_SECONDS = 900  # a cell that encodes images on one slow core comes to 200; one that hangs must end
@@ -69,8 +70,8 @@ def find(name: str | Path) -> Path:
     The name of a folder may be left out. A notebook that has not been built yet is returned as its source; `read`
     opens either.
     """
-    if Path(name).suffix in (".ipynb", ".py") and Path(name).is_file():
-        return Path(name).resolve()
+    if (path := as_path(name)).suffix in (".ipynb", ".py") and path.is_file():
+        return path.resolve()
     root = checkout()
     files = {name_of(path): path for path in (*sources(root), *built(root))}  # the built one wins
     return _pick(list(files.values()), str(name))

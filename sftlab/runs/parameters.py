@@ -18,9 +18,10 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, get_args
+
+from sftlab.data import as_path
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -227,7 +228,7 @@ def _existing(name: str, value: str) -> str:
             known += timm.list_models()
     if value not in known and value.split(".")[0] not in known:
         near = difflib.get_close_matches(value, known, n=1)
-        near = near or [f"folder:{value}"] * (name == "DATA" and Path(value).expanduser().exists())
+        near = near or [f"folder:{value}"] * (name == "DATA" and as_path(value).exists())
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known[:6])} …"
         raise ValueError(f"{name}: nothing is named {value!r}; {hint}")
     return value

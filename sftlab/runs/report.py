@@ -16,6 +16,7 @@ from urllib.parse import unquote
 
 from nbformat import NotebookNode
 
+from sftlab.data.storage import as_path
 from sftlab.runs import notebooks
 
 # nbconvert's page without the three scripts it fetches (require.js, MathJax, Mermaid), code folded away.
@@ -80,7 +81,7 @@ def report(executed: str | Path, pictures: Path | None = None) -> Path:
     """
     from nbconvert import HTMLExporter
 
-    executed = Path(executed)
+    executed = as_path(executed)
     book = notebooks.read(executed)
     book.metadata.pop("widgets", None)
     prose = "\n".join(cell.source for cell in book.cells if cell.cell_type == "markdown")

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from sftlab.core import records
 from sftlab.core.records import History, Result
+from sftlab.data import as_path
 from sftlab.runs.parameters import NotebookError
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def load_runs(folder: str | Path) -> pandas.DataFrame:
     """
     import pandas as pd
 
-    top = Path(folder)
+    top = as_path(folder)
     if (top / RESULTS).is_file():
         folders = [top / name for name in pd.read_csv(top / RESULTS).folder]
     else:

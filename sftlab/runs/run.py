@@ -24,6 +24,7 @@ from nbformat import NotebookNode
 
 from sftlab.core import records
 from sftlab.core.records import Result
+from sftlab.data import as_path
 from sftlab.runs import notebooks
 from sftlab.runs.parameters import NotebookError, checked, read_parameters
 from sftlab.runs.report import report
@@ -78,7 +79,7 @@ def run(
     source = notebooks.find(notebook)
     book = notebooks.read(source)
     values = checked(read_parameters(book), parameters or {})
-    folder = new_folder(runs_folder() if out is None else Path(out), source.stem)
+    folder = new_folder(runs_folder() if out is None else as_path(out), source.stem)
     if say:
         say(f"running {source.name} in {shown(folder)}/ …")
     facts = execute(book, source, folder, values, seconds=seconds, progress=say is not None and sys.stderr.isatty())

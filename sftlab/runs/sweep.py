@@ -33,6 +33,7 @@ from nbformat import NotebookNode
 
 from sftlab.core.records import Interval
 from sftlab.core.statistics import t_interval
+from sftlab.data import as_path
 from sftlab.plot import base, style
 from sftlab.runs import notebooks
 from sftlab.runs.parameters import NotebookError, checked, read_parameters
@@ -68,7 +69,7 @@ def read(path: str | Path) -> Plan:
     """Read a sweep's file and check all of it. Raises NotebookError that says what is wrong."""
     from sklearn.model_selection import ParameterGrid
 
-    path = Path(path)
+    path = as_path(path)
     try:
         parts = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -113,7 +114,7 @@ def address(book: NotebookNode, source: Path, values: dict[str, Any]) -> str:
     code = [(_bare(c.source), c.metadata.get("tags", [])) for c in book.cells if c.cell_type == "code"]
     every = {name: p.default for name, p in read_parameters(book).items() if name != "OUT"} | values
     folders = [v.removeprefix("folder:") for v in every.values() if isinstance(v, str) and v.startswith("folder:")]
-    stats = [(str(p), p.stat()) for folder in folders for p in sorted(Path(folder).rglob("*")) if p.is_file()]
+    stats = [(str(p), p.stat()) for folder in folders for p in sorted(as_path(folder).rglob("*")) if p.is_file()]
     tables = [source.parent / name for text, _ in code for name in re.findall(r"[\"']([^\"'\n]+\.csv)[\"']", text)]
     content = [
         code,
@@ -189,7 +190,7 @@ def sweep(
 
 def _folder(plan: Plan, out: str | Path | None) -> Path:
     """Return the folder of a sweep, which is named as its file."""
-    return ((runs_folder() if out is None else Path(out)) / plan.name).resolve()
+    return ((runs_folder() if out is None else as_path(out)) / plan.name).resolve()
 
 
 def perform(plan: Plan, folder: Path, mark: str, again: bool, seconds: int) -> tuple[str, dict[str, Any]]:

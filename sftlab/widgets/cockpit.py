@@ -26,7 +26,7 @@ from sftlab.core.statistics import wilson
 from sftlab.data import Data, first_task
 from sftlab.plot import base, style
 from sftlab.plot import curves as plot_curves
-from sftlab.plot.curves import accuracy_floor, divergence, loss_ceiling, train_curve
+from sftlab.plot.curves import accuracy_floor, divergence, loss_ceiling, loss_floor, train_curve
 from sftlab.widgets.base import Element, Worker, figure_html, figure_of, script
 from sftlab.widgets.controls import Control, ControlPanel, button, choice, slider, strip
 
@@ -284,7 +284,7 @@ def rate_text(rate: float) -> str:
 class Chart(Element):
     """Curves that move while a network learns, and a table of the runs: numbers go to the page, which draws them.
 
-    chart: `title`, `majority`, `epochs` (end of the axis), `roof` (highest loss shown), `floor` (lowest
+    chart: `title`, `majority`, `epochs` (end of the axis), `roof` and `foot` (highest and lowest loss shown), `floor` (lowest
     accuracy shown), `columns`, and `runs`, the newest last: `number`, `name`, `hue`, `train`, `valid` and `accuracy` as
     [epoch, value] pairs, `kept` (epoch, loss, accuracy and its interval) or null, `end` (words for a run that left the
     scale), `row`. busy: what runs now; it stands in place of the title, and the page counts the seconds beside it.
@@ -336,6 +336,7 @@ class Cockpit(TrainingPanel):
             "columns": COLUMNS,
             "epochs": max((run.settings["epochs"] for run in self.runs), default=10),
             "roof": loss_ceiling(histories),
+            "foot": loss_floor(histories),
             "floor": accuracy_floor(histories, self.majority),
             "runs": [run.curve() for run in self.runs],
         }

@@ -15,7 +15,7 @@ import traitlets
 from sftlab.analysis.labels import find_label_issues, undecided
 from sftlab.core.records import Interval
 from sftlab.core.statistics import wilson
-from sftlab.data import Data, Split, first_task, resize
+from sftlab.data import Data, Split, as_path, first_task, resize
 from sftlab.data.label_fixes import Correction, address, corrections_path, read_corrections, write_corrections
 from sftlab.plot import base
 from sftlab.plot.images import images
@@ -271,5 +271,5 @@ def relabel(
     doubted = find_label_issues(p, data.train.y)[:each]
     torn = np.array([i for i in undecided(p) if i not in set(doubted.tolist())][:each], dtype=np.int64)
     groups = {"most likely mislabelled": doubted, "least certain": torn}
-    path = corrections_path(data) if path is None else Path(path)
+    path = corrections_path(data) if path is None else as_path(path)
     return Relabelling(data, p, groups, path, noun, name).show()

@@ -58,7 +58,7 @@ function render({ model, el }) {
   function draw() {
     const c = model.get("chart");
     if (!c.runs) return;
-    const left = frame(46, 368, 0, c.roof, c.epochs, "loss (nats per image)", y => +y.toFixed(2));
+    const left = frame(46, 368, c.foot, c.roof, c.epochs, "loss (nats per image)", y => +y.toFixed(2));
     const right = frame(506, 812, c.floor, 1, c.epochs, "valid accuracy (%)", y => Math.round(100 * y));
     const chosen = c.runs.some(r => r.number === pointed) ? pointed : c.runs.at(-1)?.number;
     const order = [...c.runs.filter(r => r.number !== chosen), ...c.runs.filter(r => r.number === chosen)];
