@@ -50,6 +50,13 @@ def test_a_class_nobody_has_or_nobody_calls_gets_an_empty_interval_not_a_crash()
     row = made(y, p).per_class
     assert (row["c"]["recall"].low, row["c"]["recall"].high) == (0, 1)
     assert "roc_auc" not in made(y, p).metrics
+    assert "f1" not in row["c"] and "c  " in str(made(y, p)), "of a class that is not there nothing is right or wrong"
+    assert row["b"]["f1"].value == 0
+
+
+def test_resamples_without_a_class_say_nothing_of_its_f1():
+    confusions = np.array([[[3, 1, 0], [0, 2, 0], [0, 0, 0]], [[3, 0, 1], [0, 2, 0], [0, 0, 0]]])
+    assert np.allclose(evaluation.f1(confusions), [[6 / 7, 0.8, np.nan], [6 / 7, 1, np.nan]], equal_nan=True)
 
 
 def test_bootstrap_intervals_cover_the_truth_about_as_often_as_they_say():

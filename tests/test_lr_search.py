@@ -71,6 +71,11 @@ def test_images_without_a_label_count_in_no_loss(tiny):
     alone = sft.replace_head(tiny, hidden.classes, seed=0)
     history = sft.fit(alone, hidden, sft.linear_probe(alone, lr=1e-3), 2, verbose=False)
     assert np.allclose([e.valid_loss for e in history.epochs], sweep.valid_loss[0][0], atol=1e-5)
+    assert np.allclose([e.train_loss for e in history.epochs[1:]], sweep.train_loss[0][0][1:], atol=1e-5)
+
+
+def test_where_every_rate_diverges_none_is_the_best(blobs, tiny):
+    assert math.isnan(sft.lr_sweep(tiny, blobs, [1e37, 1e38], 3, optimizer="sgd").best)
 
 
 @pytest.mark.parametrize(
@@ -127,6 +132,46 @@ def test_it_writes_no_file_but_to_the_feature_store(tiny, blobs, tmp_path, monke
     monkeypatch.chdir(tmp_path)
     sft.find_lr(tiny, blobs, sft.linear_probe(tiny), steps=20)
     assert {p.parent.parent for p in tmp_path.rglob("*") if p.is_file()} <= {features_dir()}
+
+
+def test_settings_of_a_run_are_taken_as_they_are_and_its_checkpoint_is_neither_written_nor_read(tiny, blobs, tmp_path):
+    settings = {"batch_size": 16, "optimizer": "sgd", "seed": 3}
+    alone = sft.find_lr(tiny, blobs, sft.full(tiny), steps=20, **settings)
+    run = {
+        "schedule": sft.cosine(),
+        "patience": 1,
+        "keep_best": True,
+        "checkpoint": tmp_path / "c.pt",
+        "verbose": False,
+    }
+    for number in (1, 2):
+        found = sft.find_lr(tiny, blobs, sft.full(tiny), steps=20, **settings, **run, epochs=2)
+        assert found == alone and len(list(tmp_path.iterdir())) == number - 1
+        sft.fit(sft.replace_head(tiny, blobs.classes), blobs, sft.full(tiny), 1, **settings, **run)
+    with pytest.raises(TypeError, match="batchsize"):
+        sft.find_lr(tiny, blobs, sft.full(tiny), batchsize=16)
+
+
+@pytest.mark.parametrize("shift", [0.5, 2.0, -3.0])
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_a_constant_in_the_loss_changes_nothing_but_the_losses(tiny, blobs, shift, optimizer):
+    settings = {"optimizer": optimizer, "batch_size": 16, "high": 1e4}
+    plain = sft.find_lr(tiny, blobs, sft.full(tiny), **settings)
+    moved = sft.find_lr(tiny, blobs, sft.full(tiny), loss=lambda z, t: sft.cross_entropy(z, t) - shift, **settings)
+    assert plain.diverged and (moved.rates, moved.steepest) == (plain.rates, plain.steepest)
+    assert np.allclose(np.array(moved.losses) + shift, plain.losses, rtol=1e-4, atol=1e-4)
+
+
+def test_answers_to_the_validation_images_that_are_no_numbers_end_the_sweep(tiny, blobs):
+    def broken(x, generator):
+        for module in tiny_copies:
+            module.running_var.fill_(math.nan)
+        return x
+
+    tiny_copies = []
+    tiny.layer1[1].register_forward_pre_hook(lambda module, args: tiny_copies.append(module))
+    found = sft.find_lr(tiny, blobs, sft.full(tiny), augment=broken, batch_size=16)
+    assert found.diverged == found.rates[-1]
 
 
 def test_a_run_after_the_finder_equals_a_run_without_it(blobs):

@@ -97,6 +97,23 @@ def test_an_unknown_parameter_free_stage_is_taken_to_be_random():
     assert sft.frozen_prefix(model) == 1
 
 
+@pytest.mark.parametrize(
+    ("norm", "constant"),
+    [
+        (nn.BatchNorm2d(8, track_running_stats=False), False),
+        (nn.BatchNorm2d(8, affine=False, track_running_stats=False), False),
+        (nn.BatchNorm2d(8), True),
+        (nn.InstanceNorm2d(8, affine=True), True),
+        (nn.GroupNorm(2, 8), True),
+    ],
+)
+def test_a_norm_that_takes_its_statistics_from_the_batch_is_no_constant(tiny, norm, constant):
+    tiny.stem[1] = norm
+    sft.apply(tiny, sft.linear_probe(tiny))
+    names = [name for name, _ in tiny.named_children()]
+    assert names[sft.frozen_prefix(tiny)] == ("head" if constant else "stem")
+
+
 def test_a_fingerprint_sees_buffers_as_well_as_parameters(tiny):
     before = sft.fingerprint(tiny)
     tiny.layer1[1].running_mean += 1

@@ -1,9 +1,12 @@
 """A strategy is a learning-rate profile; a schedule is a function of time in [0, 1]."""
 
+import numpy as np
 import pytest
+import timm
 import torch
 
 import sftlab as sft
+from sftlab.core import profiles
 
 
 def test_strategies_are_plain_dicts_over_exactly_the_stages_with_parameters(tiny):
@@ -66,6 +69,56 @@ def test_groups_hold_each_trainable_parameter_once_and_no_frozen_one(tiny):
 def test_weight_decay_skips_biases_and_norms(tiny):
     for group in sft.param_groups(tiny, sft.full(tiny), weight_decay=0.1):
         assert all((p.ndim > 1) == (group["weight_decay"] > 0) for p in group["params"])
+
+
+TIMM = {
+    "vit_tiny_patch16_224": {"depth": 1, "reg_tokens": 2},
+    "deit_tiny_distilled_patch16_224": {"depth": 1},
+    "beit_base_patch16_224": {"depth": 1, "embed_dim": 24, "num_heads": 2, "use_abs_pos_emb": True},
+    "swin_tiny_patch4_window7_224": {"depths": (1, 1, 1, 1), "embed_dim": 12, "num_heads": (1, 1, 1, 1)},
+    "swinv2_tiny_window8_256": {"depths": (1, 1, 1, 1), "embed_dim": 12, "num_heads": (1, 1, 1, 1)},
+    "tnt_s_patch16_224": {"depth": 1, "embed_dim": 48, "inner_dim": 12},
+    "levit_128s": {"embed_dim": (16, 16, 16), "num_heads": (1, 1, 1), "depth": (1, 1, 1), "key_dim": 8},
+    "convnext_atto": {"depths": (1, 1, 1, 1), "dims": (8, 8, 8, 8)},
+    "efficientnet_lite0": {},
+}
+
+
+@pytest.mark.parametrize("name", TIMM)
+def test_what_does_not_decay_is_what_timm_says(name):
+    model = timm.create_model(name, **TIMM[name])
+    listed = getattr(model, "no_weight_decay", dict)()
+    for key, p in model.named_parameters():
+        theirs = p.ndim > 1 and not any(key.endswith(one) or one in key.split(".") for one in listed)
+        assert profiles.decays(key, p) == theirs, key
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "decays"),
+    [
+        ("encoder.pos_embedding", (1, 5, 8), False),
+        ("class_token", (1, 1, 8), False),
+        ("attn.relative_position_bias_table", (9, 4), False),
+        ("block.layer_scale", (8, 1, 1), False),
+        ("alpha", (1, 1, 8), False),
+        ("positions.weight", (12, 8), False),
+        ("words.weight", (12, 8), True),
+        ("mlp_tokens.fc1.weight", (8, 12), True),
+        ("composition.weight", (8, 12), True),
+        ("eca.conv.weight", (1, 1, 3), True),
+        ("head.weight", (2, 8), True),
+        ("query.a", (1, 8), True),
+        ("pos_embed.proj.weight", (8, 8, 3, 3), True),
+    ],
+)
+def test_a_table_of_positions_is_told_by_its_name_and_a_scale_by_its_shape(name, shape, decays):
+    assert profiles.decays(name, torch.zeros(shape)) == decays
+
+
+def test_rates_of_numpy_and_torch_are_numbers(tiny):
+    for rate in (np.float32(0.5), np.int64(1), np.array(0.5), torch.tensor(0.5)):
+        checked = profiles.check(tiny, sft.full(tiny, lr=rate))
+        assert checked == dict.fromkeys(checked, float(rate)) and {type(v) for v in checked.values()} == {float}
 
 
 def test_last_k_and_decay_say_what_range_they_take(tiny):

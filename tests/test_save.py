@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from datetime import UTC, datetime
 
 import numpy as np
@@ -53,6 +54,48 @@ def test_one_s_own_staged_network_loads_into_a_network_of_the_same_stages(tmp_pa
     assert same(sft.load_model(file, into=other), model) and not same(other, model)
     with pytest.raises(ValueError, match="pass one as into="):
         sft.load_model(file)
+
+
+def own_input(model):
+    model.input = sft.Input((0.1,) * 3, (0.2,) * 3)
+
+
+def own_hook(model):
+    model.layer1.register_forward_hook(lambda module, args, out: 1.1 * out)
+
+
+EDITS = {
+    "input": own_input,
+    "pool": lambda model: model.pool.__setitem__(0, torch.nn.AdaptiveMaxPool2d(1)),
+    "activation": lambda model: model.layer1.__setitem__(2, torch.nn.GELU()),
+    "stride": lambda model: setattr(model.layer2[0], "stride", (1, 1)),
+    "padding": lambda model: setattr(model.layer2[0], "padding", (0, 0)),
+    "eps": lambda model: setattr(model.layer2[1], "eps", 0.1),
+    "hook": own_hook,
+    "a module more": lambda model: model.pool.append(torch.nn.Softmax(dim=1)),
+    "a weight more": lambda model: model.layer1.__setitem__(2, torch.nn.PReLU()),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+@pytest.mark.parametrize("classes", [["a", "b", "c"], {"a": 2, "b": 3}], ids=["one head", "two heads"])
+def test_a_network_that_would_come_back_as_another_is_not_written(edit, classes, tmp_path):
+    model = sft.replace_head(sft.backbone("tiny"), classes)
+    EDITS[edit](model)
+    with pytest.raises(ValueError, match="into="):
+        sft.save(model, tmp_path / "deep" / "m.safetensors")
+    assert not list(tmp_path.iterdir())
+    sft.card(model)["name"] = "my own"
+    back = sft.load_model(sft.save(model, tmp_path / "m.safetensors"), into=model)
+    assert same(back, model)
+
+
+@pytest.mark.parametrize("change", [lambda m: m.train(), lambda m: m.to(torch.bfloat16), lambda m: m.fill(math.nan)])
+def test_mode_precision_and_diverged_weights_are_no_edit(tiny, tmp_path, change):
+    tiny.fill = lambda value: [p.data.fill_(value) for p in tiny.parameters()]
+    change(tiny)
+    state = sft.load_model(sft.save(tiny, tmp_path / "m.safetensors")).state_dict()
+    assert all(torch.equal(v.nan_to_num(), state[k].to(v.dtype).nan_to_num()) for k, v in tiny.state_dict().items())
 
 
 # ---------------------------------------------------------------------------------------------------- the card

@@ -1,10 +1,16 @@
 """A run is a stream; frozen stages are constant; best weights come back; a killed run goes on."""
 
 import contextlib
+import copy
+import dataclasses
 import itertools
+import math
 import threading
 import time
+from collections import OrderedDict
+from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from conftest import same
@@ -14,7 +20,7 @@ import sftlab as sft
 from sftlab.core import features as kept
 from sftlab.core import loop, monitors
 from sftlab.core.monitors import Diverged
-from sftlab.core.records import Epoch, Step
+from sftlab.core.records import Epoch
 from sftlab.data import storage
 
 FAST = {"batch_size": 16, "verbose": False}
@@ -165,6 +171,64 @@ def test_epochs_count_every_image_once_and_losses_are_means_over_images(tiny, bl
     assert [e.epoch for e in history.epochs] == [0, 1, 2] and history.stopped == ["finished"]
 
 
+LOSSES = {
+    "cross_entropy": (sft.cross_entropy, {}),
+    "smoothing": (partial(sft.cross_entropy, smoothing=0.2), {"label_smoothing": 0.2}),
+    "class weights": (
+        partial(sft.cross_entropy, weight=torch.tensor([1.0, 9.0])),
+        {"weight": torch.tensor([1.0, 9.0])},
+    ),
+    "of torch": (nn.CrossEntropyLoss(torch.tensor([1.0, 9.0])), {"weight": torch.tensor([1.0, 9.0])}),
+}
+
+
+def partly_labelled(data, every=3):
+    """Return the data with labels at the end of each split only, where the last and smallest batches are."""
+    targets = data.train.targets.clone()
+    for split in (data.train, data.valid):
+        targets[split.index[: -len(split) // every]] = -100
+    return sft.data.with_targets(data, targets, data.classes)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("labels", ["all", "some"])
+def test_losses_of_an_epoch_are_torchs_over_all_labelled_images_whatever_the_batch_size(blobs, loss, labels):
+    data, (loss, how) = blobs if labels == "all" else partly_labelled(blobs), LOSSES[loss]
+    for batch_size in (3, 16, 512):
+        model = sft.replace_head(sft.backbone("tiny"), data.classes)
+        still = sft.linear_probe(model, lr=1e-12)  # what it answers stays the same throughout the epoch
+        settings = {"batch_size": batch_size, "loss": loss, "verbose": False}
+        (_, epoch) = sft.fit(model, data, still, epochs=1, **settings).epochs
+        with torch.no_grad(), sft.evaluating(model):
+            for split, ours in ((data.train, epoch.train_loss), (data.valid, epoch.valid_loss)):
+                theirs = nn.functional.cross_entropy(model(split.inputs(np.arange(len(split)))), split.y, **how)
+                assert ours == pytest.approx(theirs.item(), abs=1e-5)
+
+
+def test_losses_of_several_tasks_are_each_over_their_own_labels():
+    x, y = np.random.default_rng(0).integers(0, 256, (60, 3, 8, 8), dtype=np.uint8), torch.arange(60) % 2
+    data = sft.from_arrays(x, y.numpy())
+    few = torch.where(torch.arange(60) % 5 == 0, y, -100)
+    data = sft.data.with_targets(data, {"a": y, "b": few}, {"a": ["0", "1"], "b": ["0", "1"]})
+    model = sft.replace_head(sft.backbone("tiny"), data.classes)
+    epoch = sft.fit(model, data, sft.linear_probe(model, 1e-12), 1, batch_size=4, verbose=False).epochs[-1]
+    with torch.no_grad(), sft.evaluating(model):
+        logits = model(data.valid.inputs(np.arange(len(data.valid))))
+    theirs = sum(nn.functional.cross_entropy(logits[task], data.valid.y[task]) for task in logits)
+    assert epoch.valid_loss == pytest.approx(theirs.item(), abs=1e-5)
+
+
+def test_a_loss_may_be_negative(blobs):
+    runs = []
+    for shift in (0.0, 2.0):
+        model = sft.replace_head(sft.backbone("tiny"), blobs.classes)
+        settings = {"loss": lambda z, t, shift=shift: sft.cross_entropy(z, t) - shift, "patience": 1, **HOT}
+        runs.append(sft.fit(model, blobs, sft.full(model, lr=0.3), verbose=False, **settings))
+    a, b = runs
+    assert (a.best, a.stopped, len(a.epochs)) == (b.best, b.stopped, len(b.epochs)) and a.best
+    assert b.kept.valid_loss == pytest.approx(a.kept.valid_loss - 2, abs=1e-4)
+
+
 def test_validation_equals_evaluating_the_model_on_the_validation_images(tiny, blobs):
     history = sft.fit(tiny, blobs, sft.linear_probe(tiny, lr=1e-2), epochs=3, **FAST)
     assert history.epochs[history.best].valid_accuracy == sft.evaluate(tiny, blobs.valid).accuracy.value
@@ -265,6 +329,33 @@ def test_a_diverged_run_says_so_and_leaves_finite_weights(tiny, blobs, capsys):
         list(sft.train(tiny, blobs, sft.full(tiny, lr=1e30), 3, optimizer="sgd", batch_size=16))
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_validation_loss_that_is_no_number_ends_the_run_and_is_said(tiny, blobs, capsys, value):
+    tiny.layer2[1].running_var.fill_(value)  # as a file with a damaged buffer has it: in train mode nobody looks at it
+    tiny.head.bias.data.fill_(0 * value)
+    history = sft.fit(tiny, blobs, sft.full(tiny), epochs=3, **FAST)
+    assert history.stopped == ["diverged"] and history.best is None and not history.steps
+    assert math.isnan(history.kept.valid_loss)
+    assert "before the first step" in capsys.readouterr().out
+
+
+def test_statistics_that_overflow_on_the_way_end_the_run_and_the_best_weights_are_back(tiny, blobs, capsys):
+    def overflowing(x, generator):
+        tiny.layer1[1].running_var.fill_(float("nan"))
+        return x
+
+    history = sft.fit(tiny, blobs, sft.full(tiny), epochs=3, augment=overflowing, **FAST)
+    assert history.stopped == ["diverged"] and history.best == 0 and history.epochs[-1].epoch == 1
+    assert "validation loss nan" in capsys.readouterr().out
+    assert all(torch.isfinite(value).all() for value in tiny.state_dict().values())
+
+
+def test_a_diverged_run_that_keeps_no_best_weights_says_what_it_leaves(tiny, blobs, capsys):
+    sft.fit(tiny, blobs, sft.full(tiny, lr=1e30), epochs=3, optimizer="sgd", keep_best=False, **FAST)
+    assert not all(torch.isfinite(p).all() for p in tiny.parameters())
+    assert "make it anew" in capsys.readouterr().out
+
+
 def test_stop_while_encoding_ends_the_run_and_keeps_the_finished_batches(tiny, blobs):
     storage.clear_features()
     stop = threading.Event()
@@ -328,66 +419,6 @@ def test_a_second_stream_in_the_same_thread_is_refused_instead_of_hanging(tiny, 
     sft.fit(tiny, blobs, sft.full(tiny), epochs=1, **FAST)
 
 
-# --- resume -----------------------------------------------------------------------------------------------------
-
-
-class Killed(Exception):
-    pass
-
-
-@pytest.mark.parametrize("kill_at", [1, 4, 5, 9, 13])
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-def test_a_run_killed_at_any_step_goes_on_to_the_same_weights(blobs, tmp_path, monkeypatch, kill_at, optimizer):
-    monkeypatch.setattr(monitors, "CHECKPOINT_SECONDS", 0.0)
-
-    def new():
-        return sft.replace_head(sft.backbone("tiny", drop_rate=0.3), blobs.classes)
-
-    settings = {"optimizer": optimizer, "schedule": sft.warmup_cosine(), "seed": 7, "batch_size": 16}
-    whole, file = new(), tmp_path / "run.pt"
-    reference = sft.fit(whole, blobs, sft.last_k(whole, 1, lr=1e-2), epochs=3, verbose=False, **settings)
-
-    broken = new()
-    with contextlib.suppress(Killed):
-        for record in sft.train(broken, blobs, sft.last_k(broken, 1, lr=1e-2), 3, checkpoint=file, **settings):
-            if isinstance(record, Step) and record.step == kill_at + 1:
-                raise Killed
-    resumed = new()  # another process would begin like this
-    history = sft.fit(
-        resumed, blobs, sft.last_k(resumed, 1, lr=1e-2), epochs=3, checkpoint=file, verbose=False, **settings
-    )
-    assert same(whole, resumed)
-    assert [s.loss for s in history.steps] == [s.loss for s in reference.steps]
-    assert [e.valid_loss for e in history.epochs] == [e.valid_loss for e in reference.epochs]
-
-
-def test_early_stop_counts_epochs_from_before_the_kill(blobs, tmp_path):
-    def run(checkpoint, kill=None):
-        model = sft.replace_head(sft.backbone("tiny"), blobs.classes)
-        epochs = []
-        for record in sft.train(
-            model, blobs, sft.full(model, lr=0.3), 12, patience=2, optimizer="sgd", batch_size=16, checkpoint=checkpoint
-        ):
-            epochs += [record.epoch] * isinstance(record, Epoch)
-            if len(epochs) == kill:
-                break
-        return epochs
-
-    whole = run(None)
-    run(tmp_path / "c.pt", kill=2)
-    assert run(tmp_path / "c.pt") == whole
-
-
-def test_a_checkpoint_of_another_run_is_refused_and_a_damaged_one_named(tiny, blobs, tmp_path):
-    file = tmp_path / "run.pt"
-    sft.fit(tiny, blobs, sft.linear_probe(tiny), epochs=1, checkpoint=file, **FAST)
-    with pytest.raises(ValueError, match=r"another run .*epochs: 1 there, 2 here"):
-        sft.fit(tiny, blobs, sft.linear_probe(tiny), epochs=2, checkpoint=file, **FAST)
-    file.write_bytes(b"not a checkpoint")
-    with pytest.raises(ValueError, match="not a checkpoint"):
-        sft.fit(tiny, blobs, sft.linear_probe(tiny), epochs=1, checkpoint=file, **FAST)
-
-
 # --- bad input ----------------------------------------------------------------------------------------------------
 
 
@@ -400,6 +431,16 @@ def test_a_checkpoint_of_another_run_is_refused_and_a_damaged_one_named(tiny, bl
         ({"optimizer": "adamm"}, "adamm.*adamw"),
         ({"patience": 0}, "patience=0"),
         ({"batchnorm": "off"}, "batchnorm='off'"),
+        ({"batch_size": 16.0}, "whole number"),
+        ({"epochs": True}, "epochs=True"),
+        ({"seed": 0.5}, "seed=0.5"),
+        ({"weight_decay": float("nan")}, "weight_decay=nan"),
+        ({"views": 2}, "augment"),
+        *(({"clip_norm": norm}, "clip_norm=") for norm in (0, -1.0, float("nan"), "1", np.float32(0))),
+        *(
+            ({"schedule": lambda t, factor=factor: factor}, "factor of a schedule")
+            for factor in (-0.5, float("nan"), "1")
+        ),
     ],
 )
 def test_impossible_settings_are_refused_before_anything_moves(tiny, blobs, settings, says):
@@ -407,6 +448,106 @@ def test_impossible_settings_are_refused_before_anything_moves(tiny, blobs, sett
     with pytest.raises(ValueError, match=says):
         sft.fit(tiny, blobs, sft.linear_probe(tiny), verbose=False, **settings)
     assert sft.fingerprint(tiny) == before
+
+
+def with_labels(data, change, only=None):
+    targets = data.train.targets.clone()
+    rows = torch.arange(len(targets)) if only is None else torch.from_numpy(getattr(data, only).index)
+    targets[rows] = change(targets[rows])
+    return dataclasses.replace(
+        data, **{name: dataclasses.replace(getattr(data, name), targets=targets) for name in ("train", "valid", "test")}
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "only", "says"),
+    [
+        (lambda y: 0 * y - 100, "valid", "no image of the valid split has a label"),
+        (lambda y: 0 * y - 100, "train", "no image of the train split has a label"),
+        (lambda y: 2 * y, None, "label 2 is outside"),
+        (lambda y: y - 1, "valid", "label -1 is outside"),
+    ],
+)
+def test_labels_that_cannot_be_are_refused_before_anything_moves(tiny, blobs, change, only, says):
+    before, data = sft.fingerprint(tiny), with_labels(blobs, change, only)
+    for start in (
+        lambda: sft.fit(tiny, data, sft.full(tiny), loss=nn.functional.cross_entropy, **FAST),
+        lambda: sft.find_lr(tiny, data, sft.full(tiny)),
+        lambda: sft.lr_sweep(tiny, data, [1e-3], 1),
+    ):
+        with pytest.raises(ValueError, match=says):
+            start()
+    assert sft.fingerprint(tiny) == before
+
+
+@pytest.mark.parametrize("kind", [torch.int32, torch.float32])
+def test_targets_of_another_type_are_refused(tiny, blobs, kind):
+    data = sft.data.with_targets(blobs, blobs.train.targets.to(kind), blobs.classes)
+    with pytest.raises(ValueError, match=r"y\.long"):
+        sft.fit(tiny, data, sft.full(tiny), **FAST)
+
+
+def test_a_task_without_labels_to_choose_by_and_a_split_without_images_are_refused(blobs, tiny):
+    y, none = blobs.train.targets, torch.full_like(blobs.train.targets, -100)
+    both = sft.data.with_targets(blobs, {"a": y, "b": none}, {"a": blobs.classes, "b": blobs.classes})
+    model = sft.replace_head(sft.backbone("tiny"), both.classes)
+    with pytest.raises(ValueError, match="a label of 'b'"):
+        sft.fit(model, both, sft.full(model))
+    with pytest.raises(ValueError, match="valid split is empty"):
+        sft.fit(tiny, dataclasses.replace(blobs, valid=blobs.valid.subset([])), sft.full(tiny))
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_where_gradients_are_switched_off_training_is_refused_in_words(tiny, blobs, context):
+    stream = sft.train(tiny, blobs, sft.full(tiny), 1)
+    with context():
+        inside = sft.replace_head(tiny, blobs.classes)
+        for start in (
+            lambda: sft.fit(tiny, blobs, sft.full(tiny)),
+            lambda: sft.find_lr(tiny, blobs, sft.full(tiny)),
+            lambda: sft.lr_sweep(tiny, blobs, [1e-3], 1),
+            lambda: next(stream),
+        ):
+            with pytest.raises(ValueError, match="switched off"):
+                start()
+    if context is torch.inference_mode:
+        with pytest.raises(ValueError, match="make it outside"):
+            sft.fit(inside, blobs, sft.full(inside))
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.float64])
+def test_weights_that_are_not_of_32_bits_are_refused_in_words(tiny, blobs, kind):
+    for start in (
+        lambda: sft.fit(tiny.to(kind), blobs, sft.full(tiny)),
+        lambda: sft.lr_sweep(tiny.to(kind), blobs, [1e-3], 1),
+    ):
+        with pytest.raises(ValueError, match=r"model\.float"):
+            start()
+
+
+def test_batchnorm_is_not_asked_to_normalise_one_image(tiny, blobs):
+    for refused in ({"batch_size": 1}, {"data": dataclasses.replace(blobs, train=blobs.train.subset([0]))}):
+        with pytest.raises(ValueError, match="batch_size=2"):
+            sft.fit(tiny, **{"data": blobs, "profile": sft.full(tiny), **refused})
+    for settings in ({"profile": sft.linear_probe(tiny)}, {"profile": sft.full(tiny), "batchnorm": "frozen"}):
+        assert sft.fit(tiny, blobs, epochs=1, batch_size=1, verbose=False, **settings).stopped == ["finished"]
+
+
+def test_stages_that_share_a_parameter_are_refused_whatever_is_frozen(blobs):
+    model = nn.Sequential(OrderedDict(input=sft.Input((0.5,) * 3, (0.5,) * 3), one=nn.Sequential(nn.Flatten())))
+    model.one.append(nn.Linear(192, 192))
+    model.add_module("two", nn.Linear(192, 192))
+    model.add_module("head", nn.Linear(192, 2))
+    rates = {"one": 0.0, "two": 1e-2, "head": 1e-2}
+    sft.fit(model, blobs, rates, epochs=1, **FAST)
+    tied = copy.deepcopy(model)
+    tied.two.weight = tied.one[1].weight
+    aliased = copy.deepcopy(model)
+    aliased.two.weight.data = aliased.one[1].weight.data
+    for network in (tied, aliased):
+        for profile in (rates, {**rates, "one": 1e-2, "two": 0.0}, dict.fromkeys(rates, 1e-2)):
+            with pytest.raises(ValueError, match=r"one\.1\.weight and two\.weight"):
+                sft.fit(network, blobs, profile, epochs=1, **FAST)
 
 
 def test_a_misspelt_setting_is_refused(tiny, blobs):
@@ -451,3 +592,13 @@ def test_frozen_batchnorm_keeps_its_statistics_while_its_scale_learns(tiny, blob
     assert not torch.equal(before["layer1.1.weight"], after["layer1.1.weight"])
     with pytest.raises(ValueError, match="batchnorm='off'"):
         sft.train_mode(tiny, sft.full(tiny), batchnorm="off")
+
+
+@pytest.mark.parametrize("norm", [nn.InstanceNorm2d, nn.BatchNorm2d])
+def test_every_norm_with_statistics_keeps_them_where_they_are_frozen(tiny, blobs, norm):
+    tiny.layer1[1] = norm(16, affine=True, track_running_stats=True)
+    before = {k: v.clone() for k, v in tiny.layer1[1].named_buffers()}
+    sft.fit(tiny, blobs, sft.full(tiny), epochs=1, batchnorm="frozen", keep_best=False, **FAST)
+    assert all(torch.equal(v, before[k]) for k, v in tiny.layer1[1].named_buffers())
+    sft.fit(tiny, blobs, sft.full(tiny), epochs=1, keep_best=False, **FAST)
+    assert not torch.equal(tiny.layer1[1].running_mean, before["running_mean"])

@@ -25,7 +25,7 @@ Schedule = Callable[[float], float]
 Groups = list[dict[str, Any]]  # what an optimizer takes
 
 # Tables that are no weights: a row for each position, for the distance of two, or for a token that is no patch.
-TABLES = re.compile(r"(pos_?emb|position|rel_pos|bias|class_emb)\w*(\.weight)?$|_(pos|rel|tokens?)$|cpb_mlp")
+TABLES = re.compile(r"(^|[._])(pos_?emb|position|rel_pos|bias|class_emb)\w*(\.weight)?$|_(pos|rel|tokens?)$|cpb_mlp")
 
 
 def linear_probe(model: nn.Sequential, lr: float = 1e-3) -> Profile:

@@ -144,8 +144,9 @@ class Result:
     """One evaluation: each image's hash, target and probabilities, and the metrics made of them.
 
     `targets` has n class numbers (−100: no label), `probabilities` n × classes. `metrics` maps a name to an
-    Interval; `per_class` maps a class to its precision, recall and F1 (that only if it has images). `confusion[i][j]` counts images of class i
-    that were called j. `evaluations` says how often this process evaluated a model on these very images.
+    Interval; `per_class` maps a class to its precision, recall and, if it has any image, F1. `confusion[i][j]` counts
+    images of class i that were called j. `evaluations` says how often this process evaluated a model on these very
+    images.
     """
 
     split: str

@@ -112,7 +112,7 @@ def _check_comes_back(model: nn.Sequential, facts: dict[str, Any], state: dict[s
     with torch.no_grad():
         answers = [by_task(network(x)) for network in (copy.deepcopy(model).cpu().float().eval(), back)]
     for here, there in ([one[task] for one in answers] for task in answers[0]):
-        if not torch.allclose(here, there, rtol=0, atol=SAME * float(here.abs().max()), equal_nan=True):
+        if not torch.allclose(here, there, rtol=0, atol=SAME * float(here.nan_to_num().abs().max()), equal_nan=True):
             raise ValueError(
                 f"loaded again, this network would give other answers (by {float((here - there).abs().max()):.2g}): "
                 f"something is not as in {facts['name']}, and no weight shows it (an activation, a stride, the input "

@@ -284,10 +284,11 @@ def rate_text(rate: float) -> str:
 class Chart(Element):
     """Curves that move while a network learns, and a table of the runs: numbers go to the page, which draws them.
 
-    chart: `title`, `majority`, `epochs` (end of the axis), `roof` and `foot` (highest and lowest loss shown), `floor` (lowest
-    accuracy shown), `columns`, and `runs`, the newest last: `number`, `name`, `hue`, `train`, `valid` and `accuracy` as
-    [epoch, value] pairs, `kept` (epoch, loss, accuracy and its interval) or null, `end` (words for a run that left the
-    scale), `row`. busy: what runs now; it stands in place of the title, and the page counts the seconds beside it.
+    chart: `title`, `majority`, `epochs` (end of the axis), `roof` and `foot` (highest and lowest loss shown), `floor`
+    (lowest accuracy shown), `columns`, and `runs`, the newest last: `number`, `name`, `hue`, `train`, `valid` and
+    `accuracy` as [epoch, value] pairs, `kept` (epoch, loss, accuracy and its interval) or null, `end` (words for a run
+    that left the scale), `row`. busy: what runs now; it stands in place of the title, and the page counts the seconds
+    beside it.
     """
 
     _esm = script("chart")
