@@ -34,19 +34,18 @@ def test_every_run_is_the_run_that_fit_makes_alone(blobs, optimizer):
 @pytest.mark.parametrize("name", ["adamw", "sgd"])
 def test_the_optimizers_by_hand_are_those_of_torch(name):
     torch.manual_seed(0)
-    ours = [torch.randn(1, 1, 3, 5), torch.randn(1, 1, 1, 3)]
-    theirs = [torch.nn.Parameter(w.clone()) for w in ours]
+    ours = torch.randn(1, 1, 3, 6)  # five weights and a bias each
+    theirs = [torch.nn.Parameter(w.clone()) for w in (ours[..., :5], ours[..., 5:])]
     groups = [{"params": theirs[:1], "weight_decay": 0.3}, {"params": theirs[1:], "weight_decay": 0.0}]
     torchs = torch.optim.AdamW(groups, lr=0.02) if name == "adamw" else torch.optim.SGD(groups, lr=0.02, momentum=0.9)
-    update = lr_search.OPTIMIZERS[name](*ours, torch.full((1, 1, 1, 1), 0.02), 0.3)
+    decay = torch.tensor([0.3] * 5 + [0.0])
+    update = lr_search.OPTIMIZERS[name](ours, torch.full((1, 1, 1, 1), 0.02), decay)
     for _ in range(6):
-        gradients = [torch.randn_like(w) for w in ours]
-        for w, g in zip(theirs, gradients, strict=True):
-            w.grad = g.clone()
+        gradient = torch.randn_like(ours)
+        theirs[0].grad, theirs[1].grad = gradient[..., :5].clone(), gradient[..., 5:].clone()
         torchs.step()
-        update(gradients, 1.0)
-    for mine, other in zip(ours, theirs, strict=True):
-        assert torch.allclose(mine, other, atol=1e-6)
+        update(gradient, 1.0)
+    assert torch.allclose(ours, torch.cat([w.detach() for w in theirs], dim=-1), atol=1e-6)
 
 
 def test_a_run_that_diverges_does_not_touch_its_neighbours(blobs, tiny):

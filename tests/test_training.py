@@ -431,16 +431,12 @@ def test_a_second_stream_in_the_same_thread_is_refused_instead_of_hanging(tiny, 
         ({"optimizer": "adamm"}, "adamm.*adamw"),
         ({"patience": 0}, "patience=0"),
         ({"batchnorm": "off"}, "batchnorm='off'"),
-        ({"batch_size": 16.0}, "whole number"),
+        ({"batch_size": 16.0}, "batch_size=16.0: a whole number"),
         ({"epochs": True}, "epochs=True"),
-        ({"seed": 0.5}, "seed=0.5"),
         ({"weight_decay": float("nan")}, "weight_decay=nan"),
         ({"views": 2}, "augment"),
         *(({"clip_norm": norm}, "clip_norm=") for norm in (0, -1.0, float("nan"), "1", np.float32(0))),
-        *(
-            ({"schedule": lambda t, factor=factor: factor}, "factor of a schedule")
-            for factor in (-0.5, float("nan"), "1")
-        ),
+        *(({"schedule": lambda t, factor=factor: factor}, "factor of a schedule") for factor in (-0.5, float("nan"))),
     ],
 )
 def test_impossible_settings_are_refused_before_anything_moves(tiny, blobs, settings, says):
@@ -493,7 +489,7 @@ def test_a_task_without_labels_to_choose_by_and_a_split_without_images_are_refus
     model = sft.replace_head(sft.backbone("tiny"), both.classes)
     with pytest.raises(ValueError, match="a label of 'b'"):
         sft.fit(model, both, sft.full(model))
-    with pytest.raises(ValueError, match="valid split is empty"):
+    with pytest.raises(ValueError, match="valid split has a label"):
         sft.fit(tiny, dataclasses.replace(blobs, valid=blobs.valid.subset([])), sft.full(tiny))
 
 
@@ -511,7 +507,7 @@ def test_where_gradients_are_switched_off_training_is_refused_in_words(tiny, blo
             with pytest.raises(ValueError, match="switched off"):
                 start()
     if context is torch.inference_mode:
-        with pytest.raises(ValueError, match="make it outside"):
+        with pytest.raises(ValueError, match="was made"):
             sft.fit(inside, blobs, sft.full(inside))
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from sftlab.core.losses import Loss, by_task, correct
+from sftlab.core.losses import Loss, correct
 from sftlab.core.model import evaluating, stage_names, train_mode
 from sftlab.core.monitors import Checkpoint, Stream
 from sftlab.core.profiles import apply, factor
@@ -69,9 +69,10 @@ def train_epochs(
 
     def loss(logits: Any, targets: Any) -> Tensor:
         seen.append((_each(Tensor.detach, logits), targets))
-        if not correct(logits, targets)[1]:  # torch's own losses would be nan
-            return torch.stack([0 * z.sum() for z in by_task(logits).values()]).sum()
-        return s.loss(logits, targets)
+        value = s.loss(logits, targets)
+        if value.isnan() and not correct(logits, targets)[1]:  # as torch's losses are where no image has a label
+            return 0 * (sum(z.sum() for z in logits.values()) if isinstance(logits, Mapping) else logits.sum())
+        return value
 
     def validated() -> tuple[float, float]:
         return validate(model, on_device(model, valid.batches(4 * s.batch_size)), s.loss)
@@ -89,7 +90,8 @@ def train_epochs(
             step += 1
             yield Step(step, epoch + 1, value, sizes[(step - 1) % len(sizes)], rates)
             rates = set_rates(optimizer, profile, factor(s.schedule, step / total))
-        train_loss, _ = measure(seen, s.loss)
+        with torch.no_grad():
+            train_loss = s.loss(*_together(seen)).item()
         seen.clear()
         yield Epoch(epoch + 1, step, train_loss, *validated(), time.perf_counter() - clock)
 
@@ -104,21 +106,19 @@ def set_rates(optimizer: torch.optim.Optimizer, profile: Mapping[str, float], fa
 def validate(model: nn.Sequential, batches: Iterable[tuple[Any, Any]], loss: Loss) -> tuple[float, float]:
     """Return (loss, accuracy = correct / n) over all images that have a label, in eval mode; modes are put back."""
     with evaluating(model), torch.no_grad():
-        return measure([(model(x), y) for x, y in batches], loss)
+        logits, targets = _together([(model(x), y) for x, y in batches])
+        right, labelled = correct(logits, targets)
+        return loss(logits, targets).item(), right / max(1, labelled)
 
 
-@torch.no_grad()
-def measure(answers: Sequence[tuple[Any, Any]], loss: Loss) -> tuple[float, float]:
-    """Return (loss, accuracy) of (logits, targets) of several batches as if they were one: whatever the loss weighs."""
-    logits, targets = map(_joined, zip(*answers, strict=True))
-    right, labelled = correct(logits, targets)
-    return loss(logits, targets).item(), right / max(1, labelled)
-
-
-def _joined(parts: Sequence[Any]) -> Any:
-    if isinstance(parts[0], Mapping):
-        return {k: _joined([part[k] for part in parts]) for k in parts[0]}
-    return torch.cat(list(parts))
+def _together(parts: Sequence[Any]) -> Any:
+    """Return the tensors of several batches as those of one: a loss then weighs their images as it does in a batch."""
+    first = parts[0]
+    if isinstance(first, Tensor):
+        return torch.cat(list(parts))
+    if isinstance(first, Mapping):
+        return {k: _together([part[k] for part in parts]) for k in first}
+    return tuple(_together(column) for column in zip(*parts, strict=True))
 
 
 def on_device(model: nn.Module, batches: Iterable[tuple[Any, Any]]) -> Iterable[tuple[Any, Any]]:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sftlab.core.profiles import Groups
-from sftlab.data.dataset import NO_LABEL, by_task
+from sftlab.data.dataset import NO_LABEL, labelled
 
 Loss = Callable[[Any, Any], Tensor]
 
@@ -36,38 +36,24 @@ def cross_entropy(logits: Any, targets: Any, *, smoothing: float = 0.0, weight: 
             raise ValueError(f"the model answers {', '.join(logits)}; the targets name {named}")
         losses = [cross_entropy(logits[k], targets[k], smoothing=smoothing, weight=weight) for k in logits]
         return torch.stack(losses).sum()
-    if not labelled(targets, logits.shape[1]).any():
-        return 0 * logits.sum()  # torch's mean over no image would be nan
-    targets = targets.to(logits.dtype) if targets.ndim == 2 else targets
-    return F.cross_entropy(logits, targets, weight=weight, label_smoothing=smoothing)
-
-
-def labelled(targets: Tensor, classes: int) -> Tensor:
-    """Return which images have a label (N booleans). Raises ValueError for targets that are none of `classes`."""
     if targets.ndim == 2:
-        if targets.shape[1] != classes:
-            raise ValueError(f"targets give {targets.shape[1]} probabilities an image, the head has {classes} classes")
-        if not (targets >= 0).all():
-            raise ValueError("targets give probabilities that are negative or nan; each is a number from 0 to 1")
-        return torch.ones(len(targets), dtype=torch.bool, device=targets.device)
-    if targets.dtype != torch.int64:
-        raise ValueError(f"class numbers are whole and of torch.int64, not {targets.dtype}: make them so by y.long()")
-    known = targets != NO_LABEL
-    if len(wrong := targets[known & ((targets < 0) | (targets >= classes))]):
-        raise ValueError(
-            f"label {wrong[0]} is outside 0…{classes - 1}: the head has {classes} classes. Replace the head first."
-        )
-    return known
+        targets = targets.to(logits.dtype)
+    elif not (targets != NO_LABEL).any():
+        return 0 * logits.sum()  # torch's mean over no image would be nan
+    try:
+        return F.cross_entropy(logits, targets, weight=weight, label_smoothing=smoothing)
+    except (IndexError, RuntimeError):
+        labelled(targets, logits.shape[1])  # says which target is none
+        raise
 
 
 def correct(logits: Any, targets: Any) -> tuple[int, int]:
     """Return (correct, labelled) over a batch; several tasks are counted together."""
-    right, known = 0, 0
-    for task, z in by_task(logits).items():
-        y = by_task(targets)[task]
-        hard = y.argmax(dim=1) if y.ndim == 2 else y
-        right, known = right + int((z.argmax(dim=1) == hard).sum()), known + int((hard != NO_LABEL).sum())
-    return right, known
+    if isinstance(logits, Mapping):
+        pairs = [correct(logits[k], targets[k]) for k in logits]
+        return sum(c for c, _ in pairs), sum(n for _, n in pairs)
+    hard = targets.argmax(dim=1) if targets.ndim == 2 else targets
+    return int((logits.argmax(dim=1) == hard).sum()), int((hard != NO_LABEL).sum())
 
 
 def l2_sp(decay: float) -> Callable[[Groups], torch.optim.Optimizer]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,14 +26,15 @@ from torch.nn import functional as F
 
 from sftlab.core import records
 from sftlab.core.features import features
-from sftlab.core.losses import labelled
 from sftlab.core.model import card, is_constant, replace_head
+from sftlab.core.monitors import Diverged
 from sftlab.core.profiles import Schedule, check, constant, factor
 from sftlab.core.records import Step
-from sftlab.core.training import check_data, check_learning, train
+from sftlab.core.training import check_learning, train
 from sftlab.data import Data, Split, batch_positions
+from sftlab.data.dataset import check_labels
 
-Update = Callable[[Sequence[Tensor], float], None]
+Update = Callable[[Tensor, float], None]
 UNUSED = ("epochs", "schedule", "patience", "keep_best", "checkpoint", "verbose")  # settings of `fit`, not of a search
 ROUNDING = 1e-3  # nats; a loss that stands still rises and falls by its last digits
 
@@ -91,25 +92,25 @@ def find_lr(
 
     rates, losses, smoothed, mean, diverged = list[float](), list[float](), list[float](), 0.0, None
     stream = train(copy.deepcopy(model), data, profile, epochs, schedule=ramp, keep_best=False, **settings)
-    rate = low
-    with closing(stream):  # type: ignore[type-var]
-        for record in stream:
-            if isinstance(record, Step):
+    try:
+        with closing(stream):  # type: ignore[type-var]
+            for record in stream:
+                if not isinstance(record, Step):
+                    continue
                 rate = max(record.rates.values())
-            if not math.isfinite(record.loss if isinstance(record, Step) else record.valid_loss):
-                diverged = rate
-                break
-            if not isinstance(record, Step):
-                continue
-            rates.append(rate)
-            losses.append(record.loss)
-            mean = smoothing * mean + (1 - smoothing) * record.loss
-            smoothed.append(mean / (1 - smoothing ** len(losses)))
-            lowest = int(np.argmin(smoothed))
-            if smoothed[-1] - smoothed[lowest] > 2 * np.ptp(losses[: max(10, lowest + 1)]) + ROUNDING:
-                diverged = rate
-            if diverged or len(losses) == steps:
-                break
+                if not math.isfinite(record.loss):
+                    continue
+                rates.append(rate)
+                losses.append(record.loss)
+                mean = smoothing * mean + (1 - smoothing) * record.loss
+                smoothed.append(mean / (1 - smoothing ** len(losses)))
+                lowest = int(np.argmin(smoothed))
+                if smoothed[-1] - smoothed[lowest] > 2 * np.ptp(losses[: max(10, lowest + 1)]) + ROUNDING:
+                    diverged = rate
+                if diverged or len(losses) == steps:
+                    break
+    except Diverged:
+        diverged = rate
     if not rates:
         raise ValueError(f"the loss is no finite number even at a rate of {low:.2g}: look at the weights and the data")
     return LRFinder(rates, losses, smoothed, _steepest(rates, smoothed), diverged, data.train.noun)
@@ -183,15 +184,13 @@ def lr_sweep(
     """
     rates, seeds = [float(rate) for rate in rates], [int(seed) for seed in seeds]
     _check(model, data, rates, seeds, epochs, optimizer)
-    x, p, known = _whole(model[:-1], data.train)
-    x_valid, p_valid, known_valid = _whole(model[:-1], data.valid)
+    (x, p), (x_valid, p_valid) = (_whole(model[:-1], split) for split in (data.train, data.valid))
     starts = [replace_head(model[-1:], data.classes, seed=seed) for seed in seeds]
-    weight, bias = (
-        torch.stack([start.get_parameter(name) for start in starts]) for name in ("head.weight", "head.bias")
-    )
-    weight = weight.detach()[:, None].repeat(1, len(rates), 1, 1).requires_grad_()
-    bias = bias.detach()[:, None, None].repeat(1, len(rates), 1, 1).requires_grad_()
-    update = OPTIMIZERS[optimizer](weight, bias, torch.tensor(rates)[None, :, None, None], weight_decay)
+    both = [(start.get_parameter("head.weight"), start.get_parameter("head.bias")[:, None]) for start in starts]
+    w = torch.stack([torch.cat(one, dim=1) for one in both]).detach()  # the bias is the weight of a feature that is 1
+    w = w[:, None].repeat(1, len(rates), 1, 1).requires_grad_()
+    decay = torch.tensor([weight_decay] * (w.shape[-1] - 1) + [0.0])
+    update = OPTIMIZERS[optimizer](w, torch.tensor(rates)[None, :, None, None], decay)
     schedule = schedule or constant()
     curves: dict[str, list[Tensor]] = {"train_loss": [], "valid_loss": [], "valid_accuracy": []}
     total, step = epochs * len(batch_positions(len(x), batch_size)), 0
@@ -199,14 +198,14 @@ def lr_sweep(
         batches = [batch_positions(len(x), batch_size, seed=seed, epoch=epoch - 1) for seed in seeds] if epoch else []
         loss_sum, images = torch.zeros(len(seeds), len(rates)), torch.zeros(len(seeds), 1)
         for rows in (torch.from_numpy(np.stack(same_step)) for same_step in zip(*batches, strict=True)):
-            loss, n = _loss(forward(x[rows], weight, bias), p[rows], known[rows]), known[rows].sum(dim=1, keepdim=True)
-            update(torch.autograd.grad(loss.sum(), (weight, bias)), factor(schedule, step / total))
+            loss, n = _loss(forward(x[rows], w), p[rows])
+            update(torch.autograd.grad(loss.sum(), w)[0], factor(schedule, step / total))
             loss_sum, images, step = loss_sum + loss.detach() * n, images + n, step + 1
         with torch.no_grad():
-            logits = forward(x_valid[None].expand(len(seeds), -1, -1), weight, bias)
+            logits = forward(x_valid[None].expand(len(seeds), -1, -1), w)
             curves["train_loss"].append(loss_sum / images)
-            curves["valid_loss"].append(_loss(logits, p_valid[None], known_valid[None]))
-            curves["valid_accuracy"].append(_accuracy(logits, p_valid, known_valid))
+            curves["valid_loss"].append(_loss(logits, p_valid[None])[0])
+            curves["valid_accuracy"].append(_accuracy(logits, p_valid))
     settings = {
         "model": card(model).get("name"),
         "weight_decay": weight_decay,
@@ -220,7 +219,7 @@ def lr_sweep(
         epochs=epochs,
         optimizer=optimizer,
         majority=data.valid.majority,
-        n=int(known_valid.sum()),
+        n=int(p_valid.any(dim=-1).sum()),
         settings=settings,
         **{name: torch.stack(curve, dim=2).tolist() for name, curve in curves.items()},
     )
@@ -240,7 +239,7 @@ def _check(model: nn.Sequential, data: Data, rates: list[float], seeds: list[int
     head = getattr(model, "head", None)
     if not isinstance(head, nn.Linear) or head.out_features != len(data.classes):
         raise ValueError("the head does not fit the data: model = replace_head(model, data.classes)")
-    check_data(data)
+    check_labels(data)
     check_learning(model)
     for name, stage in model.named_children():
         if name == "hidden" or not is_constant(stage):
@@ -250,70 +249,67 @@ def _check(model: nn.Sequential, data: Data, rates: list[float], seeds: list[int
             )
 
 
-def _whole(prefix: nn.Sequential, split: Split) -> tuple[Tensor, Tensor, Tensor]:
-    """Return all features (N×D), their target distributions (N×C) and which of them have a label (N)."""
+def _whole(prefix: nn.Sequential, split: Split) -> tuple[Tensor, Tensor]:
+    """Return all features, a 1 behind each (N×(D+1)), and their target distributions (N×C, zeros without a label)."""
     x, y = features(prefix, split).take(np.arange(len(split)))
     assert isinstance(y, Tensor)  # several tasks were refused
-    known = labelled(y, len(split.classes))
-    p = y.float() if y.ndim == 2 else F.one_hot(y.clamp(min=0), len(split.classes)) * known[:, None]
-    return x, p.float(), known
+    p = y if y.ndim == 2 else F.one_hot(y.clamp(min=0), len(split.classes)) * (y >= 0)[:, None]
+    return F.pad(x, (0, 1), value=1.0), p.float()
 
 
-def forward(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return the logits (S×R×N×C) of S×R heads for features x (S×N×D); weight: S×R×C×D, bias: S×R×1×C.
+def forward(x: Tensor, w: Tensor) -> Tensor:
+    """Return the logits (S×R×N×C) of S×R heads for features x (S×N×(D+1)); w: weights and biases, S×R×C×(D+1).
 
     It needs no copy of x: the heads of one seed see the same images, so their weights are laid side by side.
     """
-    return torch.bmm(x, weight.flatten(1, 2).transpose(1, 2)).unflatten(2, weight.shape[1:3]).movedim(2, 1) + bias
+    return torch.bmm(x, w.flatten(1, 2).transpose(1, 2)).unflatten(2, w.shape[1:3]).movedim(2, 1)
 
 
-def _loss(logits: Tensor, p: Tensor, known: Tensor) -> Tensor:
-    """Return the mean of H(p, q) over the labelled images of each run (S×R)."""
+def _loss(logits: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean of H(p, q) over the labelled images of each run (S×R), and their number (S×1)."""
     h = -(p[:, None] * F.log_softmax(logits, dim=-1)).sum(dim=-1)
-    return h.sum(dim=-1) / known.sum(dim=-1, keepdim=True).clamp(min=1)
+    n = p.any(dim=-1).sum(dim=-1, keepdim=True)
+    return h.sum(dim=-1) / n.clamp(min=1), n
 
 
-def _accuracy(logits: Tensor, p: Tensor, known: Tensor) -> Tensor:
+def _accuracy(logits: Tensor, p: Tensor) -> Tensor:
     """Return correct / n of each run (S×R); nan where a run has diverged, because its answers are no numbers."""
-    hits = (logits.argmax(dim=-1) == p.argmax(dim=-1)) & known
-    share = hits.sum(dim=-1) / known.sum()
+    known = p.any(dim=-1)
+    share = ((logits.argmax(dim=-1) == p.argmax(dim=-1)) & known).sum(dim=-1) / known.sum()
     return torch.where(logits.isfinite().all(dim=-1).all(dim=-1), share, torch.nan)
 
 
-# SGD and AdamW by hand, for the heads of many runs in one tensor: torch's own take one rate a group, these a tensor of
-# rates that is broadcast over the runs. Biases are not decayed.
+# SGD and AdamW by hand, for the heads of many runs in one tensor: torch's own take one rate and one decay a group,
+# these a tensor of rates that is broadcast over the runs, and one of decays over the features.
 
 
-def sgd(weight: Tensor, bias: Tensor, rates: Tensor, weight_decay: float, momentum: float = 0.9) -> Update:
-    """Momentum as torch has it: v ← μ v + g + λ w, w ← w − η v (Polyak, 1964). Returns update(gradients, factor)."""
-    layers = [(w, torch.zeros_like(w), decay) for w, decay in ((weight, weight_decay), (bias, 0.0))]
+def sgd(w: Tensor, rates: Tensor, decay: Tensor, momentum: float = 0.9) -> Update:
+    """Momentum as torch has it: v ← μ v + g + λ w, w ← w − η v (Polyak, 1964). Returns update(gradient, factor)."""
+    velocity = torch.zeros_like(w)
 
     @torch.no_grad()
-    def update(gradients: Sequence[Tensor], factor: float) -> None:
-        for (w, velocity, decay), g in zip(layers, gradients, strict=True):
-            velocity.mul_(momentum).add_(g).add_(w, alpha=decay)
-            w.addcmul_(rates * factor, velocity, value=-1)
+    def update(g: Tensor, factor: float) -> None:
+        velocity.mul_(momentum).add_(g).addcmul_(decay, w)
+        w.addcmul_(rates * factor, velocity, value=-1)
 
     return update
 
 
-def adamw(weight: Tensor, bias: Tensor, rates: Tensor, weight_decay: float) -> Update:
+def adamw(w: Tensor, rates: Tensor, decay: Tensor) -> Update:
     """Adam with decoupled weight decay (Kingma and Ba, 2015; Loshchilov and Hutter, 2019), torch's defaults."""
     b1, b2, eps, steps = 0.9, 0.999, 1e-8, itertools.count(1)
-    pairs = ((weight, weight_decay), (bias, 0.0))
-    layers = [(w, torch.zeros_like(w), torch.zeros_like(w), decay) for w, decay in pairs]
+    mean, square = torch.zeros_like(w), torch.zeros_like(w)
 
     @torch.no_grad()
-    def update(gradients: Sequence[Tensor], factor: float) -> None:
+    def update(g: Tensor, factor: float) -> None:
         lr, step = rates * factor, next(steps)
-        for (w, mean, square, decay), g in zip(layers, gradients, strict=True):
-            w.mul_(1 - lr * decay)
-            mean.lerp_(g, 1 - b1)
-            square.mul_(b2).addcmul_(g, g, value=1 - b2)
-            size = square.sqrt().div_(math.sqrt(1 - b2**step)).add_(eps)
-            w.sub_(mean.mul(lr / (1 - b1**step)).div_(size))
+        w.mul_(1 - lr * decay)
+        mean.lerp_(g, 1 - b1)
+        square.mul_(b2).addcmul_(g, g, value=1 - b2)
+        size = square.sqrt().div_(math.sqrt(1 - b2**step)).add_(eps)
+        w.sub_(mean.mul(lr / (1 - b1**step)).div_(size))
 
     return update
 
 
-OPTIMIZERS: dict[str, Callable[[Tensor, Tensor, Tensor, float], Update]] = {"adamw": adamw, "sgd": sgd}
+OPTIMIZERS: dict[str, Callable[[Tensor, Tensor, Tensor], Update]] = {"adamw": adamw, "sgd": sgd}

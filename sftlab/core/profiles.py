@@ -17,8 +17,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from sftlab.core.model import check_stages, named_stages, stage_names
-from sftlab.core.records import number
+from sftlab.core.model import named_stages, stage_names
 
 Profile = dict[str, float]
 Schedule = Callable[[float], float]
@@ -73,15 +72,21 @@ def surgical(model: nn.Sequential, stages: str | list[str], lr: float = 1e-4) ->
 def check(model: nn.Sequential, profile: Mapping[str, float]) -> Profile:
     """Return the profile as {stage: float} in the model's order.
 
-    Raises ValueError for a missing stage, an invented one, a rate that is not a finite number ≥ 0, or a parameter that
-    two stages share.
+    Raises ValueError for a missing stage, an invented one, or a rate that is not a finite number ≥ 0.
     """
-    check_stages(model)
-    names = stage_names(model)
-    rates = {_known(name, names): number(rate, f"{name}: a learning rate is") for name, rate in profile.items()}
-    if missing := [name for name in names if name not in profile]:
+    names, rates = stage_names(model), scalars(profile)
+    for name, rate in rates.items():
+        _known(name, names)
+        if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < math.inf:
+            raise ValueError(f"{name}: a learning rate is a finite number ≥ 0, not {rate!r}")
+    if missing := [name for name in names if name not in rates]:
         raise ValueError(f"the profile says nothing of {', '.join(missing)}; give each a rate (0 freezes it)")
     return {name: float(rates[name]) for name in names}
+
+
+def scalars(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the same values, numbers of numpy and torch as Python's own."""
+    return {name: v.item() if getattr(v, "ndim", None) == 0 else v for name, v in values.items()}
 
 
 def _known(name: str, names: list[str]) -> str:
@@ -131,7 +136,10 @@ def decays(name: str, p: Tensor) -> bool:
 
 def factor(schedule: Schedule, t: float) -> float:
     """Return what every rate is multiplied with at time t. Raises ValueError for what is no finite number ≥ 0."""
-    return float(number(schedule(t), "the factor of a schedule is"))
+    value = float(schedule(t))
+    if not 0 <= value < math.inf:
+        raise ValueError(f"the factor of a schedule is a finite number ≥ 0, not {value}")
+    return value
 
 
 def constant() -> Schedule:

@@ -204,23 +204,6 @@ class Result:
 KINDS: dict[str, type] = {kind.__name__: kind for kind in (Step, Epoch, History, Interval, Result)}
 
 
-def scalar(value: Any) -> Any:
-    """Return a number of numpy or torch as Python's own, and anything else as it is."""
-    return value.item() if getattr(value, "ndim", None) == 0 else value
-
-
-def number(value: Any, what: str, kind: type = float, least: float = 0.0) -> Any:
-    """Return a number as Python's own; raise ValueError unless it is finite (kind=int: and whole) and ≥ least.
-
-    what: how the sentence begins, such as "epochs:".
-    """
-    plain = scalar(value)
-    fits = isinstance(plain, (int, kind)) and not isinstance(plain, bool)
-    if fits and least <= plain < math.inf:
-        return plain
-    raise ValueError(f"{what} a {'whole' if kind is int else 'finite'} number ≥ {least:g}, not {value!r}")
-
-
 def to_dict(record: Any) -> Any:
     """Turn a record into JSON-ready data; each dataclass carries its name under "record"."""
     if hasattr(record, "tolist"):  # a number of numpy or torch, or an array of them

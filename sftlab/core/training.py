@@ -21,13 +21,22 @@ from torch import nn
 from sftlab.core import monitors
 from sftlab.core.features import Images, Say, keep_memory, sources
 from sftlab.core.loop import Batches, Source, on_device, train_epochs
-from sftlab.core.losses import Loss, cross_entropy, labelled
-from sftlab.core.model import BATCHNORM, BATCHNORMS, card, fingerprint, named_stages, train_mode, with_card
+from sftlab.core.losses import Loss, cross_entropy
+from sftlab.core.model import (
+    BATCHNORM,
+    BATCHNORMS,
+    card,
+    check_stages,
+    fingerprint,
+    named_stages,
+    train_mode,
+    with_card,
+)
 from sftlab.core.monitors import Stream
-from sftlab.core.profiles import Groups, Schedule, apply, check, constant, param_groups
-from sftlab.core.records import History, number, scalar
+from sftlab.core.profiles import Groups, Schedule, apply, check, constant, param_groups, scalars
+from sftlab.core.records import History
 from sftlab.data import Augment, Data, View, as_path
-from sftlab.data.dataset import by_task, in_order_of
+from sftlab.data.dataset import check_labels, in_order_of
 from sftlab.data.identity import identity
 
 Optimizer = Callable[[Groups], torch.optim.Optimizer]
@@ -164,11 +173,14 @@ class Settings:
     cached: bool
 
     def __post_init__(self) -> None:
-        for name, kind, least in NUMBERS:
-            if (value := getattr(self, name)) is not None:
-                number(value, f"{name}={value}:", kind, least)
-        if self.clip_norm == 0:
-            raise ValueError("clip_norm=0: no gradient would be left; None clips none")
+        for name in ("epochs", "batch_size", "patience", "views"):
+            value = getattr(self, name)
+            if value is not None and not (type(value) is int and value > 0):
+                raise ValueError(f"{name}={value!r}: a whole number ≥ 1")
+        if not (type(self.weight_decay) in (int, float) and 0 <= self.weight_decay < math.inf):
+            raise ValueError(f"weight_decay={self.weight_decay!r}: a number ≥ 0")
+        if self.clip_norm is not None and not (type(self.clip_norm) in (int, float) and self.clip_norm > 0):
+            raise ValueError(f"clip_norm={self.clip_norm!r}: a number > 0, or None to clip nothing")
         if self.views is not None and self.augment is None:
             raise ValueError(f"views={self.views}: of augment=…, which is missing")
         if self.batchnorm not in BATCHNORM:
@@ -180,7 +192,7 @@ class Settings:
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> Settings:
         """Pick the settings out of the arguments of `fit` or `train`."""
-        values = {f.name: scalar(arguments[f.name]) for f in fields(cls)}
+        values = scalars({f.name: arguments[f.name] for f in fields(cls)})
         path = values["checkpoint"] and as_path(values["checkpoint"])
         return cls(**values | {"schedule": values["schedule"] or constant(), "checkpoint": path})
 
@@ -188,17 +200,6 @@ class Settings:
         """Return what tells one run from another: plain values, and of functions what `tell` returns."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("checkpoint", "device")}
         return {k: tell(v) if callable(v) else v for k, v in values.items()}
-
-
-NUMBERS = (
-    ("epochs", int, 1),
-    ("batch_size", int, 1),
-    ("patience", int, 1),
-    ("views", int, 1),
-    ("seed", int, -math.inf),
-    ("weight_decay", float, 0),
-    ("clip_norm", float, 0),
-)
 
 
 def _describe(profile: Mapping[str, float], settings: Settings) -> dict[str, Any]:
@@ -222,7 +223,8 @@ def _run(
 ) -> Stream:
     """Check everything, then return the stream: nothing moves before its first record is asked for."""
     rates = check(model, profile)
-    check_data(data)
+    check_stages(model)
+    check_labels(data)
     if not any(rates.values()):
         raise ValueError("every stage of this profile is frozen, so there is nothing to train; give the head a rate")
     if 1 in (s.batch_size, len(data.train)) and s.batchnorm == "train":
@@ -241,23 +243,11 @@ def _run(
     return monitors.one_at_a_time(run)
 
 
-def check_data(data: Data) -> None:
-    """Raise ValueError where train or valid has no image, no label of a task, or a label that is none."""
-    for split in (data.train, data.valid):
-        if not len(split):
-            raise ValueError(f"the {split.name} split is empty")
-        for task, y in by_task(split.y).items():
-            if not labelled(y, len(by_task(split.classes)[task])).any():
-                of = f" of {task!r}" * bool(task)
-                raise ValueError(f"no image of the {split.name} split has a label{of}: label some, or split anew")
-
-
 def check_learning(model: nn.Sequential) -> None:
     """Raise ValueError where torch could not compute gradients, or not well."""
-    if not torch.is_grad_enabled():
-        raise ValueError("gradients are switched off (torch.no_grad or inference_mode): train outside of it")
-    if any(p.is_inference() for p in model.parameters()):
-        raise ValueError("this network was made inside torch.inference_mode, so it cannot learn: make it outside")
+    if not torch.is_grad_enabled() or any(p.is_inference() for p in model.parameters()):
+        where = "torch.no_grad or torch.inference_mode"
+        raise ValueError(f"gradients are switched off, by {where}, here or where the network was made: do it outside")
     if other := {str(p.dtype) for p in model.parameters() if p.dtype != torch.float32}:
         raise ValueError(
             f"weights of {', '.join(sorted(other))}: small steps would be rounded away; model.float() first"
@@ -270,9 +260,8 @@ def _stream(
     check_learning(model)
     start, facts = monitors.Checkpoint(), dict[str, Any]()
     if s.checkpoint is not None:
-        parts = {split.name: identity((split.digest, split.y)) for split in (data.train, data.valid)}
-        facts = {**s.facts(identity), **parts, "start weights": identity((repr(model), fingerprint(model)))}
-        facts["profile"] = rates
+        facts = {**s.facts(identity), "profile": rates, "start weights": identity((repr(model), fingerprint(model)))}
+        facts |= {split.name: identity((split.digest, split.y)) for split in (data.train, data.valid)}
     if s.device is not None:
         model.to(s.device)
     apply(model, rates)

@@ -339,6 +339,34 @@ def as_labels(y: Any, classes: Sequence[str] | None = None) -> tuple[np.ndarray,
     return numbers, list(place)
 
 
+def labelled(targets: Tensor, classes: int) -> Tensor:
+    """Return which of N targets are labels (N booleans). Raises ValueError for what is none of so many classes."""
+    if targets.ndim == 2:
+        if targets.shape[1] != classes:
+            raise ValueError(f"targets give {targets.shape[1]} probabilities an image, the head has {classes} classes")
+        if not (targets >= 0).all():
+            raise ValueError("targets give probabilities that are negative or nan; each is a number from 0 to 1")
+        return torch.ones(len(targets), dtype=torch.bool, device=targets.device)
+    if targets.dtype != torch.int64:
+        raise ValueError(f"class numbers are whole and of torch.int64, not {targets.dtype}: make them so by y.long()")
+    known = targets != NO_LABEL
+    if len(wrong := targets[known & ((targets < 0) | (targets >= classes))]):
+        raise ValueError(
+            f"label {wrong[0]} is outside 0…{classes - 1}: the head has {classes} classes. Replace the head first."
+        )
+    return known
+
+
+def check_labels(data: Data) -> None:
+    """Raise ValueError where train or valid has no label of a task, or one that is no class."""
+    classes = by_task(data.classes)
+    for split in (data.train, data.valid):
+        for task, y in by_task(split.y).items():
+            if not labelled(y, len(classes[task])).any():
+                of = f" of {task!r}" * bool(task)
+                raise ValueError(f"no image of the {split.name} split has a label{of}: label some, or split anew")
+
+
 def by_task(value: Any) -> dict[str, Any]:
     """Return what is one a task as it is, and what there is only one of as the task without a name."""
     return value if isinstance(value, dict) else {"": value}

@@ -18,7 +18,7 @@ from sftlab.data.folder import load_folder, to_rgb, to_square
 from sftlab.data.generated import load_characters, load_docstrings, load_typefaces
 from sftlab.data.label_fixes import corrected
 from sftlab.data.splits import assemble
-from sftlab.data.storage import allocate, decoded, image_hash, package_folder
+from sftlab.data.storage import allocate, as_path, decoded, image_hash, package_folder
 from sftlab.data.texts import load_csv
 from sftlab.data.torchvision_sets import TORCHVISION, load_torchvision
 
@@ -59,7 +59,7 @@ def load(
     elif name in LOADERS:
         loader = LOADERS[name]
     else:
-        close = difflib.get_close_matches(name, LOADERS, 1) or [f"folder:{name}"] * Path(name).expanduser().exists()
+        close = difflib.get_close_matches(name, LOADERS, 1) or [f"folder:{name}"] * as_path(name).exists()
         hint = f" Did you mean {close[0]!r}?" if close else ""
         names = f"{', '.join(LOADERS)}, 'folder:PATH' and 'csv:PATH'"
         raise ValueError(f"no data set is named {name!r}; there are {names}.{hint}")

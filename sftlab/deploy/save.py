@@ -21,10 +21,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sftlab.core.losses import by_task
 from sftlab.core.model import card, fingerprint, replace_head, with_card
 from sftlab.core.records import History, Interval, Result
 from sftlab.data import Data, as_path
+from sftlab.data.dataset import by_task
 from sftlab.deploy.reject import RejectOption
 from sftlab.networks import Input, backbone
 
