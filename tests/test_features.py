@@ -257,14 +257,14 @@ def test_features_under_autocast_are_kept_as_they_are_and_served_to_nobody_else(
     assert torch.equal(served(whole), computed(tiny[:3], blobs.test))
 
 
-def test_what_depends_on_the_batch_is_no_constant_and_is_not_kept(blobs, capsys):
+def test_what_depends_on_the_batch_is_no_constant_and_is_not_kept(blobs):
     body = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8, track_running_stats=False), nn.Flatten())
     stages = {"input": sft.Input((0.5,) * 3, (0.5,) * 3), "body": body, "head": nn.Linear(288, 2)}
     model = nn.Sequential(OrderedDict(stages))
     with pytest.raises(kept.NotKept, match="no constant"):
         features(model[:-1], blobs.train)
     sft.fit(model, blobs, {"body": 0.0, "head": 1e-2}, epochs=1)
-    assert "runs in every epoch" in capsys.readouterr().out and not entries()
+    assert not entries()
 
 
 # --- bytes are believed if they are those that were written ------------------------------------------------------

@@ -182,7 +182,7 @@ class Settings:
         if self.clip_norm is not None and not (type(self.clip_norm) in (int, float) and self.clip_norm > 0):
             raise ValueError(f"clip_norm={self.clip_norm!r}: a number > 0, or None to clip nothing")
         if self.views is not None and self.augment is None:
-            raise ValueError(f"views={self.views}: of augment=…, which is missing")
+            raise ValueError(f"views={self.views}: only together with augment=…, whose views are kept")
         if self.batchnorm not in BATCHNORM:
             raise ValueError(f"batchnorm={self.batchnorm!r}: {' or '.join(map(repr, BATCHNORM))}")
         if isinstance(self.optimizer, str) and self.optimizer not in OPTIMIZERS:
