@@ -13,9 +13,10 @@ from typing import Any
 from sftlab import data
 from sftlab.analysis import labels
 from sftlab.analysis.cost import feature_cost, summary
+from sftlab.analysis.decisions import with_probabilities
 from sftlab.analysis.explain import interpolate
 from sftlab.core import monitors, records
-from sftlab.core.evaluation import evaluate, predict_split, with_probabilities
+from sftlab.core.evaluation import evaluate, predict_split
 from sftlab.core.features import features
 from sftlab.core.loop import steps
 from sftlab.core.losses import cross_entropy, l2_sp
