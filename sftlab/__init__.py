@@ -45,7 +45,7 @@ from sftlab.core.profiles import (
     warmup_cosine,
 )
 from sftlab.core.records import Epoch, History, Interval, Result, Step
-from sftlab.core.statistics import wilson
+from sftlab.core.statistics import proportion, wilson
 from sftlab.core.training import fit, train
 from sftlab.data import from_arrays, from_dataset, from_texts, load
 from sftlab.data.label_fixes import corrected
@@ -109,6 +109,7 @@ __all__ = [
     "piecewise",
     "predict",
     "predict_split",
+    "proportion",
     "records",
     "replace_head",
     "save",

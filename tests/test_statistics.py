@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit
 from scipy.stats import binomtest, t
@@ -11,6 +12,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from sftlab.analysis import decisions
 from sftlab.core import statistics
+from sftlab.core.evaluation import result
 
 
 def answers(n=400, classes=3, seed=0, sharp=3.0):
@@ -43,6 +45,50 @@ def test_certain_and_always_right_ends_at_the_border_and_not_in_an_error():
     p = np.array([[0.9, 0.1], [0.2, 0.8]])
     assert decisions.fit_temperature(p, [0, 1]) == pytest.approx(0.05)
     assert decisions.fit_temperature(p, [1, 0]) == pytest.approx(20)
+
+
+def test_calibration_error_is_torchmetrics_beside_what_a_calibrated_network_shows():
+    from torchmetrics.functional.classification import multiclass_calibration_error as theirs
+
+    sharp, y, honest = answers()
+    good, bad = (decisions.calibration(p, y) for p in (honest, sharp))
+    for found, p in ((good, honest), (bad, sharp)):
+        expected = theirs(torch.tensor(p), torch.tensor(y), num_classes=3, n_bins=15, norm="l1").item()
+        assert found.ece == pytest.approx(expected, abs=1e-6)
+    assert good.expected > 0 and good.ece < good.most and bad.ece > 2 * bad.most
+    again = [decisions.calibration(honest, drawn(honest, s)).ece for s in range(40)]
+    assert good.expected == pytest.approx(np.mean(again), rel=0.1)  # that is, such labels are drawn
+    assert decisions.calibration([*honest, [1, 0, 0]], [*y, -100]) == good  # without a label, without a say
+
+
+def drawn(p, seed):
+    return (np.random.default_rng(seed).uniform(size=(len(p), 1)) > p.cumsum(axis=1)).sum(axis=1)
+
+
+RARE = np.arange(100) // 95  # five of a hundred
+
+
+@pytest.mark.parametrize(
+    ("y", "p", "shown"),
+    [
+        (np.arange(400) // 380, np.where(np.arange(400) // 390, 0.9, np.where(np.arange(400) < 380, 0.1, 0.2)), True),
+        (RARE, np.random.default_rng(0).uniform(size=100), False),
+        (RARE, np.where(np.arange(100) >= 97, 0.9, 0.1), False),
+        (np.arange(200) % 2, np.arange(200) % 2 * 0.4 + 0.3, True),
+    ],
+    ids=["rare, half of it found", "rare, dice", "rare and few", "all right"],
+)
+def test_skill_is_judged_against_chance_and_a_rare_class_is_not_overlooked(y, p, shown):
+    words = decisions.skill(result("test", ["no", "yes"], list(map(str, y)), y, np.stack([1 - p, p], axis=1)))
+    assert words.startswith("Skill is shown" if shown else "Skill is not shown, which is not to say")
+    assert "area under the ROC curve" in words and "chance is 0.5" in words and "the majority rate is" in words
+
+
+def test_of_many_classes_the_balanced_accuracy_is_judged():
+    y = np.arange(300) % 100  # three images a class
+    p = np.full((300, 100), 0.1 / 99)
+    p[np.arange(300), np.where(np.arange(300) % 3, y, (y + 1) % 100)] = 0.9
+    assert decisions.skill(result("test", list(map(str, range(100))), [""] * 300, y, p)).startswith("Skill is shown")
 
 
 def test_reweighted_is_the_rule_of_bayes():

@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from sftlab.core.features import keep_memory
 from sftlab.core.losses import Loss, cross_entropy
 from sftlab.core.model import card, evaluating, stage_names, with_card
+from sftlab.core.statistics import midranks
 from sftlab.data import resize
 
 
@@ -74,7 +74,7 @@ def cascade(
 
 
 def _rank_correlation(a: Tensor, b: Tensor) -> float:
-    a, b = (torch.from_numpy(rankdata(one)) for one in (a, b))
+    a, b = (torch.from_numpy(midranks(one.numpy())) for one in (a, b))
     return float(torch.corrcoef(torch.stack([a, b]))[0, 1])
 
 

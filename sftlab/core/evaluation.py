@@ -13,13 +13,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import rankdata
 from torch import nn
 
 from sftlab.core.features import keep_memory, sources
 from sftlab.core.model import card, evaluating
 from sftlab.core.records import Interval, Result
-from sftlab.core.statistics import FEWEST, jackknife, leave_out, mean_of, proportion
+from sftlab.core.statistics import FEWEST, jackknife, leave_out, mean_of, midranks, proportion
 from sftlab.data import Split, first_task
 from sftlab.data.dataset import NO_LABEL, by_task, class_columns
 
@@ -162,7 +161,7 @@ def auc(y: np.ndarray, p: np.ndarray, unit: np.ndarray) -> tuple[float, np.ndarr
         won, pos, neg = _won(p[:, k], positive), np.bincount(unit, positive), np.bincount(unit, ~positive)
         lost: np.ndarray = np.bincount(unit, won)
         if len(lost) < len(y):  # pairs inside a unit were taken off twice; ranked as if each unit beat those before it
-            inside = _won(rankdata(p[:, k]) + (len(y) + 1) * unit, positive)
+            inside = _won(midranks(p[:, k]) + (len(y) + 1) * unit, positive)
             lost = lost - np.bincount(unit, inside * positive) + pos * (neg.cumsum() - neg)
         pairs = won[positive].sum()
         values.append(pairs / (pos.sum() * neg.sum()))
@@ -173,7 +172,7 @@ def auc(y: np.ndarray, p: np.ndarray, unit: np.ndarray) -> tuple[float, np.ndarr
 
 def _won(scores: np.ndarray, positive: np.ndarray) -> np.ndarray:
     """Return for each case how many of the other kind lie on its right side: lower ones, or higher for a negative."""
-    ranks = rankdata(scores)
+    ranks = midranks(scores)
     for kind in (positive, ~positive):
-        ranks[kind] -= rankdata(scores[kind])
+        ranks[kind] -= midranks(scores[kind])
     return np.where(positive, ranks, positive.sum() - ranks)

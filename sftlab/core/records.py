@@ -131,7 +131,7 @@ class Interval:
     why: str = ""
 
     def __format__(self, spec: str) -> str:
-        spec, dash = spec or ".3f", " to " if self.low < 0 else "–"
+        spec, dash = spec or ".3f", " to " if self.low < 0 or "+" in spec else "–"
         ends = f"no interval: {self.why}" if self.why else f"{self.low:{spec}}{dash}{self.high:{spec}}"
         over = f" ({self.groups} groups)" if self.groups and not self.why else ""
         return f"{self.value:{spec}} ({ends}){over}".replace("-", "−")

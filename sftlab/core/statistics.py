@@ -72,6 +72,12 @@ def leave_out(values: np.ndarray, unit: np.ndarray, count: int = 0) -> np.ndarra
         return (total.sum() - total) / (n.sum() - n)
 
 
+def midranks(values: np.ndarray) -> np.ndarray:
+    """Return the rank of each of n values, from 1; equal ones share the mean of theirs."""
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    return (count.cumsum() - (count - 1) / 2)[place]
+
+
 def jackknife(
     value: Any,
     deleted: np.ndarray,
@@ -85,8 +91,7 @@ def jackknife(
     part of it rests on, such as a class. Below FEWEST there is no interval, and `why` says so. Where nothing varies, a
     bounded value may still be off by as much as an event may happen that none of so many units has shown.
     """
-    from scipy.special import expit, logit
-    from scipy.stats import t
+    from scipy.special import expit, logit, stdtrit
 
     value, units, (floor, roof) = float(value), len(deleted), ends
     fewest = units if fewest is None else fewest
@@ -103,7 +108,7 @@ def jackknife(
         scaled = logit(deleted) if share else deleted
     if not np.isfinite(scaled).all():  # without one group nothing is wrong: the slope of the logit instead
         scaled = deleted / (value * (1 - value))
-    half = t.ppf(0.975, units - 1) * math.sqrt((units - 1) * scaled.var())
+    half = stdtrit(units - 1, 0.975) * math.sqrt((units - 1) * scaled.var())
     reach = np.array([-half, half])
     low, high = expit(logit(value) + reach) if share else np.clip(value + reach, floor, roof)
     return Interval(value, float(low), float(high), **how)
@@ -115,14 +120,14 @@ def t_interval(values: Any, *, test_to_train: float = 0.0) -> Interval:
     test_to_train: for runs over random splits of one set, the images tested on for each one to train on. Such runs
     share images, so their mean varies by 1/n + test_to_train, not 1/n (Nadeau and Bengio, 2003); 0 for other runs.
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     x = np.asarray(values, dtype=float)
     n, mean = len(x), float(x.mean()) if len(x) else 0.0
     if n < 2:
         raise ValueError(f"{n} run{'s' * (n != 1)}: a spread needs at least two")
-    half = float(t.ppf(0.975, n - 1) * x.std(ddof=1) * math.sqrt(1 / n + test_to_train))
-    return Interval(mean, mean - half, mean + half, "Student t", why="" if half else f"{n} equal runs")
+    half = float(stdtrit(n - 1, 0.975) * x.std(ddof=1) * math.sqrt(1 / n + test_to_train))
+    return Interval(mean, mean - half, mean + half, "Student t", why="" if np.ptp(x) > 1e-12 else f"{n} equal runs")
 
 
 def paired(a: Any, b: Any) -> tuple[np.ndarray, np.ndarray]:

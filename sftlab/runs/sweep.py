@@ -338,8 +338,8 @@ def verdict(ranked: list[Setting]) -> str:
     if n > 1:
         words += f" The highest of {n} numbers is partly luck"
         if ahead := lead(ranked):
-            words += f": seed by seed it leads {ranked[1]} by {ahead.value:.3f} ({ahead.low:+.3f} to {ahead.high:+.3f})"
-            words += "" if ahead.low > 0 else ", so these seeds do not tell the two apart"
+            words += f": seed by seed it leads {ranked[1]} by {ahead:+.3f}"
+            words += "" if ahead.low > 0 and not ahead.why else ", so these seeds do not tell the two apart"
         words += "."
     if JUDGE in best.runs:
         words += f" On the test images, which had no part in the choice, it is {best.mean(JUDGE)}."
