@@ -47,7 +47,7 @@ def measure(network: str, weights: str, size: int) -> list[dict[str, Any]]:
         right = explain.probed(features, y, blocks)
         starts.append({
             "network": network, "weights": weights, "size": size, "stage": stage, "width": features.shape[1],
-            "accuracy": sft.wilson(int(right.sum()), len(right)), "right": np.packbits(right).tobytes().hex(),
+            "accuracy": sft.proportion(right, blocks), "right": np.packbits(right).tobytes().hex(),
             "logme": round(explain.logme(features, y), 5),
         })  # fmt: skip
     return starts

@@ -13,9 +13,10 @@ from typing import Any
 from sftlab import data
 from sftlab.analysis import labels
 from sftlab.analysis.cost import feature_cost, summary
+from sftlab.analysis.decisions import with_probabilities
 from sftlab.analysis.explain import interpolate
 from sftlab.core import monitors, records
-from sftlab.core.evaluation import evaluate, predict_split, with_probabilities
+from sftlab.core.evaluation import evaluate, predict_split
 from sftlab.core.features import features
 from sftlab.core.loop import steps
 from sftlab.core.losses import cross_entropy, l2_sp
@@ -44,7 +45,7 @@ from sftlab.core.profiles import (
     warmup_cosine,
 )
 from sftlab.core.records import Epoch, History, Interval, Result, Step
-from sftlab.core.statistics import wilson
+from sftlab.core.statistics import proportion, wilson
 from sftlab.core.training import fit, train
 from sftlab.data import from_arrays, from_dataset, from_texts, load
 from sftlab.data.label_fixes import corrected
@@ -108,6 +109,7 @@ __all__ = [
     "piecewise",
     "predict",
     "predict_split",
+    "proportion",
     "records",
     "replace_head",
     "save",

@@ -10,6 +10,7 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from small_sets import class_folders
 
 import sftlab as sft
+from sftlab.analysis import decisions
 from sftlab.core import records, statistics
 from sftlab.core.evaluation import result as make
 from sftlab.runs import report
@@ -28,10 +29,10 @@ Y = np.arange(200) % 2
 HASHES = [f"image {i // 2}" if i < 4 else f"image {i}" for i in range(200)]  # two pictures are there twice
 
 
-def left(folder, p, y=Y, hashes=HASHES, classes=("intact", "defect"), **parameters):
+def left(folder, p, y=Y, hashes=HASHES, classes=("intact", "defect"), groups=(), **parameters):
     """Make a folder as a run leaves it."""
     settings = {"torch": "2", "images": "x", "size": 8, "threads": 1}
-    found = make("test", classes, hashes, y, p, 1, settings)
+    found = make("test", classes, hashes, y, p, 1, settings, groups)
     records.write(found, folder / "record.json")
     Facts("lesson", {"RATE": 0.1, "SEED": 0, **parameters}, "finished", 1.0, "2026-01-01T00:00:00").write(folder)
     return folder
@@ -51,11 +52,11 @@ def test_settings_metrics_and_counts_are_those_of_the_records(two):
     counts = [[(~right[0] & ~right[1]).sum(), (~right[0] & right[1]).sum()],
               [(right[0] & ~right[1]).sum(), (right[0] & right[1]).sum()]]  # fmt: skip
     assert comparison.counts.to_numpy().tolist() == counts
-    assert set(comparison.metrics.index) == set(first.metrics)
+    assert set(comparison.metrics.index) == {*first.metrics, "ece"}
     for name, change in differences(Y, *(np.array(r.probabilities) for r in (first, second))).items():
         assert change.value == pytest.approx(second.metrics[name].value - first.metrics[name].value, abs=1e-6)
         assert change.low <= change.value <= change.high
-    assert statistics.mcnemar(*right) < 0.001 and "p < 0.001" in comparison.verdict
+    assert decisions.mcnemar(*right) < 0.001 and "p < 0.001" in comparison.verdict
     assert comparison.verdict.startswith("STRATEGY partial is right more often")
     images = comparison.images
     assert [(images.right == i).sum() for i in (0, 1)] == [counts[1][0], counts[0][1]]
@@ -155,6 +156,21 @@ def test_paired_differences_agree_with_an_oracle(classes):
         spread = np.std([b[name] - a[name] for a, b in resampled])
         assert found[name].value == pytest.approx(value, abs=1e-9)
         assert found[name].high - found[name].low == pytest.approx(2 * 1.96 * spread, rel=0.2), name
+
+
+def test_pairs_of_images_in_groups_are_compared_over_groups_and_without_a_test_of_images(tmp_path):
+    groups = (np.arange(200) // 10).tolist()
+    folders = [left(tmp_path / str(s), probabilities(Y, s, 0), groups=groups, SKILL=s) for s in (0.8, 1.2)]
+    comparison = compare(*folders)
+    right = [np.array(records.read(folder / "record.json").predictions) == Y for folder in folders]
+    change = statistics.difference(right[1], right[0], groups)
+    assert f"{100 * change.low:+.1f}".replace("-", "−") in comparison.verdict and "over 20 groups" in comparison.verdict
+    assert "McNemar" not in comparison.verdict and comparison.metrics.iloc[:3, 2].str.endswith("(20 groups)").all()
+    assert ("more than chance" in comparison.verdict) == (0 not in change)
+
+
+def test_two_models_that_agree_everywhere_may_still_differ_by_a_little(two):
+    assert "(−1.9 to +1.9)" in compare(two[0], two[0]).verdict  # as far as 200 pairs can tell
 
 
 def test_the_page_shows_the_images_that_only_one_has_right_with_their_licence(tmp_path):

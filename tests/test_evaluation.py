@@ -1,5 +1,7 @@
 """Every number has an interval; scikit-learn, scipy and torchmetrics are the oracles."""
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from scipy.stats import binomtest
 from sklearn import metrics as sk
 
 import sftlab as sft
+from sftlab.analysis import decisions
 from sftlab.core import evaluation, records, statistics
 
 rng = np.random.default_rng(0)
@@ -15,8 +18,11 @@ P = rng.dirichlet(np.ones(3), 300) + 0.6 * np.eye(3)[np.where(rng.random(300) < 
 P /= P.sum(axis=1, keepdims=True)
 
 
-def made(y=Y, p=P, classes=("a", "b", "c")):
-    return evaluation.result("test", classes, [f"{i:04x}" for i in range(len(y))], y, p)
+GROUPS = np.arange(300) % 11
+
+
+def made(y=Y, p=P, classes=("a", "b", "c"), groups=()):
+    return evaluation.result("test", classes, [f"{i:04x}" for i in range(len(y))], y, p, groups=groups)
 
 
 def test_point_values_equal_scikit_learn():
@@ -32,23 +38,17 @@ def test_point_values_equal_scikit_learn():
     assert r.confusion == sk.confusion_matrix(Y, called).tolist()
 
 
-def test_calibration_error_equals_torchmetrics():
-    from torchmetrics.functional.classification import multiclass_calibration_error
-
-    theirs = multiclass_calibration_error(torch.tensor(P), torch.tensor(Y), num_classes=3, n_bins=15, norm="l1")
-    assert made().metrics["ece"].value == pytest.approx(theirs.item(), abs=1e-6)
-
-
 def test_wilson_equals_scipy_and_stays_inside_zero_and_one():
     for k, n in ((0, 10), (10, 10), (7, 30), (577, 656)):
         ours, theirs = statistics.wilson(k, n), binomtest(k, n).proportion_ci(method="wilson")
-        assert (ours.low, ours.high) == (theirs.low, theirs.high) and 0 <= ours.low <= ours.value <= ours.high <= 1
+        assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high))
+        assert 0 <= ours.low <= ours.value <= ours.high <= 1
 
 
 def test_a_class_nobody_has_or_nobody_calls_gets_an_empty_interval_not_a_crash():
     y, p = np.array([0, 0, 1, 1, 0]), np.array([[0.9, 0.05, 0.05]] * 5)
     row = made(y, p).per_class
-    assert (row["c"]["recall"].low, row["c"]["recall"].high) == (0, 1)
+    assert row["c"]["recall"].why == "no cases" and "f1" not in row["c"]
     assert "roc_auc" not in made(y, p).metrics
     assert "f1" not in row["c"] and "c  " in str(made(y, p)), "of a class that is not there nothing is right or wrong"
     assert row["b"]["f1"].value == 0
@@ -59,7 +59,7 @@ def test_resamples_without_a_class_say_nothing_of_its_f1():
     assert np.allclose(evaluation.f1(confusions), [[6 / 7, 0.8, np.nan], [6 / 7, 1, np.nan]], equal_nan=True)
 
 
-def test_bootstrap_intervals_cover_the_truth_about_as_often_as_they_say():
+def test_intervals_of_images_cover_the_truth_about_as_often_as_they_say():
     """Of 200 intervals made on samples of a known process, 90 % to 99 % contain the true balanced accuracy."""
     truth, hits = 0.5 * (0.9 + 0.7), 0
     source = np.random.default_rng(1)
@@ -71,26 +71,57 @@ def test_bootstrap_intervals_cover_the_truth_about_as_often_as_they_say():
     assert 180 <= hits <= 198
 
 
-def test_bootstrap_of_the_confusion_matrix_equals_resampling_images():
-    y, called = Y, P.argmax(axis=1)
-    matrix = sk.confusion_matrix(y, called)
-    by_cell = evaluation.balanced_accuracy(statistics.resamples(matrix, 4000).reshape(-1, 3, 3))
-    source = np.random.default_rng(1)
-    rows = [source.integers(0, 300, 300) for _ in range(4000)]
-    by_image = [sk.balanced_accuracy_score(y[i], called[i]) for i in rows[:1000]]
-    assert np.percentile(by_cell, [2.5, 97.5]) == pytest.approx(np.percentile(by_image, [2.5, 97.5]), abs=0.01)
+@pytest.mark.parametrize("unit", [GROUPS, np.arange(300)], ids=["groups", "images"])
+@pytest.mark.parametrize("k", [2, 3])
+def test_what_a_metric_is_without_each_unit_is_what_scikit_learn_says_without_it(k, unit):
+    y, p = Y % k, P[:, :k].round(1) + 0.05  # many ties
+    p /= p.sum(axis=1, keepdims=True)
+    score, called = p[:, 1] if k == 2 else p, p.argmax(axis=1)
+    value, areas = evaluation.auc(y, p, unit)
+    assert value == pytest.approx(sk.roc_auc_score(y, score, multi_class="ovr"))
+    recalls = evaluation.balanced_accuracy(y, called, unit)[1]
+    for u in range(0, len(areas), 7):
+        rest = unit != u
+        assert areas[u] == pytest.approx(sk.roc_auc_score(y[rest], score[rest], multi_class="ovr"))
+        assert recalls[u] == pytest.approx(sk.balanced_accuracy_score(y[rest], called[rest]))
 
 
-def test_bootstrapped_areas_equal_scikit_learn_on_the_same_resamples():
-    times = statistics.resamples(np.ones(300), 20, seed=3)
-    for p, y in (
-        (P, Y),
-        (P[:, :2].round(1) / P[:, :2].round(1).sum(axis=1, keepdims=True).clip(1e-9), (Y > 0).astype(int)),
-    ):
-        ours = evaluation.auc(y, p, times)
-        score = p[:, 1] if p.shape[1] == 2 else p
-        theirs = [sk.roc_auc_score(np.repeat(y, t), np.repeat(score, t, axis=0), multi_class="ovr") for t in times]
-        assert ours == pytest.approx(theirs)
+def test_every_interval_is_over_groups_where_they_are_known_and_says_so(tiny):
+    r = made(groups=GROUPS.tolist())
+    assert {
+        m.groups for m in (*r.metrics.values(), *(one for row in r.per_class.values() for one in row.values()))
+    } == {11}
+    assert str(r).count("(11 groups)") == len(r.metrics) and "(11 groups)" not in str(made())
+    assert r.groups == GROUPS.tolist()
+    hit = P.argmax(axis=1) == Y
+    assert r.accuracy == statistics.proportion(hit, GROUPS)
+    few = made(groups=(np.arange(300) % 4).tolist())
+    assert all(m.why for m in few.metrics.values()) and "no interval: 4 of the 5 groups" in str(few)
+
+
+def test_groups_of_a_split_reach_its_result_and_its_record(tmp_path):
+    x = np.random.default_rng(0).integers(0, 256, (160, 8, 8), dtype=np.uint8)
+    data = sft.from_arrays(x, np.arange(160) % 2, groups=np.arange(160) // 4)
+    r = sft.evaluate(sft.replace_head(sft.backbone("tiny"), data.classes), data.test)
+    assert r.accuracy.groups == len({int(i) // 4 for i in data.test.index}) >= 5
+    assert records.read(records.write(r, tmp_path / "r.json"), records.Result).groups == data.test.groups
+
+
+def test_few_images_or_none_wrong_leave_no_interval_without_width():
+    y = np.array([0, 1] * 10)
+    perfect, three = made(y, np.eye(2)[y], ("a", "b")), made(y[:6], np.eye(2)[y[:6]], ("a", "b"))
+    every = [*perfect.metrics.values(), *(one for row in perfect.per_class.values() for one in row.values())]
+    assert all(m.value == 1 and m.low < 0.9 for m in every)
+    assert three.metrics["roc_auc"].why == "3 of the 5 images that it needs"
+    rare = made(np.arange(100) // 95, np.eye(2)[np.arange(100) // 95], ("a", "b")).metrics["balanced_accuracy"]
+    assert rare.low < 0.8  # five of five found may be three in five
+
+
+def test_a_thousand_classes_take_seconds():
+    y = np.arange(3000) % 1000
+    began = time.perf_counter()
+    made(y, np.random.default_rng(0).dirichlet(np.ones(1000), len(y)), list(map(str, range(1000))))
+    assert time.perf_counter() - began < 30  # of a busy machine; drawing 1000 × k × k took minutes and 8 GB
 
 
 def test_accuracy_is_correct_over_n_and_not_a_mean_of_batch_means(tiny, blobs):
@@ -145,10 +176,10 @@ def test_images_without_a_label_have_probabilities_and_no_say():
 
 
 def test_other_probabilities_give_the_same_images_other_metrics():
-    cooler = P**0.5 / (P**0.5).sum(axis=1, keepdims=True)
-    r = evaluation.with_probabilities(made(), cooler)
-    assert r.accuracy == made().accuracy and r.hashes == made().hashes and r.metrics == made(p=cooler).metrics
-    assert r.metrics["ece"] != made().metrics["ece"]
+    flat = np.full_like(P, 1 / 3)
+    r = decisions.with_probabilities(made(groups=GROUPS.tolist()), flat)
+    assert (r.hashes, r.groups) == (made().hashes, GROUPS.tolist())
+    assert r.metrics == made(p=flat, groups=GROUPS.tolist()).metrics
 
 
 def test_what_cannot_be_evaluated_is_refused_by_a_sentence(tiny, blobs, digits):

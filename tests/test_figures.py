@@ -22,6 +22,7 @@ from torch.nn import functional as F
 import sftlab as sft
 from sftlab import plot, wilson
 from sftlab.analysis.cost import Candidate, Gallery
+from sftlab.analysis.decisions import BINS, calibration, with_probabilities
 from sftlab.analysis.explain import Drift
 from sftlab.core.evaluation import result as make_result
 from sftlab.core.records import Epoch, History, Interval, Step
@@ -142,7 +143,8 @@ FIGURES = [
     (plot.confusion, [TWO], {}, ""),
     (plot.confusion, [TEN], {}, ""),
     (plot.confusion, [evaluated(60, 600)], {}, ""),
-    (plot.scores, [{"linear probe": TWO, LONG[1]: 0.5}], {"stored": {"full": HIGH}, "guess": 70}, "Full is highest"),
+    (plot.scores, [{"linear probe": TWO, LONG[1]: 0.5}], {"stored": {"full": HIGH}, "guess": 70},
+     "3 results from 50.0 % to 90.0 %; "),
     (plot.scores, [{"a": 0.5}], {"majority": 0.6}, "A: 50.0 %, 10.0 points below the majority rate"),
     (plot.reliability, [TWO], {}, "Says "),
     (plot.reliability, [TEN], {}, "Says "),
@@ -151,13 +153,13 @@ FIGURES = [
     (plot.spreads, [{"seeds": [0.80, 0.82], "splits": [0.7, 0.9]}], {},
      "Two standard deviations, in points: seeds ± 2.8 and splits ± 28.3"),
     (plot.by_stage, [BY_STAGE], {"majority": 0.3, "guess": 3, "widths": dict.fromkeys(BY_STAGE, 1280)},
-     "Highest after layer1: 90.0 % (85.0–94.0); you guessed neck"),
-    (plot.by_stage, [{"stem": HIGH}], {"majority": 0.3, "stored": {"lite0": BY_STAGE}}, "Highest after stem"),
+     "Head after neck: 70.0 % (60.0–80.0); over 3 stages 50.0 % to 90.0 %; you guessed neck"),
+    (plot.by_stage, [{"stem": HIGH}], {"majority": 0.3, "stored": {"lite0": BY_STAGE}}, "Head after stem"),
     (plot.old_and_new, [{"probe": SEEDS}], {"stored": {"full": SEEDS}, "majority": (0.2, None)}, ""),
     (plot.differences, [GAINS], {"to": "none", "live": {"move": {"pretrained": 0.4}}},
-     "Against none, 2 of 4 differences are clear of zero; largest: move, from scratch +4.0 points"),
+     "Against none, 2 of 4 differences are clear of zero, by chance about 0.2 would be"),
     (plot.differences, [{"widen": {"pretrained": [9.0, -8.0, 0.5, 0.2]}}], {"to": "none"},
-     "Against none, no difference is clear of zero"),
+     "widen, pretrained: +0.4 (−10.6 to +11.5) points against none, not clear of zero"),
     (plot.band_curves, [CURVES], {"xlabel": "labels", "log": True, "majority": 0.1}, "LP-FT 50 % to 90 %"),
     (plot.band_curves, [{"loop": {0: [0.0, 0.2], 5: [0.3, 0.5]}}], {"xlabel": "epochs", "ylabel": "cosine"},
      "Loop +0.10 to +0.40"),
@@ -187,7 +189,7 @@ FIGURES = [
      "From p ≥ 0.00 on ‘broken’: 0 € per 1,000 cells"),
     (rejected, [STRANGERS, 0.5], {"label": "distance"}, "Distance rejects 50 % to 100 % of each kind of stranger"),
     (heatmaps, [np.zeros((2, 1, 8, 8), np.uint8), HEAT], {"licence": "", "title": "Where it looks"}, "Where it looks"),
-    (domain_gap, [STORED], {}, "Highest mean away: full, 37 % (at home 85 %)"),
+    (domain_gap, [STORED], {}, "Means at home 84 % to 85 %, away 30 % to 37 %"),
     (threshold, [PLACES, 0.5], {"classes": ["intact", "defect"]}, "Called ‘defect’ from 50 % upwards"),
     (words_left, TOLD, {},
      "2 of 3 words: encoder says matplotlib (80 %) and bag of words says numpy (60 %); it is matplotlib"),
@@ -298,7 +300,12 @@ def test_scores_are_solid_now_hollow_from_a_record_and_in_the_strategy_s_colour(
     assert solid.get_markerfacecolor() == style.STRATEGIES["probe"]
     assert [dot.get_markerfacecolor() for dot in hollow] == ["white", "white"]
     assert hollow[1].get_color() == style.STRATEGIES["full"]
-    assert finding(ax) == "Full fine-tuning is highest: 90.0 %, 35.0 points above the majority rate"
+    low, high = 100 * min(TWO.accuracy.value, 0.9), 100 * max(TWO.accuracy.value, 0.9)
+    above = 1 + (TWO.accuracy.low > 0.55)
+    assert (
+        finding(ax)
+        == f"2 results from {low:.1f} % to {high:.1f} %; {above} of the intervals lie above the majority rate"
+    )
     assert f"({100 * TWO.accuracy.low:.1f}–{100 * TWO.accuracy.high:.1f})" in style.alt(ax.figure)
 
 
@@ -330,7 +337,19 @@ def test_reliability_agrees_with_the_record():
     said, right = np.max(TWO.probabilities, axis=1).mean(), TWO.accuracy.value
     ax = plot.reliability(TWO)
     assert finding(ax) == f"Says {100 * said:.0f} % on average, is right {100 * right:.0f} % of the time"
-    assert f"{TWO.metrics['ece']:.3f}" in style.alt(ax.figure)
+    error = calibration(TWO.probabilities, TWO.targets)
+    assert f"{error}" in style.alt(ax.figure) and any(f"ECE {error.ece:.3f}" in text for text in texts(ax))
+    assert len(marked(ax, "sizes")) == BINS  # the number is over the bins that are drawn
+
+
+def test_where_groups_are_known_a_figure_says_over_how_many_and_few_have_no_bar():
+    groups = [i % 11 for i in range(TWO.n)]
+    grouped = with_probabilities(dataclasses.replace(TWO, groups=groups), np.array(TWO.probabilities))
+    ax = plot.scores({"probe": grouped})
+    assert "over 11 groups" in ax.get_xlabel() and "(11 groups)" in style.alt(ax.figure)
+    few = with_probabilities(dataclasses.replace(TWO, groups=[i % 3 for i in groups]), np.array(TWO.probabilities))
+    assert "no interval: 3 of the 5 groups" in style.alt(plot.scores({"probe": few}).figure)
+    check_figure(plot.reliability, few)
 
 
 def test_a_guess_stands_beside_the_truth_in_another_shape():
@@ -428,7 +447,7 @@ def test_the_arrow_runs_level_from_the_method_to_where_the_baseline_is_as_good()
     ax = plot.label_gap(CURVES, "LP-FT", "from scratch", at=5, majority=0.1)
     (arrow,) = marked(ax, "gap")
     assert arrow.xyann == pytest.approx((5, np.mean(GOOD[5]))) and arrow.xy == pytest.approx((10, np.mean(GOOD[5])))
-    assert finding(ax).endswith("; from scratch needs 10.0 (10.0–10.0)")
+    assert finding(ax).endswith("; from scratch needs 10")
     back = plot.label_gap(CURVES, "from scratch", "LP-FT", at=5)
     assert marked(back, "gap")[0].xy[0] == pytest.approx(2)  # what is worse points to the left
 

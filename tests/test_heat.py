@@ -1,10 +1,12 @@
 """Grad-CAM against the closed form that it has for a linear head on averaged maps, and the test of random weights."""
 
+import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 
 import sftlab as sft
-from sftlab.analysis.explain import grad_cam, randomised
+from sftlab.analysis.explain import cascade, grad_cam, randomised
 
 
 def network(seed=0):
@@ -36,12 +38,22 @@ def test_a_stage_without_maps_is_refused():
         grad_cam(network(), images(), 0, "pool")
 
 
-def test_randomised_replaces_the_last_stages_only_and_copies():
+def test_randomised_replaces_the_last_stages_from_the_head_on_and_copies():
     model, blank = network(0), network(1)
     before, other = sft.fingerprint(model), sft.fingerprint(blank)
     mixed = sft.fingerprint(randomised(model, blank, 2))
-    assert [mixed[n] == before[n] for n in ("stem", "layer1", "layer2", "head")] == [True, False, False, True]
-    assert mixed["layer2"] == other["layer2"]
+    assert [mixed[n] == before[n] for n in ("stem", "layer1", "layer2", "head")] == [True, True, False, False]
+    assert (mixed["layer2"], mixed["head"]) == (other["layer2"], other["head"])
     assert sft.fingerprint(model) == before
-    with pytest.raises(ValueError, match="from 0 to the 3"):
-        randomised(model, blank, 4)
+    with pytest.raises(ValueError, match="from 0 to the 4"):
+        randomised(model, blank, 5)
+
+
+def test_the_cascade_is_spearmans_correlation_of_each_map_from_the_logits_down():
+    model, blanks, x = network(0), [network(1), network(2)], images()
+    found = cascade(model, [*blanks, model], x, 1, "layer2")
+    assert list(found) == ["head", "layer2", "layer1", "stem"] and found["stem"].shape == (3, 4)
+    heat, other = (grad_cam(net, x, 1, "layer2").flatten(1) for net in (model, randomised(model, blanks[1], 1)))
+    theirs = [spearmanr(a, b).statistic for a, b in zip(heat, other, strict=True)]
+    assert found["head"][1] == pytest.approx(theirs, abs=1e-5)
+    assert np.allclose(found["stem"][2], 1, atol=1e-5)  # a "random" network that is the trained one: nothing is lost

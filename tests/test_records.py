@@ -65,5 +65,10 @@ def test_the_kept_epoch_is_the_best_one_so_far_or_the_last_if_none_is_kept():
 def test_an_interval_prints_as_a_value_with_its_range():
     assert str(Interval(0.85, 0.8, 0.9)) == "0.850 (0.800–0.900)"
     assert f"{Interval(0.85, 0.8, 0.9):.1%}" == "85.0% (80.0%–90.0%)"
-    assert f"{Interval(-12.8, -15.4, -10.1):.1f}" == "-12.8 (-15.4 to -10.1)"
+    assert f"{Interval(-12.8, -15.4, -10.1):.1f}" == "−12.8 (−15.4 to −10.1)"
+    assert f"{Interval(0.01, -0.02, 0.04):+.2f}" == "+0.01 (−0.02 to +0.04)"
+    assert f"{Interval(0.85, 0.8, 0.9, groups=11):.2f}" == "0.85 (0.80–0.90) (11 groups)"
+    assert f"{Interval(1, 0, 1, why='3 of the 5 groups that it needs'):.2f}" == (
+        "1.00 (no interval: 3 of the 5 groups that it needs)"
+    )
     assert 0.82 in Interval(0.85, 0.8, 0.9) and 0.95 not in Interval(0.85, 0.8, 0.9)

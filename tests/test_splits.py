@@ -54,3 +54,19 @@ def test_what_cannot_be_parted_is_refused_by_a_sentence(cells, how, says):
 def test_data_of_one_task_has_no_domains(blobs):
     with pytest.raises(ValueError, match="one task only"):
         sft.data.domain_split(blobs, "defect", by="type", source="mono", n=5)
+
+
+def test_the_same_images_are_split_anew_by_groups_and_in_the_same_shares():
+    x = np.random.default_rng(0).integers(0, 256, (200, 8, 8), dtype=np.uint8)
+    for groups in (None, np.arange(200) // 5):
+        data = sft.from_arrays(x, np.arange(200) % 2, groups=groups)
+        new, other = sft.data.resplit(data, 1), sft.data.resplit(data, 2)
+        parts = (new.train, new.valid, new.test)
+        assert sorted(np.concatenate([part.index for part in parts]).tolist()) == list(range(200))
+        assert [len(part) for part in parts] == pytest.approx(
+            [len(p) for p in (data.train, data.valid, data.test)], abs=6
+        )
+        assert new.test.digest != other.test.digest and sft.data.resplit(data, 1).test.digest == new.test.digest
+        if groups is not None:
+            assert not {*new.train.groups} & {*new.test.groups} and "grouped" in new.card.split
+        assert sum(new.card.counts["test"].values()) == len(new.test)

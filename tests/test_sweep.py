@@ -286,7 +286,7 @@ def test_the_choice_is_made_on_valid_and_judged_by_test():
     words = sweeps.verdict(ranked)
     assert "Of 2 settings RATE 0.001 is the best on the validation images: accuracy 0.810, mean of 3 seeds" in words
     assert "The highest of 2 numbers is partly luck" in words and "it is 0.710 (0.685–0.735)" in words
-    assert "seed by seed it leads RATE 0.0001 by 0.100 (+0.100 to +0.100). On" in words
+    assert "seed by seed it leads RATE 0.0001 by +0.100 (no interval: 3 equal runs)" in words
     assert "none of the settings" in sweeps.verdict(sweeps.settings(pd.DataFrame([{"status": "finished"}]), []))
     single = sweeps.settings(rows(["RATE"], ([1e-4], 0.7, 0.9), seeds=1), ["RATE"])[0].mean("accuracy")
     assert (single.low, single.high) == pytest.approx((0.87, 0.95)) and single.method == "one run"
@@ -302,6 +302,11 @@ def test_settings_are_told_apart_seed_by_seed_because_a_split_that_is_hard_is_ha
     assert (ahead.value, ahead.low, ahead.high) == pytest.approx((expected.value, expected.low, expected.high))
     assert "so these seeds do not tell the two apart" in sweeps.verdict(sweeps.settings(table, ["X"]))
     assert sweeps.lead(sweeps.settings(table[:4], ["X"])) is None, "one shared seed has no spread"
+    split = table.assign(split=table.SEED.map(str), images=250, train_images=500)
+    wider = sweeps.lead(sweeps.settings(split, ["X"])).high - ahead.value
+    assert wider / (ahead.high - ahead.value) == pytest.approx(2.5**0.5), "seeds that split one set anew"
+    fixed = sweeps.lead(sweeps.settings(split.assign(split="one"), ["X"]))
+    assert fixed == ahead, "one test set for all seeds"
 
 
 MANY = [
@@ -325,7 +330,7 @@ def test_the_picture_shows_every_setting_and_the_test_accuracy_of_the_chosen_one
     ax = sweeps.picture(rows(varied, *settings), varied)
     best = sweeps.settings(rows(varied, *settings), varied)[0]
     valid, test = (f"{100 * best.mean(name).value:.1f} %" for name in ("valid_accuracy", "accuracy"))
-    assert finding(ax).startswith(f"{best} is best on valid: {valid}; on untouched test {test}")
+    assert finding(ax).startswith(f"{best} was chosen on valid: {valid}; on untouched test {test}")
     assert marked(ax, "chosen") and drawn_whole(ax)
     with pytest.raises(ValueError, match="nothing to draw"):
         sweeps.picture(pd.DataFrame([{"status": "failed"}]), varied)

@@ -110,50 +110,56 @@ def probe(lr, epochs, seed=SEED, on=data, **how):
     return model, sft.evaluate(model, on.valid)
 
 
-_, long_run = probe(lr=3e-3, epochs=60, keep_best=False)
+overheated, long_run = probe(lr=3e-3, epochs=60, keep_best=False)
 plot.reliability(long_run)
 
 # %% [markdown]
 # A network that says 95 % should be right 19 times in 20. This one is not: wherever it says more than 70 %, the dots hang far below the diagonal. It is **overconfident**. The mean gap, weighted by the number of images in each bin, is the *expected calibration
-# error*, ECE.
+# error*, ECE. A gap cannot be negative, so with few images even an honest network shows some: the second number is what this network would show if each of its answers were right exactly as often as it says. Only more than that is a fault.
 #
 # Why? Once most training cells are right, their cross-entropy falls further if only the logits grow, so they grow, whether or not new cells agree. If all are too large by about one factor, then divide them by one:
 #
-# q(class) = softmax(z / T), where z are the logits and T > 1 is called the **temperature**. We look for the T with the lowest cross-entropy on the validation cells.
+# q(class) = softmax(z / T), where z are the logits and T > 1 is called the **temperature**. We look for the T with the lowest cross-entropy on one half of the validation *modules*; the other half will say whether it helped.
 
 # %%
+modules = np.array(data.valid.groups)
+half = np.isin(modules, np.unique(modules)[::2])  # to fit on; the rest to measure on
 y, p_long = np.array(long_run.targets), np.array(long_run.probabilities)
-z = np.log(p_long.clip(1e-12))  # logits, up to a constant
+z = np.log(p_long[half].clip(1e-12))  # logits, up to a constant
 
 
 def loss_at(t):
     """Return the mean cross-entropy at temperature t."""
     q = np.exp(z / t) / np.exp(z / t).sum(axis=1, keepdims=True)
-    return -np.log(q[np.arange(len(y)), y]).mean()
+    return -np.log(q[np.arange(len(q)), y[half]]).mean()
 
 
 best = min(np.geomspace(0.3, 10, 300), key=loss_at)
-T = decisions.fit_temperature(p_long, y)
+T = decisions.fit_temperature(p_long[half], y[half])
 print(f"by hand {best:.2f}, library {T:.2f}; loss {loss_at(1):.3f} → {loss_at(T):.3f}")
 assert abs(best / T - 1) < 0.02
 
 # %% [markdown]
-# One number, fitted in a moment. It changes no answer, because dividing by T keeps the order; it only changes how loudly the answers are given.
+# One number, fitted in a moment. Here is what it does on the other half, which had no part in it. It changes no answer, because dividing by T keeps the order; it only changes how loudly the answers are given.
 
 # %%
-cooled = sft.with_probabilities(long_run, decisions.temperature_scale(p_long, T))
-assert cooled.predictions == long_run.predictions
+rest = sft.evaluate(overheated, data.valid.subset(np.flatnonzero(~half)))
+cooler = decisions.temperature_scale(rest.probabilities, T)
+cooled = sft.with_probabilities(rest, cooler)
+assert cooled.predictions == rest.predictions
 plot.reliability(cooled)
 
 # %% [markdown]
-# There is a cheaper cure: do not overheat. Cross-entropy punishes false certainty, so stopping at the lowest *validation loss*, which `fit` does unless told otherwise, keeps a probe calibrated from the start.
+# Much of the fault is gone. There is a cheaper cure: do not overheat. Cross-entropy punishes false certainty, so stopping at the lowest *validation loss*, which `fit` does unless told otherwise, keeps a probe calibrated from the start.
 
 # %%
 model, valid = probe(lr=1e-3, epochs=20)
-for name, one in (("60 epochs, last", long_run), ("  the same, T", cooled),
-                  ("20 epochs, best", valid)):
-    print(f"{name:16s} ECE {one.metrics['ece']:.3f}   accuracy {one.accuracy:.3f}")
-print(f"{'majority':16s} {'':29s}{valid.majority:.3f}")
+stopped = np.array(valid.probabilities)[~half]
+for name, q in (("60 epochs, last", p_long[~half]), ("  the same, T", cooler),
+                ("20 epochs, best", stopped)):
+    print(f"{name:16s} {decisions.calibration(q, y[~half])}   "
+          f"accuracy {(q.argmax(axis=1) == y[~half]).mean():.3f}")
+print(f"majority {rest.majority:.3f}; {rest.n} cells, on which T was not fitted")
 
 # %% [markdown]
 # From here on we use the probe that stopped in time.
@@ -190,23 +196,22 @@ from math import comb
 right_a, right_b = (np.array(result.predictions) == y for result in (moved, valid))
 few, many = sorted((int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())))
 tails = sum(comb(few + many, k) for k in range(few + 1)) / 2**(few + many)
-assert np.isclose(min(1.0, 2 * tails), statistics.mcnemar(right_a, right_b))
+assert np.isclose(min(1.0, 2 * tails), decisions.mcnemar(right_a, right_b))
 print(f"only shifted right {(right_a & ~right_b).sum()} cells, only as trained "
       f"{(right_b & ~right_a).sum()}; p = {min(1.0, 2 * tails):.2f}")
 
 # %% [markdown]
-# A large p means: tosses of a coin do this often, so these cells do not show that the shift helps. The bootstrap says the same in points: redraw cells, each with *both* verdicts, and take the difference. What would two
-# *separate* test sets of this size have told us?
+# A large p means: tosses of a coin do this often, so these cells do not show that the shift helps. But it tosses a coin a *cell*, and cells of one module go together. Counted in modules, and in points: the difference of the two verdicts on each cell, its mean,
+# and how that moves when one module is left out. What would two *separate* test sets of this size have told us?
 
 # %%
-gap = statistics.difference(right_a, right_b)
+gap = statistics.difference(right_a, right_b, modules)
 alone = moved.accuracy.high - moved.accuracy.low
-print(f"paired difference {gap.value:+.3f}, {gap.low:+.3f} to {gap.high:+.3f}: "
-      f"{gap.high - gap.low:.3f} wide")
+print(f"paired difference {gap:+.3f}: {gap.high - gap.low:.3f} wide")
 print(f"on two separate test sets it would be {2**0.5 * alone:.3f} wide")
 
 # %% [markdown]
-# Pairs are the cheapest way to more certainty there is. Whenever two models meet the same images, compare them image by image.
+# Pairs are the cheapest way to more certainty there is. Whenever two models meet the same images, compare them image by image, and count the groups that the images come in.
 #
 # ## What does an error cost?
 #
@@ -266,7 +271,7 @@ pairs = [[np.array(probe(1e-3, 20, seed, loss=loss)[1].probabilities)[:, 1]
 
 # %%
 d = statistics.t_interval([bill(b, 0.5) - bill(a, at) for a, b in pairs])
-print(f"weighted minus moved {d.value:+.2f} € a cell ({d.low:+.2f} to {d.high:+.2f})")
+print(f"weighted minus moved, € a cell: {d:+.2f}")
 moves = np.mean([np.log(b / (1 - b)) - np.log(a / (1 - a)) for a, b in pairs])
 print(f"weights move the logit by {moves:.2f}; ln({ratio:g}) = {np.log(ratio):.2f}")
 
@@ -370,7 +375,7 @@ plot.mistakes(moved, data, n=8, columns=4)
 # negative evidence is cut off.
 
 # %%
-from sftlab.analysis.explain import grad_cam, randomised
+from sftlab.analysis.explain import cascade, grad_cam, randomised
 
 pixels = data.valid.pixels(np.argsort(-p[:, 1] * (y == 1))[:4])  # the surest four
 front, back = model[:-2].eval(), model[-2:].eval()  # what follows is pool and head
@@ -382,20 +387,25 @@ assert torch.allclose(heat, grad_cam(model, pixels, 1, last), atol=1e-6)
 print(last, "makes maps", tuple(A.shape), "→ heat", tuple(heat.shape))
 
 # %% [markdown]
-# Such pictures convince everybody, which is exactly the danger. Adebayo and colleagues ask for a control: throw away what the network learned, stage by stage from the top, and draw again. If the picture stays, it never showed what was learned.
+# Such pictures convince everybody, which is exactly the danger. Adebayo and colleagues ask for a control: throw away what the network learned, stage by stage *from the logits down*, and draw again. If the picture stays, it never showed what was learned. One random network may resemble
+# the trained one by chance, so we take five, and compare the order of the 25 places, image by image:
 
 # %%
-blank = sft.backbone(BACKBONE, weights=None, seed=SEED)
-empty = randomised(model, blank, count=len(sft.stage_names(model)) - 1)
-control = grad_cam(empty, pixels, 1, last)
-together = np.corrcoef(heat.flatten(), control.flatten())[0, 1]
-print(f"correlation of the two rows of maps: {together:.2f}")
-rows = {"the cell": None, "trained network": heat, "random weights": control}
+starts = [sft.replace_head(sft.backbone(BACKBONE, weights=None, seed=s),
+                           data.classes, seed=s) for s in range(5)]
+for stage, r in cascade(model, starts, pixels, 1, last).items():
+    print(f"random from the head to {stage:7s} rank correlation {np.nanmean(r):+.2f}, "
+          f"{np.nanmin(r):+.2f} to {np.nanmax(r):+.2f}")
+
+# %%
+rows = {"the cell": None, "trained network": heat} | {
+    name: grad_cam(randomised(model, starts[0], count), pixels, 1, last)
+    for name, count in (("head random", 1), ("all random", len(sft.stage_names(model))))}
 heatmaps(pixels, rows, licence=data.card.licence,
          title="Where the evidence for ‘defect’ lies")
 
 # %% [markdown]
-# With everything but the head random, the maps are others: Grad-CAM passes this control, as it did in the paper. (The correlation does not fall to 0: the border of a picture is a border to any network.) Passing means that the
+# Already with a random head, the first step of the cascade, little is left of the order of the places on average: Grad-CAM passes this control, as it did in the paper. Mind the range, though: with one random start and one image the two maps can look alike by chance, which is why one start proves nothing. Passing means that the
 # map depends on what was learned. It does not mean that the bright place is the reason; on 5 × 5 places it can hardly point at a hairline.
 #
 # ## Choose on valid, then look at the test. Once.
@@ -427,7 +437,7 @@ def euros(recipe, found):
 ours = recipes(valid)
 money = {name: euros(recipe, valid) for name, recipe in ours.items()}
 for name, each in money.items():
-    print(f"{name:28s} {statistics.bootstrap_mean(each):.2f} € a cell")
+    print(f"{name:28s} {statistics.mean_interval(each, modules):.2f} € a cell")
 
 # %% [markdown]
 # The lowest bill is chosen. Now it meets modules that nothing here has seen.
@@ -437,10 +447,12 @@ test = sft.evaluate(model, data.test)
 print(f"accuracy {test.accuracy:.3f}, majority {test.majority:.3f}, {test.n} cells")
 chosen = min(money, key=lambda name: money[name].mean())
 for name in dict.fromkeys((chosen, "as trained, 0.5", "every cell a defect")):
-    print(f"{name:28s} {statistics.bootstrap_mean(euros(ours[name], test)):.2f} € a cell")
+    cost = statistics.mean_interval(euros(ours[name], test), test.groups)
+    print(f"{name:28s} {cost:.2f} € a cell")
 
 # %% [markdown]
-# One split is one draw of modules, as the last lesson insisted. The whole recipe again, on eight splits: train, fit shift and temperature on valid, evaluate once. All recipes meet the same splits, so the differences are paired.
+# One split is one draw of modules, as the last lesson insisted. The whole recipe again, on eight splits: train, fit shift and temperature on valid, evaluate once. All recipes meet the same splits, so the differences are paired; and the splits
+# are of one set, so their interval is as much wider as the last lesson said.
 
 # %%
 def bills_on(seed):
@@ -455,12 +467,12 @@ half, formula, _, full, every = np.transpose([bills_on(seed) for seed in range(8
 for name, saved in (("formula instead of 0.5", formula - half),
                     ("calibrated as well", full - formula),
                     ("formula, against calling all", formula - every)):
-    d = statistics.t_interval(saved)
-    print(f"{name:30s} {d.value:+.2f} € a cell ({d.low:+.2f} to {d.high:+.2f})")
+    d = statistics.t_interval(saved, test_to_train=0.25 / 0.6)
+    print(f"{name:30s} {d:+.2f} € a cell")
 
 # %% [markdown]
-# Read the three lines with their intervals over the splits. The formula beats 0.5 clearly on average, although a single split, such as ours above, may show nothing or the opposite. Calibrating on a few validation modules adds nothing measurable to a probe that was
-# stopped in time. And the network earns its keep: it beats *every cell a defect*.
+# Read the three lines with their intervals over the splits. The formula is cheaper than 0.5 on average, but eight splits of one set, which share most of their cells, do not show it: zero is inside, and a single split, such as ours above, may say the opposite. (That the formula is right if the probabilities are is
+# arithmetic; whether *these* are good enough is the question.) Calibrating on a few validation modules adds nothing measurable to a probe that was stopped in time. But the network earns its keep: it beats *every cell a defect*.
 
 # %% [markdown]
 # ## What you have seen
@@ -471,7 +483,7 @@ for name, saved in (("formula instead of 0.5", formula - half),
 #
 # **What should I decide with it? Whatever costs least on average, at a threshold that comes from the prices, chosen on validation images and checked on the test once.**
 #
-# *Where this lives in the library:* `sftlab.analysis.decisions` (`fit_temperature`, `temperature_scale`, `reweighted`, `threshold`, `costs`, `knn_distance`), `sftlab.core.statistics` (`mcnemar`, `difference`), `sftlab.analysis.explain` (`grad_cam`, `randomised`), `plot.reliability`,
+# *Where this lives in the library:* `sftlab.analysis.decisions` (`fit_temperature`, `temperature_scale`, `reweighted`, `threshold`, `costs`, `knn_distance`, `calibration`, `mcnemar`), `sftlab.core.statistics` (`difference`, `mean_interval`), `sftlab.analysis.explain` (`grad_cam`, `cascade`), `plot.reliability`,
 # `plot.mistakes`, and the figures of this page in `sftlab.lessons.decide` and `sftlab.lessons.calibration`.
 #
 # ## The same in plain PyTorch
@@ -495,7 +507,7 @@ assert abs(log_t.exp().item() - decisions.fit_temperature(p, y)) < 0.02
 # - **Tweak.** Set `MISSED` to 20 and to 2000. Which candidate is chosen, and when is the network worth nothing?
 # - **Build.** A third answer is often the best one: *ask a person*. How good is the network on the half of the cells it is surest of? Sort them by `shifted.max(axis=1)` and put `sft.wilson` around it.
 # - **Build.** Put gate and threshold together: a function that takes a picture and answers *intact*, *defect* or *show it to a person*, with a price for the person.
-# - **Build.** Randomise the network stage by stage from the top, `randomised(model, blank, count)`, and correlate each map with the original (`scipy.stats.spearmanr`). Where does it break?
+# - **Build.** Randomise *one* stage at a time and leave the others as they were: which one does the map depend on most?
 # - **Build.** Does the heat map point at what decides? Replace the five hottest of its 25 places by those of an intact cell and ask again; then five random ones. Mind the seams: to the network they are cracks.
 # - **Break.** Fit the temperature on the *training* cells instead. Why does it come out near or below 1, and what does the bill say?
 

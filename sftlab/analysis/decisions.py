@@ -1,19 +1,76 @@
-"""From probabilities to decisions: calibrate, weigh the costs, measure how strange an image is.
+"""From probabilities to decisions: is there skill, are they honest, what do errors cost, how strange is an image.
 
-Plain functions of arrays, called by the lessons on decisions and shift: p is n × classes, y holds n class numbers, and
-in a question of two classes class 1 is the one that must not be missed.
+Plain functions of arrays, called by the lessons on decisions and shift and by `sftlab compare`: p is n × classes, y
+holds n class numbers, and in a question of two classes class 1 is the one that must not be missed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from sftlab.core.evaluation import result
+from sftlab.core.records import Result
 from sftlab.core.statistics import paired
 
 SMALLEST = 1e-12  # below this a probability is rounding
+BINS, DRAWS = 15, 500
+
+
+def skill(result: Result) -> str:
+    """Return a sentence: does this result show that the network knows anything?
+
+    Judged by the area under the ROC curve of two classes against 0.5, by the balanced accuracy of more against 1 over
+    their number: a rare class counts as much as a common one. Accuracy above the majority rate shows skill as well.
+    """
+    name, chance, words = "balanced_accuracy", 1 / len(result.classes), "balanced accuracy"
+    if len(result.classes) == 2:
+        name, chance, words = "roc_auc", 0.5, "area under the ROC curve"
+    clear = result.accuracy.low > result.majority
+    found = f"accuracy {result.accuracy:.3f}, the majority rate is {result.majority:.3f}"
+    if metric := result.metrics.get(name):
+        clear = clear or metric.low > chance
+        found = f"{words} {metric:.3f}, chance is {chance:.3g}; {found}"
+    return f"Skill is {'shown' if clear else 'not shown, which is not to say that there is none'}: {found}."
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The expected calibration error, beside what a perfectly calibrated network shows on as many images.
+
+    ece: over equal bins of confidence (Naeini et al., 2015; Guo et al., 2017). expected, most: mean and 95th percentile
+    of the same number where each answer is right with exactly the probability that it was given: it is never 0, because
+    a gap cannot be negative, and it has no bootstrap interval, because redrawing adds the same bias once more.
+    """
+
+    ece: float
+    expected: float
+    most: float
+
+    def __str__(self) -> str:
+        return f"ECE {self.ece:.3f} (calibrated: {self.expected:.3f}, up to {self.most:.3f})"
+
+
+def calibration(p: Any, y: Any, *, bins: int = BINS, seed: int = 0) -> Calibration:
+    """Return the calibration error of probabilities p (n × classes) for the class numbers y (n, −100: none)."""
+    p, y = (np.asarray(values)[np.asarray(y) >= 0] for values in (p, y))
+    confidence, right = p.max(axis=1), p.argmax(axis=1) == y
+    which = bin_of(confidence, bins)
+
+    def error(right: np.ndarray) -> float:
+        return float(np.abs(np.bincount(which, confidence - right)).sum() / len(right))
+
+    rng = np.random.default_rng(seed)
+    drawn = [error(rng.random(len(right)) < confidence) for _ in range(DRAWS)]
+    return Calibration(error(right), float(np.mean(drawn)), float(np.percentile(drawn, 95)))
+
+
+def bin_of(confidence: np.ndarray, bins: int = BINS) -> np.ndarray:
+    """Return the number of the bin, of `bins` equal ones from 0 to 1, in which each confidence lies."""
+    return np.minimum((confidence * bins).astype(int), bins - 1)
 
 
 def temperature_scale(p: Any, temperature: float) -> np.ndarray:
@@ -42,6 +99,20 @@ def fit_temperature(p: Any, y: Any) -> float:
         slope = ((temperature_scale(p, 1 / b) * z).sum(axis=1) - z[np.arange(len(y)), y]).mean()
         low, high = (b, high) if slope < 0 else (low, b)
     return 2 / (low + high)
+
+
+def with_probabilities(before: Result, probabilities: np.ndarray) -> Result:
+    """Return `before` as it would be with other probabilities (n × classes) for the same images, the metrics anew."""
+    return result(
+        before.split,
+        before.classes,
+        before.hashes,
+        np.array(before.targets),
+        np.asarray(probabilities),
+        before.evaluations,
+        before.settings,
+        before.groups,
+    )
 
 
 def reweighted(p: Any, trained: Sequence[float], expected: Sequence[float]) -> np.ndarray:
@@ -89,6 +160,19 @@ def cost_threshold(p1: Any, y: Any, *, missed: float = 1, false_alarm: float = 1
     total = costs(p1, y, at[:, None], missed=missed, false_alarm=false_alarm).sum(axis=1)
     best = np.flatnonzero(total == total.min())
     return float(at[best[len(best) // 2]])
+
+
+def mcnemar(right_a: Any, right_b: Any) -> float:
+    """Return the exact two-sided p-value of two models judged on the same images (McNemar, 1947).
+
+    right_a, right_b: n booleans. Only images on which one is right and the other wrong say anything; if the models are
+    equally good, each of those is a toss of a coin. It holds for independent images; for groups see `difference`.
+    """
+    from scipy.stats import binomtest
+
+    a, b = paired(right_a, right_b)
+    only_a, only_b = int((a > b).sum()), int((b > a).sum())
+    return float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
 
 
 def cosines(features: Any, references: Any) -> np.ndarray:

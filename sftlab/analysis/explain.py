@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from sftlab.core.features import keep_memory
 from sftlab.core.losses import Loss, cross_entropy
 from sftlab.core.model import card, evaluating, stage_names, with_card
+from sftlab.core.statistics import midranks
 from sftlab.data import resize
 
 
@@ -45,17 +46,36 @@ def grad_cam(model: nn.Sequential, x: Tensor, target: int, stage: str) -> Tensor
 
 
 def randomised(model: nn.Sequential, blank: nn.Sequential, count: int) -> nn.Sequential:
-    """Return a copy of `model` whose last `count` stages before the head are those of `blank`, at random weights.
-
-    The test of Adebayo et al. (2018): a map that stays the same when what the network learned is thrown away does not
-    show what it learned.
-    """
-    names = [name for name in stage_names(model) if name != "head"]
+    """Return a copy of `model` whose last `count` stages, the head first, are those of `blank`, at random weights."""
+    names = stage_names(model)
     if not 0 <= count <= len(names):
-        raise ValueError(f"count={count}: from 0 to the {len(names)} stages before the head")
+        raise ValueError(f"count={count}: from 0 to the {len(names)} stages")
     other, lost = dict(blank.named_children()), set(names[len(names) - count :])
     parts = [(n, copy.deepcopy(other[n] if n in lost else part)) for n, part in model.named_children()]
     return with_card(nn.Sequential(OrderedDict(parts)).eval(), card(model))
+
+
+def cascade(
+    model: nn.Sequential, blanks: Sequence[nn.Sequential], x: Tensor, target: int, stage: str
+) -> dict[str, np.ndarray]:
+    """Return {stage: blanks × images}: Spearman's rank correlation of each Grad-CAM map with what is left of it.
+
+    The control of Adebayo et al. (2018): from the logits downwards, stage after stage gets random weights, and the map
+    is made anew. One that stays the same does not show what the network has learned. blanks: networks like `model`,
+    head and all, each from another random start. nan: a map without any evidence has no order.
+    """
+    found, heat = {}, grad_cam(model, x, target, stage).flatten(1)
+    for count, name in enumerate(reversed(stage_names(model)), 1):
+        others = (grad_cam(randomised(model, blank, count), x, target, stage).flatten(1) for blank in blanks)
+        found[name] = np.array(
+            [[_rank_correlation(a, b) for a, b in zip(heat, other, strict=True)] for other in others]
+        )
+    return found
+
+
+def _rank_correlation(a: Tensor, b: Tensor) -> float:
+    a, b = (torch.from_numpy(midranks(one.numpy())) for one in (a, b))
+    return float(torch.corrcoef(torch.stack([a, b]))[0, 1])
 
 
 BATCH = 64

@@ -21,11 +21,11 @@ from sftlab.core.evaluation import predict_split
 from sftlab.core.model import replace_head
 from sftlab.core.profiles import linear_probe
 from sftlab.core.records import Interval
+from sftlab.core.statistics import jackknife
 from sftlab.core.training import fit
 from sftlab.data import Data, Split, first_task
 from sftlab.data.dataset import first_names
 
-RESAMPLES = 1000
 Runs = Mapping[int, Sequence[float]]  # {labels a class: accuracies, one a run}; run i is the same run at every n
 
 
@@ -94,21 +94,23 @@ def reached(labels: Sequence[float], accuracy: Any, n: float) -> Any:
     return (1 - share) * best[..., k] + share * best[..., k + 1]
 
 
-def worth(method: Runs, baseline: Runs, n: float, *, seed: int = 0) -> Interval:
+def worth(method: Runs, baseline: Runs, n: float) -> Interval:
     """Return how many labels a class the baseline needs to be as good as the method is with n, on average over runs.
 
-    The interval is a bootstrap over runs, drawn in pairs (Efron, 1979): method and baseline met the same draws of
-    labels. inf: more than were tried. Raises ValueError if the two do not have the same runs.
+    The interval leaves out each run in turn, on a logarithmic scale of labels, and both curves at once: method and
+    baseline met the same draws of labels. inf: more than were tried. Raises ValueError if the two do not have the same
+    runs.
     """
     (ns, a), (ms, b) = _table(method), _table(baseline)
     if len(a) != len(b):
         raise ValueError(f"{len(a)} runs of the method, {len(b)} of the baseline: pairs need the same ones")
-    rows = np.random.default_rng(seed).integers(len(a), size=(RESAMPLES, len(a)))
-    rows = np.concatenate([np.arange(len(a))[None], rows])  # all runs as they are come first: the value itself
-    found = needed(ms, b[rows].mean(axis=1), reached(ns, a[rows].mean(axis=1), n))
-    value, drawn = float(found[0]), np.sort(found[1:])
-    low, high = drawn[int(0.025 * RESAMPLES)], drawn[int(0.975 * RESAMPLES)]  # no mean of neighbours: one may be inf
-    return Interval(value, min(float(low), value), max(float(high), value), "bootstrap over runs")
+    rest = ~np.eye(len(a), dtype=bool)
+    means = [np.stack([table.mean(axis=0), *(table[rows].mean(axis=0) for rows in rest)]) for table in (a, b)]
+    value, *deleted = needed(ms, means[1], reached(ns, means[0], n))
+    found = jackknife(np.log(min(value, ms[-1])), np.log(np.minimum(deleted, ms[-1])), unit="runs")
+    low, high = (float(np.exp(end)) for end in (found.low, found.high))
+    beyond = high > ms[-1] * (1 + 1e-9) or math.inf in (value, *deleted)
+    return replace(found, value=float(value), low=max(low, ms[0]), high=math.inf if beyond else high)
 
 
 def _rising(accuracy: Any) -> np.ndarray:

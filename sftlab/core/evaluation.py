@@ -1,13 +1,14 @@
 """Probabilities become metrics with intervals: `evaluate`, the only function that reads a test split.
 
-Intervals: Wilson (1927) for a proportion (accuracy, precision, recall), the percentile bootstrap (Efron, 1979) over
-images otherwise. A metric is one function, of the images as they are and of their resamples.
+Every interval is over groups where the split knows them (`core.statistics`): a number says how it would be with other
+modules, patients or days. Accuracy, precision and recall are proportions, and so is what F1 is made of.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,8 @@ from torch import nn
 
 from sftlab.core.features import keep_memory, sources
 from sftlab.core.model import card, evaluating
-from sftlab.core.records import Result
-from sftlab.core.statistics import bootstrap, resamples, wilson
+from sftlab.core.records import Interval, Result
+from sftlab.core.statistics import FEWEST, jackknife, leave_out, mean_of, midranks, proportion
 from sftlab.data import Split, first_task
 from sftlab.data.dataset import NO_LABEL, by_task, class_columns
 
@@ -49,7 +50,8 @@ def evaluate(model: nn.Sequential, split: Split, *, batch_size: int = 64) -> Any
     results = {}
     for task, p in heads.items():
         y = first_task(targets[task]).numpy()
-        results[task] = result(split.name, classes[task], split.ids, y, p, _seen[split.digest], settings)
+        groups, seen = split.groups, _seen[split.digest]
+        results[task] = result(split.name, classes[task], split.ids, y, p, seen, settings, groups)
     return results.get("", results)
 
 
@@ -85,8 +87,9 @@ def result(
     probabilities: np.ndarray,
     evaluations: int = 1,
     settings: dict[str, Any] | None = None,
+    groups: Sequence[int] = (),
 ) -> Result:
-    """Make a Result from class numbers (n, −100: none) and probabilities (n × classes)."""
+    """Make a Result from class numbers (n, −100: none), probabilities (n × classes) and groups (n, or none known)."""
     if not np.isfinite(probabilities).all():
         raise ValueError(
             "the model's probabilities are not finite: its weights have diverged; train again at a lower rate"
@@ -95,26 +98,26 @@ def result(
     if not labelled.any():
         raise ValueError(f"no image of the {split} split has a label")
     y, p = targets[labelled], probabilities[labelled]
-    n, k, right = len(y), len(classes), p.argmax(axis=1) == y
-    confusion = np.bincount(y * k + p.argmax(axis=1), minlength=k * k).reshape(1, k, k)
-    confusions = resamples(confusion).reshape(-1, k, k)
-    once, times = np.ones((1, n)), resamples(np.ones(n))
-    metrics = {
-        "accuracy": wilson(int(right.sum()), n),
-        "balanced_accuracy": bootstrap(balanced_accuracy(confusion), balanced_accuracy(confusions)),
-    }
-    if confusion.any(axis=2).all():
-        metrics["roc_auc"] = bootstrap(auc(y, p, once), auc(y, p, times))
-    confidence = p.max(axis=1)
-    metrics["ece"] = bootstrap(ece(confidence, right, once), ece(confidence, right, times))
-    per_class = {
-        name: {
-            "precision": wilson(int(confusion[0, i, i]), int(confusion[0, :, i].sum())),
-            "recall": wilson(int(confusion[0, i, i]), int(confusion[0, i].sum())),
-            **({"f1": bootstrap(f1(confusion)[:, i], f1(confusions)[:, i])} if confusion[0, i].any() else {}),
-        }
-        for i, name in enumerate(classes)
-    }
+    n, k, called, grouped = len(y), len(classes), p.argmax(axis=1), len(groups) > 0
+    unit = np.unique(np.asarray(groups)[labelled], return_inverse=True)[1] if grouped else np.arange(n)
+
+    def share(right: np.ndarray, rows: np.ndarray) -> Interval:
+        return proportion(right[rows], unit[rows] if grouped else ())
+
+    per_class: dict[str, dict[str, Interval]] = {}
+    for i, name in enumerate(classes):
+        true, said = y == i, called == i
+        per_class[name] = {"precision": share(true, said), "recall": share(said, true)}
+        if true.any():
+            per_class[name]["f1"] = f1(share(true & said, true | said))
+    recalls = [row["recall"] for row in per_class.values() if "f1" in row]
+    fewest = min(len(np.unique(unit[y == i])) for i in np.unique(y))
+    over: tuple[Any, ...] = ((0, 1), "groups" if grouped else "images", fewest)
+    metrics = {"accuracy": share(called == y, y >= 0), "balanced_accuracy": mean_of(recalls)}
+    if grouped and (fewest < FEWEST or all(0 < one.value < 1 for one in recalls)):
+        metrics["balanced_accuracy"] = jackknife(*balanced_accuracy(y, called, unit), *over)
+    if len(recalls) == k:
+        metrics["roc_auc"] = jackknife(*auc(y, p, unit), *over)
     return Result(
         split=split,
         classes=list(classes),
@@ -123,64 +126,53 @@ def result(
         probabilities=np.round(probabilities, 7).tolist(),
         metrics=metrics,
         per_class=per_class,
-        confusion=confusion[0].tolist(),
+        confusion=np.bincount(y * k + called, minlength=k * k).reshape(k, k).tolist(),
         evaluations=evaluations,
         settings=settings or {},
+        groups=list(groups),
     )
 
 
-def with_probabilities(before: Result, probabilities: np.ndarray) -> Result:
-    """Return `before` as it would be with other probabilities (n × classes) for the same images, the metrics anew."""
-    return result(
-        before.split,
-        before.classes,
-        before.hashes,
-        np.array(before.targets),
-        np.asarray(probabilities),
-        before.evaluations,
-        before.settings,
-    )
+def f1(hits: Interval) -> Interval:
+    """Return the F1 of a class from its hits among all that are of it or called so, a proportion J: 2J / (1 + J)."""
+    return replace(hits, **{end: 2 * x / (1 + x) for end, x in vars(hits).items() if end in ("value", "low", "high")})
 
 
-def balanced_accuracy(confusions: np.ndarray) -> np.ndarray:
-    """Return the mean recall of the classes that are present, of each confusion matrix: R×C×C → R."""
-    images = confusions.sum(axis=2)
-    recalls = np.diagonal(confusions, axis1=1, axis2=2) / np.maximum(images, 1)
-    return recalls.sum(axis=1) / np.maximum((images > 0).sum(axis=1), 1)
+def balanced_accuracy(y: np.ndarray, called: np.ndarray, unit: np.ndarray) -> tuple[float, np.ndarray]:
+    """Return the mean recall of the classes that are present, and what it is without each unit.
 
-
-def f1(confusions: np.ndarray) -> np.ndarray:
-    """Return each class's F1, of each confusion matrix, nan where it has no image: R×C×C → R×C."""
-    images = confusions.sum(axis=2)
-    twice = 2 * np.diagonal(confusions, axis1=1, axis2=2)
-    return np.where(images > 0, twice / np.maximum(images + confusions.sum(axis=1), 1), np.nan)
-
-
-def ece(confidence: np.ndarray, right: np.ndarray, times: np.ndarray, bins: int = 15) -> np.ndarray:
-    """Return the expected calibration error over equal bins of confidence (Naeini et al., 2015; Guo et al., 2017).
-
-    confidence, right: n values. times: R×n, how often each image counts; the errors are R.
+    y, called: n class numbers. unit: n numbers from 0.
     """
-    which = np.minimum((confidence * bins).astype(int), bins - 1)
-    gap = times @ ((confidence - right)[:, None] * np.eye(bins)[which])
-    return np.abs(gap).sum(axis=1) / times.sum(axis=1)
+    own = [y == k for k in np.unique(y)]
+    value = np.mean([(called == y)[rows].mean() for rows in own])
+    return float(value), np.mean([leave_out((called == y)[rows], unit[rows], unit.max() + 1) for rows in own], axis=0)
 
 
-def auc(y: np.ndarray, p: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Return the area under the ROC curve, one class against the rest, averaged over classes.
+def auc(y: np.ndarray, p: np.ndarray, unit: np.ndarray) -> tuple[float, np.ndarray]:
+    """Return the area under the ROC curve, one class against the rest, mean over classes; and without each unit.
 
     It is the share of (positive, negative) pairs in which the positive scores higher, ties half (Hanley and McNeil,
-    1982). y: n class numbers. p: n × classes. times: R×n, how often each image counts; the areas are R, and nan where a
-    class is absent.
+    1982). Without a unit, the pairs that it has a part in are missing. y: n class numbers, of every class. p: n ×
+    classes. unit: n numbers from 0.
     """
-    areas = []
+    values, deleted = [], []
     for k in range(1, 2) if p.shape[1] == 2 else range(p.shape[1]):
-        order = np.argsort(p[:, k])
-        starts = np.flatnonzero(np.diff(p[order, k], prepend=-1.0))  # where each distinct score begins
-        counts = times[:, order]
-        positive = np.add.reduceat(counts * (y[order] == k), starts, axis=1)
-        negative = np.add.reduceat(counts * (y[order] != k), starts, axis=1)
-        below = np.cumsum(negative, axis=1) - negative / 2
-        pairs = positive.sum(axis=1) * negative.sum(axis=1)
-        areas.append(np.where(pairs > 0, (positive * below).sum(axis=1) / np.maximum(pairs, 1), np.nan))
-    return np.mean(areas, axis=0)
+        positive = y == k
+        won, pos, neg = _won(p[:, k], positive), np.bincount(unit, positive), np.bincount(unit, ~positive)
+        lost: np.ndarray = np.bincount(unit, won)
+        if len(lost) < len(y):  # pairs inside a unit were taken off twice; ranked as if each unit beat those before it
+            inside = _won(midranks(p[:, k]) + (len(y) + 1) * unit, positive)
+            lost = lost - np.bincount(unit, inside * positive) + pos * (neg.cumsum() - neg)
+        pairs = won[positive].sum()
+        values.append(pairs / (pos.sum() * neg.sum()))
+        with np.errstate(invalid="ignore"):
+            deleted.append((pairs - lost) / ((pos.sum() - pos) * (neg.sum() - neg)))
+    return float(np.mean(values)), np.mean(deleted, axis=0)
+
+
+def _won(scores: np.ndarray, positive: np.ndarray) -> np.ndarray:
+    """Return for each case how many of the other kind lie on its right side: lower ones, or higher for a negative."""
+    ranks = midranks(scores)
+    for kind in (positive, ~positive):
+        ranks[kind] -= midranks(scores[kind])
+    return np.where(positive, ranks, positive.sum() - ranks)

@@ -115,22 +115,27 @@ class History:
 
 @dataclass(frozen=True)
 class Interval:
-    """A number and the interval it lies in with the given confidence; `method` names how it was found.
+    """A number and its 95 % interval; `method` names how it was found.
 
-    >>> f"{Interval(0.85, 0.8, 0.9):.2f}", f"{Interval(-12.8, -15.4, -10.1):.1f}"
-    ('0.85 (0.80–0.90)', '-12.8 (-15.4 to -10.1)')
+    groups: how many it was found over, 0 if none are known. why: the reason that there is no interval; `low` and `high`
+    are then all that is possible.
+
+    >>> f"{Interval(0.85, 0.8, 0.9):.2f}", f"{Interval(-12.8, -15.4, -10.1, groups=11):.1f}"
+    ('0.85 (0.80–0.90)', '−12.8 (−15.4 to −10.1) (11 groups)')
     """
 
     value: float
     low: float
     high: float
     method: str = "Wilson"
-    confidence: float = 0.95
+    groups: int = 0
+    why: str = ""
 
     def __format__(self, spec: str) -> str:
-        spec = spec or ".3f"
-        dash = " to " if self.low < 0 or self.high < 0 else "–"
-        return f"{self.value:{spec}} ({self.low:{spec}}{dash}{self.high:{spec}})"
+        spec, dash = spec or ".3f", " to " if self.low < 0 or "+" in spec else "–"
+        ends = f"no interval: {self.why}" if self.why else f"{self.low:{spec}}{dash}{self.high:{spec}}"
+        over = f" ({self.groups} groups)" if self.groups and not self.why else ""
+        return f"{self.value:{spec}} ({ends}){over}".replace("-", "−")
 
     def __str__(self) -> str:
         return f"{self}"
@@ -146,7 +151,7 @@ class Result:
     `targets` has n class numbers (−100: no label), `probabilities` n × classes. `metrics` maps a name to an
     Interval; `per_class` maps a class to its precision, recall and, if it has any image, F1. `confusion[i][j]` counts
     images of class i that were called j. `evaluations` says how often this process evaluated a model on these very
-    images.
+    images. `groups` has n numbers, equal for images that belong together; it is empty if that is not known.
     """
 
     split: str
@@ -159,6 +164,7 @@ class Result:
     confusion: list[list[int]]
     evaluations: int
     settings: dict[str, Any] = field(default_factory=dict)
+    groups: list[int] = field(default_factory=list)
 
     @property
     def n(self) -> int:
@@ -167,7 +173,7 @@ class Result:
 
     @property
     def accuracy(self) -> Interval:
-        """Correct / n with its Wilson interval."""
+        """Correct / n with its interval."""
         return self.metrics["accuracy"]
 
     @property

@@ -1,85 +1,133 @@
-"""Intervals of accuracies and differences, and the test of two models: for evaluation, comparisons and figures."""
+"""Intervals over groups, images and runs, for evaluation, comparisons and figures.
+
+Wilson (1927) for a proportion of images; else one method, the delete-one jackknife (Tukey, 1958) with Student's t.
+Where images come in groups (modules, patients, days), a whole group is deleted: they are right or wrong together.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from sftlab.core.records import Interval
 
+Z = 1.959963984540054  # standard deviations to each side of a bell curve that hold 95 % of it
+FEWEST = 5  # units; the spread of fewer says next to nothing
 
-def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
-    """Return a proportion with its Wilson score interval (1927); without any case, 0 in [0, 1].
+
+def wilson(successes: int, n: int) -> Interval:
+    """Return a proportion of n independent cases with its Wilson score interval (1927); without any case, 0 in [0, 1].
 
     >>> f"{wilson(90, 100):.2f}"
     '0.90 (0.83–0.94)'
     """
-    from scipy.stats import binomtest
-
     if n == 0:
-        return Interval(0.0, 0.0, 1.0, "no cases", confidence)
-    ends = binomtest(successes, n).proportion_ci(confidence, method="wilson")
-    return Interval(successes / n, float(ends.low), float(ends.high), "Wilson", confidence)
+        return Interval(0.0, 0.0, 1.0, why="no cases")
+    middle = (successes + Z**2 / 2) / (n + Z**2)
+    half = Z * math.sqrt(successes * (n - successes) / n + Z**2 / 4) / (n + Z**2)
+    return Interval(successes / n, max(0.0, middle - half), min(1.0, middle + half))
 
 
-def resamples(counts: Any, times: int = 1000, *, seed: int = 0) -> np.ndarray:
-    """Return how often each case comes in each of `times` bootstrap samples: times × cases (Efron, 1979).
+def proportion(right: Any, groups: Any = ()) -> Interval:
+    """Return the share of n booleans that are true: over groups, one a case, where they are known, else Wilson's."""
+    right = np.asarray(right)
+    return mean_interval(right, groups, (0, 1)) if len(groups) else wilson(int(right.sum()), len(right))
 
-    counts: how often each case was seen; ones for n different images, the cells of a confusion matrix, ….
+
+def mean_of(parts: Sequence[Interval]) -> Interval:
+    """Return the mean of independent proportions; the ways to their ends add up in squares (Zou and Donner, 2008)."""
+    ends = np.array([(part.value, part.low, part.high) for part in parts])
+    value, (down, up) = float(ends[:, 0].mean()), np.linalg.norm(ends[:, 1:] - ends[:, :1], axis=0) / len(parts)
+    return Interval(value, value - float(down), value + float(up), "Wilson, combined", max(p.groups for p in parts))
+
+
+def difference(right_a: Any, right_b: Any, groups: Any = ()) -> Interval:
+    """Return accuracy of a minus accuracy of b, with an interval that keeps the pairs together.
+
+    right_a, right_b: n booleans, on the same images. groups: of these images, where they are known.
     """
-    counts = np.asarray(counts).ravel()
-    n = int(counts.sum())
-    return np.random.default_rng(seed).multinomial(n, counts / n, times)
+    a, b = paired(right_a, right_b)
+    return mean_interval(a.astype(float) - b, groups, (-1, 1))
 
 
-def bootstrap(value: Any, resampled: np.ndarray, method: str = "bootstrap") -> Interval:
-    """Return `value` with the ends between which 95 % of the resampled values lie; nan among them is left out."""
-    value = float(np.squeeze(value))
-    low, high = np.nanpercentile(resampled, [2.5, 97.5])
-    return Interval(value, float(min(low, value)), float(max(high, value)), method)
+def mean_interval(values: Any, groups: Any = (), ends: tuple[float, float] = (-math.inf, math.inf)) -> Interval:
+    """Return the mean of n values with its interval over groups (one a value), or over the values themselves.
 
-
-def bootstrap_mean(values: Any, *, seed: int = 0) -> Interval:
-    """Return the mean of n values with its percentile bootstrap interval."""
+    ends: between which the mean lies, see `jackknife`.
+    """
     x = np.asarray(values, dtype=float)
     if not len(x):
         raise ValueError("no values, so there is no mean")
-    kinds, counts = np.unique(x, return_counts=True)  # few distinct values: draw how often each one comes
-    return bootstrap(x.mean(), resamples(counts, 2000, seed=seed) @ kinds / len(x))
+    unit = np.unique(groups, return_inverse=True)[1] if len(groups) else np.arange(len(x))
+    return jackknife(x.mean(), leave_out(x, unit), ends, "groups" if len(groups) else "images")
 
 
-def difference(right_a: Any, right_b: Any) -> Interval:
-    """Return accuracy of a minus accuracy of b, with a bootstrap interval that keeps the pairs together.
+def leave_out(values: np.ndarray, unit: np.ndarray, count: int = 0) -> np.ndarray:
+    """Return the mean of n values without those of each unit, by its number 0, 1, … (nan where nothing is left)."""
+    n, total = np.bincount(unit, minlength=count), np.bincount(unit, values, count)
+    with np.errstate(invalid="ignore"):
+        return (total.sum() - total) / (n.sum() - n)
 
-    right_a, right_b: n booleans, on the same images.
+
+def midranks(values: np.ndarray) -> np.ndarray:
+    """Return the rank of each of n values, from 1; equal ones share the mean of theirs."""
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    return (count.cumsum() - (count - 1) / 2)[place]
+
+
+def jackknife(
+    value: Any,
+    deleted: np.ndarray,
+    ends: tuple[float, float] = (-math.inf, math.inf),
+    unit: str = "groups",
+    fewest: int | None = None,
+) -> Interval:
+    """Return `value` with its 95 % interval from what it is without each unit: a group, or else an image, a run.
+
+    ends: between which it lies; (0, 1) is reckoned on the logit scale. fewest: the smallest number of units that some
+    part of it rests on, such as a class. Below FEWEST there is no interval, and `why` says so. Where nothing varies, a
+    bounded value may still be off by as much as an event may happen that none of so many units has shown.
     """
-    a, b = paired(right_a, right_b)
-    return bootstrap_mean(a.astype(float) - b)
+    from scipy.special import expit, logit, stdtrit
+
+    value, units, (floor, roof) = float(value), len(deleted), ends
+    fewest = units if fewest is None else fewest
+    how: dict[str, Any] = {"method": f"jackknife over {unit}", "groups": units * (unit == "groups")}
+    if fewest < FEWEST:
+        return Interval(value, floor, roof, why=f"{fewest} of the {FEWEST} {unit} that it needs", **how)
+    if np.ptp(deleted) < 1e-12:
+        if math.isinf(roof):
+            return Interval(value, value, value, why=f"{units} equal values", **how)
+        far = wilson(0, fewest).high
+        return Interval(value, max(floor, value - far), min(roof, value + far), **how)
+    share = ends == (0, 1)
+    with np.errstate(divide="ignore"):
+        scaled = logit(deleted) if share else deleted
+    if not np.isfinite(scaled).all():  # without one group nothing is wrong: the slope of the logit instead
+        scaled = deleted / (value * (1 - value))
+    half = stdtrit(units - 1, 0.975) * math.sqrt((units - 1) * scaled.var())
+    reach = np.array([-half, half])
+    low, high = expit(logit(value) + reach) if share else np.clip(value + reach, floor, roof)
+    return Interval(value, float(low), float(high), **how)
 
 
-def mcnemar(right_a: Any, right_b: Any) -> float:
-    """Return the exact two-sided p-value of two models judged on the same images (McNemar, 1947).
+def t_interval(values: Any, *, test_to_train: float = 0.0) -> Interval:
+    """Return the mean over runs (splits, seeds) with its interval after Student (1908).
 
-    right_a, right_b: n booleans. Only images on which one is right and the other wrong say anything; if the models are
-    equally good, each of those is a toss of a coin.
+    test_to_train: for runs over random splits of one set, the images tested on for each one to train on. Such runs
+    share images, so their mean varies by 1/n + test_to_train, not 1/n (Nadeau and Bengio, 2003); 0 for other runs.
     """
-    from scipy.stats import binomtest
-
-    a, b = paired(right_a, right_b)
-    only_a, only_b = int((a > b).sum()), int((b > a).sum())
-    return float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
-
-
-def t_interval(values: Any) -> Interval:
-    """Return the mean over independent runs (splits, seeds) with its interval after Student (1908)."""
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     x = np.asarray(values, dtype=float)
-    if len(x) < 2:
-        raise ValueError(f"{len(x)} run{'s' * (len(x) != 1)}: a spread needs at least two")
-    mean, half = float(x.mean()), float(t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x)))
-    return Interval(mean, mean - half, mean + half, "Student t")
+    n, mean = len(x), float(x.mean()) if len(x) else 0.0
+    if n < 2:
+        raise ValueError(f"{n} run{'s' * (n != 1)}: a spread needs at least two")
+    half = float(stdtrit(n - 1, 0.975) * x.std(ddof=1) * math.sqrt(1 / n + test_to_train))
+    return Interval(mean, mean - half, mean + half, "Student t", why="" if np.ptp(x) > 1e-12 else f"{n} equal runs")
 
 
 def paired(a: Any, b: Any) -> tuple[np.ndarray, np.ndarray]:

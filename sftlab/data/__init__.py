@@ -21,7 +21,7 @@ from sftlab.data.augment import (
 from sftlab.data.dataset import Augment, Card, Data, Split, batch_positions, first_task, resize, with_targets
 from sftlab.data.folder import read_photo
 from sftlab.data.load import datasets, from_arrays, from_dataset, load
-from sftlab.data.splits import DomainSplit, domain_split, near_duplicates
+from sftlab.data.splits import DomainSplit, domain_split, near_duplicates, resplit
 from sftlab.data.storage import as_path, data_dir
 from sftlab.data.texts import Texts, as_bytes, from_texts
 
@@ -55,6 +55,7 @@ __all__ = [
     "noise",
     "read_photo",
     "resize",
+    "resplit",
     "rotate",
     "shift",
     "turn",

@@ -85,8 +85,9 @@ class Split:
     images: uint8 M×C×H×W at stored size, shared by all splits. targets: a row each (class numbers, M×K
     probabilities, or a dict of either by task). index: the rows of this split. size: edge in pixels of what
     is delivered. image_hashes: one a row of `images`, over its pixels. files: one a row, where they came from
-    files. identities: one a row, the same at every size (default: the hashes). note: what a reader of a number
-    measured here must know.
+    files. identities: one a row, the same at every size (default: the hashes). image_groups: one a row, equal for
+    images that belong together (a module, a patient), where known. note: what a reader of a number measured here must
+    know.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Split:
     files: Sequence[str] = ()
     identities: Sequence[str] = ()
     note: str = ""
+    image_groups: Sequence[int] = ()
 
     noun: ClassVar[str] = "images"
 
@@ -150,6 +152,11 @@ class Split:
     def ids(self) -> list[str]:
         """What tells the images of this split apart at every size, in order."""
         return [(self.identities or self.image_hashes)[i] for i in self.index]
+
+    @property
+    def groups(self) -> list[int]:
+        """The groups of the images of this split, in order; empty if none are known."""
+        return [self.image_groups[i] for i in self.index] if len(self.image_groups) else []
 
     @property
     def digest(self) -> str:

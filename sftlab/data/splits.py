@@ -228,12 +228,33 @@ def assemble(
     size = min(images.shape[-2:]) if size is None else size
     if size < 1:
         raise ValueError(f"size={size}: an edge length in pixels, such as 160")
+    joined = join_groups(groups, hashes).tolist() if groups is not None else ()
+    shared = (classes, size, hashes, files, identities)
     made = [
-        kind(part, images, targets, np.asarray(index, dtype=np.int64), classes, size, hashes, files, identities, note)
+        kind(part, images, targets, np.asarray(index, dtype=np.int64), *shared, note, joined)
         for part, index, note in (("train", kept, ""), ("valid", rows[1], ""), ("test", rows[2], test_note))
     ]
     card = Card(name, rule, classes, {}, 0.0, made[0].sizes, split, notes=notes, noun=kind.noun, **facts)
     return counted(made, card)
+
+
+def resplit(data: Data, seed: int) -> Data:
+    """Return the images of `data` in three other splits of about the same sizes: by groups, where they are known.
+
+    Classes are kept in proportion. It tells how far a result depends on the luck of the split.
+    """
+    parts = (data.train, data.valid, data.test)
+    every = data.train.of_rows(np.sort(np.concatenate([part.index for part in parts])))
+    valid, test = (len(part) / len(every) for part in parts[1:])
+    strata, how = first_task(every.y).tolist(), f"split anew with seed {seed}"
+    if every.groups:
+        rows = grouped_split(strata, every.groups, every.hashes, valid=valid, test=test, seed=seed)
+        how = f"grouped, {how}"
+    else:
+        train, tests, valids = draw(np.arange(len(every)), strata, every.hashes, (test, valid), seed)
+        rows, how = (train, valids, tests), f"random, stratified, {how}"
+    made = [replace(part, index=every.index[index]) for part, index in zip(parts, rows, strict=True)]
+    return counted(made, replace(data.card, split=how))
 
 
 def check_disjoint(rows: Sequence[np.ndarray], hashes: Sequence[str]) -> None:

@@ -225,8 +225,6 @@ def input_size(facts: Mapping[str, Any]) -> int:
 
 def plain(value: Any) -> Any:
     """Turn a value into what JSON can hold everywhere: no NaN, no infinity, no classes."""
-    if isinstance(value, Interval):
-        return {k: plain(getattr(value, k)) for k in ("value", "low", "high", "method", "confidence")}
     if is_dataclass(value) and not isinstance(value, type):
         return plain(asdict(value))
     if isinstance(value, Mapping):
@@ -344,10 +342,6 @@ def _listed(names: Any) -> str:
     return ", ".join(f"*{_as_it_is(name)}*" for name in names[:MOST_CLASSES]) + more
 
 
-def _three(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"  # JSON has no nan
-
-
 def _measured_lines(facts: Mapping[str, Any]) -> list[str]:
     lines = []
     for task, result in facts.get("evaluation", {}).items():
@@ -360,12 +354,9 @@ def _measured_lines(facts: Mapping[str, Any]) -> list[str]:
         lines += [
             f"On {result['images']:,} {result['split']} images{again}. Always giving the most frequent answer would "
             f"be right on {100 * result['majority']:.1f} %.\n",
-            "| | value | 95 % interval |",
-            "|---|---|---|",
-            *(
-                f"| {n} | {_three(m['value'])} | {_three(m['low'])} to {_three(m['high'])} ({m['method']}) |"
-                for n, m in rows.items()
-            ),
+            "| | value (95 % interval) |",
+            "|---|---|",
+            *(f"| {name} | {Interval(**metric):.3f} |" for name, metric in rows.items()),
             "",
         ]
     reject = facts.get("reject")

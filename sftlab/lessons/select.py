@@ -99,7 +99,7 @@ def image_size(
     base.corner(left, title, color=style.ink_safe({"✓": style.RIGHT, "✗": style.WRONG}.get(title[:1], style.INK)))
     base.licence_line(left, base.clip(licence, 46))
     sizes, chosen = sorted(scores), scores[size]
-    low, high, value = ([getattr(scores[s], name) for s in sizes] for name in ("low", "high", "value"))
+    value, (low, high) = [scores[s].value for s in sizes], zip(*(base.ends(scores[s]) for s in sizes), strict=True)
     middle.fill_between(sizes, low, high, color=style.VALID, alpha=0.18, linewidth=0)
     middle.plot(sizes, value, "o-", color=style.VALID, markerfacecolor="white", linewidth=1.4)
     base.dot(middle, chosen, size, style.VALID, upright=True)

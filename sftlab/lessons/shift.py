@@ -20,17 +20,21 @@ def domain_gap(
     live: Mapping[str, tuple[float, float]] | None = None,
     chance: Mapping[str, float] | None = None,
     label: str = "accuracy",
+    test_to_train: float = 0.0,
     ax: Any = None,
 ) -> Any:
     """Draw what each strategy reaches at home (dot) and away (triangle), a row a strategy.
 
     stored: {strategy: (values at home, values away)}, one a run, from records: hollow means, bars 95 % intervals.
     live: {strategy: (home, away)}, computed now: solid. chance: {name: what a fixed answer or a coin reaches}, dashed.
+    test_to_train: of stored runs over random splits of one set, see `t_interval`.
     """
     if not stored:
         raise ValueError("no strategy to draw")
     ax, words = base.axes(ax, 7.8, 1.5 + 0.42 * len(stored)), []
-    means = {name: [t_interval(values) for values in places] for name, places in stored.items()}
+    means = {
+        name: [t_interval(values, test_to_train=test_to_train) for values in places] for name, places in stored.items()
+    }
     for row, (name, pair) in enumerate(means.items()):
         ax.plot([one.value for one in pair], (row, row), color=style.LINE, linewidth=1, zorder=1)
         now = (live or {}).get(name, ())
@@ -47,9 +51,10 @@ def domain_gap(
     base.percent_axis(ax.xaxis)
     ax.set_xlabel(f"{label} (%): ● at home, ▼ away")
     ax.grid(axis="x")
-    best = max(means, key=lambda name: means[name][1].value)
-    home, away = (base.percent(one.value, 0) for one in means[best])
-    title = f"Highest mean away: {best}, {away} (at home {home})"
+    home, away = (
+        [base.percent(end([pair[k].value for pair in means.values()]), 0) for end in (min, max)] for k in (0, 1)
+    )
+    title = f"Means at home {home[0]} to {home[1]}, away {away[0]} to {away[1]}"
     base.title(ax, title, f"{label} at home and away: {'; '.join(words)}.", pad=24)
     return ax
 

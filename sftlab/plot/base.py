@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import Any
 
 from sftlab.core.records import Interval
@@ -130,11 +131,16 @@ def turned(ax: Any, degrees: float = 40) -> None:
 
 def dot(ax: Any, score: Interval, at: float, colour: str, *, stored: bool = False, upright: bool = False) -> None:
     """Draw a value with its interval along a row, or upright: computed solid, from a record (`stored`) hollow."""
-    ends, place = (score.low, score.high), (at, at)
+    reach, place = ends(score), (at, at)
     how = {"markerfacecolor": "white", "gid": "stored"} if stored else {"gid": "computed"}
-    ax.plot(*((place, ends) if upright else (ends, place)), color=colour, linewidth=2.2, alpha=0.8)
+    ax.plot(*((place, reach) if upright else (reach, place)), color=colour, linewidth=2.2, alpha=0.8)
     centre = (at, score.value) if upright else (score.value, at)
     ax.plot(*centre, "o", color=colour, markersize=8, markeredgewidth=1.6, **how)
+
+
+def ends(score: Interval) -> tuple[float, float]:
+    """Return the ends of an interval as they are drawn: both the value, where there is no interval."""
+    return (score.value, score.value) if score.why else (score.low, score.high)
 
 
 def guess_mark(ax: Any, at: tuple[float, float], shift: tuple[float, float] = (8, 0), **how: Any) -> None:
@@ -150,7 +156,12 @@ def percent(x: float, digits: int = 1) -> str:
 
 def interval(score: Interval) -> str:
     """Return an accuracy with its interval: '87.1 % (84.0–89.7)'."""
-    return f"{percent(score.value)} ({100 * score.low:.1f}–{100 * score.high:.1f})"
+    return f"{points(score):.1f}".replace(" (", " % (", 1)
+
+
+def points(score: Interval) -> Interval:
+    """Return an interval of shares of 1 as one of percent, or of points."""
+    return replace(score, value=100 * score.value, low=100 * score.low, high=100 * score.high)
 
 
 def short(count: int) -> str:

@@ -23,13 +23,15 @@ def differences(
     to: str,
     unit: str = "points",
     live: Mapping[str, Mapping[str, float]] | None = None,
+    test_to_train: float = 0.0,
     ax: Any = None,
 ) -> Any:
     """Draw how much more each of several ways reaches than `to`, run by run: a row a condition, a mark a way.
 
     gains: {condition: {way: differences, one a run}}, from records: dots are runs, hollow marks means, bars 95 %
     intervals of the mean; a way without runs may be live alone. live: {condition: {way: difference}}, computed now:
-    solid. A bar across the line at zero has decided nothing.
+    solid. A bar across the line at zero has decided nothing. test_to_train: of runs over random splits of one set, see
+    `t_interval`.
     """
     ways = list(dict.fromkeys(way for row in gains.values() for way in row))
     if not ways:
@@ -42,7 +44,7 @@ def differences(
             y = row + 0.72 * ((k + 0.5) / len(ways) - 0.5)
             colour, mark = style.ink_safe(style.hue(way, k)), MARKS[k % len(MARKS)]
             if len(runs := values.get(way, ())):
-                mean = means[condition, way] = t_interval(runs)
+                mean = means[condition, way] = t_interval(runs, test_to_train=test_to_train)
                 ax.plot(runs, np.full(len(runs), y), ".", color=colour, markersize=3, alpha=0.35)
                 ax.plot((mean.low, mean.high), (y, y), color=colour, linewidth=2, gid="interval")
                 ax.plot(mean.value, y, mark, color=colour, markerfacecolor="white", markersize=6.5, gid="stored")
@@ -73,14 +75,12 @@ def _key(ax: Any, ways: Sequence[str]) -> None:
 def _finding(means: Mapping[tuple[str, str], Interval], to: str, unit: str) -> str:
     if not means:
         return f"One run beside {to}"
-    clear = {name: mean for name, mean in means.items() if mean.low * mean.high > 0}
-    if not clear:
-        return f"Against {to}, no difference is clear of zero"
-    (condition, way), mean = max(clear.items(), key=lambda item: abs(item[1].value))
-    largest = f"{condition}, {way} {mean.value:+.1f} {unit}"
+    clear = sum(0 not in mean and not mean.why for mean in means.values())
     if len(means) == 1:
-        return f"Against {to}, clear of zero: {largest}"
-    return f"Against {to}, {len(clear)} of {len(means)} differences are clear of zero; largest: {largest}"
+        (condition, way), mean = next(iter(means.items()))
+        return f"{condition}, {way}: {mean:+.1f} {unit} against {to}{'' if clear else ', not clear of zero'}"
+    words = f"Against {to}, {clear or 'none'} of {len(means)} differences {'is' if clear == 1 else 'are'} clear of zero"
+    return f"{words}, by chance about {len(means) / 20:.1g} would be" if clear else words
 
 
 def band_curves(
@@ -92,13 +92,14 @@ def band_curves(
     live: Mapping[str, Mapping[float, float]] | None = None,
     strong: Collection[str] = (),
     majority: float | None = None,
+    test_to_train: float = 0.0,
     ax: Any = None,
 ) -> Any:
     """Draw means over runs against a number, a line a name, in a band: the 95 % interval of the mean.
 
     curves: {name: {x: values, one a run}}, from records: hollow marks. live: {name: {x: value}}, computed now: solid.
     log: a logarithmic x axis with a tick at each x. strong: names to be drawn strong while the others are pale. An
-    ylabel with "(%)" says that values are shares of 1.
+    ylabel with "(%)" says that values are shares of 1. test_to_train: of runs over random splits, see `t_interval`.
     """
     if not curves:
         raise ValueError("no curve given, so there is nothing to draw")
@@ -107,7 +108,7 @@ def band_curves(
     show = (lambda v: base.percent(v, 0)) if percent else (lambda v: f"{v:+.2f}")
     for i, (name, runs) in enumerate(curves.items()):
         colour, pale, x = style.hue(name, i), bool(strong) and name not in strong, sorted(runs)
-        means = [t_interval(runs[at]) for at in x]
+        means = [t_interval(runs[at], test_to_train=test_to_train) for at in x]
         y = [mean.value for mean in means]
         look = {"color": colour, "marker": MARKS[i % len(MARKS)], "markersize": 5.5}
         band = [mean.low for mean in means], [mean.high for mean in means]
@@ -164,6 +165,8 @@ def label_gap(curves: Curves, method: str, baseline: str, *, at: float, ax: Any 
 
 def label_count(worth: Interval, most: float) -> str:
     """Return a number of labels as words: '15 (12–21)', or 'more than 50' where 50 were the most that was tried."""
+    if worth.why:
+        return f"{worth.value:.3g}"
     low, value, high = (f"{n:.1f}" if n < 20 else f"{n:.0f}" for n in (worth.low, worth.value, worth.high))
     if math.isinf(worth.value):
         return f"more than {most:g}" + ("" if math.isinf(worth.low) else f" (at least {low})")

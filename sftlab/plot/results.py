@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from sftlab.analysis.decisions import BINS, bin_of, calibration
 from sftlab.core.records import Interval, Result
-from sftlab.core.statistics import t_interval, wilson
+from sftlab.core.statistics import proportion, t_interval
 from sftlab.plot import base, style
 
 Score = Result | Interval | float
@@ -42,7 +43,7 @@ def scores(
                 aside = 0.18 if hollow and name in results else 0
                 base.dot(ax, shown[name], i + aside, style.hue(name, i), stored=hollow)
         text = f"{100 * shown[name].value:.1f}" + ("" if name in results else " (stored)")
-        base.note(ax, text, (shown[name].high, i), (7, 0), fontsize=9, color=style.INK)
+        base.note(ax, text, (base.ends(shown[name])[1], i), (7, 0), fontsize=9, color=style.INK)
     rates = {name: s.majority for name, s in {**stored, **results}.items() if isinstance(s, Result)}
     lines = {majority} if majority is not None else set(rates.values())
     if len(lines) == 1:
@@ -54,12 +55,15 @@ def scores(
             )
     if lines:
         base.note(ax, f"majority rate{'s' * (len(lines) > 1)}", (max(lines), -0.55), (0, 3), ha="center", va="bottom")
-    values = [*lines, *(end for score in shown.values() for end in (score.low, score.high))]
-    best = max(shown, key=lambda name: shown[name].value)
-    finding = f"{best}{' is highest' if len(names) > 1 else ''}: {base.percent(shown[best].value)}"
+    values = [*lines, *(end for score in shown.values() for end in base.ends(score))]
+    low, high = (end(score.value for score in shown.values()) for end in (min, max))
+    alone, finding = len(names) == 1, f"{len(names)} results from {base.percent(low)} to {base.percent(high)}"
+    finding = f"{names[0]}: {base.percent(low)}" if alone else finding
     if len(lines) == 1:
-        points = 100 * (shown[best].value - next(iter(lines)))
-        finding += f", {abs(points):.1f} points {'above' if points >= 0 else 'below'} the majority rate"
+        points = 100 * (low - (rate := next(iter(lines))))
+        above = sum(base.ends(score)[0] > rate for score in shown.values())
+        beside = f", {abs(points):.1f} points {'above' if points >= 0 else 'below'} the majority rate"
+        finding += beside if alone else f"; {above} of the intervals lie above the majority rate"
     if guess is not None:
         expected = float(guess) / 100 if float(guess) > 1 else float(guess)
         base.guess_mark(ax, (expected, len(names) - 0.45))
@@ -68,7 +72,9 @@ def scores(
         finding += f"; you guessed {base.percent(expected, 0)}"
     span = max(0.05, max(values) - min(values))
     ax.set_xlim(max(-0.01, min(values) - 0.08 * span), min(1.03, max(values) + 0.1 * span))
-    ax.set_xlabel(f"{label} (%), with its 95 % interval")
+    over = {score.groups for score in shown.values()} - {0}
+    among = f" over {max(over)} groups" if len(over) == 1 else ""
+    ax.set_xlabel(f"{label} (%), with its 95 % interval{among}")
     base.percent_axis(ax.xaxis)
     ax.grid(axis="x")
     words = "; ".join(f"{name} {base.interval(score)}" for name, score in shown.items())
@@ -93,7 +99,7 @@ def guess_vs_result(
     ax = base.axes(ax, 7.0, 1.35)
     ax.set(xlim=(low - pad, high + pad), ylim=(-1, 1), yticks=[], xlabel=unit)
     ax.spines["left"].set_visible(False)
-    ax.plot((measured.low, measured.high), (0, 0), color=style.VALID, linewidth=2.2, alpha=0.8)
+    ax.plot(base.ends(measured), (0, 0), color=style.VALID, linewidth=2.2, alpha=0.8)
     solid = {"marker": "o", "color": style.VALID}
     hollow = {"marker": "D", "color": style.GUESS, "markerfacecolor": "none"}
     for x, text, look, up in ((measured.value, "measured", solid, 9), (guessed, "your guess", hollow, -9)):
@@ -138,23 +144,26 @@ def confusion(result: Result, *, ax: Any = None) -> Any:
     return ax
 
 
-def reliability(result: Result, *, bins: int = 10, ax: Any = None) -> Any:
-    """Draw accuracy against confidence in equal bins, with Wilson intervals and the number of images in each.
+def reliability(result: Result, *, bins: int = BINS, ax: Any = None) -> Any:
+    """Draw accuracy against confidence in equal bins, with intervals and the number of images in each.
 
-    On the diagonal a network that says 80 % is right four times in five (Guo et al., 2017).
+    On the diagonal a network that says 80 % is right four times in five (Guo et al., 2017). Beside it the expected
+    calibration error over the same bins, and what a calibrated network shows on as many images.
     """
     labelled = [i for i, target in enumerate(result.targets) if target >= 0]
-    p = np.array(result.probabilities)[labelled]
-    right, confidence = p.argmax(axis=1) == np.array(result.targets)[labelled], p.max(axis=1)
-    which = np.minimum((confidence * bins).astype(int), bins - 1)
+    p, y = np.array(result.probabilities)[labelled], np.array(result.targets)[labelled]
+    groups = np.array(result.groups)[labelled if result.groups else []]
+    right, confidence = p.argmax(axis=1) == y, p.max(axis=1)
+    which, error = bin_of(confidence, bins), calibration(p, y, bins=bins)
     sizes, middles = np.bincount(which, minlength=bins), (np.arange(bins) + 0.5) / bins
     ax = base.axes(ax, 5.6, 4.3)
     ax.plot([0, 1], [0, 1], color="#BBBBBB", linewidth=1, zorder=1)
     base.majority_line(ax, result.majority)
     ax.bar(middles, 0.22 * sizes / sizes.max(), width=0.9 / bins, color="#E3EAF1", zorder=0, gid="sizes")
     for b in np.flatnonzero(sizes):
-        score = wilson(int(right[which == b].sum()), int(sizes[b]))
-        base.dot(ax, score, confidence[which == b].mean(), style.VALID, upright=True)
+        inside = which == b
+        score = proportion(right[inside], groups[inside] if len(groups) else groups)
+        base.dot(ax, score, confidence[inside].mean(), style.VALID, upright=True)
         base.note(ax, str(sizes[b]), (middles[b], 0), (0, 3), ha="center", va="bottom", fontsize=7.5)
     low = max(0.0, min(1 / len(result.classes), confidence.min()) - 0.03)
     ax.set(
@@ -163,13 +172,13 @@ def reliability(result: Result, *, bins: int = 10, ax: Any = None) -> Any:
     base.percent_axis(ax.xaxis, ax.yaxis)
     base.note(ax, "majority rate", (1.01, result.majority), (4, 0))
     base.note(ax, "as sure as right", (1, 1), (6, 0))
-    ece = result.metrics["ece"]
-    base.note(ax, f"ECE {ece:.3f}", (0.98, 0.33), xycoords="axes fraction", ha="right", fontsize=9, color=style.INK)
+    words = f"ECE {error.ece:.3f}\ncalibrated: {error.expected:.3f},\nup to {error.most:.3f}"
+    base.note(ax, words, (0.98, 0.33), xycoords="axes fraction", ha="right", fontsize=9, color=style.INK)
     finding = (
         f"Says {base.percent(confidence.mean(), 0)} on average, is right {base.percent(right.mean(), 0)} of the time"
     )
     words = (
-        f"Expected calibration error {ece:.3f} over {result.n} images. Majority rate {base.percent(result.majority)}."
+        f"Expected calibration error over {result.n} images: {error}. Majority rate {base.percent(result.majority)}."
     )
     base.title(ax, finding, words)
     return ax
@@ -254,17 +263,25 @@ def by_stage(
         ends.append((x[-1], values[-1], network, colour))
     if not stored:
         ax.plot([score.value for score in scores.values()], color="#C7D6E3", linewidth=1.5, zorder=1)
-    best = max(scores, key=lambda stage: scores[stage].value)
+    best, low = max(scores, key=lambda stage: scores[stage].value), min(score.value for score in scores.values())
     for stage, score in scores.items():
         i = names.index(stage)
         base.dot(ax, score, i, style.VALID if at in (None, stage) else "#A9C7DE", upright=True)
         if stage == at or (at is None and stage in (best, names[-1])):
-            base.note(ax, f"{100 * score.value:.1f}", (i, score.high), (0, 8), ha="center", color=style.INK, fontsize=9)
+            base.note(
+                ax,
+                f"{100 * score.value:.1f}",
+                (i, base.ends(score)[1]),
+                (0, 8),
+                ha="center",
+                color=style.INK,
+                fontsize=9,
+            )
     base.majority_line(ax, majority)
     ax.margins(y=0.12)
     if guess is not None:
         guessed = names[min(len(names), max(1, round(float(guess)))) - 1]
-        base.guess_mark(ax, (names.index(guessed), scores[guessed].low), (0, -11), ha="center")
+        base.guess_mark(ax, (names.index(guessed), base.ends(scores[guessed])[0]), (0, -11), ha="center")
     ax.set_xticks(range(len(names)), [f"{name}\n{widths[name]}" if widths else name for name in names])
     ax.tick_params(axis="x", length=0, labelsize=8.5)
     base.percent_axis(ax.yaxis)
@@ -272,7 +289,9 @@ def by_stage(
     below = " and how many numbers it hands on" if widths else ""
     ax.set(xlim=(-0.5, len(names) - 0.5), xlabel=f"stage the head reads{below}", ylabel=f"{label} (%)")
     base.label_ends(ax, ends)
-    finding = f"{'Head' if at else 'Highest'} after {at or best}: {base.interval(scores[at or best])}"
+    finding = f"Head after {at or list(scores)[-1]}: {base.interval(scores[at or list(scores)[-1]])}"
+    if not at:
+        finding += f"; over {len(scores)} stages {base.percent(low)} to {base.percent(scores[best].value)}"
     finding += f"; you guessed {guessed}" if guess is not None else ""
     every = ", ".join(f"{stage} {base.interval(score)}" for stage, score in scores.items())
     words = [f"{name}: {', '.join(base.percent(s.value) for s in curve.values())}." for name, curve in stored.items()]
@@ -288,12 +307,14 @@ def old_and_new(
     majority: Sequence[float | None] = (None, None),
     labels: tuple[str, str] = ("old task, accuracy", "new task, accuracy"),
     finding: str = "",
+    test_to_train: float = 0.0,
     ax: Any = None,
 ) -> Any:
     """Draw what is left of an old task (left) and what is learned of a new one (right), a row a strategy or run.
 
     points: {name: [(old, new), one a seed]}, computed now: solid; Intervals are drawn with their ends. stored: from
     records, hollow: the mean with its 95 % t-interval over the runs. majority: rates of the two tasks, dashed.
+    test_to_train: of stored runs over random splits of one set, see `t_interval`.
     """
     stored = stored or {}
     names = list(dict.fromkeys([*points, *stored]))
@@ -306,7 +327,7 @@ def old_and_new(
         for row, name in enumerate(names):
             colour, numbers = style.hue(name, row), [pair[side] for pair in points.get(name, ())]
             if name in stored:
-                mean = t_interval([pair[side] for pair in stored[name]])
+                mean = t_interval([pair[side] for pair in stored[name]], test_to_train=test_to_train)
                 base.dot(panel, mean, row, colour, stored=True)
             for number in numbers:
                 if isinstance(number, Interval):

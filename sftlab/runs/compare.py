@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sftlab.analysis.decisions import calibration, mcnemar
 from sftlab.core import records
-from sftlab.core.evaluation import auc, balanced_accuracy, ece
+from sftlab.core.evaluation import auc, balanced_accuracy
 from sftlab.core.records import Interval, Result
-from sftlab.core.statistics import bootstrap, mcnemar, resamples
+from sftlab.core.statistics import difference, jackknife
 from sftlab.data import as_path, datasets, load
 from sftlab.data.dataset import NO_LABEL
+from sftlab.plot.base import points
 from sftlab.runs.parameters import NotebookError
 from sftlab.runs.results import FACTS, RECORD, Facts, page
 
@@ -71,8 +73,11 @@ def compare(first: str | Path, second: str | Path) -> Comparison:
     y, classes = pairs.target_a.to_numpy(), np.array(a.classes)
     p = [np.array(a.probabilities)[pairs.row_a], np.array(b.probabilities)[pairs.row_b]]
     right = [probabilities.argmax(axis=1) == y for probabilities in p]
-    changes = differences(y, *p)
+    groups = np.array(a.groups)[pairs.row_a] if a.groups else ()
+    changes = differences(y, p[0], p[1], groups)
     metrics = [(f"{a.metrics[name]:.3f}", f"{b.metrics[name]:.3f}", f"{changes[name]:+.3f}") for name in changes]
+    first_error, second_error = (f"{calibration(one, y)}".removeprefix("ECE ") for one in p)
+    metrics.append((first_error, second_error, ""))
     images = pd.DataFrame({"image": pairs.image, "truth": classes[y], "right": np.where(right[0], 0, 1)})
     for i in (0, 1):
         images[f"answer{i}"] = [f"{classes[row.argmax()]} {100 * row.max():.0f} %" for row in p[i]]
@@ -81,34 +86,31 @@ def compare(first: str | Path, second: str | Path) -> Comparison:
     return Comparison(
         names,
         settings.set_axis(names, axis=1),
-        pd.DataFrame(metrics, list(changes), [*names, "second minus first"]),
+        pd.DataFrame(metrics, [*changes, "ece"], [*names, "second minus first"]),
         pd.crosstab(*(pd.Series(r, name=f"{name} is right") for r, name in zip(right, names, strict=True))),
-        _verdict(names, changes["accuracy"], mcnemar(*right), len(y)),
+        _verdict(names, changes["accuracy"], 1.0 if len(groups) else mcnemar(*right), len(y)),
         images.iloc[one_alone[np.argsort(-mistake[one_alone], kind="stable")]],
         _sources(a, settings_a, settings_b),
     )
 
 
-def differences(y: np.ndarray, first: np.ndarray, second: np.ndarray) -> dict[str, Interval]:
-    """Return each metric of `second` minus that of `first`, with bootstrap intervals that keep the pairs together.
+def differences(y: np.ndarray, first: np.ndarray, second: np.ndarray, groups: Any = ()) -> dict[str, Interval]:
+    """Return each metric of `second` minus that of `first`, with intervals that keep the pairs together.
 
-    y: n class numbers; first, second: n × classes. The area under the ROC curve needs an image of every class.
+    y: n class numbers; first, second: n × classes; groups: n, if they are known. The area under the ROC curve needs an
+    image of every class.
     """
-    k = first.shape[1]
-    once, times = np.ones((1, len(y))), resamples(np.ones(len(y)))  # how often each image counts
-
-    def scores(p: np.ndarray, times: np.ndarray) -> dict[str, np.ndarray]:
-        answers = p.argmax(axis=1)
-        confusions = (times @ np.eye(k * k)[y * k + answers]).reshape(-1, k, k)
-        return {
-            "accuracy": times @ (answers == y) / len(y),
-            "balanced_accuracy": balanced_accuracy(confusions),
-            **({"roc_auc": auc(y, p, times)} if len(np.unique(y)) == k else {}),
-            "ece": ece(p.max(axis=1), answers == y, times),
-        }
-
-    a, b, draws_a, draws_b = (scores(p, t) for t in (once, times) for p in (first, second))
-    return {name: bootstrap(b[name] - a[name], draws_b[name] - draws_a[name], "paired bootstrap") for name in a}
+    p, called = (first, second), [first.argmax(axis=1), second.argmax(axis=1)]
+    unit = np.unique(groups, return_inverse=True)[1] if len(groups) else np.arange(len(y))
+    word = "groups" if len(groups) else "images"
+    fewest = min(len(np.unique(unit[y == k])) for k in np.unique(y))
+    both = {"balanced_accuracy": [balanced_accuracy(y, one, unit) for one in called]}
+    if len(np.unique(y)) == first.shape[1]:
+        both["roc_auc"] = [auc(y, one, unit) for one in p]
+    found = {"accuracy": difference(called[1] == y, called[0] == y, groups)}
+    for name, ((a, without_a), (b, without_b)) in both.items():
+        found[name] = jackknife(b - a, without_b - without_a, (-1, 1), word, fewest)
+    return found
 
 
 def write_page(comparison: Comparison, path: str | Path) -> Path:
@@ -233,11 +235,11 @@ def _pairs(a: Result, b: Result) -> pandas.DataFrame:
 def _verdict(names: list[str], change: Interval, p: float, n: int) -> str:
     """Say in a sentence whether one is better than the other, as far as these images can tell."""
     chance = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-    test = (
-        f"(second minus first {100 * change.low:+.1f} to {100 * change.high:+.1f} points, McNemar {chance}, {n} images)"
-    )
+    test = f"over {change.groups} groups" if change.groups else f"McNemar {chance}"
+    test = f"(second minus first {points(change):+.1f} points, {test}, {n} images)"
     if not change.value:
         return f"Both are right equally often {test}."
     better = f"{names[int(change.value > 0)]} is right more often, by {100 * abs(change.value):.1f} points"
-    doubt = "more than chance explains" if p < 0.05 else "but these images cannot tell that from chance"
+    told = 0 not in change if change.groups else p < 0.05
+    doubt = "more than chance explains" if told else "but these images cannot tell that from chance"
     return f"{better}, {doubt} {test}."

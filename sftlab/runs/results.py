@@ -89,7 +89,8 @@ def load_runs(folder: str | Path) -> pandas.DataFrame:
 
     Columns: the parameters under their own names, `status` ("finished", "failed", "unfinished", "damaged"), `error`,
     `seconds`, `notebook`, `folder`; where the notebook left records also each test metric with `_low` and `_high` (the
-    ends of its interval), `majority`, `images`, and `valid_accuracy`, `valid_loss` of the epoch that was kept.
+    ends of its interval), `majority`, `images`, `split` (a hash of the test images), and `train_images`,
+    `valid_accuracy`, `valid_loss` of the epoch that was kept.
     In the folder of a sweep: all runs of its last call, in their order. Raises NotebookError if there is no such
     folder, or no run in it.
     """
@@ -130,9 +131,11 @@ def measured(folder: Path) -> dict[str, Any]:
                 metrics[prefix + name] = interval.value
                 metrics[f"{prefix}{name}_low"], metrics[f"{prefix}{name}_high"] = interval.low, interval.high
             metrics |= {f"{prefix}majority": result.majority, f"{prefix}images": result.n}
+            metrics["split"] = result.settings.get("images", "")
     if (folder / HISTORY).is_file():
         history = records.read(folder / HISTORY, History)
         if history.epochs:
+            metrics["train_images"] = sum(step.images for step in history.steps if step.epoch == 1)
             metrics |= {"valid_accuracy": history.kept.valid_accuracy, "valid_loss": history.kept.valid_loss}
     return metrics
 

@@ -22,7 +22,7 @@ import shutil
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import chdir, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -286,8 +286,8 @@ class Setting:
         """Return the mean over the seeds with its interval after Student; of a single run its own interval."""
         values = self.runs[metric].dropna()
         if len(values) > 1:
-            mean = t_interval(values)
-            return Interval(mean.value, max(0.0, mean.low), min(1.0, mean.high), mean.method)
+            mean = t_interval(values, test_to_train=test_to_train(self.runs))
+            return replace(mean, low=max(0.0, mean.low), high=min(1.0, mean.high))
         low, high = (self.runs.get(f"{metric}_{end}", values).iloc[0] for end in ("low", "high"))
         return Interval(values.iloc[0], low, high, "one run")
 
@@ -314,7 +314,17 @@ def lead(ranked: list[Setting]) -> Interval | None:
         return None
     best, second = (setting.runs.set_index(SEED)[CHOOSE] for setting in ranked[:2])
     ahead = (best - second).dropna()
-    return t_interval(ahead) if len(ahead) > 1 else None
+    return t_interval(ahead, test_to_train=test_to_train(ranked[0].runs)) if len(ahead) > 1 else None
+
+
+def test_to_train(runs: pandas.DataFrame) -> float:
+    """Return the test images for each training image if the runs have split one set anew, else 0: see `t_interval`.
+
+    Validation splits are not larger than test splits here, so for their numbers it is no less than it should be.
+    """
+    if not {"split", "images", "train_images"} <= set(runs) or runs.split.nunique() < 2:
+        return 0.0
+    return float((runs.images / runs.train_images).mean())
 
 
 def verdict(ranked: list[Setting]) -> str:
@@ -329,8 +339,8 @@ def verdict(ranked: list[Setting]) -> str:
     if n > 1:
         words += f" The highest of {n} numbers is partly luck"
         if ahead := lead(ranked):
-            words += f": seed by seed it leads {ranked[1]} by {ahead.value:.3f} ({ahead.low:+.3f} to {ahead.high:+.3f})"
-            words += "" if ahead.low > 0 else ", so these seeds do not tell the two apart"
+            words += f": seed by seed it leads {ranked[1]} by {ahead:+.3f}"
+            words += "" if ahead.low > 0 and not ahead.why else ", so these seeds do not tell the two apart"
         words += "."
     if JUDGE in best.runs:
         words += f" On the test images, which had no part in the choice, it is {best.mean(JUDGE)}."
@@ -362,7 +372,7 @@ def picture(table: pandas.DataFrame, varied: list[str], *, ax: Any = None) -> An
         ax.errorbar(x, y, bars, fmt="o-", color=colour, capsize=3, markersize=5, elinewidth=1)
         ends.append((x[-1], y[-1], name or "valid", colour))
     best = ranked[0]
-    finding = f"{best} is best on valid: {base.percent(best.mean(CHOOSE).value)}"
+    finding = f"{best} was chosen on valid: {base.percent(best.mean(CHOOSE).value)}"
     if JUDGE in best.runs:
         test, at = best.mean(JUDGE), ticks.index(best.values.get(along, "")) - 0.2
         bars = [[test.value - test.low], [test.high - test.value]]
