@@ -16,7 +16,7 @@ import torch
 from torch.nn import functional as F
 
 import sftlab as sft
-from sftlab.core.features import keep_memory
+from sftlab.data.storage import keep_memory
 
 ROUNDS = 5
 

@@ -17,7 +17,7 @@ from torch import nn
 from torchvision import transforms
 
 import sftlab as sft
-from sftlab.core.features import keep_memory
+from sftlab.data.storage import keep_memory
 from sftlab.networks.staging import constant
 
 SEEDS = range(10)

@@ -16,8 +16,9 @@ from torch import nn
 
 import sftlab as sft
 from sftlab.core import features as kept
-from sftlab.core.features import features, keep_memory
+from sftlab.core.features import features
 from sftlab.data import storage
+from sftlab.data.storage import keep_memory
 
 
 @pytest.fixture(autouse=True)
@@ -376,5 +377,5 @@ def test_the_size_is_said_before_a_long_encoding(blobs, tiny, monkeypatch, capsy
 
 def test_freed_memory_is_kept_only_as_long_as_somebody_needs_it():
     with keep_memory(), keep_memory():
-        assert kept._users == 2
-    assert kept._users == 0
+        assert storage._users == 2
+    assert storage._users == 0

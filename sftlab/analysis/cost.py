@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from sftlab.core.features import keep_memory
 from sftlab.core.model import card, evaluating, has_parameters, is_trainable
 from sftlab.data import Data
+from sftlab.data.storage import keep_memory
 from sftlab.networks import backbone, backbones
 from sftlab.networks.offline import LITE, lite_weights
 from sftlab.networks.torchvision_nets import CLASSIC, FAMILIES, here, remote

@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sftlab.core.features import keep_memory
 from sftlab.core.losses import Loss, cross_entropy
 from sftlab.core.model import card, evaluating, stage_names, with_card
 from sftlab.core.statistics import midranks
 from sftlab.data import resize
+from sftlab.data.storage import keep_memory
 
 
 def grad_cam(model: nn.Sequential, x: Tensor, target: int, stage: str) -> Tensor:

@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from sftlab.core.features import keep_memory, sources
+from sftlab.core.features import sources
 from sftlab.core.model import card, evaluating
 from sftlab.core.records import Interval, Result
 from sftlab.core.statistics import FEWEST, jackknife, leave_out, mean_of, midranks, proportion
 from sftlab.data import Split, first_task
 from sftlab.data.dataset import NO_LABEL, by_task, class_columns
+from sftlab.data.storage import keep_memory
 
 _seen: Counter[str] = Counter()
 

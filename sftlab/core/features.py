@@ -11,16 +11,12 @@ another is begun beside it. Bytes are believed only if their checksum is the one
 
 from __future__ import annotations
 
-import ctypes
 import os
-import platform
 import shutil
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
@@ -33,7 +29,15 @@ from torch import Tensor, nn
 from sftlab.core.model import evaluating, fingerprint, frozen_prefix, has_parameters
 from sftlab.data import Split, View, batch_positions
 from sftlab.data.dataset import Targets
-from sftlab.data.storage import Rows, evict_features, features_dir, features_limit, process_folder, writable
+from sftlab.data.storage import (
+    Rows,
+    evict_features,
+    features_dir,
+    features_limit,
+    keep_memory,
+    process_folder,
+    writable,
+)
 
 VERSION = 4  # raise it when the meaning of an entry changes; old entries are then never read again
 BATCH = 32  # images encoded at once
@@ -381,43 +385,3 @@ def _check_room(folder: Path, price: int, images: int) -> None:
             f"the features of {images} images would take {price / 1e9:.2g} GB, and the store has room for "
             f"{room / 1e9:.2g} GB: freeze more stages, or raise SFTLAB_CACHE_GB"
         )
-
-
-# --- memory ---------------------------------------------------------------------------------------------------------
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -3, -4, -8  # the numbers of glibc's malloc.h
-_lock, _users = threading.Lock(), 0
-
-
-@contextmanager
-def keep_memory() -> Iterator[None]:
-    """Context: freed memory stays with the process inside; the last one to leave hands it back. Nests.
-
-    Half of the time of a large batch goes into asking the system again for what was just freed, and into clearing it
-    (benchmarks/README.md). glibc can be told to keep it; elsewhere this does nothing.
-    """
-    _keep(1)
-    try:
-        yield
-    finally:
-        _keep(-1)
-
-
-def _keep(change: int) -> None:
-    global _users
-    with _lock:
-        before, _users = _users, _users + change
-        libc, keep = _glibc(), _users > 0
-        if libc is None or keep == (before > 0):
-            return
-        libc.mallopt(M_ARENA_MAX, 1)  # only the main heap can keep blocks of any size; threads from now on share it
-        libc.mallopt(M_MMAP_MAX, 0 if keep else 65536)
-        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1 if keep else 2**26)
-        if not keep:  # the limits of a process that runs networks, where glibc moves its own up to 32 MB
-            libc.mallopt(M_MMAP_THRESHOLD, 2**25)
-            libc.malloc_trim(0)
-
-
-@cache
-def _glibc() -> ctypes.CDLL | None:
-    return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from sftlab.core import monitors
-from sftlab.core.features import Images, Say, keep_memory, sources
+from sftlab.core.features import Images, Say, sources
 from sftlab.core.loop import Batches, Source, on_device, train_epochs
 from sftlab.core.losses import Loss, cross_entropy
 from sftlab.core.model import (
@@ -38,6 +38,7 @@ from sftlab.core.records import History
 from sftlab.data import Augment, Data, View, as_path
 from sftlab.data.dataset import check_labels, in_order_of
 from sftlab.data.identity import identity
+from sftlab.data.storage import keep_memory
 
 Optimizer = Callable[[Groups], torch.optim.Optimizer]
 OPTIMIZERS: dict[str, Optimizer] = {
