@@ -7,7 +7,7 @@ import pytest
 import torch
 from torchvision.transforms.functional import adjust_contrast
 
-from sftlab.data import View, blur, chain, darken, fade, invert, noise
+from sftlab.data import View, blur, darken, fade, invert, noise
 
 EACH = {"noise": noise(0.2), "blur": blur(1), "darken": darken(0.4), "fade": fade(0.6), "invert": invert}
 
@@ -109,8 +109,3 @@ def test_a_view_of_a_corruption_is_the_same_each_time_and_another_one_for_anothe
 
     assert torch.equal(view(0), view(0))
     assert torch.equal(view(0), view(1)) == (name != "noise")  # chance is in the noise alone
-
-
-def test_a_view_knows_one_strength_from_another(blobs):
-    given = [View(blobs.valid, kind, 0, 1).hashes[0] for kind in (*EACH.values(), noise(0.3), chain(invert, blur(1)))]
-    assert len(set(given)) == len(given)

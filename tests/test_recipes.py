@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from click.testing import CliRunner
 from PIL import Image
 from small_sets import install
 from torch import nn
@@ -21,7 +20,6 @@ from torchvision.models import vgg
 import sftlab as sft
 from sftlab.networks import original_state_dict
 from sftlab.runs import notebooks
-from sftlab.runs.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = ["keras_dense", "last_layers", "pytorch_probe"]
@@ -136,14 +134,6 @@ def test_the_preset_is_what_is_printed_and_offline_changes_only_network_images_a
     assert vars(how) == AS_PRINTED[recipe] | {"backbone": "vgg16", "epochs": 1}
     differ = {name for name, value in names["PRINTED"].items() if names["OFFLINE"][name] != value}
     assert differ == {"backbone", "data", "labels"} | {"resize", "crop", "size"} & set(names["PRINTED"])
-
-
-def test_a_recipe_that_is_none_is_refused_before_a_kernel_starts(monkeypatch):
-    monkeypatch.setattr(notebooks.Kernel, "start_kernel", lambda *_, **__: pytest.fail("a kernel was started"))
-    for recipe in RECIPES:
-        said = CliRunner().invoke(app, ["run", f"recipes/{recipe}", "-p", "RECIPE", "as print"])
-        sentence = "RECIPE must be 'offline' or 'as printed', not 'as print'; did you mean 'as printed'?"
-        assert said.exit_code == 1 and sentence in said.output
 
 
 # --- as printed, on CIFAR-10's own files

