@@ -40,11 +40,23 @@ def marked(ax, gid):
     return ax.get_figure(root=True).findobj(lambda artist: artist.get_gid() == gid)
 
 
+# how what was drawn under a name must look, in every figure
+LOOKS = {
+    "stored": lambda mark: mark.get_markerfacecolor() == "white",  # hollow: from a record
+    "computed": lambda mark: mark.get_markerfacecolor() != "white",
+    "live": lambda mark: mark.get_markerfacecolor() != "white",
+    "frozen": lambda bar: bar.get_hatch(),  # by more than its colour
+    "learning": lambda bar: not bar.get_hatch(),
+    "majority": lambda line: line.get_linestyle() == "--",
+}
+
+
 def check_figure(draw, *args, **how):
     """Assert what holds of every figure.
 
-    It is drawn whole without a warning; it has a finding and a longer text alternative with a number in it; it leaves
-    its input alone; told where to draw, it draws there and leaves pyplot alone. Return the finding.
+    It is drawn whole without a warning; it has a finding and a longer text alternative with a number in it; what has a
+    meaning looks as in every other figure; it leaves its input alone; told where to draw, it draws there and leaves
+    pyplot alone. Return the finding.
     """
     before = copy.deepcopy((args, how))
     with warnings.catch_warnings():
@@ -54,6 +66,7 @@ def check_figure(draw, *args, **how):
     words, title = style.alt(ax.get_figure(root=True)), finding(ax)
     assert title and words.startswith(title) and len(words) > len(title) + 3
     assert re.search(r"\d", words), f"no number in {words!r}"
+    assert all(look(artist) for gid, look in LOOKS.items() for artist in marked(ax, gid))
     assert repr((args, how)) == repr(before)
     plt.close("all")
     place = Figure(figsize=(9, 5), layout="constrained").add_subplot()
