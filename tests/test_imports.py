@@ -93,23 +93,17 @@ def test_only_the_evaluation_reads_the_test_split():
             assert not (isinstance(node, ast.Attribute) and node.attr == "test"), f"{path}:{node.lineno} reads .test"
 
 
-def measure(*modules):
-    """Import modules in a fresh Python; return peak MB and everything that was loaded."""
-    code = (
-        f"import json, resource, sys, {', '.join(modules)}\n"
-        "print(json.dumps([resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, sorted(sys.modules)]))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    peak, loaded = json.loads(done.stdout)
-    return peak / (1024 if sys.platform == "linux" else 1024**2), set(loaded)
-
-
 def test_import_sftlab_is_light():
     pytest.importorskip("resource", reason="only on Linux and macOS can a process ask for its own peak memory")
-    memory, loaded = measure("sftlab")
-    assert not loaded & HEAVY, f"import sftlab loads {', '.join(sorted(loaded & HEAVY))}"
+    peak = "resource.getrusage(resource.RUSAGE_SELF).ru_maxrss"
+    code = (
+        f"import json, resource, sys, torch; before = {peak}\n"
+        f"import sftlab; print(json.dumps([{peak} - before, sorted(sys.modules)]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    more, loaded = json.loads(done.stdout)
+    assert not HEAVY & set(loaded), f"import sftlab loads {', '.join(sorted(HEAVY & set(loaded)))}"
     drawing = {f"sftlab.{wing}" for wing in ("plot", "widgets", "lessons")}
-    assert not loaded & drawing and {name for name in loaded if name.startswith("sftlab.runs.")} <= {
-        "sftlab.runs.parameters"
-    }
-    assert memory - measure("torch")[0] <= 50
+    runs = {name for name in loaded if name.startswith("sftlab.runs.")}
+    assert not drawing & set(loaded) and runs <= {"sftlab.runs.parameters"}
+    assert more / (1024 if sys.platform == "linux" else 1024**2) <= 50, "megabytes beside torch's own"
