@@ -200,14 +200,14 @@ def report(runs: dict[str, Any], names: list[str]) -> None:
         print("|---" * (len(columns) + 2) + "|")
         for name, splits in found.items():
             values = [[split[place][measure] for split in splits] for place, measure in columns]
-            told = [points(one) for one in [*values, [split["kept"] for split in splits]]]
+            told = [points(one, 1.0) for one in [*values, [split["kept"] for split in splits]]]
             print(f"| {name} | {' | '.join(told)} |")
         for a, b in (("full", "linear probe"), ("LP-FT", "linear probe"), ("LP-FT", "full"), ("layer decay", "full"),
                      ("mean of both", "LP-FT"), ("full, moving", "full"), ("LP-FT, moving", "LP-FT")):  # fmt: skip
             told = []
             for place in ("home", "away", *CORRUPTIONS):
                 pairs = zip(found[a], found[b], strict=True)
-                told.append(f"{place} {points([x[place]['auc'] - y[place]['auc'] for x, y in pairs], '+')}")
+                told.append(f"{place} {points([x[place]['auc'] - y[place]['auc'] for x, y in pairs], 1.0, '+')}")
             print(f"{a} minus {b}, AUC: {', '.join(told)}")
 
 

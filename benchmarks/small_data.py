@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from evidence.ledger import Ledger
+from evidence.ledger import DIGITS, Ledger
 
 import sftlab as sft
 from sftlab.core import statistics
@@ -158,12 +158,15 @@ def main() -> None:
     print(kept["chosen"])
     seen = list(kept["digits"].values())
     for method in seen[0]["curves"]:
-        means = {n: statistics.t_interval([s["curves"][method][n][1] for s in seen]) for n in seen[0]["curves"][method]}
+        means = {
+            n: statistics.t_interval([s["curves"][method][n][1] for s in seen], test_to_train=DIGITS)
+            for n in seen[0]["curves"][method]
+        }
         print(f"{method:14s}", "  ".join(f"{n}: {m:.3f}" for n, m in means.items()))
     for kind in STARTS:
         for name in seen[0]["remedies"][kind]:
             pairs = [100 * (s["remedies"][kind][name][1] - s["curves"][kind][str(FEW)][1]) for s in seen]
-            print(f"{kind:14s} {name:20s} {statistics.t_interval(pairs):+.1f} points")
+            print(f"{kind:14s} {name:20s} {statistics.t_interval(pairs, test_to_train=DIGITS):+.1f} points")
         turned = {a: float(np.mean([s["turns"][kind][a][1] for s in seen])) for a in seen[0]["turns"][kind]}
         print(f"{kind:14s} turned by up to", "  ".join(f"{a}: {value:.3f}" for a, value in turned.items()))
     crops = list(kept["cells"].values())

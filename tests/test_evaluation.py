@@ -1,6 +1,8 @@
 """Every number has an interval; scikit-learn, scipy and torchmetrics are the oracles."""
 
+import re
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -151,6 +153,21 @@ def test_evaluating_with_a_frozen_prefix_gives_the_same_probabilities(tiny, blob
     sft.apply(tiny, sft.linear_probe(tiny))
     frozen = sft.evaluate(tiny, blobs.test)
     assert open_.probabilities == frozen.probabilities and frozen.hashes == blobs.test.hashes
+
+
+def test_one_image_alone_on_any_number_of_threads_gets_the_answer_it_gets_among_others():
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    tolerance = float(re.search(r"on one thread or many, within (\S+):", readme)[1])
+    cells = sft.load("solar", size=64).test.subset(range(12))
+    model = sft.replace_head(sft.backbone("efficientnet_lite0"), cells.classes)
+    among = sft.predict_split(model, cells, batch_size=12)
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        try:
+            alone = [sft.predict_split(model, cells.subset([i]))[0] for i in range(len(cells))]
+        finally:
+            torch.set_num_threads(1)
+        assert np.abs(alone - among).max() < tolerance
 
 
 def test_a_model_without_parameters_is_evaluated_too(blobs):

@@ -245,10 +245,9 @@ def test_the_limits_of_neither_travel_with_the_model(told, blobs):
     assert sft.load_reject_option(plain) is None, "limits without what they are measured against would be a lie"
 
 
-def test_a_number_that_is_not_known_is_a_dash_on_the_page(tiny, blobs, tmp_path):
-    """Of a hundred classes with two test images each, hardly any resample holds them all."""
+def test_an_interval_that_is_not_known_is_said_to_be_missing_on_the_page(tiny, blobs, tmp_path):
     result = sft.evaluate(tiny, blobs.test)
-    unknown = dataclasses.replace(result.metrics["roc_auc"], low=float("nan"), high=float("nan"))
+    unknown = sft.Interval(0.7, 0.0, 1.0, why="2 of the 5 images that it needs")
     result = dataclasses.replace(result, metrics={**result.metrics, "roc_auc": unknown})
     page = sft.save(tiny, tmp_path / "m.safetensors", data=blobs, result=result).with_suffix(".md")
-    assert "| – to –" in page.read_text(encoding="utf-8")
+    assert "0.700 (no interval: 2 of the 5 images that it needs)" in page.read_text(encoding="utf-8")

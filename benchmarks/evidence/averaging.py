@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from ledger import Runs, points, pretrained
+from ledger import DIGITS, Runs, points, pretrained
 
 import sftlab as sft
 from sftlab.core.loop import validate
@@ -67,9 +67,9 @@ def main() -> None:
     print("|---" * (len(ALPHAS) + 1) + "|")
     for name in ("in", "out"):
         values = np.array([one[name] for one in found])
-        print(f"| {name} | {' | '.join(points(values[:, k]) for k in range(len(ALPHAS)))} |")
+        print(f"| {name} | {' | '.join(points(values[:, k], DIGITS) for k in range(len(ALPHAS)))} |")
         for k in (5, 7, 8, 9):
-            gain = t_interval(100 * (values[:, k] - values[:, -1]))
+            gain = t_interval(100 * (values[:, k] - values[:, -1]), test_to_train=DIGITS)
             print(f"  {name}, α = {ALPHAS[k]:g} minus α = 1: {gain:+.1f}")
 
 

@@ -258,7 +258,9 @@ def line(name: str, found: list[dict[str, Any]]) -> None:
     """Print a row of the table: mean and half of the 95 % t-interval over splits."""
     cells = []
     for what in ("folds", "accuracy", "sure", "unsure", "f1", "area"):
-        cells.append(points([one[what] for one in found]) if what in found[0] else "")
+        cells.append(
+            points([one[what] for one in found], found[0]["test"] / found[0]["learn"]) if what in found[0] else ""
+        )
     accuracies = ", ".join(f"{100 * one['accuracy']:.1f}" for one in found)
     print(f"| {name} | {' | '.join(cells)} | {accuracies} |")
 

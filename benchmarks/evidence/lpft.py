@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from ledger import Runs, points, pretrained
+from ledger import DIGITS, Runs, points, pretrained
 from shifts import STATISTICS, accuracy, fit, printed_digits, spoilt, take_statistics
 
 import sftlab as sft
@@ -116,7 +116,7 @@ def table(found: dict[tuple[str, str, int], list[dict[str, Any]]], labels: int) 
     print("|---" * (len(PLACES) + 4) + "|")
     for cell in cells:
         runs = found[cell]
-        told = [points([r[place] for r in runs]) for place in PLACES]
+        told = [points([r[place] for r in runs], DIGITS) for place in PLACES]
         for place in PLACES[:2]:
             told.append(f"{np.mean([r['features'][place] for r in runs]):.2f}" if "features" in runs[0] else "–")
         print(f"| {cell[0]}, {cell[1]} | {runs[0]['rate']:g} | {' | '.join(told)} |")
@@ -126,7 +126,7 @@ def table(found: dict[tuple[str, str, int], list[dict[str, Any]]], labels: int) 
     for a, b in pairs:
         if a in found and b in found:
             both = list(zip(found[a], found[b], strict=True))
-            told = [f"{place} {points([x[place] - y[place] for x, y in both], '+')}" for place in PLACES]
+            told = [f"{place} {points([x[place] - y[place] for x, y in both], DIGITS, '+')}" for place in PLACES]
             print(f"{a[0]}, {a[1]} minus {b[0]}, {b[1]}: {', '.join(told)}")
 
 

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from ledger import Runs, points
+from ledger import DIGITS, Runs, points
 from shifts import STATISTICS, accuracy, fit, spoilt, take_statistics
 
 import sftlab as sft
@@ -121,12 +121,12 @@ def main() -> None:
     print(f"| | {' | '.join(SHIFTS)} |")
     print("|---" * (len(SHIFTS) + 1) + "|")
     for name in names:
-        print(f"| {name} | {' | '.join(points(found[shift, name]) for shift in SHIFTS)} |")
+        print(f"| {name} | {' | '.join(points(found[shift, name], DIGITS) for shift in SHIFTS)} |")
     print("\nminus full of the same statistics, in pairs:")
     for block, statistics in WAYS:
         if block != "full":
             pairs = [found[s, told(block, statistics)] - found[s, told("full", statistics)] for s in SHIFTS]
-            print(f"| {told(block, statistics)} | {' | '.join(points(pair, '+') for pair in pairs)} |")
+            print(f"| {told(block, statistics)} | {' | '.join(points(pair, DIGITS, '+') for pair in pairs)} |")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 import sftlab as sft
 from sftlab import analysis as explain, plot
-from sftlab.core import records
+from sftlab.core import records, statistics
 from sftlab.lessons.select import candidates, image_size, top_names
 from sftlab.plot import style
 from sftlab.widgets import choice, explore, slider
@@ -195,8 +195,8 @@ plot.guess_vs_result(100 * right.mean(), guess, low=50, high=100)
 def features(prefix):  # what frozen stages make of the pool, from the store: n × D
     return sft.features(prefix, pool).take(range(len(pool)))[0].numpy()
 
-def share(right):  # of the cells that are judged correctly, with its interval
-    return sft.wilson(int(right.sum()), len(right))
+def share(right, of=blocks):  # of the cells judged correctly, counted in blocks of files
+    return sft.proportion(right, of)
 
 yardstick, x = share(right), features(original[:-1])
 good = share(explain.probed(x, y, blocks))
@@ -247,7 +247,7 @@ assert abs(p - q).max() < 2e-3 and np.array_equal(p > 0.5, q > 0.5)
 # %%
 model = sft.replace_head(original, data.classes, seed=SEED)
 sft.fit(model, data, sft.linear_probe(model, lr=1e-3), epochs=20, seed=SEED)
-print(f"scikit-learn     {share((q > 0.5) == y[new]):.3f}")
+print(f"scikit-learn     {share((q > 0.5) == y[new], blocks[new]):.3f}")
 print(f"the lab's probe  {sft.evaluate(model, data.valid).accuracy:.3f}")
 
 # %% [markdown]
@@ -360,9 +360,8 @@ ax
 # ## The ranking, and how much of it is luck
 #
 # Which of the 243 is the best? The intervals overlap, but overlapping intervals are a poor test: all starting points were judged on the *same* cells, and what
-# one finds hard the others find hard too. Compare them in **pairs**: draw the blocks of files again and again, and see how often the best stays ahead.
-# `correct` counts the right answers, starting point by block. Drawing blocks is then one matrix product: how often each block was drawn, times its counts. A starting point is *tied* if
-# the best one's lead over it is not above zero in 97.5 % of the draws.
+# one finds hard the others find hard too. Compare them in **pairs**: cell by cell, who is right and who is not, and how the mean difference moves when one block of files is left out. A starting point is *tied* if
+# the interval of the best one's lead over it reaches zero. And would the same one win again? Draw the blocks anew, many times; `correct` counts the right answers, starting point by block, so that drawing blocks is one matrix product.
 
 # %%
 starts, block_of = record["starts"], np.array(record["blocks"])
@@ -376,8 +375,8 @@ rng = np.random.default_rng(0)
 drawn = rng.multinomial(len(sizes), np.ones(len(sizes)) / len(sizes), size=2000)
 accuracy = (drawn @ correct.T) / (drawn @ sizes)[:, None]            # draws × starts
 best = int(hits.mean(axis=1).argmax())
-ahead = accuracy[:, [best]] - accuracy
-tied = np.percentile(ahead, 2.5, axis=0) <= 0
+ahead = [statistics.difference(hits[best], row, block_of) for row in hits]
+tied = np.array([lead.low <= 0 for lead in ahead])
 chance = [s["accuracy"].value for s in starts if s["weights"] == "random"]
 assert max(chance) < yardstick.value
 assert {starts[i]["weights"] for i in np.flatnonzero(tied)} == {"ImageNet"}
@@ -387,7 +386,7 @@ print(f"the same winner in {(winners == best).mean():.0%} of the draws; "
 print(f"{tied.sum()} of {len(starts)} starting points cannot be told from the best")
 
 # %% [markdown]
-# A few cannot be told from the winner, and all of them start from ImageNet; *no* random start is better than two numbers (both asserted). And do not fall in love with the
+# A good many cannot be told from the winner, and all of them start from ImageNet; *no* random start is better than two numbers (both asserted). And do not fall in love with the
 # winner: in many of the draws it would have been another one. Whoever picks the highest of many noisy numbers picks luck along with merit; lesson 07 measures how much.
 #
 # ## Guessing without training
@@ -413,14 +412,13 @@ assert abs(-np.mean(found) / 120 - explain.logme(f, y[few])) < 1e-4
 
 # %% [markdown]
 # The search tries hundreds of pairs; the paper's two formulas, used in turn by `explain.logme`, walk to the same place in a moment. Now LogME of every starting point, beside the accuracy its
-# probe really has. We want the ranking, so we compare ranks (Spearman's ρ), and draw starting points again and again for the interval.
+# probe really has. We want the ranking, so we compare ranks (Spearman's ρ), and leave out one starting point at a time for the interval.
 
 # %%
-def ranks_agree(chosen):  # Spearman's ρ, bootstrap interval over starting points
+def ranks_agree(chosen):  # Spearman's ρ, with its interval over starting points
     m = np.array([[s["logme"], s["accuracy"].value] for s in chosen])
-    again = [spearmanr(*m[rng.integers(0, len(m), len(m))].T)[0] for _ in range(500)]
-    low, high = np.percentile(again, [2.5, 97.5])
-    return records.Interval(float(spearmanr(*m.T)[0]), low, high, "bootstrap")
+    without = [spearmanr(*np.delete(m, i, axis=0).T)[0] for i in range(len(m))]
+    return statistics.jackknife(spearmanr(*m.T)[0], np.array(without), (-1, 1), "points")
 
 for weights in ("ImageNet", "random"):
     chosen = [s for s in starts if s["weights"] == weights]
@@ -499,7 +497,7 @@ ours = names_of.index((BACKBONE, "ImageNet", SIZE, "neck"))
 cheap = sorted(np.flatnonzero(tied), key=lambda i: price(starts[i]))[:4]
 for i in (*cheap, ours):
     network, _, size, stage = names_of[i]
-    low, high = np.percentile(100 * ahead[:, i], [2.5, 97.5])
+    low, high = 100 * ahead[i].low, 100 * ahead[i].high
     print(f"{price(starts[i]):4.0f} million MACs  {network} {size} px {stage:<7} "
           f"{starts[i]['accuracy']:.3f}   {low:4.1f} to {high:.1f} points behind")
 

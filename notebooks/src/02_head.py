@@ -126,11 +126,11 @@ threshold = words[order[k, word], word]
 print(f"best word: {names[word]!r}, right on {hits[k, word] / len(y):.1%} of train")
 
 # %%
-def score(called, y):  # accuracy with its interval
-    return sft.wilson(int((called == y).sum()), len(y))
+def score(called, split):  # accuracy with its interval, counted in modules
+    return sft.proportion(called == split.y, split.groups)
 
 majority = data.valid.majority
-one_word = score((words_valid[:, word] > threshold).long(), y_valid)
+one_word = score((words_valid[:, word] > threshold).long(), data.valid)
 print(f"the same rule on valid: {one_word:.3f}; majority rate {majority:.3f}")
 
 # %% [markdown]
@@ -154,8 +154,8 @@ def train_head(x, y, classes=2, steps=100):  # returns a function that calls new
     return lambda new: head((new - mean) / spread).argmax(dim=1)
 
 # %%
-translated = score(train_head(words, y)(words_valid), y_valid)
-direct = score(train_head(f, y)(f_valid), y_valid)
+translated = score(train_head(words, y)(words_valid), data.valid)
+direct = score(train_head(f, y)(f_valid), data.valid)
 print(f"a head behind the 1000 words: {translated:.3f}")
 print(f"a head in their place:        {direct:.3f}")
 
@@ -319,7 +319,7 @@ assert np.allclose(tapped["solar cells"][0]["neck"], f, atol=1e-5)   # = `pool`
 # %%
 def read_at(stage, name):  # valid accuracy of a head on this stage's numbers
     d, (x, new) = sets[name], [torch.tensor(part[stage]) for part in tapped[name]]
-    return score(train_head(x, d.train.y, len(d.classes))(new), d.valid.y)
+    return score(train_head(x, d.train.y, len(d.classes))(new), d.valid)
 
 stages = list(tapped["solar cells"][0])
 curves = {name: {stage: read_at(stage, name) for stage in stages} for name in sets}

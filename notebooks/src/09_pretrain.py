@@ -287,7 +287,7 @@ assert abs(worth.value - by_hand) < 1e-6
 plot.guess_vs_result(worth, float(guess), low=1, high=50, unit="labels a class")
 
 # %% [markdown]
-# The interval comes from the runs: draw ten of the ten with replacement, average both curves again, read the gap again, a thousand times. Both curves get the *same* runs, since both methods met the same labels.
+# The interval comes from the runs: leave out one of the ten, average both curves again, read the gap again; ten times. Both curves lose the *same* run, since both methods met the same labels. (It knows of other labels and other starts, not of other test images: all runs were tested on the same.)
 
 # %%
 pair = ("LP-FT", "from scratch")
@@ -453,7 +453,7 @@ plot.base.title(ax, "Three sources, without a label and with five a class", pad=
 # %%
 for one, other in (("all", "digits"), ("all", "letters"), ("letters", "digits")):
     d = statistics.t_interval(100 * np.subtract(sets[one]["5"], sets[other]["5"]))
-    print(f"{one:7s} minus {other:7s} {d.value:+.1f} ({d.low:+.1f} to {d.high:+.1f})")
+    print(f"{one:7s} minus {other:7s} {d:+.1f}")
 
 # %% [markdown]
 # Without a label the letters cannot answer at all, and all 47 classes together do not know the digits less well than the ten alone. With five labels only one of the three differences is clear of zero, and it is the surprising one: the network that met letters only (among them O, I, Z, S and B, which

@@ -106,7 +106,7 @@ def image_size(
     base.majority_line(middle, majority)
     base.note(middle, "majority rate", (sizes[-1], majority), (0, 6), ha="right")
     base.percent_axis(middle.yaxis)
-    middle.set(ylim=(0.67, 0.85), ylabel="accuracy (%)")
+    middle.set(ylim=(min(*low, majority) - 0.02, max(high) + 0.02), ylabel="accuracy (%)")
     right.plot(sorted(speeds), [speeds[s] for s in sorted(speeds)], "-", color=style.QUIET, linewidth=1.4)
     right.plot(size, speeds[size], "o", color=style.INK, markersize=9)
     right.set(yscale="log", ylabel="images a second (log)")

@@ -70,11 +70,12 @@ class WindTunnel(TrainingPanel):
         profile: Mapping[str, float] | None,
         epochs: int,
         beside: Mapping[str, Any],
+        test_to_train: float,
         name: str,
         settings: Mapping[str, Any],
     ) -> None:
         self.source, self.old, self.new, self.epochs = source, old, new, epochs
-        self.beside = dict(beside)
+        self.beside, self.test_to_train = dict(beside), test_to_train
         self.majority = [part.valid.majority for part in (old, new)]
         texts = ("frozen", *map(base.rate_text, RATES[1:]))
         start = profiles.full(source, 1e-3) if profile is None else profiles.check(source, profile)
@@ -174,7 +175,8 @@ class WindTunnel(TrainingPanel):
         if not runs and not self.beside:
             return base.empty(None, finding)
         ends: dict[str, Any] = {name: [self._intervals(run)] for name, run in points.items()}
-        return old_and_new(ends, stored=self.beside, majority=self.majority, finding=finding)
+        how: Any = {"majority": self.majority, "finding": finding, "test_to_train": self.test_to_train}
+        return old_and_new(ends, stored=self.beside, **how)
 
 
 def _accuracy(model: nn.Sequential, data: Data) -> float:
@@ -189,6 +191,7 @@ def wind_tunnel(
     profile: Mapping[str, float] | None = None,
     epochs: int = 20,
     beside: Mapping[str, Sequence[Sequence[float]]] | None = None,
+    test_to_train: float = 0.0,
     name: str = "tunnel",
     **settings: Any,
 ) -> WindTunnel:
@@ -196,10 +199,11 @@ def wind_tunnel(
 
     source: a network that knows the `old` task. Each run trains a copy with a new head on `new`; the old accuracy is
     that of the old head on the new backbone, after each epoch. profile: where the bars start (default: full, 1e-3).
-    beside: {strategy: [(old, new), …]} from records, drawn hollow. settings: of `fit`.
+    beside: {strategy: [(old, new), …]} from records, drawn hollow; test_to_train: of these runs, if they are over
+    random splits of one set (see `t_interval`). settings: of `fit`.
     `await panel.run()` trains once and waits. name: part of the CSS classes `sft-NAME-STAGE-input`, `-train-input`,
     `-stop-input`, `-forget-input`, `-picture` and `-status`.
     """
     if not (isinstance(old.classes, list) and isinstance(new.classes, list)):
         raise ValueError("the wind tunnel has one head a task: load the data with one target")
-    return WindTunnel(source, old, new, profile, epochs, beside or {}, name, settings).show()
+    return WindTunnel(source, old, new, profile, epochs, beside or {}, test_to_train, name, settings).show()
