@@ -1,6 +1,7 @@
 """The finder leaves no trace; the runs of a sweep are those that `fit` would make one by one."""
 
 import copy
+import dataclasses
 import math
 
 import numpy as np
@@ -71,6 +72,14 @@ def test_images_without_a_label_count_in_no_loss(tiny):
     history = sft.fit(alone, hidden, sft.linear_probe(alone, lr=1e-3), 2, verbose=False)
     assert np.allclose([e.valid_loss for e in history.epochs], sweep.valid_loss[0][0], atol=1e-5)
     assert np.allclose([e.train_loss for e in history.epochs[1:]], sweep.train_loss[0][0][1:], atol=1e-5)
+
+
+def test_the_finder_asks_only_images_that_have_a_label(tiny, blobs):
+    few = torch.where(torch.arange(len(blobs.train.targets)) % 7 == 0, blobs.train.targets, -100)
+    sparse = sft.data.with_targets(blobs, few, blobs.classes)
+    alone = dataclasses.replace(sparse, train=sparse.train.subset(np.flatnonzero(sparse.train.y >= 0)))
+    one, two = (sft.find_lr(tiny, data, sft.full(tiny), batch_size=4) for data in (sparse, alone))
+    assert one == two and min(one.losses) > 0
 
 
 def test_where_every_rate_diverges_none_is_the_best(blobs, tiny):

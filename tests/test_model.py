@@ -2,8 +2,10 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
+from conftest import same
 from torch import nn
 
 import sftlab as sft
@@ -43,6 +45,11 @@ def test_two_heads_answer_as_a_dict_of_logits():
     model = sft.replace_head(sft.backbone("tiny"), {"defect": 2, "type": ["mono", "poly", "thin"]})
     logits = model(torch.zeros(5, 1, 16, 16, dtype=torch.uint8))
     assert {k: tuple(v.shape) for k, v in logits.items()} == {"defect": (5, 2), "type": (5, 3)}
+
+
+def test_numbers_of_numpy_are_numbers():
+    model = sft.replace_head(sft.backbone("tiny", seed=np.int64(1)), np.int64(3), hidden=np.int32(4), seed=np.int8(2))
+    assert same(model, sft.replace_head(sft.backbone("tiny", seed=1), 3, hidden=4, seed=2))
 
 
 @pytest.mark.parametrize(

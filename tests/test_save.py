@@ -193,6 +193,7 @@ def test_a_note_cannot_take_the_name_of_a_fact(tiny, tmp_path):
 
 def test_a_card_holds_nothing_that_another_language_cannot_read():
     found = plain({"a": float("nan"), "b": (1, float("inf")), "c": sft.Interval(0.5, 0.4, 0.6), 3: {1}})
+    assert plain([np.float32(0.5), np.int64(2), np.array([1, 2]), np.float64("nan")]) == [0.5, 2, [1, 2], None]
     assert json.loads(json.dumps(found, allow_nan=False)) == {
         "a": None, "b": [1, None], "3": "{1}",
         "c": {"value": 0.5, "low": 0.4, "high": 0.6, "method": "Wilson", "groups": 0, "why": ""},

@@ -16,7 +16,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ from sftlab.core.profiles import Schedule, check, constant, factor
 from sftlab.core.records import Step
 from sftlab.core.training import check_learning, train
 from sftlab.data import Data, Split, batch_positions
-from sftlab.data.dataset import check_labels
+from sftlab.data.dataset import check_labels, with_labels
 
 Update = Callable[[Tensor, float], None]
 UNUSED = ("epochs", "schedule", "patience", "keep_best", "checkpoint", "verbose")  # settings of `fit`, not of a search
@@ -84,6 +84,7 @@ def find_lr(
     top = max(profile.values())
     if not top:
         raise ValueError("every stage of this profile is frozen, so there is no rate to find")
+    data = replace(data, train=with_labels(data.train))  # of a batch without a label there is no loss to see
     an_epoch = len(batch_positions(len(data.train), settings.get("batch_size", 32)))
     epochs = math.ceil(steps / an_epoch)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -134,7 +134,7 @@ def _class_names(classes: int | Sequence[str] | Mapping[str, Any]) -> list[str] 
         if not classes:
             raise ValueError("classes is an empty dict: name at least one task, such as {'defect': 2}")
         return {task: list(_class_names(c)) for task, c in classes.items()}
-    names = [str(i) for i in range(classes)] if isinstance(classes, int) else [str(c) for c in classes]
+    names = [str(c) for c in (classes if isinstance(classes, Iterable) else range(classes))]
     if len(names) < 2:
         raise ValueError(
             f"{len(names)} class{'' if len(names) == 1 else 'es'}: a classifier needs at least two. "

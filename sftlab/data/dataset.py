@@ -224,7 +224,7 @@ class Data:
 
 def generator(*parts: int) -> torch.Generator:
     """Return a generator that is a function of `parts` only (seed, epoch, step)."""
-    seed = int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], "big") >> 1
+    seed = int.from_bytes(hashlib.sha256(repr(tuple(map(int, parts))).encode()).digest()[:8], "big") >> 1
     return torch.Generator().manual_seed(seed)
 
 
@@ -362,6 +362,12 @@ def labelled(targets: Tensor, classes: int) -> Tensor:
             f"label {wrong[0]} is outside 0…{classes - 1}: the head has {classes} classes. Replace the head first."
         )
     return known
+
+
+def with_labels(split: Split) -> Split:
+    """Return the split of those images that have a label, of any task."""
+    known = [first_task(y) != NO_LABEL for y in by_task(split.y).values()]
+    return split.subset(torch.stack(known).any(dim=0).nonzero().flatten().numpy())
 
 
 def check_labels(data: Data) -> None:

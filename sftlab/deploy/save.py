@@ -225,6 +225,8 @@ def input_size(facts: Mapping[str, Any]) -> int:
 
 def plain(value: Any) -> Any:
     """Turn a value into what JSON can hold everywhere: no NaN, no infinity, no classes."""
+    if hasattr(value, "tolist"):  # a number of numpy or torch, or an array of them
+        value = value.tolist()
     if is_dataclass(value) and not isinstance(value, type):
         return plain(asdict(value))
     if isinstance(value, Mapping):
