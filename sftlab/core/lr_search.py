@@ -16,7 +16,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -84,7 +84,7 @@ def find_lr(
     top = max(profile.values())
     if not top:
         raise ValueError("every stage of this profile is frozen, so there is no rate to find")
-    data = replace(data, train=with_labels(data.train))  # of a batch without a label there is no loss to see
+    data = with_labels(data)  # of a batch without a label there is no loss to see
     an_epoch = len(batch_positions(len(data.train), settings.get("batch_size", 32)))
     epochs = math.ceil(steps / an_epoch)
 

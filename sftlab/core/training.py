@@ -231,8 +231,7 @@ def _run(
     if 1 in (s.batch_size, len(data.train)) and s.batchnorm == "train":
         learning = (m for name, stage in named_stages(model) if rates[name] for m in stage.modules())
         if any(isinstance(module, BATCHNORMS) for module in learning):
-            fix = "batch_size=2 or more, or batchnorm='frozen'"
-            raise ValueError(f"BatchNorm cannot normalise an image by itself: {fix}")
+            raise ValueError("BatchNorm cannot normalise one image alone: batch_size=2 or more, or batchnorm='frozen'")
     head = getattr(model, "head", None)
     outputs = head.out_features if isinstance(head, nn.Linear) else None
     data = in_order_of(card(model).get("classes"), outputs, data)
@@ -247,8 +246,7 @@ def _run(
 def check_learning(model: nn.Sequential) -> None:
     """Raise ValueError where torch could not compute gradients, or not well."""
     if not torch.is_grad_enabled() or any(p.is_inference() for p in model.parameters()):
-        where = "torch.no_grad or torch.inference_mode"
-        raise ValueError(f"gradients are switched off, by {where}, here or where the network was made: do it outside")
+        raise ValueError("gradients are switched off here, or were where the network was made: leave no_grad for that")
     if other := {str(p.dtype) for p in model.parameters() if p.dtype != torch.float32}:
         raise ValueError(
             f"weights of {', '.join(sorted(other))}: small steps would be rounded away; model.float() first"

@@ -364,10 +364,10 @@ def labelled(targets: Tensor, classes: int) -> Tensor:
     return known
 
 
-def with_labels(split: Split) -> Split:
-    """Return the split of those images that have a label, of any task."""
-    known = [first_task(y) != NO_LABEL for y in by_task(split.y).values()]
-    return split.subset(torch.stack(known).any(dim=0).nonzero().flatten().numpy())
+def with_labels(data: Data) -> Data:
+    """Return the data with those training images alone that have a label, of any task."""
+    known = [first_task(y) != NO_LABEL for y in by_task(data.train.y).values()]
+    return replace(data, train=data.train.subset(torch.stack(known).any(dim=0).nonzero().flatten().numpy()))
 
 
 def check_labels(data: Data) -> None:
