@@ -48,13 +48,6 @@ def test_predict_answers_for_each_photo_and_never_stops_at_a_bad_one(tiny, tmp_p
     assert bad.error and missing.error and bad.label == bad.answer == ""
 
 
-def test_predict_gives_what_the_model_gives_on_the_same_pixels(tiny, tmp_path):
-    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
-    (one,) = sft.predict(tiny, put(tmp_path / "x.png", Image.fromarray(pixels)), size=16)
-    wanted = tiny.eval()(torch.from_numpy(pixels.transpose(2, 0, 1))[None]).softmax(1)[0]
-    assert list(one.probabilities.values()) == pytest.approx(wanted.tolist(), abs=1e-6)
-
-
 def test_a_photograph_is_prepared_as_the_training_prepared_it(folder, named):
     """Turned ones, transparent ones, 16 bits: the same file gives the same probability in evaluate and in predict."""
     rng = np.random.default_rng(1)

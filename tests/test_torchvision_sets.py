@@ -10,8 +10,7 @@ import zipfile
 
 import numpy as np
 import pytest
-import torch
-from loopback import closed_port, serving
+from loopback import serving
 from small_sets import MAKERS, install, packed
 from torchvision import datasets
 
@@ -159,13 +158,6 @@ def test_photographs_of_many_sizes_are_decoded_once_as_squares(root, monkeypatch
         sft.load("pets", size=20)
 
 
-def test_a_set_without_splits_is_split_at_random(root, monkeypatch, no_network):
-    place(monkeypatch, root, "eurosat")
-    data = sft.load("eurosat", size=32, test=0.5)
-    assert sizes(data) == [14, 6, 20] and data.train.images.shape == (40, 3, 64, 64)
-    assert "random" in data.card.split
-
-
 # unpacking
 
 
@@ -229,13 +221,6 @@ def test_a_picture_that_does_not_open_is_found_and_unpacked_again(root, monkeypa
 # over the network
 
 
-def test_offline_a_missing_set_says_what_to_fetch_and_where_to_put_it(root, monkeypatch):
-    install(monkeypatch, "cifar10", f"{closed_port()}/")
-    with pytest.raises(FileNotFoundError, match=rf"is there a network\?.*fetch cifar10`.*put it into {root}") as error:
-        sft.load("cifar10")
-    assert error.value.__suppress_context__
-
-
 @pytest.mark.parametrize("name", sorted(TORCHVISION))
 def test_every_set_says_so_when_there_is_no_network(root, no_network, name):
     about = TORCHVISION[name]
@@ -267,10 +252,3 @@ def test_a_mirror_that_never_answers_is_given_up_and_the_next_one_asked(root, mo
             sft.load("mnist")
         shelf.files = files
         assert len(sft.load("mnist").test) == 30
-
-
-def test_a_loaded_set_trains(cifar10):
-    data = sft.load("cifar10", per_class=2)
-    model = sft.replace_head(sft.backbone("tiny"), data.classes)
-    history = sft.fit(model, data, sft.linear_probe(model, lr=1e-2), epochs=1)
-    assert torch.isfinite(torch.tensor(history.epochs[-1].valid_loss))

@@ -123,7 +123,8 @@ print(f"{len(swapped)} of {len(y)} training labels are now wrong on purpose")
 # %%
 def in_doubt(p, y):
     """Return the positions of labels in doubt, the most doubtful first."""
-    threshold = np.array([p[y == k, k].mean() for k in range(p.shape[1])])
+    threshold = np.array([p[y == k, k].mean() if k in y else np.inf
+                          for k in range(p.shape[1])])
     sure = np.where(p >= threshold, p, -1)      # only confident answers count
     other = sure.argmax(axis=1)
     found = np.flatnonzero((sure.max(axis=1) >= 0) & (other != y))
