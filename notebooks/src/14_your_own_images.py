@@ -48,7 +48,7 @@ OUT: str = ""                         # folder for record and model; "" keeps no
 #
 # Then set `DATA` to `"folder:my_photos"` and run all cells; or leave the notebook alone and type
 # `sftlab run 14_your_own_images -p DATA folder:my_photos`. Thirty photographs a class are a start, a hundred are good. If you have your own
-# `train`, `valid` and `test` folders, put the class folders inside them and they are used as they are.
+# `train`, `valid` and `test` folders, put the class folders inside them and they are used as they are; `training_set`, `Test Data`, `dev` and other usual names will do.
 
 # %%
 sft.check_parameters(globals(), DATA=str, BACKBONE=str, SIZE=(int, 32, 600),
