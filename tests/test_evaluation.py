@@ -56,11 +56,6 @@ def test_a_class_nobody_has_or_nobody_calls_gets_an_empty_interval_not_a_crash()
     assert row["b"]["f1"].value == 0
 
 
-def test_resamples_without_a_class_say_nothing_of_its_f1():
-    confusions = np.array([[[3, 1, 0], [0, 2, 0], [0, 0, 0]], [[3, 0, 1], [0, 2, 0], [0, 0, 0]]])
-    assert np.allclose(evaluation.f1(confusions), [[6 / 7, 0.8, np.nan], [6 / 7, 1, np.nan]], equal_nan=True)
-
-
 def test_intervals_of_images_cover_the_truth_about_as_often_as_they_say():
     """Of 200 intervals made on samples of a known process, 90 % to 99 % contain the true balanced accuracy."""
     truth, hits = 0.5 * (0.9 + 0.7), 0
