@@ -277,6 +277,7 @@ stored = [100 * (run["last stage"] - run["with eval()"])
           for run in kept["seeds"].values()
           if same and how.last == 1]
 plot.differences({"ten splits": {"last layers": stored}}, to="the linear probe",
+                 test_to_train=0.25 / 0.6,
                  live={"ten splits": {"last layers": 100 * gain.value}})
 
 # %% [markdown]
