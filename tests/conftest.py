@@ -18,7 +18,7 @@ torch.set_num_threads(1)  # small networks gain nothing from a second thread, an
 def pytest_collection_modifyitems(items):
     """Mark the notebooks of the clone as slow; what `make test` runs of them are small copies elsewhere."""
     for item in items:
-        if item.path.suffix == ".ipynb" and item.path.is_relative_to(Path(__file__).parents[1]):
+        if item.path.suffix == ".ipynb" and item.path.is_relative_to(Path(__file__).parents[1] / "notebooks"):
             item.add_marker(pytest.mark.slow)
 
 

@@ -365,7 +365,8 @@ def labelled(targets: Tensor, classes: int) -> Tensor:
 
 
 def with_labels(data: Data) -> Data:
-    """Return the data with those training images alone that have a label, of any task."""
+    """Return the data with those training images alone that have a label, of any task. Raises as `check_labels`."""
+    check_labels(data)
     known = [first_task(y) != NO_LABEL for y in by_task(data.train.y).values()]
     return replace(data, train=data.train.subset(torch.stack(known).any(dim=0).nonzero().flatten().numpy()))
 
