@@ -51,7 +51,7 @@ def main(words: list[str]) -> int:
     checks = {"lint": ["ruff", "check", "."], "types": ["mypy"], "notebooks": ["tools.notebooks", "--check"]}
     passed = {} if further else {name: run(*command) for name, command in checks.items()}
     (ROOT / "build").mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=ROOT / "build") as folder:  # outside ROOT all notebooks have one name in pytest
+    with tempfile.TemporaryDirectory(dir=ROOT / "build") as folder:  # pytest names what is in ROOT
         # the longest first, so that short ones are left when one process has done its share
         books = [*map(str, notebooks.built(ROOT))] if further else small(Path(folder))
         tests = [*side_by_side(), "--doctest-modules", *NBVAL, *books, "tests", "sftlab"]
