@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from sftlab.core.losses import Loss, cross_entropy
 from sftlab.core.model import card, evaluating, stage_names, with_card
-from sftlab.core.statistics import midranks
 from sftlab.data import resize
 from sftlab.data.storage import keep_memory
 
@@ -74,7 +73,9 @@ def cascade(
 
 
 def _rank_correlation(a: Tensor, b: Tensor) -> float:
-    a, b = (torch.from_numpy(midranks(one.numpy())) for one in (a, b))
+    from scipy.stats import rankdata
+
+    a, b = (torch.from_numpy(rankdata(one.numpy())) for one in (a, b))
     return float(torch.corrcoef(torch.stack([a, b]))[0, 1])
 
 

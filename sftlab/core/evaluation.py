@@ -18,7 +18,7 @@ from torch import nn
 from sftlab.core.features import sources
 from sftlab.core.model import card, evaluating
 from sftlab.core.records import Interval, Result
-from sftlab.core.statistics import FEWEST, jackknife, leave_out, mean_of, midranks, proportion
+from sftlab.core.statistics import FEWEST, jackknife, leave_out, mean_of, proportion
 from sftlab.data import Split, first_task
 from sftlab.data.dataset import NO_LABEL, by_task, class_columns
 from sftlab.data.storage import keep_memory
@@ -156,13 +156,15 @@ def auc(y: np.ndarray, p: np.ndarray, unit: np.ndarray) -> tuple[float, np.ndarr
     1982). Without a unit, the pairs that it has a part in are missing. y: n class numbers, of every class. p: n ×
     classes. unit: n numbers from 0.
     """
+    from scipy.stats import rankdata
+
     values, deleted = [], []
     for k in range(1, 2) if p.shape[1] == 2 else range(p.shape[1]):
         positive = y == k
         won, pos, neg = _won(p[:, k], positive), np.bincount(unit, positive), np.bincount(unit, ~positive)
         lost: np.ndarray = np.bincount(unit, won)
         if len(lost) < len(y):  # pairs inside a unit were taken off twice; ranked as if each unit beat those before it
-            inside = _won(midranks(p[:, k]) + (len(y) + 1) * unit, positive)
+            inside = _won(rankdata(p[:, k]) + (len(y) + 1) * unit, positive)
             lost = lost - np.bincount(unit, inside * positive) + pos * (neg.cumsum() - neg)
         pairs = won[positive].sum()
         values.append(pairs / (pos.sum() * neg.sum()))
@@ -173,7 +175,9 @@ def auc(y: np.ndarray, p: np.ndarray, unit: np.ndarray) -> tuple[float, np.ndarr
 
 def _won(scores: np.ndarray, positive: np.ndarray) -> np.ndarray:
     """Return for each case how many of the other kind lie on its right side: lower ones, or higher for a negative."""
-    ranks = midranks(scores)
+    from scipy.stats import rankdata
+
+    ranks = rankdata(scores)
     for kind in (positive, ~positive):
-        ranks[kind] -= midranks(scores[kind])
+        ranks[kind] -= rankdata(scores[kind])
     return np.where(positive, ranks, positive.sum() - ranks)

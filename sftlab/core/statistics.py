@@ -14,7 +14,6 @@ import numpy as np
 
 from sftlab.core.records import Interval
 
-Z = 1.959963984540054  # standard deviations to each side of a bell curve that hold 95 % of it
 FEWEST = 5  # units; the spread of fewer says next to nothing
 
 
@@ -24,11 +23,12 @@ def wilson(successes: int, n: int) -> Interval:
     >>> f"{wilson(90, 100):.2f}"
     '0.90 (0.83–0.94)'
     """
+    from scipy.stats import binomtest
+
     if n == 0:
         return Interval(0.0, 0.0, 1.0, why="no cases")
-    middle = (successes + Z**2 / 2) / (n + Z**2)
-    half = Z * math.sqrt(successes * (n - successes) / n + Z**2 / 4) / (n + Z**2)
-    return Interval(successes / n, max(0.0, middle - half), min(1.0, middle + half))
+    ends = binomtest(successes, n).proportion_ci(method="wilson")
+    return Interval(successes / n, float(ends.low), float(ends.high))
 
 
 def proportion(right: Any, groups: Any = ()) -> Interval:
@@ -70,12 +70,6 @@ def leave_out(values: np.ndarray, unit: np.ndarray, count: int = 0) -> np.ndarra
     n, total = np.bincount(unit, minlength=count), np.bincount(unit, values, count)
     with np.errstate(invalid="ignore"):
         return (total.sum() - total) / (n.sum() - n)
-
-
-def midranks(values: np.ndarray) -> np.ndarray:
-    """Return the rank of each of n values, from 1; equal ones share the mean of theirs."""
-    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
-    return (count.cumsum() - (count - 1) / 2)[place]
 
 
 def jackknife(
