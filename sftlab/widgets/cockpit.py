@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import functools
 import html
 import math
 import time
@@ -196,6 +197,9 @@ class TrainingPanel(ControlPanel):
         self.say("", error=f"This run failed: {type(error).__name__}: {error}")
 
 
+_wilson = functools.cache(wilson)  # of the thousand intervals a dragged slider asks for, most are known
+
+
 @dataclass
 class CockpitRun(Run):
     """A run of the cockpit with its record. settings: rate, layers, learns, optimizer, epochs."""
@@ -224,7 +228,7 @@ class CockpitRun(Run):
         """Validation accuracy of the weights it kept; None before the first epoch has ended."""
         if not self.history.epochs:
             return None
-        return wilson(round(self.history.kept.valid_accuracy * self.images), self.images)
+        return _wilson(round(self.history.kept.valid_accuracy * self.images), self.images)
 
     @property
     def headline(self) -> str:
