@@ -88,7 +88,7 @@ def compare(first: str | Path, second: str | Path) -> Comparison:
         settings.set_axis(names, axis=1),
         pd.DataFrame(metrics, [*changes, "ece"], [*names, "second minus first"]),
         pd.crosstab(*(pd.Series(r, name=f"{name} is right") for r, name in zip(right, names, strict=True))),
-        _verdict(names, changes["accuracy"], 1.0 if len(groups) else mcnemar(*right), len(y)),
+        _verdict(names, changes["accuracy"], None if len(groups) else mcnemar(*right), len(y)),
         images.iloc[one_alone[np.argsort(-mistake[one_alone], kind="stable")]],
         _sources(a, settings_a, settings_b),
     )
@@ -232,14 +232,18 @@ def _pairs(a: Result, b: Result) -> pandas.DataFrame:
     return pairs[pairs.target_a != NO_LABEL]
 
 
-def _verdict(names: list[str], change: Interval, p: float, n: int) -> str:
-    """Say in a sentence whether one is better than the other, as far as these images can tell."""
-    chance = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-    test = f"over {change.groups} groups" if change.groups else f"McNemar {chance}"
+def _verdict(names: list[str], change: Interval, p: float | None, n: int) -> str:
+    """Say in a sentence whether one is better than the other, as far as these images can tell.
+
+    p: of McNemar's test, None where the images come in groups: then the interval decides.
+    """
+    if p is None:
+        told, test = 0 not in change, f"over {change.groups} groups"
+    else:
+        told, test = p < 0.05, "McNemar p < 0.001" if p < 0.001 else f"McNemar p = {p:.3f}"
     test = f"(second minus first {points(change):+.1f} points, {test}, {n} images)"
     if not change.value:
         return f"Both are right equally often {test}."
     better = f"{names[int(change.value > 0)]} is right more often, by {100 * abs(change.value):.1f} points"
-    told = 0 not in change if change.groups else p < 0.05
     doubt = "more than chance explains" if told else "but these images cannot tell that from chance"
     return f"{better}, {doubt} {test}."
