@@ -64,17 +64,17 @@ def test_an_unattended_run_leaves_figures_with_words(book, expect):
         data = next(o["data"] for o in book.outputs(cell_of(book, words)) if "text/html" in o.get("data", {}))
         assert next(iter(data)) == browser.VIEW
         assert "<figure" in data["text/html"] and said in data["text/plain"]
-    assert not (book.root / "notebooks" / "corrections.csv").exists(), "looking corrects nothing"
+    assert not (book.root / "notebooks" / "corrections_cells.csv").exists(), "looking corrects nothing"
 
 
 def test_a_label_is_corrected_with_the_keyboard_and_the_next_run_uses_it(book, expect):
-    page, table = book.page, book.root / "notebooks" / "corrections.csv"
+    page, table = book.page, book.root / "notebooks" / "corrections_cells.csv"
     before = {path: path.read_bytes() for path in (book.root / "cells").rglob("*.png")}
     select = page.locator(".sft-relabel-select").first
     select.scroll_into_view_if_needed()
     was, name = select.input_value(), page.locator(".sft-tile img").first.get_attribute("alt").split(",")[0]
     select.press("ArrowUp" if was == "1" else "ArrowDown")  # the notebook must leave the arrow keys to the field
-    expect(page.locator(".sft-relabel-status")).to_contain_text("1 correction in corrections.csv")
+    expect(page.locator(".sft-relabel-status")).to_contain_text("1 correction in corrections_cells.csv")
     expect(page.locator(".sft-tile").first).to_contain_text("the data say")
     (row,) = csv.DictReader(table.read_text(encoding="utf-8").splitlines())
     classes = ["defect", "intact"]
@@ -84,7 +84,7 @@ def test_a_label_is_corrected_with_the_keyboard_and_the_next_run_uses_it(book, e
     expect(page.locator(".sft-relabel-select").first).to_be_visible()
     corrected = cell_of(book, "sft.corrected(")
     book.run_cell(corrected)
-    assert "corrections.csv corrects train: 1 with a new label" in book.outputs(corrected)[-1]["text"]
+    assert "corrections_cells.csv corrects train: 1 with a new label" in book.outputs(corrected)[-1]["text"]
 
 
 def test_photographs_are_answered_refused_or_named_as_unreadable(book, expect, tmp_path):
