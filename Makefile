@@ -1,5 +1,5 @@
 # Each target is one command in its own environment; without make, see "With pip alone" in the README.
-# Further words go along:  make run ARGS="14 -p EPOCHS 5"
+# Further words go along:  make run ARGS="10 -p EPOCHS 5"
 
 PYTHON ?= python3
 ARGS ?=

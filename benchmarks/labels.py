@@ -1,4 +1,4 @@
-"""How many labels is a pretrained network worth? The learning curves of lesson 09, kept in `labels.json`.
+"""How many labels is a pretrained network worth? The learning curves of `further/pretrain`, kept in `labels.json`.
 
     python benchmarks/labels.py
 

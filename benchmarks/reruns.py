@@ -22,7 +22,7 @@ from joblib import cpu_count
 
 from sftlab.runs.sweep import sweep
 
-NOTEBOOK = "14_your_own_images"
+NOTEBOOK = "10_your_own_images"
 FIXED = {"SIZE": 160, "STRATEGY": "probe"}
 RUNS = int(sys.argv[1]) if len(sys.argv) > 1 else 24
 ALONE = 2

@@ -21,7 +21,7 @@ def accuracy(data: str, seed: int) -> records.Result:
     folder = RUNS / f"{data}_{seed}"
     if kept := sorted(folder.glob("*/record.json")):
         return records.read(kept[-1], records.Result)
-    done = run("14_your_own_images", {"DATA": data, "SEED": seed}, out=folder, say=print)
+    done = run("10_your_own_images", {"DATA": data, "SEED": seed}, out=folder, say=print)
     assert done.result is not None
     return done.result
 

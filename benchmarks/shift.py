@@ -1,4 +1,4 @@
-"""Does fine-tuning make the network better, or only narrower? The runs of lesson 11, kept in `shift.json`.
+"""Does fine-tuning make the network better, or only narrower? The runs of the lesson `further/shift`, kept in `shift.json`.
 
     python benchmarks/shift.py
 
@@ -186,7 +186,7 @@ def main() -> None:
         for each in FADING:
             ledger.run(f"fading {each:g} {home}", lambda h=home, r=each: fading(h, r))
     report(ledger.kept["runs"], list(strategies(rate)))
-    for script in ("lpft", "surgical"):  # which lesson 11 reads as well
+    for script in ("lpft", "surgical"):  # which the further lesson on shift reads as well
         subprocess.run([sys.executable, Path(__file__).with_name("evidence") / f"{script}.py"], check=True)
 
 

@@ -1,4 +1,4 @@
-"""Does it learn, or remember? What little data does, and what each remedy buys; lesson 10's records, `small_data.json`.
+"""Does it learn, or remember? What little data does, and what each remedy buys; lesson 07's records, `small_data.json`.
 
     python benchmarks/small_data.py
 

@@ -1,4 +1,4 @@
-"""Is it the same for language? The comparisons of lesson 13, over splits, kept in `text.json`.
+"""Is it the same for language? The comparisons of `further/text`, over splits, kept in `text.json`.
 
     pip install -e ".[text]" && python benchmarks/text.py
 

@@ -1,4 +1,4 @@
-"""Does a second task help the first when labels are few? The runs of lesson 12, kept in `two_tasks.json`.
+"""Does a second task help the first when labels are few? The runs of `further/two_tasks`, kept in `two_tasks.json`.
 
     python benchmarks/two_tasks.py
 

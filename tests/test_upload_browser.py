@@ -1,4 +1,4 @@
-"""Lesson 14 under a learner's hands, on photographs of their own: labels are corrected, photographs dropped."""
+"""Lesson 10 under a learner's hands, on photographs of their own: labels are corrected, photographs dropped."""
 
 import csv
 from pathlib import Path
@@ -13,7 +13,7 @@ import sftlab as sft
 
 pytestmark = [browser.needed, pytest.mark.slow]
 
-LESSON = Path(__file__).parents[1] / "notebooks" / "14_your_own_images.ipynb"
+LESSON = Path(__file__).parents[1] / "notebooks" / "10_your_own_images.ipynb"
 CHANGED = {"DATA": '"folder:../cells"', "SIZE": "96", "STRATEGY": '"probe"'}
 EACH = 40  # photographs a class
 

@@ -30,15 +30,16 @@ NBVAL = [
 WORKERS = 4  # a kernel with a network and a browser each: more would want more than 16 GB
 SMALL: dict[str, dict[str, int]] = {  # the core lessons, and what makes each of them a matter of a minute
     "00_start_here": {"SIZE": 96, "LABELS": 100},
-    "14_your_own_images": {"SIZE": 96, "EPOCHS": 1},
+    "10_your_own_images": {"SIZE": 96, "EPOCHS": 1},
     "01_select": {"SIZE": 96},
     "02_head": {"SIZE": 96},
     "03_loss": {"SIZE": 96},
     "04_freeze": {"SIZE": 96, "LABELS": 200},
     "05_rate": {"SIZE": 32, "LABELS": 30},
-    "06_layers": {"SEEDS": 2},
-    "07_trust": {"SIZE": 96},
-    "08_decide": {"SIZE": 96},
+    "06_finetune": {"SEEDS": 2},
+    "07_overfit": {},
+    "08_evaluate": {"SIZE": 96},
+    "09_decide": {"SIZE": 96},
 }
 
 
@@ -66,7 +67,7 @@ def small(folder: Path, names: Iterable[str] = SMALL) -> list[str]:
     import papermill
 
     shutil.copytree(ROOT / "benchmarks", folder / "benchmarks")
-    (folder / "notebooks").mkdir()
+    (folder / "notebooks" / "further").mkdir(parents=True)
     books = {f"notebooks/{name}.ipynb": SMALL.get(name, {}) for name in names}
     for book, values in books.items():
         papermill.execute_notebook(ROOT / book, folder / book, values, prepare_only=True, progress_bar=False)

@@ -1,4 +1,4 @@
-"""Probe first, then fine-tune: what that keeps of the features, in and out of distribution; lesson 11's records.
+"""Probe first, then fine-tune: what that keeps of the features, in and out of distribution; records of the further lesson on shift.
 
     python benchmarks/evidence/lpft.py
 

@@ -1,4 +1,4 @@
-"""Surgical fine-tuning: with few labels, which block to tune is a question of what has shifted; lesson 11's records.
+"""Surgical fine-tuning: with few labels, which block to tune is a question of what has shifted; records of the further lesson on shift.
 
     python benchmarks/evidence/surgical.py
 

@@ -403,23 +403,23 @@ assert abs(by_hand - result.accuracy.value) < 0.06
 # **[03 Loss](03_loss.ipynb)** | What exactly is being minimised? | 25
 # **[04 Freeze](04_freeze.ipynb)** | When is a layer really frozen, and what does that buy? | 25
 # **[05 Rate](05_rate.ipynb)** | How large a step? | 30
-# **[06 Layers](06_layers.ipynb)** | Should all layers take the same step? | 25
-# **[07 Trust](07_trust.ipynb)** | How sure is this number? | 25
-# **[08 Decide](08_decide.ipynb)** | What should I decide with it? | 25
+# **[06 Finetune](06_finetune.ipynb)** | Should all layers take the same step? | 25
+# **[07 Overfit](07_overfit.ipynb)** | Does it learn, or remember? | 25
+# **[08 Evaluate](08_evaluate.ipynb)** | How sure is this number? | 25
+# **[09 Decide](09_decide.ipynb)** | What should I decide with it? | 30
+# **[10 Your own images](10_your_own_images.ipynb)** | What must I check before I believe it on my own photos? | 30
 #
-# **A path of three hours:** 00, 02, 04, 05, 06, 07, then [14 Your own images](14_your_own_images.ipynb).
+# **A path of three hours:** 00, 02, 04, 05, 06, 08, then 10 on your own photographs.
 
 # %% [markdown]
 # And from there, wherever you like.
 #
 # lesson | question | minutes
 # ---|---|---
-# **[09 Pretrain](09_pretrain.ipynb)** | How many labels is a pretrained network worth? | 25
-# **[10 Small data](10_small_data.ipynb)** | Does it learn, or remember? | 25
-# **[11 Shift](11_shift.ipynb)** | Does fine-tuning make the network better, or only narrower? | 25
-# **[12 Two tasks](12_two_tasks.ipynb)** | Does a second task help the first when labels are few? | 20
-# **[13 Text](13_text.ipynb)** | Is it the same for language? | 25
-# **[14 Your own images](14_your_own_images.ipynb)** | What must I check before I believe it on my own photos? | 20
+# **[Pretrain](further/pretrain.ipynb)** | How many labels is a pretrained network worth? | 25
+# **[Shift](further/shift.ipynb)** | Does fine-tuning make the network better, or only narrower? | 25
+# **[Two tasks](further/two_tasks.ipynb)** | Does a second task help the first when labels are few? | 20
+# **[Text](further/text.ipynb)** | Is it the same for language? | 25
 #
 # Three **recipes** that are printed everywhere, each run line by line: [PyTorch's](recipes/pytorch_probe.ipynb), [Keras's](recipes/keras_dense.ipynb),
 # and [the last few layers](recipes/last_layers.ipynb), 15 minutes each.

@@ -387,7 +387,7 @@ print(f"{tied.sum()} of {len(starts)} starting points cannot be told from the be
 
 # %% [markdown]
 # A good many cannot be told from the winner, and all of them start from ImageNet; *no* random start is better than two numbers (both asserted). And do not fall in love with the
-# winner: in many of the draws it would have been another one. Whoever picks the highest of many noisy numbers picks luck along with merit; lesson 07 measures how much.
+# winner: in many of the draws it would have been another one. Whoever picks the highest of many noisy numbers picks luck along with merit; lesson 08 measures how much.
 #
 # ## Guessing without training
 #
@@ -513,7 +513,7 @@ print(f"{BACKBONE}, {SIZE} px, test accuracy {result.accuracy:.3f}; "
 
 # %% [markdown]
 # Better than every number on this page? Then remember what moved: other cells, from other modules, and one split of many. How far a single split can lead one
-# astray is the question of lesson 07. A choice is made before this number, and not changed after it.
+# astray is the question of lesson 08. A choice is made before this number, and not changed after it.
 #
 # ## What you have seen
 #

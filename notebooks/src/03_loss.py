@@ -224,7 +224,7 @@ plot.scores(results, label="valid accuracy")
 
 # %% [markdown]
 # Accuracy: no difference that these cells could show. Confidence: the smoothed head is a little less sure of itself, as it was told to be. A loss does not only say which class should win,
-# it says *how sure* the answer should be. Whether that is good is a question of lesson 08.
+# it says *how sure* the answer should be. Whether that is good is a question of lesson 09.
 #
 # ## The gradient is q − p
 #

@@ -490,4 +490,4 @@ print(f"lowest loss near a rate of {10 ** (-6 + 6 * np.argmin(losses) / 100):.0e
 # - Loshchilov and Hutter, 2017, *SGDR: Stochastic Gradient Descent with Warm Restarts*. The cosine.
 # - Goodfellow, Bengio and Courville, 2016, *Deep Learning*, chapter 8. Curvature and the valley.
 #
-# Previous: [04 Freeze](04_freeze.ipynb). Next: [06 Layers](06_layers.ipynb).
+# Previous: [04 Freeze](04_freeze.ipynb). Next: [06 Finetune](06_finetune.ipynb).

@@ -1,4 +1,4 @@
-"""Figures of lesson 08's second half: which strangers a score rejects, and heat maps over images."""
+"""Figures of the further lesson on calibration: which strangers a score rejects, and heat maps over images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of lesson 08, Decide: the images of one cell of a confusion matrix, and images in piles with their costs."""
+"""Figures of lesson 09, Decide: the images of one cell of a confusion matrix, and images in piles with their costs."""
 
 from __future__ import annotations
 

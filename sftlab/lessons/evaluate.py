@@ -1,4 +1,4 @@
-"""Figures of lesson 07, Trust: intervals that contain the truth or miss it, and what choosing does to a number."""
+"""Figures of lesson 08, Evaluate: intervals that contain the truth or miss it, and what choosing does to a number."""
 
 from __future__ import annotations
 

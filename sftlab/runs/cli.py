@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sftlab.deploy.predict import Prediction, Predictor
 
 START = "00_start_here"  # the lesson that JupyterLab opens at
-MAIN = "14_your_own_images"  # the notebook that is meant if none is named: the one for a learner's own data
+MAIN = "10_your_own_images"  # the notebook that is meant if none is named: the one for a learner's own data
 FILE = as_path
 WIDEST = 44  # letters of a file name in a line of `predict`
 LIKELIEST = 3  # classes in a line of `predict`; its files hold all of them
@@ -82,7 +82,7 @@ def run(notebook: str, values: tuple[tuple[str, str], ...], out: Path | None, ti
     Leaves a dated folder with the executed notebook, an HTML report that opens offline, the record and the
     model. `sftlab params` lists what can be set.
 
-    sftlab run 14 -p DATA folder:photos -p EPOCHS 5
+    sftlab run 10 -p DATA folder:photos -p EPOCHS 5
     """
     from sftlab.runs import run as runs
 

@@ -1,7 +1,7 @@
 """One run of a notebook: executed with other parameters, reported, and kept in one folder; by `sftlab run` and sweeps.
 
     from sftlab.runs.run import run
-    done = run("14_your_own_images", {"DATA": "folder:photos", "EPOCHS": 5})
+    done = run("10_your_own_images", {"DATA": "folder:photos", "EPOCHS": 5})
     done.result.accuracy; print(done)
 
 The folder holds the executed notebook, its report as one HTML file that needs no network, `run.json`, and what the

@@ -1,6 +1,6 @@
 """Many runs of one notebook: a grid of parameters and seeds, in parallel, resumable, here or on Dask; `sftlab sweep`.
 
-    notebook: 14_your_own_images
+    notebook: 10_your_own_images
     fixed: {SIZE: 160, EPOCHS: 2}
     grid:                        # every combination of these …
       RATE: [1e-4, 1e-3]

@@ -320,7 +320,7 @@ plot.differences({"ten splits": {"last layers": stored}}, to="the linear probe",
 # ## Try it
 #
 # - **Tweak.** Set `LAST` to 2, then to 3. What does one more stage cost in seconds, and what does it bring?
-# - **Build.** Train the probe first and let the last stage learn afterwards, from the probe's head. Does it move less far? [06 Layers](../06_layers.ipynb) has the reason.
+# - **Build.** Train the probe first and let the last stage learn afterwards, from the probe's head. Does it move less far? [06 Finetune](../06_finetune.ipynb) has the reason.
 # - **Break.** Replace `book.eval()` in `modes` by `book.train()`. Which assert notices, and how many tensors changed?
 
 # %% [markdown]
@@ -332,4 +332,4 @@ plot.differences({"ten splits": {"last layers": stored}}, to="the linear probe",
 # - Chilamkurthy, 2017, *Transfer Learning for Computer Vision Tutorial* (PyTorch tutorials). The loop around it.
 # - Lee et al., 2023, *Surgical Fine-Tuning Improves Adaptation to Distribution Shifts*. Not always the last layers.
 #
-# Previous: [the Keras recipe](keras_dense.ipynb). Next: [06 Layers](../06_layers.ipynb).
+# Previous: [the Keras recipe](keras_dense.ipynb). Next: [06 Finetune](../06_finetune.ipynb).

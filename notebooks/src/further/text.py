@@ -6,7 +6,7 @@
 # - train one weight in a hundred: LoRA by hand, biases and norms only;
 # - say what the loss of a chat model has to do with all this.
 #
-# 25 minutes to read, under a minute to run. Comes after [12 Two tasks](12_two_tasks.ipynb); needs lessons 03 to 07, and `pip install 'sftlab[text]'`.
+# 25 minutes to read, under a minute to run. Needs lessons 03 to 08, and `pip install 'sftlab[text]'`.
 # Texts: sentences from the docstrings of numpy, scipy, scikit-learn, torch (BSD 3-Clause) and matplotlib (its licence). Encoder: all-MiniLM-L6-v2, Apache-2.0.
 
 # %%
@@ -193,7 +193,7 @@ plot.scores({"linear probe": probed, "probe, fastest rate": memorised,
 # One split says little. The record holds twelve, each with 5 to 150 labels a class; hollow marks are its means, the solid ones your run. How many labels does the bag of words need to do what the probe does with ten?
 
 # %%
-kept = sft.records.read("../benchmarks/text.json")
+kept = sft.records.read("../../benchmarks/text.json")
 lines = {kind: {method: {int(n): runs[method] for n, runs in rows.items()}
                 for method in ("probe", "bag of words")}
          for kind, rows in kept["lines"].items()}
@@ -290,7 +290,7 @@ if LABELS == 50 and DATA == "docstrings":
 plot.differences(gains, to="the probe", live=live, test_to_train=0.2 / 0.5)
 
 # %% [markdown]
-# Hollow marks, with bars as wide as lesson 07 asks of runs over splits of one set: the last two layers gain one to three points, and are the only ones clear of zero. For all others, LoRA with a third of a percent of the weights as well as full fine-tuning with every one of them, five splits do not tell whether they gain anything over a probe. So LoRA saves memory and files, and costs no accuracy that five splits could show; what there is to win inside the encoder, with fifty labels a class, is a few points at most.
+# Hollow marks, with bars as wide as lesson 08 asks of runs over splits of one set: the last two layers gain one to three points, and are the only ones clear of zero. For all others, LoRA with a third of a percent of the weights as well as full fine-tuning with every one of them, five splits do not tell whether they gain anything over a probe. So LoRA saves memory and files, and costs no accuracy that five splits could show; what there is to win inside the encoder, with fifty labels a class, is a few points at most.
 #
 # And when it has learned, it can disappear:
 
@@ -462,4 +462,4 @@ print(f"plain PyTorch {plain}; the lab's probe {probed.accuracy}; "
 # - Ben Zaken, Goldberg and Ravfogel, 2022, *BitFit: Simple Parameter-efficient Fine-tuning for Transformer-based Masked Language-models*.
 # - Ouyang et al., 2022, *Training language models to follow instructions with human feedback*. Instruction tuning.
 #
-# Previous: [12 Two tasks](12_two_tasks.ipynb). Next: [14 Your own images](14_your_own_images.ipynb).
+# [The map of all lessons](../00_start_here.ipynb)

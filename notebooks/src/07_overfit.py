@@ -6,7 +6,7 @@
 # - say which augmentation keeps the label, and what too much of it does;
 # - measure what each remedy against overfitting buys, in pairs, before you recommend it.
 #
-# 25 minutes to read, under a minute to run. Comes after [09 Pretrain](09_pretrain.ipynb); needs lessons 03, 06 and 07.
+# 25 minutes to read, under a minute to run. Comes after [06 Finetune](06_finetune.ipynb); needs lessons 03 and 06.
 # Images: handwritten digits, CC BY 4.0, Alpaydin and Kaynak 1998; characters drawn from matplotlib's fonts; solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018.
 
 # %%
@@ -156,7 +156,7 @@ by_count = {f"labels a class: {n}": {"probe": points(curves["probe"][n], values)
 plot.differences(by_count, to="full fine-tuning", test_to_train=1)
 
 # %% [markdown]
-# (Every seed splits the same digits anew, as many to measure on as to learn from; `test_to_train` widens the bars by what such runs share, as lesson 07 explains.) On average the probe is ahead where labels are fewest and behind where they are many: few weights to turn are a protection when there is little to turn them by, and a cage when there is more, because the probe **leans on the pretrained features** and cannot leave them. That is the critics' second sentence. But every bar holds zero: if the effect is there, it is a point or two, and twenty seeds of this set do not show it.
+# (Every seed splits the same digits anew, as many to measure on as to learn from; `test_to_train` widens the bars by what such runs share, as lesson 08 explains.) On average the probe is ahead where labels are fewest and behind where they are many: few weights to turn are a protection when there is little to turn them by, and a cage when there is more, because the probe **leans on the pretrained features** and cannot leave them. That is the critics' second sentence. But every bar holds zero: if the effect is there, it is a point or two, and twenty seeds of this set do not show it.
 #
 # ## Remedy 1: more images without more labels
 #
@@ -427,4 +427,4 @@ print(f"{right} of {len(shuffled)} shuffled labels known by heart")
 # - Shorten and Khoshgoftaar, 2019, *A survey on Image Data Augmentation for Deep Learning*. Which one keeps the label.
 # - Belkin, Hsu, Ma and Mandal, 2019, *Reconciling modern machine-learning practice and the classical bias-variance trade-off*. Why larger need not be worse.
 #
-# Previous: [09 Pretrain](09_pretrain.ipynb). Next: [11 Shift](11_shift.ipynb).
+# Previous: [06 Finetune](06_finetune.ipynb). Next: [08 Evaluate](08_evaluate.ipynb).

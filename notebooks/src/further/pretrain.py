@@ -6,7 +6,7 @@
 # - read the *horizontal* gap between two learning curves: what a pretrained network is worth, counted in labels;
 # - recognise a worthless source, and know when it does harm.
 #
-# 25 minutes to read, under a minute to run. Comes after [08 Decide](08_decide.ipynb); needs lessons 04 to 07.
+# 25 minutes to read, under a minute to run. Needs lessons 04 to 08.
 # Images: handwritten digits, CC BY 4.0, Alpaydin and Kaynak 1998; characters drawn from matplotlib's fonts (DejaVu, STIX, Computer Modern).
 
 # %%
@@ -104,7 +104,7 @@ def tune(net, profile, epochs: int = 10, batchnorm: str = "frozen"):
 
 
 # %%
-kept = sft.records.read("../benchmarks/labels.json")
+kept = sft.records.read("../../benchmarks/labels.json")
 chosen, scratch = kept["chosen"], network(target.classes, SEED)
 how = chosen["from scratch"]
 tune(scratch, sft.full(scratch, how["rate"]), how["epochs"], how["batchnorm"])
@@ -509,4 +509,4 @@ print(f"plain PyTorch {right}, the lab {lab.accuracy}; majority {lab.majority:.3
 # - Cohen et al., 2017, *EMNIST: an extension of MNIST to handwritten letters*. The merged classes.
 # - Alpaydin and Kaynak, 1998, *Optical Recognition of Handwritten Digits*. The digits.
 #
-# Previous: [08 Decide](08_decide.ipynb). Next: [10 Small data](10_small_data.ipynb).
+# [The map of all lessons](../00_start_here.ipynb)

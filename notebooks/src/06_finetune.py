@@ -176,7 +176,7 @@ for name, (kept, learned) in found.items():
 
 # %% [markdown]
 # One seed is an anecdote, though, so 20 seeds of each rate were run beforehand, by `benchmarks/layers.py` with the parameters above as they stand; bars are 95 % intervals of the mean. (Each seed splits the same digits anew, three to
-# measure on for four to learn from; runs that share images say less than independent ones, and the bars are as much wider as lesson 07 explains.)
+# measure on for four to learn from; runs that share images say less than independent ones, and the bars are as much wider as lesson 08 explains.)
 
 # %%
 DIGITS, CELLS = 0.3 / 0.4, 0.15 / 0.6  # images measured on for each to learn from
@@ -407,4 +407,4 @@ print(f"plain PyTorch: old {right(with_old_head(net), old.valid):.3f}, "
 # - Lee et al., 2023, *Surgical Fine-Tuning Improves Adaptation to Distribution Shifts*. Which block to tune depends on what has shifted.
 # - McCloskey and Cohen, 1989, *Catastrophic Interference in Connectionist Networks*. Forgetting, named.
 #
-# Previous: [05 Rate](05_rate.ipynb). Next: [07 Trust](07_trust.ipynb).
+# Previous: [05 Rate](05_rate.ipynb). Next: [07 Overfit](07_overfit.ipynb).

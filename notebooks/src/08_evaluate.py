@@ -6,7 +6,7 @@
 # - keep three uncertainties apart: other test images, another seed, another split;
 # - recognise the three ways in which honest people fool themselves: bad averages, related images on both sides, and choosing.
 #
-# 25 minutes. Comes after *Should all layers take the same step?*; needs only lesson 00. Images: solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018.
+# 25 minutes. Comes after [07 Overfit](07_overfit.ipynb); needs only lesson 00. Images: solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018.
 
 # %%
 import matplotlib.pyplot as plt
@@ -520,4 +520,4 @@ assert np.isclose(middle - half, sft.wilson(correct, total).low, atol=1e-4)
 # - Bouthillier et al., 2021, *Accounting for Variance in Machine Learning Benchmarks*. Seeds and splits, kept apart.
 # - Buerhop-Lutz et al., 2018, *A Benchmark for Visual Identification of Defective Solar Cells in Electroluminescence Imagery*. The images.
 #
-# Previous: [06 Layers](06_layers.ipynb). Next: [08 Decide](08_decide.ipynb).
+# Previous: [07 Overfit](07_overfit.ipynb). Next: [09 Decide](09_decide.ipynb).

@@ -6,7 +6,7 @@
 # - repair answers with twenty labels, and know when new BatchNorm statistics are enough;
 # - say how much a network has forgotten, with two photographs and no label.
 #
-# 25 minutes to read, under a minute to run. Comes after [10 Small data](10_small_data.ipynb); needs lessons 06 to 08.
+# 25 minutes to read, under a minute to run. Needs lessons 06 to 08.
 # Images: solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018; handwritten digits behind numbers; two photographs that come with scikit-learn, CC BY 2.0.
 
 # %%
@@ -131,7 +131,7 @@ plot.guess_vs_result(100 * tuned_far.metrics["roc_auc"].value, guess_auc, low=40
 #
 # ## Twenty labels
 #
-# Three repairs that touch no weight. **Class shares**: if only they had changed, Bayes' rule would mend it (lesson 08). **Twenty labels** from away: take the threshold with the fewest errors on them. **The best threshold** of all needs every label; it is a bound, not a repair. By hand:
+# Three repairs that touch no weight. **Class shares**: if only they had changed, Bayes' rule would mend it (lesson 09). **Twenty labels** from away: take the threshold with the fewest errors on them. **The best threshold** of all needs every label; it is a bound, not a repair. By hand:
 
 # %%
 drawn = np.random.default_rng(SEED).choice(len(spare), 20, replace=False)
@@ -145,7 +145,7 @@ assert abs(twenty - decisions.cost_threshold(q, labels)) < 1e-6
 print(f"call it a defect from {twenty:.3f} upwards")
 
 # %%
-stored, p = sft.records.read("../benchmarks/shift.json")["runs"], said(lpft, away)
+stored, p = sft.records.read("../../benchmarks/shift.json")["runs"], said(lpft, away)
 then, now = (np.bincount(y) / len(y) for y in (home.train.y.numpy(), y_away))
 bayes = decisions.reweighted(np.stack([1 - p, p], axis=1), then, now)[:, 1]
 tries = {"as it came": (p, 0.5), "shares known": (bayes, 0.5), "20 labels": (p, twenty),
@@ -247,7 +247,7 @@ aucs[f"away, from {other}"] = {way: [one["away"]["auc"] for one in splits(way, o
                                for way in ways}
 
 # %%
-print_ = sft.records.read("../benchmarks/evidence/lpft.json")["runs"]
+print_ = sft.records.read("../../benchmarks/evidence/lpft.json")["runs"]
 for a, b in (("full", "probe"), ("lpft", "full")):
     pairs = [[print_[f"{one} frozen 20 {s}"]["printed"] for one in (a, b)]
              for s in range(20)]
@@ -259,7 +259,7 @@ plot.differences(gains, to="the linear probe", unit="points of AUC",
                  test_to_train=0.15 / 0.6)
 
 # %% [markdown]
-# Marks are means of five differences on the same cells. From even cells to grainy ones, all that was tuned with frozen statistics is well above the probe, and its bars are clear of zero. Back, the probe's luck differs so much from split to split that five splits decide nothing. At home and before the spoilt cameras the differences are a few points, most with zero in their bars. (The five splits share cells; the bars are as wide as lesson 07 asks for such runs.)
+# Marks are means of five differences on the same cells. From even cells to grainy ones, all that was tuned with frozen statistics is well above the probe, and its bars are clear of zero. Back, the probe's luck differs so much from split to split that five splits decide nothing. At home and before the spoilt cameras the differences are a few points, most with zero in their bars. (The five splits share cells; the bars are as wide as lesson 08 asks for such runs.)
 #
 # Is it always so? The printed lines are from a world where the critics are right. `tiny`, pretrained on *print*, learned handwritten digits and is asked about print again. Its first features were good at *that* shift; full fine-tuning lost them, LP-FT brings most back. Protect features that are good where you go, not features as such.
 #
@@ -271,7 +271,7 @@ plot.differences(gains, to="the linear probe", unit="points of AUC",
 # statistics are taken anew from those fifty images, and no label is read; then all stages are tuned.
 
 # %%
-blocks = sft.records.read("../benchmarks/evidence/surgical.json")["runs"]
+blocks = sft.records.read("../../benchmarks/evidence/surgical.json")["runs"]
 for shift in ("blur", "fade", "noise"):
     means = {way: statistics.t_interval([blocks[f"{shift} {way} {seed}"]["accuracy"]
                                          for seed in range(20)]).value
@@ -362,4 +362,4 @@ print(f"away, twenty labels: {hit:.3f}, majority {far.majority:.3f}")
 # - Saerens, Latinne and Decaestecker, 2002, *Adjusting the Outputs of a Classifier to New a Priori Probabilities*.
 # - McCloskey and Cohen, 1989, *Catastrophic Interference in Connectionist Networks*. Forgetting, named.
 #
-# Previous: [10 Small data](10_small_data.ipynb). Next: [12 Two tasks](12_two_tasks.ipynb).
+# [The map of all lessons](../00_start_here.ipynb)

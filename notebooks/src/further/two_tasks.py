@@ -6,7 +6,7 @@
 # - say when a second task helps, when it harms and when it does nothing, in paired differences;
 # - see in the gradients which way each task pulls the stages that they share.
 #
-# 20 minutes to read, under a minute to run. Comes after [11 Shift](11_shift.ipynb); needs lessons 03 to 07.
+# 20 minutes to read, under a minute to run. Needs lessons 03 to 08.
 # Images: solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018; digits, CC BY 4.0, Alpaydin and Kaynak 1998.
 
 # %%
@@ -158,7 +158,7 @@ plot.guess_vs_result(points, float(guess), low=-20, high=20, unit="points of are
 # One split, one draw of ten labels. `benchmarks/two_tasks.py` did it for 20 of them, with the same images in the same order for both networks of a pair, so that a difference is due to the second task:
 
 # %%
-kept = sft.records.read("../benchmarks/two_tasks.json")
+kept = sft.records.read("../../benchmarks/two_tasks.json")
 
 
 def gain(name, alone, seeds=10, measure="accuracy"):
@@ -180,7 +180,7 @@ deeper = statistics.t_interval(pairs, test_to_train=0.15 / 0.6)
 print(f"with the last two stages learning, 10 labels: {deeper:+.1f} points of area")
 
 # %% [markdown]
-# Every interval holds zero. (They are as wide as lesson 07 asks of runs over splits of one set.) From 25 labels on they are narrow, less than a point to each side: not *we cannot tell*, but *there is next to nothing*. With five labels the type may cost up to three points or gain one. A single split such as ours may well show two points: look at the small dots. With two stages learning, ten runs decide nothing.
+# Every interval holds zero. (They are as wide as lesson 08 asks of runs over splits of one set.) From 25 labels on they are narrow, less than a point to each side: not *we cannot tell*, but *there is next to nothing*. With five labels the type may cost up to three points or gain one. A single split such as ours may well show two points: look at the small dots. With two stages learning, ten runs decide nothing.
 #
 # Why nothing? The encoder was pretrained; a head tells mono from poly at once. What the type could teach, the features know.
 #
@@ -451,4 +451,4 @@ print(f"plain PyTorch {sft.wilson(int(hits), len(f))}, the lab {found.accuracy},
 # - Buerhop-Lutz et al., 2018, *A Benchmark for Visual Identification of Defective Solar Cells in Electroluminescence Imagery*. The cells.
 # - Alpaydin and Kaynak, 1998, *Optical Recognition of Handwritten Digits*. The digits.
 #
-# Previous: [11 Shift](11_shift.ipynb). Next: [13 Text](13_text.ipynb).
+# [The map of all lessons](../00_start_here.ipynb)

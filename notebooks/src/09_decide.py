@@ -525,4 +525,4 @@ assert abs(log_t.exp().item() - decisions.fit_temperature(p, y)) < 0.02
 # - Dietterich, 1998, *Approximate Statistical Tests for Comparing Supervised Classification Learning Algorithms*. Which test to use.
 # - Buerhop-Lutz et al., 2018, *A Benchmark for Visual Identification of Defective Solar Cells in Electroluminescence Imagery*. The images.
 #
-# Previous: [07 Trust](07_trust.ipynb). Next: [09 Pretrain](09_pretrain.ipynb).
+# Previous: [08 Evaluate](08_evaluate.ipynb). Next: [10 Your own images](10_your_own_images.ipynb).

@@ -47,7 +47,7 @@ OUT: str = ""                         # folder for record and model; "" keeps no
 # ```
 #
 # Then set `DATA` to `"folder:my_photos"` and run all cells; or leave the notebook alone and type
-# `sftlab run 14_your_own_images -p DATA folder:my_photos`. Thirty photographs a class are a start, a hundred are good. If you have your own
+# `sftlab run 10_your_own_images -p DATA folder:my_photos`. Thirty photographs a class are a start, a hundred are good. If you have your own
 # `train`, `valid` and `test` folders, put the class folders inside them and they are used as they are; `training_set`, `Test Data`, `dev` and other usual names will do.
 
 # %%
@@ -317,7 +317,7 @@ plot.images(data.test, torn, titles=said, columns=6, licence=data.card.licence,
 # ## When should it say "neither"?
 #
 # One day it will be shown something that is none of your classes. A popular rule is to refuse when the largest probability is low. A better one measures how far the picture is from all training
-# images, in the features (lesson 08). We let the *validation* images set both limits, so that at least 95 % of the right answers stay.
+# images, in the features (see *[Calibration](further/calibration.ipynb)*). We let the *validation* images set both limits, so that at least 95 % of the right answers stay.
 
 # %%
 try:
@@ -356,7 +356,7 @@ sft.widgets.upload(model, reject=reject, example=data.valid,
                    licence=data.card.licence)
 
 # %% [markdown]
-# The heat map is Grad-CAM, with all the reservations of lesson 08. Try what the network was not made for: the back of your hand, a cell upside down, a screenshot of one.
+# The heat map is Grad-CAM, with all the reservations of *[Calibration](further/calibration.ipynb)*. Try what the network was not made for: the back of your hand, a cell upside down, a screenshot of one.
 #
 # ## Keep it
 #
@@ -454,4 +454,4 @@ except ValueError as error:
 # - Mitchell et al., 2019, *Model Cards for Model Reporting*. The card.
 # - Barz and Denzler, 2020, *Do We Train on Test Data? Purging CIFAR of Near-Duplicates*. Why check 2.
 #
-# Previous: [13 Text](13_text.ipynb).
+# Previous: [09 Decide](09_decide.ipynb).
