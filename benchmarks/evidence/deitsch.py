@@ -254,13 +254,10 @@ def encode() -> dict[str, Any]:
     return {"cost": {**seconds, "Lite0 to be tuned": round(sum(made), 1)}}
 
 
-def line(name: str, found: list[dict[str, Any]]) -> None:
-    """Print a row of the table: mean and half of the 95 % t-interval over splits."""
-    cells = []
-    for what in ("folds", "accuracy", "sure", "unsure", "f1", "area"):
-        cells.append(
-            points([one[what] for one in found], found[0]["test"] / found[0]["learn"]) if what in found[0] else ""
-        )
+def line(name: str, found: list[dict[str, Any]], ratio: float) -> None:
+    """Print a row of the table: mean and half of the 95 % t-interval over splits; ratio: of test to learned cells."""
+    measures = ("folds", "accuracy", "sure", "unsure", "f1", "area")
+    cells = [points([one[what] for one in found], ratio) if what in found[0] else "" for what in measures]
     accuracies = ", ".join(f"{100 * one['accuracy']:.1f}" for one in found)
     print(f"| {name} | {' | '.join(cells)} | {accuracies} |")
 
@@ -279,14 +276,14 @@ def main() -> None:
         print(kind, *(f"{one['learn']}/{one['test']}, majority {100 * one['majority']:.1f};" for one in first))
         print("| | folds | test | sure | unsure | F1 | area | each split |\n|---|---|---|---|---|---|---|---|")
         for wanted, found in {**table, "what the folds choose": chosen}.items():
-            line(wanted, found)
+            line(wanted, found, first[0]["test"] / first[0]["learn"])
         if kind == "random":
             tuned = [
                 ledger.run(f"{kind} {s} tuned", lambda k=kind, s=s, kept=kept: tune(k, s, kept))
                 for s, kept in zip(SEEDS, chosen, strict=True)
             ]
             for what in ("one view", "alone", "with the kernel"):
-                line(f"fine-tuned, {what}", [one[what] for one in tuned])
+                line(f"fine-tuned, {what}", [one[what] for one in tuned], first[0]["test"] / first[0]["learn"])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""Probe first, then fine-tune: what that keeps of the features, in and out of distribution; records of the further lesson on shift.
+"""Probe first, then fine-tune: what that keeps of the features, in and out of distribution.
+
+Records of `further/shift`.
 
     python benchmarks/evidence/lpft.py
 

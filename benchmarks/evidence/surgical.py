@@ -1,4 +1,6 @@
-"""Surgical fine-tuning: with few labels, which block to tune is a question of what has shifted; records of the further lesson on shift.
+"""Surgical fine-tuning: with few labels, which block to tune is a question of what has shifted.
+
+Records of `further/shift`.
 
     python benchmarks/evidence/surgical.py
 
