@@ -1,4 +1,6 @@
-"""Does fine-tuning make the network better, or only narrower? The runs of the lesson `further/shift`, kept in `shift.json`.
+"""Does fine-tuning make the network better, or only narrower?
+
+The runs of `further/shift`, kept in `shift.json`.
 
     python benchmarks/shift.py
 

@@ -3,10 +3,10 @@
     python benchmarks/start.py
 
 Typefaces, where it pays, and solar cells, where it does not: each strategy is trained to the end of a cosine, where
-its validation curve is flat, and leaves its validation accuracy after each epoch. No epoch is chosen and no test image
-is looked at. Rates and lengths were chosen on the split of seed 0, which is not among these. Fine-tuning starts from
-the probe's head. Two classical methods see the pixels that the networks see. 40 minutes on two cores. Resumable: a
-strategy that is there already is not run again.
+its validation curve is flat, and leaves the second half of that curve. No epoch is chosen and no test image is looked
+at. Rates and lengths were chosen on the split of seed 0, which is not among these. Fine-tuning starts from
+the probe's head. Two classical methods see the same pixels. From scratch few epochs are enough: on typefaces
+fifty did no better on one split. Half an hour on two cores. Resumable: a strategy that is there is not run again.
 """
 
 import copy
@@ -21,10 +21,16 @@ from sklearn.svm import SVC
 import sftlab as sft
 
 SEEDS = range(1, 6)
-TASKS = {  # what is loaded; the probe's rate; stages, rate and epochs of partial, rate and epochs of full; of scratch
-    "typefaces": {"load": {"per_class": 60}, "probe": 3e-3, "partial": (5, 1e-3, 16), "full": (5e-4, 20), "scratch": 50},
-    "solar": {"load": {"per_class": 200, "size": 128}, "probe": 1e-3, "partial": (2, 1e-4, 12), "full": (1e-4, 12),
-              "scratch": 40},
+# what is loaded; the probe's rate; of partial: stages, rate, epochs; of full: rate, epochs; epochs from scratch
+TASKS = {
+    "typefaces": {
+        "load": {"per_class": 60}, "probe": 3e-3,
+        "partial": (5, 1e-3, 16), "full": (5e-4, 20), "scratch": 10,
+    },
+    "solar": {
+        "load": {"per_class": 200, "size": 128}, "probe": 1e-3,
+        "partial": (2, 1e-4, 10), "full": (1e-4, 8), "scratch": 8,
+    },
 }  # fmt: skip
 TEST_TO_TRAIN = {"typefaces": 0.25 / 0.5, "solar": 0.2 / 0.6}  # of the splits, valid being what is measured on
 CLASSICAL = {
@@ -46,14 +52,14 @@ def classical(data, method):
 
 
 def trained(net, data, profile, epochs, seed, **settings):
-    """Train in place and return the validation accuracy after each epoch; the last epoch counts."""
+    """Train in place and return the second half of the validation accuracies by epoch; the last one counts."""
     common = {"schedule": sft.warmup_cosine(0.1), "keep_best": False, "verbose": False, "seed": seed}
     history = sft.fit(net, data, profile, epochs, **common | settings)
-    return [epoch.valid_accuracy for epoch in history.epochs[1:]]
+    return [epoch.valid_accuracy for epoch in history.epochs[epochs // 2 :]]
 
 
 def main() -> None:
-    ledger = Ledger(__file__, **{task: {} for task in TASKS})
+    ledger = Ledger(__file__, **{task: {} for task in TASKS}, test_to_train=TEST_TO_TRAIN)
     original = sft.backbone("efficientnet_lite0")
     for task, plan in TASKS.items():
         for seed in SEEDS:
@@ -62,7 +68,8 @@ def main() -> None:
             ledger.once(rows, "majority", lambda d=data: d.valid.majority)
             for name, method in CLASSICAL.items():
                 ledger.once(rows, name, lambda d=data, m=method: classical(d, m))
-            blank = sft.replace_head(sft.backbone("efficientnet_lite0", weights=None, seed=seed), data.classes, seed=seed)
+            random = sft.backbone("efficientnet_lite0", weights=None, seed=seed)
+            blank = sft.replace_head(random, data.classes, seed=seed)
             probe = sft.replace_head(original, data.classes, seed=seed)
             found = trained(probe, data, sft.linear_probe(probe, plan["probe"]), 40, seed)
             ledger.once(rows, "linear probe", lambda f=found: f)
@@ -81,9 +88,10 @@ def report(task, runs) -> None:
     """Print each strategy's mean, its distance from the probe, pair by pair, and how flat its curve ends."""
     for name in [row for row in runs[0] if row != "majority"]:
         last, probe = (np.array([run[row][-1] for run in runs]) for row in (name, "linear probe"))
-        three_quarters = np.array([run[name][-1 - len(run[name]) // 4] for run in runs])
-        gain = points(last - probe, TEST_TO_TRAIN[task], "+") if name != "linear probe" else ""
-        print(f"{task:10s} {name:30s} {last.mean():.3f}  minus probe {gain}  last quarter {(last - three_quarters).mean():+.3f}")
+        before = np.array([run[name][-1 - len(run[name]) // 2] for run in runs])
+        gain = points(last - probe, TEST_TO_TRAIN[task], "+") if name != "linear probe" else "0"
+        flat = (last - before).mean()
+        print(f"{task:10s} {name:30s} {last.mean():.3f}, in the last quarter {flat:+.3f}, minus probe {gain}")
 
 
 if __name__ == "__main__":
