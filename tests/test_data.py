@@ -638,3 +638,9 @@ def test_solar_cells_look_alike_within_modules_and_hardly_across_groups(solar):
 def test_a_threshold_that_is_no_distance_is_refused(data):
     with pytest.raises(ValueError, match="threshold=0"):
         near_duplicates(data, 0)
+
+
+def test_targets_are_a_row_for_each_image(blobs):
+    for wrong, shape in ((torch.zeros(120, 2, 2), "120×2×2"), (torch.zeros(119), "119")):
+        with pytest.raises(ValueError, match=f"targets of shape {shape}; expected"):
+            sft.data.with_targets(blobs, wrong, blobs.classes)

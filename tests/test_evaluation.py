@@ -208,3 +208,10 @@ def test_what_cannot_be_evaluated_is_refused_by_a_sentence(tiny, blobs, digits):
 
 def test_the_text_of_a_result_names_the_majority_rate_beside_the_accuracy():
     assert "always '" in str(made()) and f"{made().majority:.3f}" in str(made())
+
+
+@pytest.mark.parametrize("ask", [sft.evaluate, sft.predict_split])
+def test_weights_that_are_not_float32_are_refused_with_the_remedy(tiny, blobs, ask):
+    net = sft.replace_head(tiny, blobs.classes).bfloat16()
+    with pytest.raises(ValueError, match=r"torch.bfloat16.*model\.float\(\) first"):
+        ask(net, blobs.test)

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from sftlab.core.features import sources
-from sftlab.core.model import card, evaluating
+from sftlab.core.model import card, check_float32, evaluating
 from sftlab.core.records import Interval, Result
 from sftlab.core.statistics import FEWEST, jackknife, leave_out, mean_of, proportion
 from sftlab.data import Split, first_task
@@ -61,6 +61,7 @@ def predict_split(model: nn.Sequential, split: Split, *, batch_size: int = 64) -
 
     A frozen prefix comes from the store. Raises ValueError if the model's classes are not those of the data.
     """
+    check_float32(model)
     device = _device(model)
     (source,), cut = sources(model, [split])
     chunks = []

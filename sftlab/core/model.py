@@ -90,6 +90,12 @@ class Heads(nn.Module):
         return {task: head(x) for task, head in zip(self.tasks, self.heads, strict=True)}
 
 
+def check_float32(model: nn.Module) -> None:
+    """Raise ValueError for weights of another type: images come as float32, and of less, small steps are rounded away."""
+    if other := {str(p.dtype) for p in model.parameters() if p.dtype != torch.float32}:
+        raise ValueError(f"weights of {', '.join(sorted(other))}: this lab computes in float32; model.float() first")
+
+
 def replace_head(
     model: nn.Sequential, classes: int | Sequence[str] | Mapping[str, Any], *, hidden: int | None = None, seed: int = 0
 ) -> nn.Sequential:

@@ -26,6 +26,7 @@ from sftlab.core.model import (
     BATCHNORM,
     BATCHNORMS,
     card,
+    check_float32,
     check_stages,
     fingerprint,
     named_stages,
@@ -247,10 +248,7 @@ def check_learning(model: nn.Sequential) -> None:
     """Raise ValueError where torch could not compute gradients, or not well."""
     if not torch.is_grad_enabled() or any(p.is_inference() for p in model.parameters()):
         raise ValueError("gradients are switched off here, or were where the network was made: leave no_grad for that")
-    if other := {str(p.dtype) for p in model.parameters() if p.dtype != torch.float32}:
-        raise ValueError(
-            f"weights of {', '.join(sorted(other))}: small steps would be rounded away; model.float() first"
-        )
+    check_float32(model)
 
 
 def _stream(

@@ -284,6 +284,12 @@ def counted(parts: Sequence[Split], card: Card) -> Data:
 def with_targets(data: Data, targets: Mapping[str, Tensor] | Tensor, classes: Classes) -> Data:
     """Return the same images and splits with other targets (a row each) and classes; the card counts anew."""
     new = dict(targets) if isinstance(targets, Mapping) else targets
+    for t in by_task(new).values():
+        if t.ndim not in (1, 2) or len(t) != len(data.train.images):
+            raise ValueError(
+                f"targets of shape {'×'.join(map(str, t.shape))}; expected a class number, or a distribution over the "
+                f"classes, for each of all {len(data.train.images)} images"
+            )
     parts = [replace(part, targets=new, classes=classes) for part in (data.train, data.valid, data.test)]
     return counted(parts, data.card)
 
