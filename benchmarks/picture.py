@@ -13,9 +13,9 @@ LESSON, PICTURE = ROOT / "notebooks" / "00_start_here.ipynb", ROOT / "notebooks"
 
 
 def drawn() -> bytes:
-    """Return the SVG that the cell with `plot.scores` left in the lesson."""
+    """Return the SVG that the cell with `strategies` left in the lesson."""
     for cell in json.loads(LESSON.read_text(encoding="utf-8"))["cells"]:
-        if "plot.scores(" in "".join(cell["source"]) and cell["cell_type"] == "code":
+        if "strategies(" in "".join(cell["source"]) and cell["cell_type"] == "code":
             page = "".join(cell["outputs"][-1]["data"]["text/html"])
             found = re.search(r"data:image/svg\+xml;base64,([^\"]+)", page)
             if found:
