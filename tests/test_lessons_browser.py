@@ -7,7 +7,7 @@ from tools.checks import small
 
 pytestmark = [browser.needed, pytest.mark.slow]
 EXPLORERS = {  # the panels of each lesson, by the name that their CSS classes carry
-    "01_select": ["size"],
+    "01_select": ["prepare"],
     "02_head": ["tap"],
     "03_loss": ["bars", "wrong"],
     "04_freeze": ["freeze"],
@@ -16,6 +16,7 @@ EXPLORERS = {  # the panels of each lesson, by the name that their CSS classes c
     "08_evaluate": ["hundred", "peek"],
     "09_decide": ["confusion", "piles"],
     "further/pretrain": ["gap"],
+    "further/rank": ["size"],
     "07_overfit": ["strength"],
     "further/shift": ["handle"],
     "further/two_tasks": ["pull"],

@@ -1,0 +1,369 @@
+# %% [markdown]
+# # Can many starting points be ranked, and without training each?
+#
+# You will be able to
+# - read any stage of a network, and say which stages are worth reading;
+# - say how much of a ranking is luck, by choosing on one half and measuring on the other;
+# - use LogME to shorten a list, and compare it with something simpler.
+#
+# 20 minutes. Needs lessons [01](../01_select.ipynb) and [08](../08_evaluate.ipynb). Images: solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018.
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from scipy.stats import sem, spearmanr, ttest_1samp
+
+import sftlab as sft
+from sftlab import analysis, plot, widgets
+from sftlab.lessons.rank import image_size
+from sftlab.plot import style
+
+style.use()
+
+# %% tags=["parameters"]
+BACKBONE: str = "efficientnet_lite0"  # efficientnet_lite0, 1 or 2
+SIZE: int = 160                       # edge of the cells in pixels: 96, 160, 224 or 300
+
+# %% [markdown]
+# ## The question
+#
+# Lesson 01 compared three networks, each read at its last stage, at one image size. But one may read any stage, and show pictures of any size. A network with its weights, a stage and a size: each
+# such **starting point** offers other features, and they soon are hundreds. Can they be ranked? Is the first place worth anything? And must one train a probe for each?
+#
+# The measurements were made before, by `python benchmarks/selection.py` (7 minutes), and stored.
+
+# %%
+sft.check_parameters(globals(), SIZE=(96, 160, 224, 300),
+                     BACKBONE=("efficientnet_lite0", "efficientnet_lite1",
+                               "efficientnet_lite2"))
+record = sft.records.read("../../benchmarks/selection.json")
+starts, blocks = record["starts"], np.array(record["blocks"])
+print(f"{len(starts)} starting points, {record['images']} cells, {len(set(blocks))} blocks")
+
+# %%
+for network in sorted({s["network"] for s in starts}):
+    sizes = {s["size"] for s in starts if s["network"] == network}
+    count = sum(s["network"] == network for s in starts)
+    print(f"{network:<20}{count:4d} starting points, sizes", *sorted(sizes))
+
+# %% [markdown]
+# Read that list with care. They are hundreds of starting points, but of **three siblings of one family** (EfficientNet-Lite 0, 1 and 2), with a toy network beside them (`tiny`). What
+# follows says how stages, sizes and luck behave *within such a family*. It cannot say that this family beats ResNets or vision transformers: no weights of those are on this machine.
+#
+# As in lesson 01, the cells of train and valid take turns in five folds, whole blocks together, each judged by a linear probe that learned from the other four fifths. No test image
+# is in the record.
+#
+# ## Which stage should we read?
+#
+# The last features were made for naming photographs. Earlier stages know edges and textures, which may be nearer to cracks. In plain PyTorch, a **hook** catches what a stage
+# returns, and the mean over the picture makes one number of each channel. `analysis.tapped` does the same for all stages in one pass.
+
+# %%
+data = sft.load("solar", size=SIZE)
+model = sft.backbone(BACKBONE)
+pool = data.train.of_rows(np.sort([*data.train.index, *data.valid.index]))
+
+caught = {}
+for name in ("layer1", "layer3", "neck"):
+    model.get_submodule(name).register_forward_hook(
+        lambda _, __, out, name=name: caught.update({name: out}))
+with torch.no_grad():
+    model(pool.pixels(range(8)))
+
+# %%
+tapped = analysis.tapped(sft.backbone(BACKBONE), pool)
+for name, out in caught.items():
+    mean = out.mean(dim=(2, 3)) if out.ndim == 4 else out
+    assert np.allclose(tapped[name][:8], mean, atol=1e-2)
+    print(f"{name}: {tuple(out.shape)} → {tapped[name].shape[1]} features")
+
+# %% [markdown]
+# > **Predict.** The network has ten stages with features, from the stem (1) to the last before the head (10). A probe on which of them will be the most accurate?
+
+# %%
+guess = widgets.predict("the best stage to read, 1 to 10", 1, 10, 10)
+
+# %% [markdown]
+# The probe is lesson 01's: standardised features, logistic regression, five folds with whole blocks.
+
+# %%
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GroupKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+y = pool.y.numpy()
+
+
+def probed(x):  # cells × features → accuracy on held-out blocks, with its interval
+    probe = make_pipeline(StandardScaler(), LogisticRegression(C=3 / x.shape[1]))
+    answers = cross_val_predict(probe, x, y, groups=blocks, cv=GroupKFold(5))
+    return sft.proportion(answers == y, blocks)
+
+# %% [markdown]
+# How far does one come without a network? *Two numbers* a cell, brightness and contrast. And one stage of our network, to check the record.
+
+# %%
+grey = pool.pixels(range(len(pool))).float().flatten(1)
+yardstick = probed(torch.stack([grey.mean(dim=1), grey.std(dim=1)], dim=1).numpy())
+now = probed(tapped["layer4"])
+print(f"two numbers {yardstick:.3f}, layer4 {now:.3f}, majority {record['majority']:.3f}")
+
+# %%
+curves = {}
+for s in starts:
+    if s["size"] == SIZE and s["network"] != "tiny":
+        curve = curves.setdefault((s["network"], s["weights"]), {})
+        curve[s["stage"]] = s["accuracy"].value
+assert abs(curves[BACKBONE, "ImageNet"]["layer4"] - now.value) < 0.01
+
+# %% [markdown]
+# The record as hollow points, a line a network; what we computed just now is solid, with its interval.
+
+# %%
+figure, ax = plt.subplots(figsize=(7.6, 4))
+for (network, weights), curve in curves.items():
+    colour = style.VALID if weights == "ImageNet" else style.LINE
+    ax.plot(list(curve), [100 * v for v in curve.values()], "o-", color=colour,
+            markerfacecolor="white", alpha=1 if network == BACKBONE else 0.4)
+    ax.annotate(network[-5:], (len(curve) - 1, 100 * curve["neck"]), (8, -3),
+                textcoords="offset points", color=colour, fontsize=9)
+ax.plot(["layer4"] * 2, [100 * now.low, 100 * now.high], color=style.INK)
+ax.plot("layer4", 100 * now.value, "o", color=style.INK)
+ax.axhline(100 * yardstick.value, color=style.GUESS, linestyle=":")
+ax.axhline(100 * record["majority"], color=style.INK, linestyle="--")
+ax.set(ylabel="accuracy (%)",
+       title="Blue: ImageNet weights. Grey: random. Dotted: two numbers")
+figure
+
+# %%
+mine = curves[BACKBONE, "ImageNet"]
+order = list(mine)
+plot.guess_vs_result(1 + order.index(max(mine, key=mine.get)), guess, low=1, high=10,
+                     unit="stage")
+
+# %% [markdown]
+# - With ImageNet weights accuracy climbs with depth. The interval of one point (bar) is wider than most steps between neighbours: the curve shows a trend, not a best stage.
+# - With random weights it falls in the deeper half. Depth by itself is worth nothing; the weights are.
+# - No random network beats two numbers. What pretraining is worth lies above the dotted line, not above the dashed one.
+#
+# ## How many are really behind the best?
+#
+# Who is right about which cell is in the record, one bit a cell. Decoded and averaged in each block of files, it is a table of starting points × blocks. Pairs as in
+# lesson 01: in each block, the best one's accuracy minus that of another; the t-interval of these differences.
+
+# %%
+packed = np.array([list(bytes.fromhex(s["right"])) for s in starts], dtype=np.uint8)
+right = np.unpackbits(packed, axis=1, count=record["images"])        # starts × cells
+table = np.stack([right[:, blocks == b].mean(axis=1) for b in np.unique(blocks)], axis=1)
+accuracy = 100 * table.mean(axis=1)
+
+# %%
+best = int(accuracy.argmax())
+others = np.delete(np.arange(len(starts)), best)
+lead = 100 * (table[best] - table[others])                           # others × blocks
+low = ttest_1samp(lead, 0, axis=1).confidence_interval().low
+level = others[low <= 0]   # the interval of the best one's lead contains zero
+
+# %% [markdown]
+# All of them in order, those that are clearly behind the first in grey:
+
+# %%
+figure, ax = plt.subplots(figsize=(7.2, 3.6))
+place = (-accuracy).argsort().argsort() + 1
+for weights, mark in (("ImageNet", "o"), ("random", "s")):
+    rows = np.array([i for i in others if starts[i]["weights"] == weights])
+    near = np.isin(rows, level)
+    ax.plot(place[rows[~near]], accuracy[rows[~near]], mark, color=style.LINE,
+            label=f"{weights}, clearly behind")
+    ax.plot(place[rows[near]], accuracy[rows[near]], mark, color=style.VALID,
+            label=f"{weights}, not clearly behind")
+ax.axhline(100 * yardstick.value, color=style.GUESS, linestyle=":")
+ax.set(xlabel="place in the ranking; dotted: two numbers", ylabel="accuracy (%)",
+       title=f"{len(level)} of {len(others)} are not clearly behind the first")
+ax.legend(fontsize=8, loc="lower left")
+figure
+
+# %% [markdown]
+# The top is crowded. Not clearly behind is not equal (lesson 01): each of the blue points may still be several points worse. And with so many comparisons, some intervals miss zero by chance.
+#
+# ## How much of the first place is luck?
+#
+# Whoever takes the highest of many noisy numbers takes luck along with merit. That can be measured without any formula: draw half of the blocks at random, choose the best starting point
+# *there*, and measure it on the other half, which had no say. Many times.
+#
+# > **Predict.** By how many points of accuracy does the winner fall, on average, from the half that chose it to the other?
+
+# %%
+guess = widgets.predict("points that the winner loses", 0, 10, 0, step=0.5)
+
+# %% [markdown]
+# Beside the winner we watch a second chooser, lesson 01's one-standard-error rule: of all that are within one standard error of the best, the one with the least work.
+
+# %%
+work = np.array([analysis.macs(s["network"], s["size"]) / 1e9 for s in starts])
+draws = {"the winner": [], "the rule": []}
+rng = np.random.default_rng(0)
+for _ in range(500):
+    shuffled = rng.permutation(table.shape[1])
+    half, rest = table[:, shuffled[:16]], table[:, shuffled[16:]]
+    top = half.mean(axis=1).argmax()
+    enough = np.flatnonzero(half.mean(axis=1) >= half[top].mean() - sem(half[top]))
+    for name, i in (("the winner", top), ("the rule", min(enough, key=work.__getitem__))):
+        draws[name].append((i, 100 * half[i].mean(), 100 * rest[i].mean(), work[i]))
+
+# %%
+for name, rows in draws.items():
+    chosen, there, elsewhere, price = np.array(rows).T
+    print(f"{name}: {len(set(chosen))} different ones; {there.mean():.1f} % where chosen,",
+          f"{elsewhere.mean():.1f} % on the other half; {price.mean():.2f} G MACs")
+there, elsewhere = np.array(draws["the winner"])[:, 1:3].T
+plot.guess_vs_result((there - elsewhere).mean(), guess, low=0, high=10, unit="points")
+
+# %% [markdown]
+# The fall is what the first place owed to luck. The winner is still the better choice on the other half, on average; the rule gives up some accuracy for a small fraction of the work, and it, too,
+# falls less from the half where it was chosen. Whether that is a good trade is your decision; the numbers for it are here.
+#
+# ## LogME: guessing without training
+#
+# A probe is cheap here. With large networks and many images it is not, and people looked for numbers that foretell a probe's accuracy. **LogME** (You et al., 2021) asks: how probable
+# are the labels y, if *some* linear map w of the features F made them, plus noise?
+#
+# $$y = F w + \varepsilon,\qquad w \sim N(0, 1/\alpha),\quad \varepsilon \sim N(0, 1/\beta)$$
+#
+# y is 1 for one class and 0 for the others. Averaged over all w, y is Gaussian with covariance $FF^\top/\alpha + I/\beta$, so its probability (the **evidence**) can be written down. LogME is the
+# logarithm of the evidence at the best α and β, per image, averaged over the classes. Nothing is trained, nothing held out. On 200 cells, by trying a grid:
+
+# %%
+few = np.random.default_rng(0).permutation(len(y))[:200]
+f = tapped["layer1"][few].astype(float)
+spread, q = np.linalg.eigh(f @ f.T)     # FFᵀ = q · diag(spread) · qᵀ
+alpha, beta = np.logspace(-2, 5, 141), np.logspace(-1, 3, 121)
+variance = spread.clip(0) / alpha[:, None, None] + 1 / beta[:, None]  # α × β × 200
+
+# %%
+best_of = []
+for k in (0, 1):  # the log evidence of each pair (α, β), and the largest
+    square = (q.T @ (y[few] == k)) ** 2
+    log_p = -0.5 * (np.log(2 * np.pi * variance) + square / variance).mean(axis=2)
+    best_of.append(log_p.max())
+score = analysis.logme(f, y[few])
+print(f"by the grid {np.mean(best_of):.4f}, by analysis.logme {score:.4f}")
+assert abs(np.mean(best_of) - score) < 2e-3
+
+# %% [markdown]
+# `analysis.logme` walks to the same place by the paper's two formulas, in a moment. The record holds it for each starting point. We want the ranking, so we compare ranks: **Spearman's ρ** is 1 where
+# two lists have the same order, 0 where they have nothing to do with each other.
+#
+# Beside it we put a guess that costs nothing at all: the *depth* of the stage, from 1 to 10.
+#
+# > **Predict.** ρ between LogME and the accuracy of the probe, over the starting points with ImageNet weights?
+
+# %%
+guess = widgets.predict("rank correlation", -1, 1, 0, step=0.05)
+
+# %%
+lites = [s for s in starts if s["network"] != "tiny"]
+
+
+def agree(points):  # ρ of the probe's accuracy with LogME, and with the depth of the stage
+    truth = [s["accuracy"].value for s in points]
+    guesses = [s["logme"] for s in points], [order.index(s["stage"]) for s in points]
+    return [spearmanr(values, truth)[0] for values in guesses]
+
+
+pretrained = [s for s in lites if s["weights"] == "ImageNet"]
+rho = {"ImageNet": agree(pretrained)}
+rho["random"] = agree([s for s in lites if s["weights"] == "random"])
+for name in dict.fromkeys(s["network"] for s in pretrained):
+    rho[f"{name}, ImageNet"] = agree([s for s in pretrained if s["network"] == name])
+for kind, (logme, deeper) in rho.items():
+    print(f"{kind:<30}LogME ρ = {logme:5.2f}    depth alone ρ = {deeper:5.2f}")
+
+# %% [markdown]
+# Each point is a starting point of the three networks:
+
+# %%
+figure, ax = plt.subplots(figsize=(6.8, 3.8))
+for weights, mark in (("ImageNet", "o"), ("random", "s")):
+    points = [(s["logme"], 100 * s["accuracy"].value)
+              for s in lites if s["weights"] == weights]
+    ax.plot(*np.transpose(points), mark, markerfacecolor="none", label=weights)
+ax.set(xlabel="LogME (nats an image): no probe was trained",
+       ylabel="accuracy of the probe (%)",
+       title=f"ρ = {rho['ImageNet'][0]:.2f} with ImageNet weights, "
+             f"{rho['random'][0]:.2f} with random ones")
+ax.legend()
+figure
+
+# %%
+plot.guess_vs_result(rho["ImageNet"][0], guess, low=-1, high=1, unit="ρ")
+
+# %% [markdown]
+# LogME ranks pretrained starting points well. Then look at the last column of the table: *how deep the stage is* ranks them about as well. So on this
+# list LogME had little left to tell; a list of unlike networks would be a better test, and we do not have one. Among random starts it is worth nothing.
+# We give no interval: points of one network are relatives, and three networks are three opinions.
+#
+# ## Drag the image size
+#
+# Work grows with the *square* of the edge. We follow one cell, number 438, chosen because a faint dotted crack is all that is wrong with it.
+
+# %%
+at = list(pool.index).index(438)
+known = {"ImageNet": {}, "random": {}}
+for s, judged in zip(starts, right, strict=True):
+    if (s["network"], s["stage"]) == (BACKBONE, "neck"):
+        known[s["weights"]][s["size"]] = s["accuracy"], judged[at]
+
+crack = {}
+for s in known["ImageNet"]:  # the half of the picture that holds the crack
+    cell = pool.of_rows([438], size=s).pixels([0])[0, 0].numpy()
+    crack[s] = cell[s // 2:, 13 * s // 30:14 * s // 15]
+
+# %% [markdown]
+# The cell as the network gets it, the accuracy over all cells, and the work. Drag, and change the weights.
+
+# %%
+def draw(size, weights):
+    sizes = known[weights]
+    near = min(sizes, key=lambda s: abs(s - size))
+    called = "✓ called defect" if sizes[near][1] else "✗ called intact"
+    scores = {s: accuracy for s, (accuracy, _) in sizes.items()}
+    macs = {s: analysis.macs(BACKBONE, s) / 1e9 for s in crack}
+    return image_size(crack[near], near, scores, macs, majority=record["majority"],
+                      title=f"{called}, {weights} weights", licence=data.card.licence)
+
+
+widgets.explore(draw, size=widgets.slider("image size", list(crack), value=300, unit="px"),
+                weights=widgets.choice("weights", ["ImageNet", "random"]), name="size")
+
+# %% [markdown]
+# Small pictures lose faint cracks. Yet the accuracy over *all* cells moves by a few points only, within its interval: an average does not show *which* cells are lost. If faint cracks are
+# what you are paid to find, look at them and not at the average.
+#
+# ## What you have seen
+#
+# - Any stage can be read. With pretrained weights deeper is better, roughly; with random weights two plain numbers do as well.
+# - The first place of a long ranking is part luck: choose on one half, measure on the other, and see how much.
+# - LogME shortens a list of pretrained starting points without training; here, depth alone did nearly as well.
+#
+# **So: yes, a rough order can be had cheaply, and more than a rough order is not there.**
+#
+# *Where this lives in the library:* `analysis.tapped`, `analysis.logme`, `analysis.macs`; the record in `benchmarks/selection.json`; LogME's claim tried again in `benchmarks/evidence/README.md`.
+
+# %% [markdown]
+# ## Try it
+#
+# - **Tweak.** `BACKBONE = "efficientnet_lite2"`, `SIZE = 96`. Does the trend over stages stay?
+# - **Build.** Put the features of two stages side by side, `np.hstack([tapped["layer5"], tapped["neck"]])`, and give them to the probe. Does it gain?
+# - **Break.** In the halves, choose among five starting points drawn at random instead of all. How much less luck is there?
+#
+# ## Sources
+#
+# - You, Liu, Wang and Long, 2021, *LogME: Practical Assessment of Pre-trained Models for Transfer Learning*.
+# - MacKay, 1992, *Bayesian Interpolation*. The evidence, and formulas for α and β.
+# - Yosinski et al., 2014, *How transferable are features in deep neural networks?* Which stages travel.
+# - Cawley and Talbot, 2010, *On Over-fitting in Model Selection*. Luck in the first place.
+#
+# [The map of all lessons](../00_start_here.ipynb)
