@@ -79,10 +79,10 @@ for name, out in caught.items():
     print(f"{name}: {tuple(out.shape)} → {tapped[name].shape[1]} features")
 
 # %% [markdown]
-# > **Predict.** The network has ten stages with features, from the stem (1) to the last before the head (10). A probe on which of them will be the most accurate?
+# > **Predict.** The network has nine stages with features, from the stem (1) to the last before the head (9). A probe on which of them will be the most accurate?
 
 # %%
-guess = widgets.predict("the best stage to read, 1 to 10", 1, 10, 10)
+guess = widgets.predict("the best stage to read, 1 to 9", 1, 9, 9)
 
 # %% [markdown]
 # The probe is lesson 01's: standardised features, logistic regression, five folds with whole blocks.
@@ -133,14 +133,14 @@ ax.plot(["layer4"] * 2, [100 * now.low, 100 * now.high], color=style.INK)
 ax.plot("layer4", 100 * now.value, "o", color=style.INK)
 ax.axhline(100 * yardstick.value, color=style.GUESS, linestyle=":")
 ax.axhline(100 * record["majority"], color=style.INK, linestyle="--")
-ax.set(ylabel="accuracy (%)",
-       title="Blue: ImageNet weights. Grey: random. Dotted: two numbers")
+ax.set(ylabel="accuracy (%)", xlabel="stage; dotted: two numbers, dashed: majority rate",
+       title="Deeper is better with ImageNet weights (blue), not with random ones (grey)")
 figure
 
 # %%
 mine = curves[BACKBONE, "ImageNet"]
 order = list(mine)
-plot.guess_vs_result(1 + order.index(max(mine, key=mine.get)), guess, low=1, high=10,
+plot.guess_vs_result(1 + order.index(max(mine, key=mine.get)), guess, low=1, high=9,
                      unit="stage")
 
 # %% [markdown]
@@ -222,8 +222,9 @@ there, elsewhere = np.array(draws["the winner"])[:, 1:3].T
 plot.guess_vs_result((there - elsewhere).mean(), guess, low=0, high=10, unit="points")
 
 # %% [markdown]
-# The fall is what the first place owed to luck. The winner is still the better choice on the other half, on average; the rule gives up some accuracy for a small fraction of the work, and it, too,
-# falls less from the half where it was chosen. Whether that is a good trade is your decision; the numbers for it are here.
+# The fall is what the first place owed to luck. The rule's choice falls too: it was also chosen by a noisy number. On the other half the winner is still the better one, on average, and the rule
+# pays for its small work with some points of accuracy: one standard error is wide here, because so few blocks are in a half. Whether that is a good trade is your decision; these are the numbers for it.
+# (The work is that of the whole network; reading an early stage would cost less.)
 #
 # ## LogME: guessing without training
 #
@@ -256,7 +257,7 @@ assert abs(np.mean(best_of) - score) < 2e-3
 # `analysis.logme` walks to the same place by the paper's two formulas, in a moment. The record holds it for each starting point. We want the ranking, so we compare ranks: **Spearman's ρ** is 1 where
 # two lists have the same order, 0 where they have nothing to do with each other.
 #
-# Beside it we put a guess that costs nothing at all: the *depth* of the stage, from 1 to 10.
+# Beside it we put a guess that costs nothing at all: the *depth* of the stage, counted from the stem.
 #
 # > **Predict.** ρ between LogME and the accuracy of the probe, over the starting points with ImageNet weights?
 
@@ -302,7 +303,7 @@ plot.guess_vs_result(rho["ImageNet"][0], guess, low=-1, high=1, unit="ρ")
 
 # %% [markdown]
 # LogME ranks pretrained starting points well. Then look at the last column of the table: *how deep the stage is* ranks them about as well. So on this
-# list LogME had little left to tell; a list of unlike networks would be a better test, and we do not have one. Among random starts it is worth nothing.
+# list LogME had little left to tell; a list of unlike networks would be a better test, and we do not have one. Among random starts LogME's order is worth nothing, and deeper is worse.
 # We give no interval: points of one network are relatives, and three networks are three opinions.
 #
 # ## Drag the image size
@@ -346,7 +347,7 @@ widgets.explore(draw, size=widgets.slider("image size", list(crack), value=300, 
 #
 # - Any stage can be read. With pretrained weights deeper is better, roughly; with random weights two plain numbers do as well.
 # - The first place of a long ranking is part luck: choose on one half, measure on the other, and see how much.
-# - LogME shortens a list of pretrained starting points without training; here, depth alone did nearly as well.
+# - LogME shortens a list of pretrained starting points without training; here, depth alone did about as well.
 #
 # **So: yes, a rough order can be had cheaply, and more than a rough order is not there.**
 #
