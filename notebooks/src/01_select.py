@@ -201,7 +201,7 @@ x = features(original[:-1])
 assert np.allclose(x[:32], by_hand, atol=1e-2)
 proper = sft.proportion(judged(x), blocks)
 majority = np.bincount(y).max() / len(y)
-print(f"two numbers {two_numbers:.3f}, network {proper:.3f}, majority {majority:.3f}")
+print(f"two numbers  {two_numbers:.3f}\n1280 numbers {proper:.3f}; majority {majority:.3f}")
 
 # %% [markdown]
 # The network is ahead, by less than one might think after so many parameters. The brackets are 95 % intervals over blocks.
@@ -283,12 +283,12 @@ widgets.explore(draw, picture=widgets.choice("picture", list(photos)),
 guess = widgets.predict("only asked with another mean and std, percent", 20, 100, 75)
 
 # %%
-print(f"{'prepared':<22}{'in both':<22}only asked")
+print(f"{'prepared':<22}{'in both':<34}only asked")
 for way, first in ways.items():
     wrong = features(nn.Sequential(*first, *original[1:-1]))
     both = sft.proportion(judged(wrong), blocks)
     asked = sft.proportion(judged(x, asked=wrong), blocks)
-    print(f"{way:<22}{both:<22.3f}{asked:.3f}")
+    print(f"{way:<22}{format(both, '.3f'):<34}{asked:.3f}")
 print(f"\nmajority rate {majority:.3f}, two numbers {two_numbers:.3f}")
 
 # %% [markdown]
