@@ -113,8 +113,8 @@ for name, (work, top1, took) in costs.items():
             markerfacecolor=style.VALID if here else "white")
     ax.annotate(f"{name}, {work:.1f} G MACs", (took, top1), (0, 12),
                 textcoords="offset points", ha="center", fontsize=9)
-ax.set(xscale="log", ylim=(67, 86), ylabel="published top-1 accuracy (%)",
-       xlabel="milliseconds a picture on this machine, 224 pixels (log scale)")
+ax.set(ylim=(67, 86), ylabel="published top-1 accuracy (%)",
+       xlabel="milliseconds a picture on this machine, 224 pixels")
 ax.margins(x=0.25)
 ax.set_title("Solid: weights on this machine. Hollow: to be downloaded")
 figure
@@ -204,7 +204,7 @@ majority = np.bincount(y).max() / len(y)
 print(f"two numbers  {two_numbers:.3f}\n1280 numbers {proper:.3f}; majority {majority:.3f}")
 
 # %% [markdown]
-# The network is ahead, by less than one might think after so many parameters. The brackets are 95 % intervals over blocks.
+# The network is ahead, by less than one might think after so many parameters: the brackets, 95 % intervals over blocks, overlap.
 #
 # ## Four wrong ways to prepare a picture
 #
@@ -293,7 +293,7 @@ print(f"\nmajority rate {majority:.3f}, two numbers {two_numbers:.3f}")
 
 # %% [markdown]
 # A probe that *learns* from wrong pictures absorbs the damage, wholly or in part, so a decent number is no proof that you prepared them well. A
-# probe that meets them unprepared falls below the two plain numbers with another mean and std, and far below the majority rate with squashed pictures. (Swapping
+# probe that meets them unprepared is no better than two plain numbers with another mean and std, and clearly below the majority rate with squashed pictures. (Swapping
 # colours changes nothing here: the cells are grey.) The remedy is to keep preparing and weights together: `weights.transforms()` in torchvision, the
 # stage `input` in this lab, where data is plain bytes.
 #
@@ -333,20 +333,20 @@ print(f"best: {best}, standard error {error:.3f}; the rule takes {chosen}")
 # block, the accuracy of one minus that of the best; then the mean of these differences and its interval.
 
 # %%
-figure, ax = plt.subplots(figsize=(7, 2.6))
-for row, name in enumerate(n for n in lites if n != best):
+figure, ax = plt.subplots(figsize=(7, 2.4))
+others = [name for name in lites if name != best]
+labels = []
+for row, name in enumerate(others):
     difference = 100 * by_block(right[name].astype(float) - right[best])
-    ends = ttest_1samp(difference, 0).confidence_interval()
+    low, high = ttest_1samp(difference, 0).confidence_interval()
     ax.plot(difference, np.full(len(difference), row), "o", color=style.QUIET, alpha=0.4)
-    ax.plot(ends, [row, row], color=style.VALID, linewidth=3)
-    ax.plot(difference.mean(), row, "o", color=style.VALID, markersize=9)
-    ax.annotate(f"{name}: {ends.low:+.1f} to {ends.high:+.1f}", (difference.mean(), row),
-                (0, 10), textcoords="offset points", ha="center")
+    ax.plot([low, high], [row, row], color=style.VALID, linewidth=4)
+    labels.append(f"{name}\n{difference.mean():+.1f} ({low:+.1f} to {high:+.1f})")
 ax.axvline(0, color=style.INK)
 ax.axvline(-100 * error, color=style.INK, linestyle=":")
-ax.set(yticks=[], ylim=(-0.5, 1.7), xlabel=f"points behind or before {best}; dots: blocks; "
-       "dotted: one standard error")
-ax.set_title(f"The rule takes {chosen}")
+ax.set(ylim=(-0.6, 1.6), title=f"The rule takes {chosen}",
+       xlabel=f"points more or less than {best} in a block; dotted: one standard error")
+ax.set_yticks(range(len(others)), labels)
 figure
 
 # %% [markdown]
