@@ -178,7 +178,7 @@ for weights, mark in (("ImageNet", "o"), ("random", "s")):
     ax.plot(place[rows[~near]], accuracy[rows[~near]], mark, color=style.LINE,
             label=f"{weights}, clearly behind")
     ax.plot(place[rows[near]], accuracy[rows[near]], mark, color=style.VALID,
-            label=f"{weights}, not clearly behind")
+            label=f"{weights}, not clearly behind" if near.any() else None)
 ax.axhline(100 * yardstick.value, color=style.GUESS, linestyle=":")
 ax.set(xlabel="place in the ranking; dotted: two numbers", ylabel="accuracy (%)",
        title=f"{len(level)} of {len(others)} are not clearly behind the first")
@@ -186,7 +186,7 @@ ax.legend(fontsize=8, loc="lower left")
 figure
 
 # %% [markdown]
-# The top is crowded. Not clearly behind is not equal (lesson 01): each of the blue points may still be several points worse. And with so many comparisons, some intervals miss zero by chance.
+# The top is crowded. Not clearly behind is not equal (lesson 01): each of the blue points may still be several points worse, and a few grey ones stand higher, because their difference varies less from block to block. With so many comparisons, some intervals miss zero by chance.
 #
 # ## How much of the first place is luck?
 #
@@ -223,8 +223,7 @@ plot.guess_vs_result((there - elsewhere).mean(), guess, low=0, high=10, unit="po
 
 # %% [markdown]
 # The fall is what the first place owed to luck. The rule's choice falls too: it was also chosen by a noisy number. On the other half the winner is still the better one, on average, and the rule
-# pays for its small work with some points of accuracy: one standard error is wide here, because so few blocks are in a half. Whether that is a good trade is your decision; these are the numbers for it.
-# (The work is that of the whole network; reading an early stage would cost less.)
+# pays for its small work with some points of accuracy: one standard error is wide with so few blocks. Whether that is a good trade is your decision.
 #
 # ## LogME: guessing without training
 #
