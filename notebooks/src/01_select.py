@@ -6,7 +6,7 @@
 # - give it pictures as it was trained on them, and say what each wrong way costs;
 # - choose between networks by a rule that you wrote down before you saw the numbers.
 #
-# 20 minutes. Comes after *[Start here](00_start_here.ipynb)*. Images: solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018; two photographs
+# 45 minutes. Comes after *[Start here](00_start_here.ipynb)*. Images: solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018; two photographs
 # that come with scikit-learn, CC BY 2.0.
 
 # %%
@@ -103,7 +103,7 @@ plot.guess_vs_result(ratio, guess, low=1, high=20, unit="times as long")
 
 # %% [markdown]
 # Work and speed are not the same. Large dense convolutions keep a processor busy; thin ones (the *depthwise* convolutions of the EfficientNets) keep it waiting for memory. So read MACs in
-# papers, and measure speed on the machine that will do the work. All six in one picture:
+# papers, and measure speed on the machine that will do the work, when it does nothing else (the stored picture comes from a busy one). All six in one picture:
 
 # %%
 figure, ax = plt.subplots(figsize=(7, 3.6))

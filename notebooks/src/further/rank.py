@@ -6,7 +6,7 @@
 # - say how much of a ranking is luck, by choosing on one half and measuring on the other;
 # - use LogME to shorten a list, and compare it with something simpler.
 #
-# 20 minutes. Needs lessons [01](../01_select.ipynb) and [08](../08_evaluate.ipynb). Images: solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018.
+# 40 minutes. Needs lessons [01](../01_select.ipynb) and [08](../08_evaluate.ipynb). Images: solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018.
 
 # %%
 import matplotlib.pyplot as plt
