@@ -39,7 +39,7 @@ sft.check_parameters(globals(), SIZE=(96, 160, 224, 300),
                                "efficientnet_lite2"))
 record = sft.records.read("../../benchmarks/selection.json")
 starts, blocks = record["starts"], np.array(record["blocks"])
-print(f"{len(starts)} starting points on {record['images']} cells")
+print(f"{len(starts)} starting points, {record['images']} cells, {len(set(blocks))} blocks")
 
 # %%
 for network in sorted({s["network"] for s in starts}):
@@ -108,8 +108,7 @@ def probed(x):  # cells × features → accuracy on held-out blocks, with its in
 grey = pool.pixels(range(len(pool))).float().flatten(1)
 yardstick = probed(torch.stack([grey.mean(dim=1), grey.std(dim=1)], dim=1).numpy())
 now = probed(tapped["layer4"])
-print(f"majority rate {record['majority']:.3f}, two numbers {yardstick:.3f}",
-      f"layer4 {now:.3f}", sep="\n")
+print(f"two numbers {yardstick:.3f}, layer4 {now:.3f}, majority {record['majority']:.3f}")
 
 # %%
 curves = {}
@@ -134,8 +133,8 @@ ax.plot(["layer4"] * 2, [100 * now.low, 100 * now.high], color=style.INK)
 ax.plot("layer4", 100 * now.value, "o", color=style.INK)
 ax.axhline(100 * yardstick.value, color=style.GUESS, linestyle=":")
 ax.axhline(100 * record["majority"], color=style.INK, linestyle="--")
-ax.set(ylabel="accuracy (%)", xlabel="stage; dotted: two numbers, dashed: majority",
-       title="Deeper is better with ImageNet weights (blue), not random ones (grey)")
+ax.set(ylabel="accuracy (%)", xlabel="stage; dotted: two numbers, dashed: majority rate",
+       title="Deeper is better with ImageNet weights (blue), not with random ones (grey)")
 figure
 
 # %%
@@ -157,7 +156,7 @@ plot.guess_vs_result(1 + order.index(max(mine, key=mine.get)), guess, low=1, hig
 # %%
 packed = np.array([list(bytes.fromhex(s["right"])) for s in starts], dtype=np.uint8)
 right = np.unpackbits(packed, axis=1, count=record["images"])        # starts × cells
-table = np.stack([right[:, blocks == b].mean(axis=1) for b in np.unique(blocks)], 1)
+table = np.stack([right[:, blocks == b].mean(axis=1) for b in np.unique(blocks)], axis=1)
 accuracy = 100 * table.mean(axis=1)
 
 # %%
@@ -179,7 +178,7 @@ for weights, mark in (("ImageNet", "o"), ("random", "s")):
     ax.plot(place[rows[~near]], accuracy[rows[~near]], mark, color=style.LINE,
             label=f"{weights}, clearly behind")
     ax.plot(place[rows[near]], accuracy[rows[near]], mark, color=style.VALID,
-            label=f"{weights}, not clearly behind" if near.any() else None)
+            label=f"{weights}, not clearly behind")
 ax.axhline(100 * yardstick.value, color=style.GUESS, linestyle=":")
 ax.set(xlabel="place in the ranking; dotted: two numbers", ylabel="accuracy (%)",
        title=f"{len(level)} of {len(others)} are not clearly behind the first")
@@ -211,13 +210,13 @@ for _ in range(500):
     half, rest = table[:, shuffled[:16]], table[:, shuffled[16:]]
     top = half.mean(axis=1).argmax()
     enough = np.flatnonzero(half.mean(axis=1) >= half[top].mean() - sem(half[top]))
-    for name, i in (("the winner", top), ("the rule", enough[work[enough].argmin()])):
+    for name, i in (("the winner", top), ("the rule", min(enough, key=work.__getitem__))):
         draws[name].append((i, 100 * half[i].mean(), 100 * rest[i].mean(), work[i]))
 
 # %%
 for name, rows in draws.items():
     chosen, there, elsewhere, price = np.array(rows).T
-    print(f"{name}: {len(set(chosen))} different; {there.mean():.1f} % where chosen,",
+    print(f"{name}: {len(set(chosen))} different ones; {there.mean():.1f} % where chosen,",
           f"{elsewhere.mean():.1f} % on the other half; {price.mean():.2f} G MACs")
 there, elsewhere = np.array(draws["the winner"])[:, 1:3].T
 plot.guess_vs_result((there - elsewhere).mean(), guess, low=0, high=10, unit="points")
@@ -268,7 +267,7 @@ guess = widgets.predict("rank correlation", -1, 1, 0, step=0.05)
 lites = [s for s in starts if s["network"] != "tiny"]
 
 
-def agree(points):  # ρ of the probe's accuracy with LogME, and with the stage's depth
+def agree(points):  # ρ of the probe's accuracy with LogME, and with the depth of the stage
     truth = [s["accuracy"].value for s in points]
     guesses = [s["logme"] for s in points], [order.index(s["stage"]) for s in points]
     return [spearmanr(values, truth)[0] for values in guesses]
@@ -336,8 +335,7 @@ def draw(size, weights):
                       title=f"{called}, {weights} weights", licence=data.card.licence)
 
 
-sizes = widgets.slider("image size", list(crack), value=300, unit="px")
-widgets.explore(draw, size=sizes,
+widgets.explore(draw, size=widgets.slider("image size", list(crack), value=300, unit="px"),
                 weights=widgets.choice("weights", ["ImageNet", "random"]), name="size")
 
 # %% [markdown]
