@@ -33,7 +33,7 @@ from sftlab.lessons.freeze import drift
 from sftlab.lessons.head import maps
 from sftlab.lessons.loss import cross_entropy, entropy, shares
 from sftlab.lessons.rank import image_size
-from sftlab.lessons.rate import loss_surface, lr_curves
+from sftlab.lessons.rate import loss_surface
 from sftlab.lessons.recipes import step_losses
 from sftlab.lessons.shift import domain_gap, threshold
 from sftlab.lessons.text import words_left
@@ -112,7 +112,6 @@ DRIFTED = Drift(
     [dict.fromkeys(("stem", "layer1", "head"), a) for a in (0.0, 0.2, 0.5)],
 )  # fmt: skip
 PATH = [(-9.0, 2.0), (-4.0, -1.0), (0.0, 0.0)]
-RATES = {"one": ([1e-3, 1e-2], [0.5, 0.9]), "two": ([1e-3], [0.4])}
 TESTS = [wilson(85, 100), wilson(60, 100), wilson(90, 100)]
 COST = {"missed": 100, "false_alarm": 20, "classes": ["whole", "broken"]}
 PILES = np.array([0.1, 0.9, 0.2, 0.8]), np.array([0, 0, 1, 1]), np.zeros((4, 8, 8), np.uint8), range(4), 0.5
@@ -178,7 +177,6 @@ FIGURES = [
      "1 stage frozen: 0 parameters changed, 0 % of the answers did"),
     (loss_surface, [{"SGD": PATH, "away": [*PATH, (np.nan, np.inf)]}], {},
      "A valley 25 times steeper across than along: where 2 steps lead"),
-    (lr_curves, [RATES], {"majority": 0.3, "finding": "A hill"}, "A hill"),
     (hits, [TESTS, 0.85], {"n": 100, "majority": 0.5}, "2 of 3 intervals contain the truth; they reach ± 7.5 points"),
     (climb, [[0.7, 0.9, 0.8], [0.75, 0.74, 0.8]], {"n": 50, "majority": 0.7},
      "After 3 tries the kept best promises 16.0 points more than it gives"),

@@ -1,15 +1,14 @@
-"""Figures of lesson 05, Rate: ways of optimizers down a valley, and accuracy against the learning rate."""
+"""The figure of lesson 05, Rate: ways of optimizers down a valley."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from sftlab.plot import base, style
 
-MARKERS = "os^Dv"
 FRAME = (-10.5, 6.5, -3.2, 3.2)  # of the valley: left, right, bottom, top
 
 
@@ -38,32 +37,4 @@ def loss_surface(paths: Mapping[str, Any], curvatures: tuple[float, float] = (1.
     steps = len(next(iter(paths.values()))) - 1
     steep = f"A valley {curvatures[1] / curvatures[0]:.0f} times steeper across than along"
     base.title(ax, f"{steep}: where {steps} steps lead", f"{'; '.join(words)}.", pad=40)
-    return ax
-
-
-def lr_curves(
-    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, majority: float, finding: str, ax: Any = None
-) -> Any:
-    """Draw accuracy against the learning rate (log scale) for several kinds of run; the best of each is the large mark.
-
-    curves: {name: (rates, accuracies)}. finding: the title.
-    """
-    ax = base.axes(ax, 7.5, 3.4)
-    ends, words = [], []
-    for i, (name, (rates, accuracies)) in enumerate(curves.items()):
-        x, y = np.array(rates), np.array(accuracies, dtype=float)
-        colour, marker = (style.VALID, style.WRONG, style.RIGHT, *style.OTHERS[1:])[i % 6], MARKERS[i % 5]
-        best = int(np.nanargmax(y))
-        line = "-" if i % 2 == 0 else (0, (5, 2))
-        ax.plot(x, y, marker=marker, linestyle=line, color=colour, markersize=4, linewidth=1.8)
-        ax.plot(x[best], y[best], marker, color=colour, markersize=9, gid="best")
-        ends.append((x[-1], y[-1], name, colour))
-        words.append(f"{name}: best at {base.rate_text(x[best])} with {base.percent(y[best])}")
-    ax.set(xscale="log", ylim=(0, 1.02), xlabel="learning rate (log scale)", ylabel="valid accuracy (%)")
-    base.majority_line(ax, majority)
-    ends.append((ax.get_xlim()[1], majority, "majority", style.INK))
-    base.percent_axis(ax.yaxis)
-    ax.grid(axis="y")
-    base.label_ends(ax, ends)
-    base.title(ax, finding, f"{'; '.join(words)}. Majority rate {base.percent(majority)}.")
     return ax
