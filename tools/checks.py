@@ -36,7 +36,7 @@ SMALL: dict[str, dict[str, int]] = {  # the core lessons, and what makes each of
     "03_loss": {"SIZE": 96},
     "04_freeze": {"SIZE": 96, "LABELS": 200},
     "05_rate": {"SIZE": 32, "LABELS": 20},
-    "06_finetune": {"LABELS": 10, "EPOCHS": 2},
+    "06_finetune": {"LABELS": 10, "EPOCHS": 3},
     "07_overfit": {},
     "08_evaluate": {"SIZE": 96},
     "09_decide": {"SIZE": 96},

@@ -111,7 +111,7 @@ known_by_heart = (plain.eval()(images).argmax(1) == shuffled).float().mean()
 print(f"by heart {known_by_heart:.3f}, new images {right(plain, data.valid)}")
 
 # %% [markdown]
-# That is remembering: the list is known, and of new images no more than a guess. The network that *had* something to learn looks no different on its training images. **A training accuracy of 100 % cannot tell learning from remembering**; Zhang et al. (2017) showed it with CIFAR-10, whose 50,000 images and random labels a network learned by heart. Only new images can tell.
+# That is remembering: the list is known, and of new images hardly more than a guess. The network that *had* something to learn looks no different on its training images. **A training accuracy of 100 % cannot tell learning from remembering**; Zhang et al. (2017) showed it with CIFAR-10, whose 50,000 images and random labels a network learned by heart. Only new images can tell.
 #
 # ## Where you start
 #
@@ -195,7 +195,7 @@ kinds = {"as it is": lambda x, _: x, "moved": sft.data.shift(1),
 figure, axes = plt.subplots(4, 4, figsize=(5, 5.4), layout="constrained")
 for row, (name, change) in zip(axes, kinds.items()):
     for ax, image in zip(row, change(images[rows], torch.Generator().manual_seed(1))):
-        ax.imshow(image.permute(1, 2, 0)); ax.set(xticks=[], yticks=[])
+        ax.imshow(image[0], cmap="gray"); ax.set(xticks=[], yticks=[])
     row[0].set_ylabel(name)
 figure
 
@@ -286,7 +286,7 @@ plot.guess_vs_result(np.mean(priced["four times as wide"]["pretrained"]), wider,
 # - **Both decays and smoothing** move next to nothing here.
 # - **Early stopping** loses on average. Ten labels that only watch are ten labels that do not teach.
 #
-# And the remedy that is not in the list, more labels, does as much as the best of them. Where labels can be had, ask for their price first. These are answers for small images and a small network; the method travels.
+# And the remedy that is not in the list, more labels, does about as much as the best of them, or more. Where labels can be had, ask for their price first. These are answers for small images and a small network; the method travels.
 #
 # ## What it was good for, it loses?
 #
@@ -318,7 +318,7 @@ narrower = {name: {text: np.subtract(measured("full", home, *where),
 plot.differences(narrower, to="the linear probe", test_to_train=1)
 
 # %% [markdown]
-# Away from home both are far below the majority rate, the probe too. So it is not fine-tuning that made the network narrow: seed by seed, its ranking away is on average no worse than the probe's. What died is the **threshold**: scores away are shifted as a whole, so "0.5 or more is broken" calls nearly all of them the same. Twenty labelled cells from away are enough to choose another one, with no weight changed:
+# Away from home both are far below the majority rate, the probe too. So it is not fine-tuning that made the network narrow: seed by seed, its ranking away is on average no worse than the probe's. What died is the **threshold**: scores away are shifted as a whole, so "0.5 or more is broken" calls nearly all of them the same. Twenty labelled cells from away choose another one, with no weight changed, and bring the accuracy back to the majority rate or above it:
 
 # %%
 for home, text in HOMES.items():
