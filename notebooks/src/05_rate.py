@@ -6,7 +6,7 @@
 # - find the right power of ten in seconds, before you spend an hour on the wrong one;
 # - say what momentum, Adam, a schedule and warm-up do to a step.
 #
-# 20 minutes to read, half a minute to run. Comes after [03 Loss](03_loss.ipynb) and [04 Freeze](04_freeze.ipynb), which trains a head on kept features.
+# 40 minutes to read, half a minute to run. Comes after [03 Loss](03_loss.ipynb) and [04 Freeze](04_freeze.ipynb), which trains a head on kept features.
 # Images: handwritten digits, CC BY 4.0, Alpaydin and Kaynak 1998.
 
 # %%
@@ -122,7 +122,8 @@ def adam(g, memory, eta, b1=0.9, b2=0.999):
 # These are what PyTorch means by the names (Adam corrects its two means for their start at 0):
 
 # %%
-rules = {"momentum": (momentum, torch.optim.SGD, {"momentum": 0.9}),
+rules = {"SGD": (lambda g, memory, eta: eta * g, torch.optim.SGD, {}),
+         "momentum": (momentum, torch.optim.SGD, {"momentum": 0.9}),
          "Adam": (adam, torch.optim.Adam, {})}
 for rule, make, more in rules.values():
     w, memory = np.array([-9.0, 2.0]), {}
@@ -135,9 +136,8 @@ for rule, make, more in rules.values():
 
 # %%
 def ways(eta):
-    named = {"SGD": (None, torch.optim.SGD, {}), **rules}
     return loss_surface({f"{name}, rate {eta:.3g}": roll(make, eta, **more)
-                         for name, (_, make, more) in named.items()})
+                         for name, (_, make, more) in rules.items()})
 
 
 ETAS = widgets.slider("learning rate", np.geomspace(0.001, 10, 41), value=0.02)
@@ -150,8 +150,8 @@ widgets.explore(ways, eta=ETAS, name="valley")
 
 # %%
 for scale in (1, 100):
-    for name, rule in (("SGD", lambda g, _, eta: eta * g), ("Adam", adam)):
-        step = np.abs(rule(scale * gw.numpy(), {}, 1e-3))
+    for name in ("SGD", "Adam"):
+        step = np.abs(rules[name][0](scale * gw.numpy(), {}, 1e-3))
         print(f"gradient × {scale:<3}  {name:4}: half of all weights move more than "
               f"{np.median(step):.0e}")
 

@@ -6,7 +6,7 @@
 # - write partial and full fine-tuning, layer-wise decay, LP-FT and gradual unfreezing as a learning-rate profile;
 # - measure what a choice of layers gains on the new task, and what it costs of the old one.
 #
-# 20 minutes to read, under a minute to run. Comes after [05 Rate](05_rate.ipynb).
+# 35 minutes to read, under a minute to run. Comes after [05 Rate](05_rate.ipynb).
 # Images: words drawn with matplotlib's fonts; digits, CC BY 4.0, Alpaydin and Kaynak 1998; photographs that come with scikit-learn, CC BY 2.0; solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018, behind stored numbers.
 
 # %%
@@ -57,7 +57,6 @@ augment = v2.Compose([v2.RandomCrop(64, padding=4, padding_mode="edge"),
 
 
 def augmented(pairs):
-    """Make a batch of (image, label) pairs, each image through the transforms."""
     x, y = zip(*pairs)
     return torch.stack([augment(image) for image in x]), torch.stack(y)
 
@@ -256,9 +255,8 @@ plot.guess_vs_result(100 * left["two groups"].value, guess)
 # %%
 cells = list(sft.records.read("../benchmarks/layers.json")["solar"].values())
 names = ["last two stages", "full, 1e-4", "layer decay", "LP-FT"]
-solar = {task: {name: [100 * (run[name][side] - run["linear probe"][side])
-                       for run in cells] for name in names}
-         for side, task in enumerate(("old answers kept", "solar cells learned"))}
+solar = {task: {name: [100 * (run[name][k] - run["linear probe"][k]) for run in cells]
+                for name in names} for k, task in enumerate(("kept", "learned"))}
 plot.differences(solar, to="the linear probe", test_to_train=0.15 / 0.6)
 
 # %% [markdown]

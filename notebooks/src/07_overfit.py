@@ -6,7 +6,7 @@
 # - say which augmentation keeps the label, and what too much of it does;
 # - measure what each remedy against overfitting buys, and what fine-tuning loses away from home.
 #
-# 20 minutes to read, half a minute to run. Comes after [06 Finetune](06_finetune.ipynb).
+# 40 minutes to read, half a minute to run. Comes after [06 Finetune](06_finetune.ipynb).
 # Images: handwritten digits, CC BY 4.0, Alpaydin and Kaynak 1998; characters drawn from matplotlib's fonts; solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018, behind stored numbers.
 
 # %%
@@ -151,7 +151,7 @@ def bands(curves, live, xlabel):
 
 
 # %%
-seeds = list(record["digits"].values())
+seeds, KINDS = list(record["digits"].values()), ("pretrained", "from scratch")
 curves = {name: {int(n): [seed["curves"][name][n][1] for seed in seeds]
                  for n in seeds[0]["curves"][name]} for name in found}
 ax = bands(curves, {name: {LABELS: new.value} for name, (_, new) in found.items()},
@@ -164,7 +164,6 @@ ax
 
 # %%
 def points(more, less):
-    """Return how many points one accuracy has more than another, run by run."""
     return [100 * (a - b) for a, b in zip(more, less, strict=True)]
 
 
@@ -230,8 +229,7 @@ ax
 # %%
 w = torch.nn.Parameter(torch.zeros(3))  # it starts at w₀ = 0
 optimizer = sft.l2_sp(1.0)([{"params": [w], "lr": 0.1, "stage": "layer1"}])
-w.data += 1                             # training has moved it
-w.grad = torch.zeros(3)                 # and the loss wants nothing
+w.data += 1; w.grad = torch.zeros(3)    # training moved it; now the loss wants nothing
 optimizer.step()
 assert torch.allclose(w, torch.ones(3) + 0.1 * 1.0 * (0 - 1))
 
@@ -264,7 +262,6 @@ live = {name: {"pretrained": 100 * (accuracy - found_full[1].value)}
 # Each remedy against the same run without it, seed by seed: same split, same labels, same start. Solid marks are the runs of this page.
 
 # %%
-KINDS = ("pretrained", "from scratch")
 priced = {name: {kind: points([seed["remedies"][kind][name][1] for seed in seeds],
                               curves[kind][5]) for kind in KINDS}
           for name in seeds[0]["remedies"]["pretrained"]}
