@@ -119,8 +119,6 @@ optimizer = torch.optim.AdamW([{"params": head.parameters(), "lr": 1e-3},
                                {"params": body.parameters(), "lr": 1e-4}])
 total = EPOCHS // 3 * len(loader)
 rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: schedule(n / total))
-
-# %%
 for _ in range(EPOCHS // 3):
     for images, targets in loader:
         loss = torch.nn.functional.cross_entropy(model(images), targets)
