@@ -21,14 +21,14 @@ from scipy.stats import ttest_rel
 from torch.nn import functional as F
 
 import sftlab as sft
-from sftlab import plot, wilson
+from sftlab import plot
 from sftlab.analysis.decisions import BINS, calibration, with_probabilities
 from sftlab.analysis.explain import Drift
 from sftlab.core.evaluation import result as make_result
 from sftlab.core.records import Epoch, History, Interval, Step
 from sftlab.lessons.calibration import heatmaps, rejected
-from sftlab.lessons.decide import confused, piles
-from sftlab.lessons.evaluate import climb, hits
+from sftlab.lessons.decide import piles
+from sftlab.lessons.evaluate import climb
 from sftlab.lessons.freeze import drift
 from sftlab.lessons.head import maps
 from sftlab.lessons.loss import cross_entropy, entropy, shares
@@ -112,7 +112,6 @@ DRIFTED = Drift(
     [dict.fromkeys(("stem", "layer1", "head"), a) for a in (0.0, 0.2, 0.5)],
 )  # fmt: skip
 PATH = [(-9.0, 2.0), (-4.0, -1.0), (0.0, 0.0)]
-TESTS = [wilson(85, 100), wilson(60, 100), wilson(90, 100)]
 COST = {"missed": 100, "false_alarm": 20, "classes": ["whole", "broken"]}
 PILES = np.array([0.1, 0.9, 0.2, 0.8]), np.array([0, 0, 1, 1]), np.zeros((4, 8, 8), np.uint8), range(4), 0.5
 STRANGERS = {"cells": [0.1, 0.2], "photos": [0.8, 0.05], "noise": [0.9, 0.95]}
@@ -177,7 +176,6 @@ FIGURES = [
      "1 stage frozen: 0 parameters changed, 0 % of the answers did"),
     (loss_surface, [{"SGD": PATH, "away": [*PATH, (np.nan, np.inf)]}], {},
      "A valley 25 times steeper across than along: where 2 steps lead"),
-    (hits, [TESTS, 0.85], {"n": 100, "majority": 0.5}, "2 of 3 intervals contain the truth; they reach ± 7.5 points"),
     (climb, [[0.7, 0.9, 0.8], [0.75, 0.74, 0.8]], {"n": 50, "majority": 0.7},
      "After 3 tries the kept best promises 16.0 points more than it gives"),
     (piles, PILES, COST, "From p ≥ 0.50 on ‘broken’: 30,000 € per 1,000 cells"),
@@ -401,25 +399,6 @@ def test_images_say_their_classes_and_the_card_s_licence(digits):
         plot.images(digits, [0, 1], ["one"])
 
 
-def test_one_cell_of_a_confusion_matrix_shows_its_images_and_their_relatives(digits):
-    y = np.asarray(digits.valid.y)
-    three = np.flatnonzero(y == 3)
-    called, p = y.copy(), np.full((len(y), 10), 0.02)
-    called[three[:2]] = 5
-    p[np.arange(len(y)), called] = 0.82
-    result = make_result("valid", digits.classes, digits.valid.hashes, y, p)
-    alike = np.zeros((len(y), len(digits.train)))
-    five = int(np.flatnonzero(np.asarray(digits.train.y) == 5)[4])
-    alike[three[0], five] = 1
-    ax = confused(result, digits, "3", "5", alike=alike)
-    assert finding(ax) == f"2 of {len(three)} ‘3’ were called ‘5’" and len(ax.images) == 4
-    assert np.array_equal(ax.images[2].get_array(), digits.train.pixels(np.array([five]))[0, 0].numpy())
-    assert ax.texts[0].get_text() == "✗ 5: 82%"
-    assert finding(confused(result, digits, "1", "7", alike=alike)) == "No ‘1’ was called ‘7’"
-    with pytest.raises(ValueError, match="'ten' is no class"):
-        confused(result, digits, "ten", "5", alike=alike)
-
-
 def test_maps_show_the_channels_that_vary_most_each_in_its_own_range():
     x = torch.zeros(5, 20, 20)
     x[3], x[1] = torch.arange(400.0).view(20, 20), 0.01 * torch.arange(400.0).view(20, 20)
@@ -515,12 +494,9 @@ def test_one_image_s_share_of_loss_and_gradient_is_pointed_out():
     assert marked(ax, "guess")[0].get_xdata()[0] == pytest.approx(0.1)
 
 
-def test_intervals_that_miss_the_truth_and_scores_beyond_the_limit_are_crossed():
-    def crossed(ax, marker):
-        return [len(line.get_xdata()) for line in ax.lines if line.get_marker() == marker]
-
-    assert sum(crossed(hits(TESTS, 0.85, n=100, majority=0.5), "X")) == 1
-    assert crossed(rejected(STRANGERS, 0.5, label="distance"), "x") == [0, 1, 2]
+def test_scores_beyond_the_limit_are_crossed():
+    lines = rejected(STRANGERS, 0.5, label="distance").lines
+    assert [len(line.get_xdata()) for line in lines if line.get_marker() == "x"] == [0, 1, 2]
 
 
 def test_the_threshold_counts_what_is_right_in_each_place():

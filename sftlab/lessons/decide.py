@@ -1,4 +1,4 @@
-"""Figures of lesson 09, Decide: the images of one cell of a confusion matrix, and images in piles with their costs."""
+"""The figure of lesson 09, Decide: images in piles, by what they are and what they are called, with their costs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 
 from sftlab.analysis.decisions import costs
-from sftlab.core.records import Result
 from sftlab.plot import base, style
-from sftlab.plot.images import image_grid, in_words, split_of
 
 PILES = (
     (0, 0, "called {0}, is {0}"),
@@ -19,35 +17,6 @@ PILES = (
     (1, 0, "called {0}, is {1}: missed"),
     (1, 1, "called {1}, is {1}"),
 )
-
-
-def confused(result: Result, data: Any, true: str, called: str, *, alike: Any, most: int = 6, ax: Any = None) -> Any:
-    """Draw the images of one cell of a confusion matrix; below each, what it resembles among the called class.
-
-    data: the Data it belongs to. true, called: names of classes. alike: how much each evaluated image resembles each
-    training image, n × m; the training image of the called class that resembles it most is drawn. most: images shown.
-    """
-    if unknown := {true, called} - set(result.classes):
-        raise ValueError(f"{unknown.pop()!r} is no class of this result; there are {', '.join(result.classes)}")
-    split, licence = split_of(data, result.split, None)
-    true_class, called_class = result.classes.index(true), result.classes.index(called)
-    pairs = enumerate(zip(result.targets, result.predictions, strict=True))
-    cell = [i for i, pair in pairs if pair == (true_class, called_class)]
-    if not cell:
-        return base.empty(ax, f"No ‘{true}’ was called ‘{called}’")
-    shown = cell[:most]
-    where = {image: i for i, image in enumerate(split.ids)}
-    of_class = np.flatnonzero(np.asarray(data.train.y) == called_class)
-    nearest = of_class[np.asarray(alike)[shown][:, of_class].argmax(axis=1)]
-    pixels = [split.pixels([where[result.hashes[i]] for i in shown]).numpy(), data.train.pixels(nearest).numpy()]
-    mark = "✓" if true_class == called_class else "✗"
-    captions = [f"{mark} {called}: {result.probabilities[i][called_class]:.0%}" for i in shown]
-    captions += [f"nearest ‘{called}’\nin training"] * len(shown)
-    ax = image_grid(base.axes(ax, 7.5, 3.9), np.concatenate(pixels), captions, len(shown), licence)
-    ax.set_anchor("NW")  # few images stand where many begin
-    finding = f"{len(cell)} of {result.targets.count(true_class)} ‘{true}’ were called ‘{called}’"
-    base.title(ax, finding, f"In order: {in_words(captions)}.")
-    return ax
 
 
 def piles(

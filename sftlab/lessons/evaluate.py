@@ -1,4 +1,4 @@
-"""Figures of lesson 08, Evaluate: intervals that contain the truth or miss it, and what choosing does to a number."""
+"""The figure of lesson 08, Evaluate: what choosing does to a number."""
 
 from __future__ import annotations
 
@@ -7,32 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from sftlab.core.records import Interval
 from sftlab.plot import base, style
 
 Values = Sequence[float] | np.ndarray
-
-
-def hits(intervals: Sequence[Interval], truth: float, *, n: int, majority: float, ax: Any = None) -> Any:
-    """Draw the intervals of many test sets of n images side by side; those that miss the truth carry a ✗."""
-    ax = base.axes(ax, 7.5, 3.2)
-    inside = np.array([truth in one for one in intervals])
-    value, low, high = (np.array([getattr(one, end) for one in intervals]) for end in ("value", "low", "high"))
-    for which, colour, mark in ((inside, style.VALID, "."), (~inside, style.WRONG, "X")):
-        x = np.flatnonzero(which)
-        ax.vlines(x, low[which], high[which], color=colour, alpha=0.6, linewidth=1.8)
-        ax.plot(x, value[which], mark, color=colour, markersize=6)
-    ax.axhline(truth, color=style.INK, linewidth=1)
-    base.note(ax, f"truth {base.percent(truth, 0)}", (len(intervals), truth), (2, 0), color=style.INK)
-    base.majority_line(ax, majority)
-    base.note(ax, "majority rate", (len(intervals), majority), (2, 0))
-    ax.set(xlim=(-1, len(intervals)), xticks=[], ylabel="accuracy (%)", ylim=(None, 1.005))
-    ax.set_xlabel(f"{len(intervals)} test sets of {n} images, ✗ where the interval misses the truth")
-    base.percent_axis(ax.yaxis)
-    half = 50 * np.mean(high - low)
-    finding = f"{inside.sum()} of {len(intervals)} intervals contain the truth; they reach ± {half:.1f} points"
-    base.title(ax, finding, f"{n} test images each.")
-    return ax
 
 
 def climb(tried: Values, truth: Values, *, n: int, majority: float, ax: Any = None) -> Any:
