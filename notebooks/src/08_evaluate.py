@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from IPython.display import display
 from scipy import stats
-from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
+from sklearn import model_selection as splits
 
 import sftlab as sft
 from sftlab import plot, widgets
@@ -202,15 +202,15 @@ print(f"30 seeds on valid: {by_seed.min():.3f} to {by_seed.max():.3f}, majority 
 # Which modules happened to be in the test? We deal all cells anew, module by module, and train and test a probe on each deal. Beside it the other two doubts; for the test images we redraw our own test cells with replacement (the bootstrap, lesson 00).
 
 # %%
-def over_splits(splitter):
+def over_splits(splitter, groups=None):
     """Return the test accuracy of a probe on each split of all cells."""
-    deals = splitter.split(x, groups=module)
+    deals = splitter.split(x, groups=groups)
     return np.array([accuracy(probe(balanced(learn, seed), seed), test)
                      for seed, (learn, test) in enumerate(deals)])
 
 
 how = {"n_splits": SPLITS, "test_size": 0.25, "random_state": SEED}
-by_split = over_splits(GroupShuffleSplit(**how))
+by_split = over_splits(splits.GroupShuffleSplit(**how), module)
 redrawn = np.array([rng.choice(right, size=n).mean() for _ in range(1000)])
 spreads = {"other test images": redrawn, "another seed": by_seed,
            "another split": by_split}
@@ -284,7 +284,7 @@ assert np.allclose((low, high), (result.accuracy.low, result.accuracy.high), ato
 named = widgets.predict("cells whose module is named, in percent", 0, 100, 10)
 
 # %%
-splitter = ShuffleSplit(**how)
+splitter = splits.ShuffleSplit(**how)
 known, new = next(splitter.split(x))
 whose = torch.from_numpy(np.unique(module, return_inverse=True)[1])
 found = accuracy(probe(torch.from_numpy(known), SEED, whose, 44), new, whose)
@@ -333,11 +333,9 @@ plot.guess_vs_result(100 * best, best_of, low=70)
 
 # %%
 pool = np.flatnonzero(place != "test")
-rest, new = next(GroupShuffleSplit(1, test_size=0.3, random_state=SEED)
-                 .split(pool, groups=module[pool]))
-learn, play = next(GroupShuffleSplit(1, test_size=0.35, random_state=SEED)
-                   .split(rest, groups=module[pool[rest]]))
-learn, play, new = pool[rest[learn]], pool[rest[play]], pool[new]
+folds = splits.StratifiedGroupKFold(3, shuffle=True, random_state=SEED)
+learn, play, new = (pool[fold] for _, fold in
+                    folds.split(pool, labels[pool], groups=module[pool]))
 X = ((x - x.mean(0)) / (x.std(0) + 1e-6)).clamp(-2, 2).numpy()
 
 
