@@ -6,7 +6,7 @@
 # - keep three uncertainties apart: other test images, another seed, another split;
 # - recognise three ways in which honest people fool themselves: bad averages, related images on both sides, and choosing.
 #
-# MINUTES minutes. Needs only [00 Start here](00_start_here.ipynb). Images: solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018.
+# 50 minutes. Needs only [00 Start here](00_start_here.ipynb). Images: solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018.
 
 # %%
 import matplotlib.pyplot as plt
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from IPython.display import display
 from scipy import stats
+from scipy.special import expit, logit
 from sklearn import model_selection as splits
 
 import sftlab as sft
@@ -41,6 +42,8 @@ sft.check_parameters(globals(), BACKBONE=str, SIZE=(int, 64, 300),
 data = sft.load("solar", size=SIZE, per_class=LABELS, seed=SEED)
 model = sft.replace_head(sft.backbone(BACKBONE), data.classes, seed=SEED)
 sft.fit(model, data, sft.linear_probe(model, lr=1e-3), epochs=10, seed=SEED)
+
+# %%
 result = sft.evaluate(model, data.test)
 right = np.array(result.predictions) == np.array(result.targets)
 n = len(right)
@@ -210,6 +213,7 @@ def over_splits(splitter, groups=None):
 
 
 how = {"n_splits": SPLITS, "test_size": 0.25, "random_state": SEED}
+splitter = splits.ShuffleSplit(**how)  # at random, for later
 by_split = over_splits(splits.GroupShuffleSplit(**how), module)
 redrawn = np.array([rng.choice(right, size=n).mean() for _ in range(1000)])
 spreads = {"other test images": redrawn, "another seed": by_seed,
@@ -260,18 +264,12 @@ plot.guess_vs_result(widths[1] / widths[0], wider, low=0.5, high=6, unit="times"
 # With so few groups, the bootstrap's range is still a little too narrow. The lab leaves out one module at a time instead, looks how far the accuracy moves (the **jackknife**), on the scale of the logit log(p / (1 − p)), and uses Student's *t* for the number of modules in place of 1.96. Under five groups it gives no interval.
 
 # %%
-def logit(p):
-    return np.log(p / (1 - p))
-
-
 without = np.array([np.delete(right, cells).mean() for cells in cells_of])
 spread = np.sqrt((many - 1) * logit(without).var())
-ends = logit(right.mean()) + stats.t.ppf([0.025, 0.975], many - 1) * spread
-low, high = 1 / (1 + np.exp(-ends))
-print(f"a coin a cell    {sft.wilson(int(right.sum()), n):.3f}")
-print(f"one module less  {right.mean():.3f} ({low:.3f}–{high:.3f})")
-print(f"the library's    {result.accuracy:.3f}")
+reach = stats.t.ppf([0.025, 0.975], many - 1) * spread
+low, high = expit(logit(right.mean()) + reach)
 assert np.allclose((low, high), (result.accuracy.low, result.accuracy.high), atol=1e-6)
+print(f"cells {sft.wilson(int(right.sum()), n):.3f}, modules {result.accuracy:.3f}")
 
 # %% [markdown]
 # ## Related images on both sides
@@ -284,7 +282,6 @@ assert np.allclose((low, high), (result.accuracy.low, result.accuracy.high), ato
 named = widgets.predict("cells whose module is named, in percent", 0, 100, 10)
 
 # %%
-splitter = splits.ShuffleSplit(**how)
 known, new = next(splitter.split(x))
 whose = torch.from_numpy(np.unique(module, return_inverse=True)[1])
 found = accuracy(probe(torch.from_numpy(known), SEED, whose, 44), new, whose)
@@ -298,11 +295,10 @@ plot.guess_vs_result(100 * found, named)
 # %%
 by_random = over_splits(splitter)
 for name, values in (("grouped", by_split), ("random", by_random)):
-    half = (stats.t.ppf(0.975, SPLITS - 1) * values.std(ddof=1)
-            * np.sqrt(1 / SPLITS + 0.25 / 0.75))
-    print(f"{name:8s} mean {values.mean():.3f} (± {half:.3f}), "
-          f"s = {values.std(ddof=1):.3f}; majority "
-          f"{np.bincount(labels).max() / len(y):.3f}")
+    s = values.std(ddof=1)
+    half = stats.t.ppf(0.975, SPLITS - 1) * s * np.sqrt(1 / SPLITS + 0.25 / 0.75)
+    print(f"{name:8s} mean {values.mean():.3f} (± {half:.3f}), s = {s:.3f}; "
+          f"majority {np.bincount(labels).max() / len(y):.3f}")
 
 # %% [markdown]
 # Splits of *one* set share cells, so their mean varies by more than s²/m, with m splits. Nadeau and Bengio put 1/m + (cells tested on) / (cells trained on) in place of 1/m; the line above does. Read the means with these intervals, and then the last number, *s*: random splits agree with each other

@@ -6,7 +6,7 @@
 # - read a ROC curve and a precision-recall curve, and say which of them to look at;
 # - choose the threshold that costs least, and say how sure the saving is.
 #
-# MINUTES minutes. Comes after [08 Evaluate](08_evaluate.ipynb) and needs its intervals over modules; the network is the linear probe of lesson 00. Images: solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018; digits, CC BY 4.0, Alpaydin and Kaynak 1998.
+# 35 minutes. Comes after [08 Evaluate](08_evaluate.ipynb) and needs its intervals over modules; the network is the linear probe of lesson 00. Images: solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018; digits, CC BY 4.0, Alpaydin and Kaynak 1998.
 
 # %%
 import matplotlib.pyplot as plt
@@ -85,6 +85,8 @@ ax
 recall, precision = (np.diag(table) / table.sum(axis=axis) for axis in (1, 0))
 scikit = metrics.precision_recall_fscore_support(truth, called, zero_division=0)
 assert np.allclose(scikit[1], recall) and np.allclose(scikit[0], precision)
+
+# %%
 worst = recall.argmin()
 low, high = wilson(table[worst, worst], table[worst].sum())
 print(f"‘{worst}’: recall {recall[worst]:.2f} ({low:.2f}–{high:.2f}), "
@@ -105,6 +107,8 @@ plot.guess_vs_result(100 * recall[worst], guess)
 data = sft.load("solar", size=SIZE, per_class=LABELS, seed=SEED, valid=0.3)
 model = sft.replace_head(sft.backbone(BACKBONE), data.classes, seed=SEED)
 sft.fit(model, data, sft.linear_probe(model, lr=1e-3), epochs=20, seed=SEED)
+
+# %%
 valid = sft.evaluate(model, data.valid)
 y, modules = np.array(valid.targets), np.array(valid.groups)
 p = np.array(valid.probabilities)[:, 1]  # of ‘defect’
@@ -257,6 +261,8 @@ widgets.explore(
 test = sft.evaluate(model, data.test)
 y_test, p_test = np.array(test.targets), np.array(test.probabilities)[:, 1]
 of_test = np.array(test.groups)
+
+# %%
 print(f"accuracy at 0.5 {test.accuracy:.3f}, majority {test.majority:.3f}")
 for name, t in (("formula", at), ("0.5", 0.5), ("every cell defect", 0)):
     print(f"{name:18s} {bill(p_test, y_test, t).mean():5.1f} € a cell")

@@ -6,9 +6,11 @@
 # - refuse pictures that the network was never made for;
 # - draw a heat map, and the control without which it shows nothing.
 #
-# MINUTES minutes. Comes after [09 Decide](../09_decide.ipynb). Images: solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018; digits, CC BY 4.0, Alpaydin and Kaynak 1998; two photographs of scikit-learn, CC BY 2.0.
+# 40 minutes. Comes after [09 Decide](../09_decide.ipynb). Images: solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018; typefaces, drawn with the fonts of matplotlib; digits, CC BY 4.0, Alpaydin and Kaynak 1998; two photographs of scikit-learn, CC BY 2.0.
 
 # %%
+import copy
+
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
@@ -27,58 +29,64 @@ style.use()
 # %% tags=["parameters"]
 BACKBONE: str = "efficientnet_lite0"  # any name from sft.backbones()
 SIZE: int = 160                       # edge of the images in pixels, 64 to 300
-LABELS: int = 2000                    # training images per class, all by default
+LABELS: int = 60                      # training images per typeface, up to 90
 SEED: int = 0                         # split, order of batches, start of the head
 
 # %% [markdown]
 # ## How sure does it say it is?
 #
-# The threshold of lesson 09 trusts the probabilities: of all cells with p = 0.2, one in five should be a defect. We test that on the same cells, with a linear probe as many tutorials train it: sixty epochs at a good rate, last weights kept. The probe is a linear layer on features that are computed once.
+# The threshold of lesson 09 trusts the probabilities: of all answers given with 80 %, four in five should be right. We ask a linear probe that tells nine typefaces apart (words that training does not have), trained as many tutorials do it: sixty epochs at a good rate, last weights kept. The probe is a linear layer on features that are computed once.
 
 # %%
 sft.check_parameters(globals(), BACKBONE=str, SIZE=(int, 64, 300),
-                     LABELS=(int, 10), SEED=(int, 0))
-data = sft.load("solar", size=SIZE, per_class=LABELS, seed=SEED, valid=0.3)
-model = sft.replace_head(sft.backbone(BACKBONE), data.classes, seed=SEED).eval()
-x, new = (sft.features(model[:-1], split).take(np.arange(len(split)))[0]
-          for split in (data.train, data.valid))
-y, y_new, modules = data.train.y, data.valid.y, np.array(data.valid.groups)
-half = np.isin(modules, np.unique(modules)[::2])  # to choose on; the rest to measure on
-fit, rest = (torch.from_numpy(np.flatnonzero(part)) for part in (half, ~half))
+                     LABELS=(int, 10, 90), SEED=(int, 0))
+original = sft.backbone(BACKBONE)
+
+
+def features(*splits):
+    """Return (features, labels) of some splits, in turn."""
+    kept = (sft.features(original[:-1], split) for split in splits)
+    return [part for split, one in zip(splits, kept, strict=True)
+            for part in (one.take(np.arange(len(split)))[0], split.y)]
 
 # %%
-torch.manual_seed(SEED)
-head = nn.Linear(x.shape[1], 2)
-optimizer = torch.optim.AdamW(head.parameters(), lr=3e-3)
-losses, states = [], []
-for _ in range(60):
-    for batch in torch.randperm(len(x)).split(32):
-        loss = cross_entropy(head(x[batch]), y[batch])
-        optimizer.zero_grad(); loss.backward(); optimizer.step()
-    with torch.no_grad():
-        losses.append(cross_entropy(head(new[fit]), y_new[fit]).item())
-    states.append({name: w.clone() for name, w in head.state_dict().items()})
+def train(x, y, new, y_new, lr, epochs):
+    """Train a linear head; return it after each epoch, and its losses on new images."""
+    torch.manual_seed(SEED)
+    head, heads, losses = nn.Linear(x.shape[1], int(y.max()) + 1), [], []
+    optimizer = torch.optim.AdamW(head.parameters(), lr=lr)
+    for _ in range(epochs):
+        for batch in torch.randperm(len(x)).split(32):
+            loss = cross_entropy(head(x[batch]), y[batch])
+            optimizer.zero_grad(); loss.backward(); optimizer.step()
+        heads.append(copy.deepcopy(head).requires_grad_(False))
+        losses.append(cross_entropy(heads[-1](new), y_new).item())
+    return heads, losses
 
 # %% [markdown]
-# Half of the validation *modules* will be used to choose something (an epoch, a temperature); the other half says whether it helped, because it had no part in the choice.
-#
-# > **Predict.** Take the cells of that other half about which the probe is at least 95 % sure. How many percent of these answers are right?
+# Half of the validation images, at random, will be used to choose something (an epoch, a temperature); the other half says whether it helped, because it had no part in the choice.
 
 # %%
-sure_guess = widgets.predict("right, where it is at least 95 % sure", 50, 100, 97)
+fonts = sft.load("typefaces", per_class=LABELS, seed=SEED)
+x, y, new, y_new = features(fonts.train, fonts.valid)
+fit, rest = torch.from_numpy(np.random.default_rng(SEED).permutation(len(new))).chunk(2)
+heads, losses = train(x, y, new[fit], y_new[fit], lr=3e-3, epochs=60)
+
+# %% [markdown]
+# > **Predict.** Take the images of the other half about which the last probe is at least 80 % sure. How many percent of these answers are right?
 
 # %%
-with torch.no_grad():
-    z = head(new)  # logits, of the last weights
-p = z.softmax(dim=1)[rest]
-right = (p.argmax(dim=1) == y_new[rest]).numpy()
-sure = p.max(dim=1).values.numpy() >= 0.95
+sure_guess = widgets.predict("right, where it is at least 80 % sure", 0, 100, 80)
+
+# %%
+z, answer = heads[-1](new), y_new[rest].numpy()
+p = z[rest].softmax(dim=1).numpy()
+right, sure = p.argmax(axis=1) == answer, p.max(axis=1) >= 0.8
 ends = stats.binomtest(int(right[sure].sum()), int(sure.sum())).proportion_ci()
-print(f"at least 95 % sure: {sure.sum()} of {len(sure)} cells, of them right: "
-      f"{right[sure].mean():.3f} ({ends.low:.3f}–{ends.high:.3f})")
-usual = np.bincount(y_new[rest]).max() / len(p)
-print(f"all: {right.mean():.3f} right, majority {usual:.3f}")
-plot.guess_vs_result(100 * right[sure].mean(), sure_guess, low=50)
+print(f"{sure.sum()} of {len(sure)} images, {right[sure].mean():.3f} of them right "
+      f"({ends.low:.3f}–{ends.high:.3f}); all images {right.mean():.3f}, "
+      f"majority {np.bincount(answer).max() / len(answer):.3f}")
+plot.guess_vs_result(100 * right[sure].mean(), sure_guess)
 
 # %% [markdown]
 # The same for every level of certainty is a **reliability diagram**: the answers in bins of confidence, which is the probability of the called class, and for each bin the share that is right.
@@ -93,32 +101,30 @@ def bins_of(q, y, count=15):
 
 
 def reliability(ax, q, y, name):
-    """Draw share right against confidence; areas are numbers of cells."""
+    """Draw share right against confidence; areas are numbers of images."""
     said, share, number = np.array(bins_of(q, y)).T
-    ax.plot([0.5, 1], [0.5, 1], color="grey", linewidth=1)
-    ax.scatter(said, share, s=4 * number, alpha=0.6)
-    ax.plot(said, share, linewidth=1)
-    ax.set(xlabel="confidence", ylabel="share right", title=name, ylim=(0, 1.05))
+    ax.plot([0, 1], [0, 1], color="grey", linewidth=1)
+    ax.scatter(said, share, s=8 * number, alpha=0.6)
+    ax.set(xlabel="confidence", title=name, xlim=(0, 1.02), ylim=(-0.03, 1.05))
 
 # %%
-hot, answer = p.numpy(), y_new[rest].numpy()
-gaps = [n * abs(said - share) for said, share, n in bins_of(hot, answer)]
-ece = sum(gaps) / len(hot)
-library = decisions.calibration(hot, answer)
+gaps = [n * abs(said - share) for said, share, n in bins_of(p, answer)]
+ece, library = sum(gaps) / len(p), decisions.calibration(p, answer)
 assert abs(ece - library.ece) < 1e-4
-figure, ax = plt.subplots(figsize=(4.8, 3.8))
-reliability(ax, hot, answer, f"ECE {ece:.3f}, calibrated {library.expected:.3f}")
+figure, ax = plt.subplots(figsize=(4.6, 3.6))
+reliability(ax, p, answer, f"ECE {ece:.3f}, calibrated {library.expected:.3f}")
+ax.set_ylabel("share right")
 ax
 
 # %% [markdown]
-# On the grey diagonal a network that says 80 % is right four times in five. Points below it are **overconfident**. The mean gap, weighted by the number of cells in each bin, is the *expected calibration error*, ECE. A gap cannot be negative, so with few cells even a calibrated network shows some: the second number in the title is
+# On the grey diagonal a network that says 80 % is right four times in five. Points below it are **overconfident**. The mean gap, weighted by the number of images in each bin, is the *expected calibration error*, ECE. A gap cannot be negative, so with few images even a calibrated network shows some: the second number in the title is
 # what this network would show if each of its answers were right exactly as often as it says. Only more than that is a fault.
 #
 # ## One number repairs it
 #
-# Once most training cells are right, their cross-entropy falls further if only the logits grow, so they grow, whether or not new cells agree. If all are too large by about one factor, then divide them by one:
+# Once most training images are right, their cross-entropy falls further if only the logits grow, so they grow, whether or not new images agree. If all are too large by about one factor, then divide them by one:
 #
-# q = softmax(z / T), where z are the logits and T > 1 is called the **temperature**. We look for the T with the lowest cross-entropy on the first half of the modules.
+# q = softmax(z / T), where z are the logits and T > 1 is called the **temperature**. We look for the T with the lowest cross-entropy on the first half.
 
 # %%
 log_t = torch.zeros(1, requires_grad=True)
@@ -127,33 +133,57 @@ for _ in range(300):
     loss = cross_entropy(z[fit] / log_t.exp(), y_new[fit])
     optimizer.zero_grad(); loss.backward(); optimizer.step()
 T = log_t.exp().item()
-print(f"T by hand {T:.2f}, "
-      f"library {decisions.fit_temperature(z[fit].softmax(1), y_new[fit]):.2f}")
-assert abs(T / decisions.fit_temperature(z[fit].softmax(1), y_new[fit]) - 1) < 0.05
+library = decisions.fit_temperature(z[fit].softmax(1), y_new[fit])
+print(f"T by hand {T:.2f}, library {library:.2f}")
+assert abs(T / library - 1) < 0.05
 
 # %% [markdown]
 # Dividing by T keeps the order of the logits, so it changes no answer. There is also a cure that needs no T: stop at the epoch with the lowest loss on the first half, as `sft.fit` does unless told otherwise. All three, on the half that had no part in any choice:
 
 # %%
-early = nn.Linear(x.shape[1], 2)
-early.load_state_dict(states[int(np.argmin(losses))])
-with torch.no_grad():
-    stopped = early(new[rest]).softmax(dim=1).numpy()
-ways = {"60 epochs": hot, f"divided by T = {T:.1f}": (z[rest] / T).softmax(1).numpy(),
-        f"stopped at epoch {np.argmin(losses) + 1}": stopped}
+best = int(np.argmin(losses))
+ways = {"60 epochs": p, f"divided by T = {T:.1f}": (z[rest] / T).softmax(1).numpy(),
+        f"stopped at epoch {best + 1}": heads[best](new[rest]).softmax(1).numpy()}
 figure, axes = plt.subplots(1, 3, figsize=(8.5, 3.1), sharey=True)
 for ax, (name, q) in zip(axes, ways.items(), strict=True):
     reliability(ax, q, answer, name)
     print(f"{name:22s} {decisions.calibration(q, answer)}, "
           f"accuracy {(q.argmax(1) == answer).mean():.3f}")
+axes[0].set_ylabel("share right")
 figure
 
 # %% [markdown]
-# Compare each ECE with the number of a calibrated network beside it. What is left above that is the part that one factor, or one epoch, fitted on half a dozen modules, cannot mend on other modules.
+# Compare each ECE with that of a calibrated network beside it: below the upper end (“up to”), nothing is left that these images can show.
+#
+# Both halves were of one kind. Does a temperature hold on *other modules* of the solar cells? We train a probe on the cells of lesson 09, fit T on half of the validation modules, and measure on the other half:
+
+# %%
+data = sft.load("solar", size=SIZE, seed=SEED, valid=0.3)
+x, y, new, y_new = features(data.train, data.valid)
+modules = np.array(data.valid.groups)
+half = torch.from_numpy(np.isin(modules, np.unique(modules)[::2]))
+heads, losses = train(x, y, new[half], y_new[half], lr=1e-3, epochs=60)
+early, z = heads[int(np.argmin(losses))], heads[-1](new)
+
+# %%
+def temper(mine):
+    """Fit T on some cells and return it, and the calibration of the others with 1 and T."""
+    T = decisions.fit_temperature(z[mine].softmax(1), y_new[mine])
+    return T, *(decisions.calibration((z[~mine] / t).softmax(1), y_new[~mine]) for t in (1, T))
+
+
+for deal in range(5):
+    some = np.random.default_rng(deal).permutation(np.unique(modules))[::2]
+    T, before, after = temper(torch.from_numpy(np.isin(modules, some)))
+    print(f"T = {T:.1f}: ECE on other modules {before.ece:.3f} → {after.ece:.3f}, "
+          f"calibrated up to {after.most:.3f}")
+
+# %% [markdown]
+# Each line is another deal of modules into two halves. Read how often the ECE falls, how often it rises, and whether it ends below that of a calibrated network. Half a dozen modules are few to fit even one number on: **fit a temperature on images of as many modules as you have, and check it on others.**
 #
 # ## Refuse what is neither
 #
-# From here on we use the probe that stopped in time. One day somebody uploads a holiday photograph. The network knows two words, *intact* and *defect*, and has to say one.
+# From here on we use the solar probe that stopped in time. One day somebody uploads a holiday photograph. The network knows two words, *intact* and *defect*, and has to say one.
 #
 # > **Predict.** What probability does it give to its answer, on average, for squares cut from two ordinary photographs?
 
@@ -161,6 +191,7 @@ figure
 photo_guess = widgets.predict("certainty about photographs, in percent", 50, 100, 55)
 
 # %%
+model = sft.replace_head(original, data.classes, seed=SEED).eval()
 model[-1].load_state_dict(early.state_dict())
 cells = data.valid.pixels(np.arange(100))
 digits = sft.load("digits", seed=SEED).valid.pixels(np.arange(80))
@@ -169,6 +200,8 @@ strangers = {"photographs": explain.photo_crops(80, size=SIZE),
              "digits": nn.functional.interpolate(digits, (SIZE, SIZE)),
              "noise": torch.from_numpy(noise.astype(np.uint8)),
              "negatives": 255 - cells, "turned cells": cells.rot90(1, (2, 3))}
+
+# %%
 with torch.no_grad():
     seen = {"valid cells": new} | {k: model[:-1](v) for k, v in strangers.items()}
     said = {k: model[-1](f).softmax(dim=1).numpy() for k, f in seen.items()}
@@ -236,8 +269,7 @@ blanks = [sft.replace_head(sft.backbone(BACKBONE, weights=None, seed=s), data.cl
                            seed=s).eval() for s in range(5)]
 found = explain.cascade(model, blanks, pixels, 1, last)
 for stage, r in found.items():
-    print(f"random from the head to {stage:7s} rank correlation {np.nanmean(r):+.2f}, "
-          f"{np.nanmin(r):+.2f} to {np.nanmax(r):+.2f}")
+    print(f"{stage:7s} {np.nanmean(r):+.2f}, {np.nanmin(r):+.2f} to {np.nanmax(r):+.2f}")
 plot.guess_vs_result(np.nanmean(found["head"]), rank_guess, low=-1, high=1, unit="")
 
 # %%
@@ -251,12 +283,12 @@ heatmaps(pixels, rows, licence=data.card.licence,
          title="Where the evidence for ‘defect’ lies")
 
 # %% [markdown]
-# Read the lines of the cascade: a mean near 0 says that little is left of the order of the places, so the map depends on what was learned, as it did in the paper. Mind the range: with one random start and one image two maps can look alike by chance. Passing the control does not mean that the bright place is the reason; on so few places
+# Each line of the cascade says up to which stage the network is random, counted from the head; then the mean rank correlation and its range over starts and images. A mean near 0 says that little is left of the order of the places: the map depends on what was learned, as it did in the paper. Mind the range: with one random start and one image two maps can look alike by chance. Passing the control does not mean that the bright place is the reason; on so few places
 # a map can hardly point at a hairline crack.
 #
 # ## What you have seen
 #
-# - The ECE is read beside that of a calibrated network of the same size. Temperature, one factor on the logits, or stopping in time repairs most overconfidence of this probe, and changes few answers or none.
+# - The ECE is read beside what a calibrated network shows on as many images. A temperature, one factor on the logits, repairs overconfidence on images like those it was fitted on, and changes no answer.
 # - Certainty is not knowledge: a network can be certain where it has never been. Distance to the training cells is another question, and tells other strangers.
 # - A heat map is compared with those of a network that learned nothing.
 #
@@ -270,10 +302,10 @@ heatmaps(pixels, rows, licence=data.card.licence,
 
 # %%
 with torch.no_grad():
-    features = model[:-1](data.valid.pixels(np.arange(8)))
-    T = decisions.fit_temperature(early(new[fit]).softmax(dim=1), y_new[fit])
-    q = (model[-1](features) / T).softmax(dim=1)
-    near = nn.functional.normalize(features, dim=1) @ unit[1].T
+    f_new = model[:-1](data.valid.pixels(np.arange(8)))
+    T = decisions.fit_temperature(early(new[half]).softmax(dim=1), y_new[half])
+    q = (model[-1](f_new) / T).softmax(dim=1)
+    near = nn.functional.normalize(f_new, dim=1) @ unit[1].T
 for one, d in zip(q, 1 - near.topk(5, dim=1).values.mean(dim=1), strict=True):
     name = "refused" if d > limit else data.classes[int(one.argmax())]
     print(f"{name:8s} {one.max():.2f}")
@@ -281,7 +313,7 @@ for one, d in zip(q, 1 - near.topk(5, dim=1).values.mean(dim=1), strict=True):
 # %% [markdown]
 # ## Try it
 #
-# - **Tweak.** Set `LABELS` to 50. What happens to T?
+# - **Tweak.** Set `LABELS` to 10. What happens to T?
 # - **Build.** Fit T for the weights that stopped in time. Is it another than 1, and does it help on the other half?
 # - **Build.** Replace the five hottest places of a cell by those of an intact one and ask again; then five random ones. Mind the seams: to the network they are cracks.
 # - **Break.** Fit the temperature on the *training* cells instead. Why does it come out near or below 1?
