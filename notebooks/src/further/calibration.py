@@ -165,13 +165,17 @@ half = torch.from_numpy(np.isin(modules, np.unique(modules)[::2]))
 heads, losses = train(x, y, new[half], y_new[half], lr=1e-3, epochs=60)
 early, z = heads[int(np.argmin(losses))], heads[-1](new)
 
+# %% [markdown]
+# Which modules are in which half is a matter of luck, so we deal them five times.
+
 # %%
 def temper(mine):
-    """Fit T on some cells and return it, and the calibration of the others with 1 and T."""
+    """Fit T on some cells; return it, and the others' calibration before and after."""
     T = decisions.fit_temperature(z[mine].softmax(1), y_new[mine])
-    return T, *(decisions.calibration((z[~mine] / t).softmax(1), y_new[~mine]) for t in (1, T))
+    return T, *(decisions.calibration((z[~mine] / t).softmax(1), y_new[~mine])
+                for t in (1, T))
 
-
+# %%
 for deal in range(5):
     some = np.random.default_rng(deal).permutation(np.unique(modules))[::2]
     T, before, after = temper(torch.from_numpy(np.isin(modules, some)))
@@ -179,7 +183,7 @@ for deal in range(5):
           f"calibrated up to {after.most:.3f}")
 
 # %% [markdown]
-# Each line is another deal of modules into two halves. Read how often the ECE falls, how often it rises, and whether it ends below that of a calibrated network. Half a dozen modules are few to fit even one number on: **fit a temperature on images of as many modules as you have, and check it on others.**
+# Read how often the ECE falls, how often it rises, and whether it ends below that of a calibrated network. Half a dozen modules are few to fit even one number on: **fit a temperature on images of as many modules as you have, and check it on others.**
 #
 # ## Refuse what is neither
 #
@@ -268,8 +272,8 @@ rank_guess = widgets.predict("rank correlation, random head", -1, 1, 0.5)
 blanks = [sft.replace_head(sft.backbone(BACKBONE, weights=None, seed=s), data.classes,
                            seed=s).eval() for s in range(5)]
 found = explain.cascade(model, blanks, pixels, 1, last)
-for stage, r in found.items():
-    print(f"{stage:7s} {np.nanmean(r):+.2f}, {np.nanmin(r):+.2f} to {np.nanmax(r):+.2f}")
+for name, r in found.items():
+    print(f"{name:7s} {np.nanmean(r):+.2f}, {np.nanmin(r):+.2f} to {np.nanmax(r):+.2f}")
 plot.guess_vs_result(np.nanmean(found["head"]), rank_guess, low=-1, high=1, unit="")
 
 # %%
