@@ -171,9 +171,9 @@ early, z = heads[int(np.argmin(losses))], heads[-1](new)
 # %%
 def temper(mine):
     """Fit T on some cells; return it, and the others' calibration before and after."""
-    T = decisions.fit_temperature(z[mine].softmax(1), y_new[mine])
-    return T, *(decisions.calibration((z[~mine] / t).softmax(1), y_new[~mine])
-                for t in (1, T))
+    best = decisions.fit_temperature(z[mine].softmax(1), y_new[mine])
+    return best, *(decisions.calibration((z[~mine] / t).softmax(1), y_new[~mine])
+                   for t in (1, best))
 
 # %%
 for deal in range(5):
@@ -205,6 +205,9 @@ strangers = {"photographs": explain.photo_crops(80, size=SIZE),
              "noise": torch.from_numpy(noise.astype(np.uint8)),
              "negatives": 255 - cells, "turned cells": cells.rot90(1, (2, 3))}
 
+# %% [markdown]
+# These are five kinds of strangers: photographs, enlarged digits, noise, and two that are almost cells.
+
 # %%
 with torch.no_grad():
     seen = {"valid cells": new} | {k: model[:-1](v) for k, v in strangers.items()}
@@ -214,7 +217,7 @@ print(f"{(said['photographs'][:, 1] > 0.5).mean():.0%} of the photographs are �
 plot.guess_vs_result(100 * certainty["photographs"].mean(), photo_guess, low=50)
 
 # %% [markdown]
-# The popular rule is *refuse if the largest probability is low*. We put the limit where 5 % of the validation cells are refused, and try it on the photographs and on four more kinds of strangers: enlarged digits, noise, and two that are almost cells.
+# The popular rule is *refuse if the largest probability is low*. We put the limit where 5 % of the validation cells are refused, and try it on the strangers.
 
 # %%
 rejected(certainty, np.quantile(certainty["valid cells"], 0.05),
@@ -238,12 +241,13 @@ far = {name: decisions.knn_distance(f, x) for name, f in seen.items()}
 limit = np.quantile(far["valid cells"], 0.95)
 rejected(far, limit, label="distance to the training cells")
 
+# %% [markdown]
+# Compare the two figures row by row. Distance is no cure for everything: what still *looks* like a cell may lie within the limit, and one valid cell in twenty is refused for nothing. Test such a rule with the strangers that you expect, and say which ones you tried.
+
 # %%
 plot.guess_vs_result(100 * (far["photographs"] > limit).mean(), far_guess)
 
 # %% [markdown]
-# Compare the two figures row by row. Distance is no cure for everything: what still *looks* like a cell may lie within the limit, and one valid cell in twenty is refused for nothing. Test such a rule with the strangers that you expect, and say which ones you tried.
-#
 # ## Where does it look?
 #
 # **Grad-CAM** asks which places in the last maps would raise the logit of *defect*. The last stage before `pool` makes the maps A, the rest of the network reads them. Each map is weighted by its mean gradient, the weighted maps are added, and negative evidence is cut off.
@@ -276,6 +280,9 @@ for name, r in found.items():
     print(f"{name:7s} {np.nanmean(r):+.2f}, {np.nanmin(r):+.2f} to {np.nanmax(r):+.2f}")
 plot.guess_vs_result(np.nanmean(found["head"]), rank_guess, low=-1, high=1, unit="")
 
+# %% [markdown]
+# Each line of the cascade says up to which stage the network is random, counted from the head; then the mean rank correlation and its range over starts and images. A mean near 0 says that little is left of the order of the places: the map depends on what was learned, as it did in the paper. Mind the range: with one random start and one image two maps can look alike by chance.
+
 # %%
 rows = {"the cell": None, "trained network": heat}
 for name, net in (("head random", model), ("all random", blanks[0])):
@@ -287,7 +294,7 @@ heatmaps(pixels, rows, licence=data.card.licence,
          title="Where the evidence for ‘defect’ lies")
 
 # %% [markdown]
-# Each line of the cascade says up to which stage the network is random, counted from the head; then the mean rank correlation and its range over starts and images. A mean near 0 says that little is left of the order of the places: the map depends on what was learned, as it did in the paper. Mind the range: with one random start and one image two maps can look alike by chance. Passing the control does not mean that the bright place is the reason; on so few places
+# Passing the control does not mean that the bright place is the reason; on so few places
 # a map can hardly point at a hairline crack.
 #
 # ## What you have seen
