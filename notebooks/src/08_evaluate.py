@@ -202,7 +202,7 @@ print(f"30 seeds on valid: {by_seed.min():.3f} to {by_seed.max():.3f}, majority 
 #
 # ## Doubt 3: another split
 #
-# Which modules happened to be in the test? We deal all cells anew, module by module, and train and test a probe on each deal. Beside it the other two doubts; for the test images we redraw our own test cells with replacement (the bootstrap, lesson 00).
+# Which modules happened to be in the test? We deal all cells anew, module by module, and train and test a probe on each deal. Beside it the other two doubts; for the test images we redraw our own test cells with replacement (the *bootstrap*).
 
 # %%
 def over_splits(splitter, groups=None):

@@ -71,20 +71,22 @@ fonts = sft.load("typefaces", per_class=LABELS, seed=SEED)
 x, y, new, y_new = features(fonts.train, fonts.valid)
 fit, rest = torch.from_numpy(np.random.default_rng(SEED).permutation(len(new))).chunk(2)
 heads, losses = train(x, y, new[fit], y_new[fit], lr=3e-3, epochs=60)
-
-# %% [markdown]
-# > **Predict.** Take the images of the other half about which the last probe is at least 80 % sure. How many percent of these answers are right?
-
-# %%
-sure_guess = widgets.predict("right, where it is at least 80 % sure", 0, 100, 80)
-
-# %%
 z, answer = heads[-1](new), y_new[rest].numpy()
 p = z[rest].softmax(dim=1).numpy()
-right, sure = p.argmax(axis=1) == answer, p.max(axis=1) >= 0.8
+sure = p.max(axis=1) >= np.quantile(p.max(axis=1), 2 / 3)
+print(f"the surest third of the answers: {p[sure].max(axis=1).mean():.0%} on average")
+
+# %% [markdown]
+# > **Predict.** That is what the last probe says of the third of its answers about which it is surest. How many percent of them are right?
+
+# %%
+sure_guess = widgets.predict("right, of the surest third", 0, 100, 75)
+
+# %%
+right = p.argmax(axis=1) == answer
 ends = stats.binomtest(int(right[sure].sum()), int(sure.sum())).proportion_ci()
-print(f"{sure.sum()} of {len(sure)} images, {right[sure].mean():.3f} of them right "
-      f"({ends.low:.3f}–{ends.high:.3f}); all images {right.mean():.3f}, "
+print(f"right {right[sure].mean():.3f} ({ends.low:.3f}–{ends.high:.3f}) of {sure.sum()}")
+print(f"all images {right.mean():.3f}, "
       f"majority {np.bincount(answer).max() / len(answer):.3f}")
 plot.guess_vs_result(100 * right[sure].mean(), sure_guess)
 
