@@ -85,7 +85,7 @@ sure_guess = widgets.predict("right, of the surest third", 0, 100, 75)
 # %%
 right = p.argmax(axis=1) == answer
 ends = stats.binomtest(int(right[sure].sum()), int(sure.sum())).proportion_ci()
-print(f"right {right[sure].mean():.3f} ({ends.low:.3f}–{ends.high:.3f}) of {sure.sum()}")
+print(f"right {right[sure].mean():.3f} ({ends.low:.3f}–{ends.high:.3f}), {sure.sum()}")
 print(f"all images {right.mean():.3f}, "
       f"majority {np.bincount(answer).max() / len(answer):.3f}")
 plot.guess_vs_result(100 * right[sure].mean(), sure_guess)
