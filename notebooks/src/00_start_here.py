@@ -347,7 +347,7 @@ net = nn.Sequential(*copy.deepcopy(original)[1:]).eval().requires_grad_(False)  
 net[-1] = nn.Linear(net[-1].in_features, len(fonts.classes))  # the new head learns
 optimizer = torch.optim.AdamW(net[-1].parameters(), lr=3e-3)
 best = 0.0
-for epoch in range(5):
+for _ in range(5):
     for x, y in train:
         loss = nn.functional.cross_entropy(net(x), y)
         optimizer.zero_grad()

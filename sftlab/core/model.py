@@ -91,7 +91,7 @@ class Heads(nn.Module):
 
 
 def check_float32(model: nn.Module) -> None:
-    """Raise ValueError for weights of another type: images come as float32, and of less, small steps are rounded away."""
+    """Raise ValueError for weights of another type: images come as float32; less would round small steps away."""
     if other := {str(p.dtype) for p in model.parameters() if p.dtype != torch.float32}:
         raise ValueError(f"weights of {', '.join(sorted(other))}: this lab computes in float32; model.float() first")
 
