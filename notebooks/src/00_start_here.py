@@ -12,6 +12,7 @@
 # %%
 import copy
 import json
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -266,8 +267,7 @@ print(f"probe {judged.accuracy:.3f}, majority {judged.majority:.3f}; two heads: 
 # stages, from random weights; in **full fine-tuning** all stages learn from ImageNet's. The classical methods see raw pixels, no network. Hollow marks are from that record, solid ones are yours.
 
 # %%
-with open("../benchmarks/start.json", encoding="utf-8") as file:
-    record = json.load(file)
+record = json.loads(Path("../benchmarks/start.json").read_text(encoding="utf-8"))
 strategies(record, {
     "typefaces": {"linear probe": probed, "partial fine-tuning": finetuned},
     "solar": {"linear probe": judged},
