@@ -6,12 +6,14 @@ Every loader of this wing makes a `Data`; training, evaluation and plots take it
 from __future__ import annotations
 
 import hashlib
+import os
 import textwrap
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -152,6 +154,14 @@ class Split:
     def ids(self) -> list[str]:
         """What tells the images of this split apart at every size, in order."""
         return [(self.identities or self.image_hashes)[i] for i in self.index]
+
+    @property
+    def names(self) -> list[str]:
+        """What the images of this split are called, in order: files, from the folder of the data on, or numbers."""
+        if not self.files:
+            return [f"{self.noun[:-1]} {i}" for i in range(len(self))]
+        root = os.path.commonpath([Path(file).parent.parent for file in self.files])
+        return [normal_name(Path(self.files[i]).relative_to(root).as_posix()) for i in self.index]
 
     @property
     def groups(self) -> list[int]:

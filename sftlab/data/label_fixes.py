@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -75,9 +74,7 @@ def _addresses(split: Split) -> list[Key]:
     """Return the address of every row: unlike pixels, the bytes of a file know no size."""
     if not split.files:
         return [(image, "") for image in split.identities or split.image_hashes]
-    root = Path(os.path.commonpath([str(Path(file).parent.parent) for file in split.files]))
-    names = [normal_name(Path(file).relative_to(root).as_posix()) for file in split.files]
-    return list(zip(split.identities, names, strict=True))
+    return list(zip(split.identities, split.of_rows(range(len(split.files))).names, strict=True))
 
 
 def corrected(data: Data, path: str | Path | None = None) -> Data:

@@ -11,6 +11,7 @@ import numpy as np
 from sftlab.core.records import Result
 from sftlab.plot import base, style
 
+LEAST = 3.4  # inches: a title needs as much, however few images there are
 Positions = Sequence[int] | np.ndarray | None
 
 
@@ -74,7 +75,7 @@ def mistakes(
     licence: str | None = None,
     ax: Any = None,
 ) -> Any:
-    """Draw the images that the network got wrong, the most confident mistakes first, each as true → called.
+    """Draw the images that the network got wrong, the most confident mistakes first: the truth, the answer, the file.
 
     source: the Split that was evaluated, or the Data it belongs to. Raises ValueError if it holds other images.
     """
@@ -85,11 +86,12 @@ def mistakes(
         raise ValueError(f"this result is of other images than the {split.name} split holds; give the evaluated one")
     if not wrong:
         return base.empty(ax, f"No mistake among {result.n} {result.split} images")
-    captions = []
-    for i in wrong[:n]:
+    captions, shown = [], split.subset([where[result.hashes[i]] for i in wrong[:n]])
+    for i, name in zip(wrong, shown.names, strict=False):
         truth, called = (base.clip(result.classes[k], 13) for k in (result.targets[i], result.predictions[i]))
-        captions.append(f"is {truth}\n✗ {called} {100 * max(result.probabilities[i]):.0f} %")
-    pixels = split.pixels(np.array([where[result.hashes[i]] for i in wrong[:n]])).numpy()
+        file = f"\n{name.rpartition('/')[2]}" if split.files else ""
+        captions.append(f"is {truth}\n✗ {called} {100 * max(result.probabilities[i]):.0f} %{file}")
+    pixels = shown.pixels(np.arange(len(shown))).numpy()
     ax = image_grid(ax, pixels, captions, columns, licence)
     order = "the most confident first" if len(wrong) <= n else f"the {n} most confident"
     finding = f"{len(wrong)} of {result.n} {result.split} images wrong; {order}, ✗ what the network said"
@@ -129,7 +131,7 @@ def in_words(captions: Sequence[str]) -> str:
 def size_of_grid(count: int, columns: int | None, lines: int, licence: str) -> tuple[float, float]:
     """Return width and height in inches of a figure of `count` images with captions of `lines` lines."""
     columns, tile, room = _layout(count, columns, lines)
-    return columns * tile, math.ceil(count / columns) * tile * (0.96 + room) + (0.5 if licence else 0.36)
+    return max(columns * tile, LEAST), math.ceil(count / columns) * tile * (0.96 + room) + (0.5 if licence else 0.36)
 
 
 def _layout(count: int, columns: int | None, lines: int) -> tuple[int, float, float]:
@@ -152,7 +154,11 @@ def image_grid(ax: Any, pixels: np.ndarray, captions: list[str], columns: int | 
         caption = "\n".join(base.clip(line, letters) for line in text.split("\n"))
         colour = style.ink_safe({"✓": style.RIGHT, "✗": style.WRONG}.get(text[:1], style.INK))
         ax.text(x + 0.5, y - 0.98, caption, ha="center", va="top", fontsize=8, color=colour, linespacing=1.25)
-    ax.set(xlim=(0, columns), ylim=(-math.ceil(len(pixels) / columns) * (0.96 + room) + 0.02, 0.01), aspect="equal")
+    ax.set(
+        xlim=(0, max(columns, LEAST / tile)),
+        ylim=(-math.ceil(len(pixels) / columns) * (0.96 + room) + 0.02, 0.01),
+        aspect="equal",
+    )
     ax.set_axis_off()
     base.licence_line(ax, licence)
     return ax

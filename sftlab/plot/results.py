@@ -94,7 +94,10 @@ def as_interval(score: Score) -> Interval:
 def guess_vs_result(
     truth: float | Interval, guess: Any, *, low: float = 0.0, high: float = 100.0, unit: str = "%", ax: Any = None
 ) -> Any:
-    """Draw a guess (hollow diamond) beside the measured number (solid dot, and its interval, if any)."""
+    """Draw a guess (hollow diamond) beside the measured number (solid dot, and its interval, if any).
+
+    guess: a number, or what `widgets.predict` returned: it is drawn only if the learner touched it.
+    """
     measured, guessed, pad = as_interval(truth), float(guess), 0.03 * (high - low)
     ax = base.axes(ax, 7.0, 1.35)
     ax.set(xlim=(low - pad, high + pad), ylim=(-1, 1), yticks=[], xlabel=unit)
@@ -102,12 +105,14 @@ def guess_vs_result(
     ax.plot(base.ends(measured), (0, 0), color=style.VALID, linewidth=2.2, alpha=0.8)
     solid = {"marker": "o", "color": style.VALID}
     hollow = {"marker": "D", "color": style.GUESS, "markerfacecolor": "none"}
-    for x, text, look, up in ((measured.value, "measured", solid, 9), (guessed, "your guess", hollow, -9)):
+    marks = [(measured.value, "measured", solid, 9), (guessed, "your guess", hollow, -9)]
+    touched = getattr(guess, "touched", True)
+    for x, text, look, up in marks if touched else marks[:1]:
         ax.plot(x, 0, markersize=8, markeredgewidth=1.6, clip_on=False, gid=text, **look)
         side, shift = ("right", (-9, up)) if x > (low + high) / 2 else ("left", (9, up))  # the words stay inside
         base.note(ax, f"{text} {x:.3g}", (x, 0), shift, color=look["color"], ha=side)
-    finding = f"Measured {measured.value:.3g} {unit}; you guessed {guessed:.3g} {unit}"
-    base.title(ax, finding, f"The guess is {abs(measured.value - guessed):.3g} {unit} off.")
+    finding = f"Measured {measured.value:.3g} {unit}" + f"; you guessed {guessed:.3g} {unit}" * touched
+    base.title(ax, finding, f"The guess is {abs(measured.value - guessed):.3g} {unit} off." * touched)
     return ax
 
 

@@ -43,9 +43,11 @@ PAGE = """
 {%- endblock -%}
 {%- block input -%}
 {%- set tags = cell.metadata.get('tags', []) -%}
+{%- if 'summary' not in tags -%}
 <details class="code" {{ 'open' if 'injected-parameters' in tags }}>
 <summary>{{ 'parameters' if 'parameters' in tags | join(' ') else 'code' }}</summary>
 {{ super() }}</details>
+{%- endif -%}
 {%- endblock -%}
 """
 # What makes a browser fetch something by itself: what stands before the address, and the address.
@@ -76,6 +78,7 @@ SPACING = (
 def report(executed: str | Path, pictures: Path | None = None) -> Path:
     """Write an executed notebook as one HTML file beside it, code folded away, and return the file's path.
 
+    What a cell tagged `summary` left comes first: a reader wants the answer, then how it was found.
     pictures: the folder that the notebook's own picture links start from; its own by default.
     Nothing on the page is fetched: a picture that the notebook names by its address shows its alt text.
     """
@@ -90,6 +93,7 @@ def report(executed: str | Path, pictures: Path | None = None) -> Path:
     for cell in book.cells:
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if without_widget(output)]
+    book.cells.sort(key=lambda cell: not ("summary" in cell.metadata.get("tags", []) and cell.get("outputs")))
     exporter = HTMLExporter(raw_template=PAGE, exclude_input_prompt=True, exclude_output_prompt=True)
     exporter.register_preprocessor("nbconvert.preprocessors.CoalesceStreamsPreprocessor", enabled=True)
     html, _ = exporter.from_notebook_node(book)

@@ -117,8 +117,8 @@ class Prediction(Panel):
         return f"<p>{html.escape(self.text())}</p>"
 
     def text(self) -> str:
-        """Return question and guess in one line."""
-        return f"{self.question}: {self.value:g}"
+        """Return the question in one line, and the guess if it is one."""
+        return f"{self.question}: {self.value:g}" if self.touched else self.question
 
     def _remember(self, _: Any) -> None:
         remembered[self._key] = self.view.kept = self.view.value
