@@ -5,6 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from PIL import Image
@@ -30,7 +31,7 @@ def series(root):
     for name in ("healthy", "rust"):
         for i in range(8):
             for k in range(4):
-                noise = np.asarray(picture(i, (40, 40))).astype(int) + k
+                noise = np.asarray(picture(2 * i + (name == "rust"), (40, 40))).astype(int) + k
                 put(root / name / f"leaf{name[0]}{i}_{k}.png", Image.fromarray(noise.clip(0, 255).astype(np.uint8)))
 
 
@@ -60,7 +61,9 @@ def run(root, out, **parameters):
     for cell in notebooks.read(LESSON).cells:
         if cell.cell_type == "code":
             exec(compile(cell.source, cell.source.splitlines()[0], "exec"), space)
+            plt.close("all")
             space |= values if "parameters" in cell.metadata.get("tags", []) else {}
+    space["scratch"].cleanup()
     return space
 
 
