@@ -387,6 +387,8 @@ def test_mistakes_come_most_confident_first_with_the_right_image(blobs, of_blobs
     written = " ".join(texts(ax))
     called = of_blobs.classes[of_blobs.predictions[rows[0]]]
     assert "CC BY 4.0" in written and f"✗ {called} {100 * confidence[0]:.0f} %" in written
+    named = dataclasses.replace(blobs.test, files=[f"photos/{i % 2}/{i}.png" for i in range(len(blobs.test.images))])
+    assert any(text.endswith(f"\n{blobs.test.index[rows[0]]}.png") for text in texts(plot.mistakes(of_blobs, named)))
     with pytest.raises(ValueError, match="other images"):
         plot.mistakes(of_blobs, blobs.valid)
 

@@ -77,3 +77,13 @@ def test_every_formula_of_every_notebook_is_one_that_a_report_can_show(source, t
 )
 def test_external_references_are_found(html):
     assert FETCHED.sub(r"\1data:,", html).count("data:,") == 1
+
+
+def test_what_a_summary_says_comes_first_and_its_code_is_not_shown(tmp_path):
+    output = nbformat.v4.new_output("display_data", {"text/markdown": "# 90 % are right"})
+    cells = [nbformat.v4.new_markdown_cell("# A question"), nbformat.v4.new_code_cell("secret()", outputs=[output])]
+    cells[1].metadata["tags"] = ["summary"]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "small.ipynb")
+    html = report(tmp_path / "small.ipynb").read_text(encoding="utf-8")
+    assert "<title>A question" in html and "secret" not in html
+    assert html.index("90 % are right", html.index("<main")) < html.index("A question", html.index("<main"))

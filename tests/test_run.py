@@ -7,6 +7,7 @@ import jupytext
 import nbformat
 import pytest
 from click.testing import CliRunner
+from jupyter_client import AsyncKernelManager
 
 from sftlab.core import records
 from sftlab.runs import notebooks, report
@@ -93,6 +94,18 @@ def test_run_leaves_notebook_report_and_record_in_a_dated_folder(folder):
     book = nbformat.read(made / "lesson.ipynb", as_version=4)
     tags = [tag for cell in book.cells for tag in cell.metadata.get("tags", [])]
     assert tags == ["parameters", "injected-parameters"]
+
+
+def test_a_kernel_that_ended_well_is_not_interrupted(folder, monkeypatch):
+    """It would report an error, now and then, below a run without one."""
+    interrupted = []
+
+    async def interrupt(self):
+        interrupted.append(self)
+
+    monkeypatch.setattr(AsyncKernelManager, "_async_interrupt_kernel", interrupt)
+    run("lesson.py", out="runs")
+    assert not interrupted
 
 
 def test_a_wrong_parameter_is_refused_before_a_kernel_starts(folder, monkeypatch):

@@ -120,7 +120,8 @@ if both:
                 titles=[f"{part.name}\n{part.names[i].rpartition('/')[2]}"
                         for part, i in both],
                 licence=data.card.licence, title="Pairs, beside each other")
-    print(pd.DataFrame(look)[["file", "says"]].head(12).to_string(index=False))
+    table = pd.DataFrame(look)[["file", "says"]].head(12)
+    print(table.rename(columns={"says": "almost the same"}).to_string(index=False))
 
 # %% [markdown]
 # A few pairs do little harm. Dozens mean that the photographs come in series: run it again with `GROUPS`. For the solar cells the lab has done so: blocks of files stand for modules.
@@ -380,7 +381,7 @@ for one in sft.predict(file, sorted(pictures.glob("*.jpg"))):
 # | fine-tuning did not help | keep the probe: it is faster, and forgets nothing |
 # | test much lower than validation | the splits differ: `GROUPS`, or photographs as they will come |
 #
-# For these photographs, in the order in which the report begins:
+# For these photographs (the report of `sftlab run` begins with it):
 
 # %% tags=["summary"]
 Markdown(own.summary(data, model, history, result, look, strategy=strategy, again=again))

@@ -202,7 +202,8 @@ class Relabelling(Panel):
         """Return the first group as a figure, with what was corrected."""
         grid = ""
         for title, positions in [*self.groups.items()][:1]:
-            captions = [f"is {self._given[i]}\n{self._says(i)}?" for i in positions]
+            files = {i: f"\n{Path(file).name}" * bool(file) for i, (_, file) in self._keys.items()}
+            captions = [f"is {self._given[i]}\n{self._says(i)}?{files[i]}" for i in positions]
             finding = f"{len(captions)} {self.noun}s {title}: the label, and what networks say that have not seen it"
             grid = _grid(self.split, positions, captions, finding, self.licence)
         return f"{grid}<p>{html.escape(self.text())}</p>"
