@@ -265,7 +265,8 @@ guess = widgets.predict("test accuracy, in percent", 0, 100, default=80)
 
 # %%
 result = sft.evaluate(model, data.test)
-print(result)
+lines = str(result).splitlines()      # a line a class
+print("\n".join(lines if len(lines) < 30 else [*lines[:20], "…", lines[-1]]))
 test, valid = result.accuracy, sft.evaluate(model, data.valid).accuracy
 side = ("test is higher than valid" if test.low > valid.high else
         "test is lower than valid" if test.high < valid.low else

@@ -36,7 +36,7 @@ def summary(
     """
     names, counts, shown = result.classes, data.card.counts, result.per_class
     total = sum(sum(count.values()) for count in counts.values())
-    some = ", ".join(map(code, names[:MOST])) + f" and {len(names) - MOST} more" * (len(names) > MOST)
+    some = ", ".join(map(code, names[: MOST // 2])) + ", …" * (len(names) > MOST // 2)
     lines = [
         f"# Result: {base.percent(result.accuracy.value)} of the test images are answered rightly",
         f"**Asked.** Which of {len(names)} classes ({some}) does an image show? {total:,} {data.train.kind} of "
