@@ -33,7 +33,7 @@ DATA: str = "solar"                   # "solar", "solar-random", or "folder:PATH
 GROUPS: str = ""                      # of a folder: "subfolder", "prefix", "minute"
 BACKBONE: str = "efficientnet_lite0"  # any name from sft.backbones()
 SIZE: int = 300                       # edge of the images in pixels
-STRATEGY: str = "auto"                # "probe", "partial" (+ a stage), "full", or "auto"
+STRATEGY: str = "auto"                # "probe", "partial" (+ a stage), "full", "auto"
 RATE: float = 1e-4                    # learning rate of the head while fine-tuning
 EPOCHS: int = 3                       # passes over the images while fine-tuning
 SEED: int = 0                         # split, order of batches, start of the head
@@ -90,7 +90,7 @@ def series(file):
         return path.parent.name
     if GROUPS == "prefix":
         return re.sub(r"[\W_]*\d+$", "", path.stem)
-    taken = Image.open(path).getexif().get_ifd(0x8769).get(0x9003)  # when, by its camera
+    taken = Image.open(path).getexif().get_ifd(0x8769).get(0x9003)  # when
     return str(taken)[:16] if taken else file
 
 
@@ -107,7 +107,7 @@ elif GROUPS:
     print(f"{group.max() + 1} groups of {len(group)} photographs, none in two splits")
 
 # %%
-look = []                             # what deserves a look, with the names of the files
+look = []  # what deserves a look, with the names of the files
 splits = {part.name: part for part in (data.train, data.valid, data.test)}
 pairs = sft.data.near_duplicates(data)
 for a, i, b, j, distance in pairs:
@@ -133,7 +133,7 @@ counts = data.card.counts
 print(pd.DataFrame(counts).to_string(max_rows=25))
 print(f"\nalways the most frequent class: {data.card.majority:.1%} of the test images")
 if few := [name for name in names if counts["test"][name] < 30]:
-    print(f"fewer than 30 test images of {', '.join(few[:20])}: recall is very uncertain")
+    print(f"fewer than 30 test images of {', '.join(few[:20])}: recall is uncertain")
 
 # %% [markdown]
 # An accuracy has to be compared with *that* share, the majority rate, and not with zero.
@@ -189,8 +189,8 @@ else:
                 keep_best=False, verbose=False)
         seen = hits(np.array(sft.evaluate(probe, spoiled.train).probabilities))
         unseen = hits(sft.labels.cross_val_proba(original, spoiled, seed=SEED))
-        print(f"swapped labels found: by chance {100 * len(swapped) / len(y):.0f} %, by a probe that has "
-              f"learned them {seen:.0f} %,\nby probes that have not {unseen:.0f} %")
+        print(f"swapped labels found: by chance {100 * len(swapped) / len(y):.0f} %, by "
+              f"a probe that has\nlearned them {seen:.0f} %, by others {unseen:.0f} %")
         plot.guess_vs_result(seen, share)
     except ValueError as few:
         print(f"This experiment is left out: {few}.")
@@ -205,7 +205,8 @@ else:
 try:
     opinion = sft.labels.cross_val_proba(original, data, seed=SEED)
     rest = np.where(np.arange(len(names)) == y[:, None], -1, opinion).argmax(axis=1)
-    doubts = [{"why": "label in doubt", "file": data.train.names[i], "label": names[y[i]],
+    called = data.train.names
+    doubts = [{"why": "label in doubt", "file": called[i], "label": names[y[i]],
                "says": names[rest[i]]} for i in in_doubt(opinion, y)]
     look += doubts
     shown = widgets.relabel(data, opinion)
@@ -239,9 +240,8 @@ promising = missed >= 6 and missed > 0.05 * len(data.valid)
 strategy = ("partial" if promising else "probe") if STRATEGY == "auto" else STRATEGY
 # all layers keep their maps for the backward pass: fewer large images fit in memory
 batch = max(4, min(32, 32 * 160**2 // SIZE**2)) if strategy == "full" else 32
-print(f"strategy: {strategy}" + (f", {batch} images a batch, RATE {RATE:g}"
-                                 if strategy != "probe" else
-                                 "; RATE and EPOCHS are of fine-tuning, and are not used"))
+print(f"strategy: {strategy};", f"{batch} images a batch, RATE {RATE:g}"
+      if strategy != "probe" else "RATE and EPOCHS are not used")
 if strategy != "probe":
     profile = (sft.last_k(model, 1, lr=RATE) if strategy == "partial"
                else sft.layer_decay(model, lr=RATE, decay=0.7))
@@ -312,7 +312,8 @@ plot.confusion(result)
 # %%
 p, truth = np.array(result.probabilities), np.array(result.targets)
 says, files = p.argmax(axis=1), data.test.names
-for i in sorted(np.flatnonzero((truth >= 0) & (says != truth)), key=lambda i: -p[i].max()):
+errors = np.flatnonzero((truth >= 0) & (says != truth))
+for i in sorted(errors, key=lambda i: -p[i].max()):
     look.append({"why": "mistake on a test image", "file": files[i],
                  "label": names[truth[i]], "says": names[says[i]]})
 plot.mistakes(result, data, n=12, columns=6)
@@ -368,7 +369,8 @@ file = sft.save(model, folder / "model.safetensors", data=data, history=history,
                 result=result, reject=reject)
 pictures = Path(sklearn.__file__).parent / "datasets" / "images"
 for one in sft.predict(file, sorted(pictures.glob("*.jpg"))):
-    print(f"{Path(one.file).name:10s} {one.answer}: {one.refused or f'{one.confidence:.0%}'}")
+    why = one.refused or f"{one.confidence:.0%}"
+    print(f"{Path(one.file).name:10s} {one.answer}: {why}")
 
 # %% [markdown]
 # ## Your result
@@ -385,7 +387,8 @@ for one in sft.predict(file, sorted(pictures.glob("*.jpg"))):
 # For these photographs (the report of `sftlab run` begins with it):
 
 # %% tags=["summary"]
-Markdown(own.summary(data, model, history, result, look, strategy=strategy, again=again))
+Markdown(own.summary(data, model, history, result, look,
+                     strategy=strategy, again=again))
 
 # %% [markdown]
 # ## What you have seen
@@ -397,7 +400,8 @@ Markdown(own.summary(data, model, history, result, look, strategy=strategy, agai
 # **What must you check?** That the difference is visible, the splits share no series, the labels stand up, the interval clears chance, and the mistakes are ones you can live with.
 #
 # *Where this lives in the library:* `sft.load("folder:…")`, `sft.data.near_duplicates`, `sft.labels`, `sft.corrected`, `sft.evaluate`, `sft.choose_reject_option`, `sft.save`, `sft.predict`, `sft.export`.
-#
+
+# %% [markdown]
 # ## The same in plain PyTorch
 #
 # ```python
