@@ -6,7 +6,7 @@
 # - run the six checks that catch most false hopes: pictures, copies, balance, labels, intervals, mistakes;
 # - keep what you made: a model file with its card, that answers for new photographs, or says "neither".
 #
-# 30 minutes to read, two to run. Comes after *09 Decide*; the checks can be followed after *00 Start here*.
+# 50 minutes, and some more to run. Comes after *09 Decide*; the checks can be followed after *00 Start here*.
 # By default the images are solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018.
 
 # %%
@@ -109,16 +109,16 @@ elif GROUPS:
 # %%
 look = []  # what deserves a look, with the names of the files
 splits = {part.name: part for part in (data.train, data.valid, data.test)}
+called = {name: part.names for name, part in splits.items()}
 pairs = sft.data.near_duplicates(data)
 for a, i, b, j, distance in pairs:
     look.append({"why": "almost the same picture in two splits",
-                 "file": splits[a].names[i], "says": splits[b].names[j]})
+                 "file": called[a][i], "says": called[b][j]})
 print(f"{len(pairs)} pairs of almost identical images in different splits")
-both = [(splits[s], i) for a, i, b, j, _ in pairs[:6] for s, i in ((a, i), (b, j))]
+both = [(s, i) for a, i, b, j, _ in pairs[:6] for s, i in ((a, i), (b, j))]
 if both:
-    plot.images(data.train.of_rows([part.index[i] for part, i in both]), columns=6,
-                titles=[f"{part.name}\n{part.names[i].rpartition('/')[2]}"
-                        for part, i in both],
+    plot.images(data.train.of_rows([splits[s].index[i] for s, i in both]), columns=6,
+                titles=[f"{s}\n{called[s][i].rpartition('/')[2]}" for s, i in both],
                 licence=data.card.licence, title="Pairs, beside each other")
     table = pd.DataFrame(look)[["file", "says"]].head(12)
     print(table.rename(columns={"says": "almost the same"}).to_string(index=False))
@@ -205,8 +205,7 @@ else:
 try:
     opinion = sft.labels.cross_val_proba(original, data, seed=SEED)
     rest = np.where(np.arange(len(names)) == y[:, None], -1, opinion).argmax(axis=1)
-    called = data.train.names
-    doubts = [{"why": "label in doubt", "file": called[i], "label": names[y[i]],
+    doubts = [{"why": "label in doubt", "file": called["train"][i], "label": names[y[i]],
                "says": names[rest[i]]} for i in in_doubt(opinion, y)]
     look += doubts
     shown = widgets.relabel(data, opinion)
@@ -311,7 +310,7 @@ plot.confusion(result)
 
 # %%
 p, truth = np.array(result.probabilities), np.array(result.targets)
-says, files = p.argmax(axis=1), data.test.names
+says, files = p.argmax(axis=1), called["test"]
 errors = np.flatnonzero((truth >= 0) & (says != truth))
 for i in sorted(errors, key=lambda i: -p[i].max()):
     look.append({"why": "mistake on a test image", "file": files[i],

@@ -60,7 +60,7 @@ def summary(
     train = data.train.subset(np.random.default_rng(0).permutation(len(data.train))[:ASKED])
     learned = float((predict_split(model, train).argmax(axis=1) == np.asarray(train.y)).mean())
     series = len(found.get("almost the same picture in two splits", ()))
-    first = f"{series} pairs are almost the same, so the number is too good: run it with GROUPS (check 2)."
+    first = f"{series} pairs are almost the same, so the number is probably too good: run it with GROUPS (check 2)."
     after = [first] * (series >= SERIES) + advice(result, history, strategy, learned, len(data.valid))
     lines += ["**Next.**\n" + "".join(f"\n- {line}" for line in after)]
     return "\n\n".join(lines)
