@@ -111,7 +111,7 @@ look = []  # what deserves a look, with the names of the files
 splits = {part.name: part for part in (data.train, data.valid, data.test)}
 called = {name: part.names for name, part in splits.items()}
 pairs = sft.data.near_duplicates(data)
-for a, i, b, j, distance in pairs:
+for a, i, b, j, _ in pairs:
     look.append({"why": "almost the same picture in two splits",
                  "file": called[a][i], "says": called[b][j]})
 print(f"{len(pairs)} pairs of almost identical images in different splits")
