@@ -29,7 +29,7 @@ NBVAL = [
 ]
 WORKERS = 4  # a kernel with a network and a browser each: more would want more than 16 GB
 SMALL: dict[str, dict[str, int]] = {  # the core lessons, and what makes each of them a matter of a minute
-    "00_start_here": {"SIZE": 96, "LABELS": 100},
+    "00_start_here": {"LABELS": 10, "CELLS": 50, "SIZE": 96, "EPOCHS": 1},
     "10_your_own_images": {"SIZE": 96, "EPOCHS": 1},
     "01_select": {"SIZE": 96},
     "02_head": {"SIZE": 96},
