@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor, nn
+
+from sftlab.analysis import explain
 from sftlab.plot import base, networks, style
 
 if TYPE_CHECKING:
@@ -50,3 +54,18 @@ def drift(record: Drift, *, cut: str | None = None, step: int | None = None, tra
     words = f"{'Train' if train else 'Eval'} mode, after {step} steps; statistics moved, in standard deviations: "
     base.title(ax, finding, f"{words}{moved_words or 'none'}.")
     return ax
+
+
+class Drifting:
+    """What train mode does to a network for every cut at once, measured when it is made; `draw` shows one of them.
+
+    batches: of (images, targets). images: on which the network is asked before and after.
+    """
+
+    def __init__(self, model: nn.Sequential, batches: Iterable[tuple[Any, Any]], images: Tensor) -> None:
+        self.record = explain.drift(model, batches, images)
+        self.stages, self.steps = self.record.stages, self.record.steps
+
+    def draw(self, cut: str, step: int, mode: str = "train") -> Any:
+        """Draw the stages and the answers if `cut` is the first stage that learns; mode: train or eval."""
+        return drift(self.record, cut=cut, step=step, train=mode == "train")
