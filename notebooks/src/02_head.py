@@ -99,13 +99,13 @@ shapes = {name: tuple(x.shape[1:]) for name, x in seen.items()}
 figure, ax = plt.subplots(figsize=(9, 3.2))
 labels = []
 for i, (name, (channels, *edge)) in enumerate(shapes.items()):
-    height = edge[0] if edge else 1
-    ax.bar(i, height, bottom=-height / 2, width=0.1 + channels / 2000, color="#56B4E9")
+    height = (edge[0] if edge else 1) ** 0.5
+    ax.bar(i, height, bottom=-height / 2, width=channels ** 0.5 / 40, color="#56B4E9")
     count = sum(p.numel() for p in original.get_submodule(name).parameters())
     labels.append(f"{name}\n{'×'.join(map(str, shapes[name]))}\n{count:,}")
 ax.set_xticks(range(len(labels)), labels, fontsize=7.5)
-ax.set(ylabel="edge of the maps (pixels)", xlabel="stage, shape, parameters",
-       title="Maps shrink (height of a bar), channels multiply (width)")
+ax.set(yticks=[], xlabel="stage, shape, parameters",
+       title="Maps shrink (height: root of the edge), channels multiply (width: root)")
 ax
 
 # %% [markdown]

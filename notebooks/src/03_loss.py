@@ -214,7 +214,7 @@ for name, result in results.items():
 
 # %% [markdown]
 # The intervals of the accuracies overlap. The mean confidence (the probability of the class that was called) is lower after smoothing, as the labels say. A loss does not only say which class should win,
-# it says *how sure* the answer should be. Whether that is good is the question of [further/calibration](further/calibration.ipynb).
+# it says *how sure* the answer should be. Whether that is good is a question of its own (the lesson on calibration).
 #
 # ## The gradient is q − p
 #
