@@ -297,8 +297,8 @@ for name, curve in curves.items():
 reading(curves, majority=majority, widths=widths)
 
 # %% [markdown]
-# Most of the loss at `neck` was the size of the pictures: enlarged, the digits keep much more of themselves to the end. For the cells, no early stage is above the majority rate, and of the last ones no
-# interval decides which is best. The heads can even lie below that rate, because they are trained on as many broken cells as intact ones, and most validation cells are intact.
+# Most of the loss at `neck` was the size of the pictures: enlarged, the digits keep much more of themselves to the end. For the cells, no interval of an early stage is clear of the majority rate, and those of the last stages
+# do not say which is best. The heads can even lie below that rate, because they are trained on as many broken cells as intact ones, and most validation cells are intact.
 #
 # ## Click a stage
 #
