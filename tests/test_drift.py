@@ -8,6 +8,7 @@ import torch
 
 import sftlab as sft
 from sftlab import analysis as explain
+from sftlab.lessons.freeze import Drifting
 
 
 @pytest.fixture
@@ -50,6 +51,13 @@ def test_drift_moves_statistics_and_leaves_the_network_alone(tiny, batches, blob
     assert not any(found.statistics[0].values()) and not any(found.answers[0].values())
     assert 0 < found.statistics[1]["stem"] < found.statistics[2]["stem"]
     assert found.statistics[2]["head"] == 0, "a head stores no statistics"
+
+
+def test_the_strip_of_the_lesson_draws_every_cut_after_every_step_in_both_modes(tiny, batches, blobs):
+    drifting = Drifting(tiny, batches * 3, blobs.valid.pixels(np.arange(8)))
+    assert drifting.stages[-1] == "head" and drifting.steps == drifting.record.steps
+    assert "0 parameters changed" in drifting.draw("head", drifting.steps[-1]).get_title(loc="left")
+    assert "0 % of the answers" in drifting.draw("head", drifting.steps[-1], "eval").get_title(loc="left")
 
 
 def test_one_pass_of_drift_agrees_with_a_network_frozen_the_textbook_way(tiny, batches, blobs):

@@ -30,7 +30,7 @@ from sftlab.lessons.calibration import heatmaps, rejected
 from sftlab.lessons.decide import piles
 from sftlab.lessons.evaluate import climb
 from sftlab.lessons.freeze import drift
-from sftlab.lessons.head import maps
+from sftlab.lessons.head import maps, reading
 from sftlab.lessons.loss import cross_entropy, entropy, shares
 from sftlab.lessons.rank import image_size
 from sftlab.lessons.rate import loss_surface
@@ -408,6 +408,16 @@ def test_maps_show_the_channels_that_vary_most_each_in_its_own_range():
     assert [(image.min(), image.max()) for image in shown] == [(0, 1), (0, 1)]
     single = maps(torch.tensor([0.0, 1.0, 2.0]).view(3, 1, 1), columns=3)
     assert [float(image.get_array()[0, 0]) for image in single.images] == pytest.approx([0, 0.5, 1])
+
+
+def test_heads_at_every_stage_are_drawn_alone_beside_the_maps_of_one_or_several_together():
+    widths = dict.fromkeys(BY_STAGE, 32)
+    alone = reading(BY_STAGE, majority=0.3, widths=widths)
+    beside = reading(BY_STAGE, majority=0.3, widths=widths, at="stem", x=torch.rand(4, 8, 8))
+    assert (len(alone.axes), len(beside.axes)) == (1, 2)
+    both = {"cells": BY_STAGE, "digits": BY_STAGE}
+    (ax,) = reading(both, majority={"cells": 0.7, "digits": 0.1}, widths=widths).axes
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["cells", "digits"]
 
 
 # how figures are stored and shown
