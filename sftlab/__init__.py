@@ -40,7 +40,6 @@ from sftlab.core.profiles import (
     linear,
     linear_probe,
     param_groups,
-    piecewise,
     surgical,
     warmup_cosine,
 )
@@ -106,7 +105,6 @@ __all__ = [
     "lr_sweep",
     "monitors",
     "param_groups",
-    "piecewise",
     "predict",
     "predict_split",
     "proportion",

@@ -146,12 +146,8 @@ def test_warmup_rises_to_one_then_falls_to_zero_and_never_wastes_a_step():
 def test_the_simple_ones_do_what_their_names_say():
     assert [sft.constant()(t) for t in (0, 0.5, 1)] == [1, 1, 1]
     assert [sft.linear()(t) for t in (0, 0.5, 1)] == [1, 0.5, 0]
-    assert [sft.piecewise([(0, 1.0), (0.6, 0.1)])(t) for t in (0, 0.59, 0.6, 1)] == [1, 1, 0.1, 0.1]
 
 
-@pytest.mark.parametrize(
-    "bad", [lambda: sft.warmup_cosine(1.0), lambda: sft.piecewise([(0.5, 1)]), lambda: sft.piecewise([])]
-)
-def test_impossible_schedules_are_refused(bad):
+def test_an_impossible_warmup_is_refused():
     with pytest.raises(ValueError):
-        bad()
+        sft.warmup_cosine(1.0)

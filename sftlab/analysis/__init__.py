@@ -1,6 +1,6 @@
 """Why does it answer so? Features, explanations, costs and labels of a network."""
 
-from sftlab.analysis.cost import feature_cost, gallery, images_per_second, macs
+from sftlab.analysis.cost import feature_cost, macs
 from sftlab.analysis.explain import answers, drift, moved, photo_crops, task_gradients
 from sftlab.analysis.features import logme, probed, tapped
 
@@ -8,8 +8,6 @@ __all__ = [
     "answers",
     "drift",
     "feature_cost",
-    "gallery",
-    "images_per_second",
     "logme",
     "macs",
     "moved",

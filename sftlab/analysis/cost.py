@@ -1,4 +1,4 @@
-"""What networks cost: a table of stages, size, work and speed of each network, and the price of keeping features.
+"""What networks cost: a table of stages, the work of an image, and the price of keeping features.
 
 Work is counted in MACs (one multiplication and one addition), the number that papers print under the name FLOPs.
 """
@@ -6,7 +6,7 @@ Work is counted in MACs (one multiplication and one addition), the number that p
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -18,61 +18,7 @@ from torch import nn
 from sftlab.core.model import card, evaluating, has_parameters, is_trainable
 from sftlab.data import Data
 from sftlab.data.storage import keep_memory
-from sftlab.networks import backbone, backbones
-from sftlab.networks.offline import LITE, lite_weights
-from sftlab.networks.torchvision_nets import CLASSIC, FAMILIES, here, remote
-
-SPEED_IMAGES, SPEED_SECONDS = 4, 0.2  # images a pass, and how long passes are repeated; the fastest counts
-UNSTATED = "none stated"
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One network: MACs and images/s at the gallery's image size; top-1 as published, in percent.
-
-    megabytes: of the weights' file. here: whether that file is on this machine. top1 and megabytes are None for a
-    network that has no pretrained weights.
-    """
-
-    name: str
-    parameters: int
-    macs: int
-    top1: float | None
-    licence: str
-    megabytes: float | None
-    here: bool
-    images_per_second: float
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """The candidates as a table, for square images of `size` pixels."""
-
-    rows: list[Candidate]
-    size: int
-
-    def __getitem__(self, name: str) -> Candidate:
-        return next(row for row in self.rows if row.name == name)
-
-    def __repr__(self) -> str:
-        head = ("network", "parameters", "MACs", "top-1", "licence", "file", "images/s", "here")
-        lines = ["{:<19}{:>11}{:>9}{:>8}  {:<12}{:>8}{:>10}  {}".format(*head)]
-        for row in self.rows:
-            top1 = "–" if row.top1 is None else f"{row.top1:.1f} %"
-            file = "–" if row.megabytes is None else f"{row.megabytes:.0f} MB"
-            told = (row.name, f"{row.parameters / 1e6:.2f} M", f"{row.macs / 1e9:.2f} G", top1, row.licence, file)
-            here = "yes" if row.here else "download"
-            speed = f"{row.images_per_second:>10.0f}  {here}"
-            lines.append("{:<19}{:>11}{:>9}{:>8}  {:<12}{:>8}".format(*told) + speed)
-        return "\n".join(lines)
-
-
-def gallery(names: Sequence[str] | None = None, *, size: int = 224) -> Gallery:
-    """Describe networks (default: all with an adapter) and measure how many images a second each one encodes here.
-
-    Nothing is downloaded: parameters, MACs and speed do not depend on what the weights are.
-    """
-    return Gallery([_candidate(name, size) for name in names or backbones()], size)
+from sftlab.networks import backbone
 
 
 @cache
@@ -86,41 +32,6 @@ def macs(name: str, size: int = 224) -> int:
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
         backbone(name, None)(torch.zeros(1, 3, size, size, dtype=torch.uint8))
     return counter.get_total_flops() // 2
-
-
-def images_per_second(model: nn.Sequential, size: int = 224) -> float:
-    """Measure how many grey images of `size` pixels a second all stages before the head encode, once warm."""
-    x = torch.randint(0, 256, (SPEED_IMAGES, 1, size, size), dtype=torch.uint8)
-    passes: list[float] = []
-    with evaluating(model), torch.no_grad(), keep_memory():
-        model[:-1](x[:1])
-        while not passes or sum(passes) < SPEED_SECONDS:
-            clock = time.perf_counter()
-            model[:-1](x)
-            passes.append(time.perf_counter() - clock)
-    return SPEED_IMAGES / min(passes)
-
-
-def _candidate(name: str, size: int) -> Candidate:
-    top1, licence, megabytes, here = _published(name)
-    model = backbone(name, None)
-    count = sum(p.numel() for p in model.parameters())
-    speed = images_per_second(model, size)
-    return Candidate(name, count, macs(name, size), top1, licence, megabytes, here, speed)
-
-
-def _published(name: str) -> tuple[float | None, str, float | None, bool]:
-    """Return top-1, licence, megabytes of the file, and whether that file is here."""
-    if name in LITE:
-        facts, file = card(backbone(name)), lite_weights(name)
-        return facts["top1"], facts["licence"], file.stat().st_size / 1e6, True
-    if name in FAMILIES:
-        from torchvision.models import get_model_weights
-
-        meta, weights = get_model_weights(name)[CLASSIC].meta, remote(name)
-        top1, licence = meta["_metrics"]["ImageNet-1K"]["acc@1"], meta.get("license", UNSTATED)
-        return top1, licence, weights.megabytes, here(weights) is not None
-    return None, "MIT", None, True  # comes with this package and starts at random
 
 
 SAMPLE = 16  # images that are timed

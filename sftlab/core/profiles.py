@@ -12,7 +12,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -172,11 +172,3 @@ def warmup_cosine(warmup: float = 0.1) -> Schedule:
     fall = cosine()
     # the floor keeps the very first step from being wasted at a rate of exactly 0
     return lambda t: max(t, 1e-3 * warmup) / warmup if t < warmup else fall((t - warmup) / (1 - warmup))
-
-
-def piecewise(points: Sequence[tuple[float, float]]) -> Schedule:
-    """Hold each factor from its time on: [(0, 1.0), (0.6, 0.1)] drops tenfold at 60 % of the run."""
-    times = [t for t, _ in points]
-    if not points or times[0] != 0 or times != sorted(times) or times[-1] > 1:
-        raise ValueError(f"points={list(points)}: times rise from 0 and stay within 1")
-    return lambda t: next(factor for time, factor in reversed(points) if time <= t)
