@@ -312,10 +312,10 @@ plot.guess_vs_result(100 * hot[-1], guess)
 # That is the old rate for a new problem. At a tenth of it, and for longer, beside the head at its best rate:
 
 # %%
-deep, head_only = fine_tune(1e-3, 6), right[list(RATES).index(sweep.best)]
+deep, head_only = fine_tune(1e-3, 10), right[list(RATES).index(sweep.best)]
 figure, ax = plt.subplots(figsize=(7, 3))
 ax.plot(head_only, "o-", label=f"head only, {sweep.best:.0e}")
-ax.plot(range(1, 7), deep, "s-", label="all stages, 1e-3")
+ax.plot(range(1, 11), deep, "s-", label="all stages, 1e-3")
 ax.plot(range(1, 3), hot, "x:", label="all stages, 1e-2")
 ax.axhline(data.valid.majority, color="black", linestyle="--", label="majority rate")
 ax.set(xlabel="epoch", ylabel="valid accuracy",
