@@ -6,7 +6,7 @@
 # - tell *linear probe*, *partial* and *full fine-tuning* and *training from scratch* apart, because you have compared them on two tasks;
 # - read an accuracy together with its interval and the majority rate.
 #
-# 25 minutes; under a minute to run. You need Python and a first idea of what a neural network is. Short answers to common questions are in the [FAQ](faq.md).
+# 40 minutes; about a minute to run. You need Python and a first idea of what a neural network is. Short answers to common questions are in the [FAQ](faq.md).
 # Images: solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018; printed words, drawn here.
 
 # %%
@@ -382,19 +382,19 @@ print(f"plain PyTorch: best on valid {best:.3f}, test {accuracy(net, test):.3f}"
 #
 # lesson | question | minutes
 # ---|---|---
-# **00 Start here** | When does fine-tuning pay? | 25
-# **[01 Select](01_select.ipynb)** | Which pretrained network should I start from? | 25
-# **[02 Head](02_head.ipynb)** | How does a 1000-class network answer my question? | 20
-# **[03 Loss](03_loss.ipynb)** | What exactly is being minimised? | 25
-# **[04 Freeze](04_freeze.ipynb)** | When is a layer really frozen, and what does that buy? | 25
-# **[05 Rate](05_rate.ipynb)** | How large a step? | 30
-# **[06 Finetune](06_finetune.ipynb)** | Should all layers take the same step? | 25
-# **[07 Overfit](07_overfit.ipynb)** | Does it learn, or remember? | 25
-# **[08 Evaluate](08_evaluate.ipynb)** | How sure is this number? | 25
-# **[09 Decide](09_decide.ipynb)** | What should I decide with it? | 30
-# **[10 Your own images](10_your_own_images.ipynb)** | What must I check before I believe it on my own photos? | 30
+# **00 Start here** | When does fine-tuning pay? | 40
+# **[01 Select](01_select.ipynb)** | Which pretrained network should I start from? | 45
+# **[02 Head](02_head.ipynb)** | How does a 1000-class network answer my question? | 40
+# **[03 Loss](03_loss.ipynb)** | What exactly is being minimised? | 40
+# **[04 Freeze](04_freeze.ipynb)** | When is a layer really frozen, and what does that buy? | 40
+# **[05 Rate](05_rate.ipynb)** | How large a step? | 40
+# **[06 Finetune](06_finetune.ipynb)** | Should all layers take the same step? | 35
+# **[07 Overfit](07_overfit.ipynb)** | Does it learn, or remember? | 40
+# **[08 Evaluate](08_evaluate.ipynb)** | How sure is this number? | 50
+# **[09 Decide](09_decide.ipynb)** | What should I decide with it? | 35
+# **[10 Your own images](10_your_own_images.ipynb)** | What must I check before I believe it on my own photos? | 50
 #
-# **A path of three hours:** 00, 02, 04, 05, 06, 08, then 10 on your own photographs.
+# **A path of four hours:** 00, 02, 04, 05, 06, 08, then 10 on your own photographs.
 
 # %% [markdown]
 # And from there, wherever you like.
