@@ -38,16 +38,16 @@ SEED: int = 0        # split, order of batches, start of the new head
 # ## One network, two tasks
 #
 # Our network has learned from ImageNet: 1.2 million photographs in 1,000 classes, of dogs, cars, mushrooms. We have other pictures, and a few hundred labels.
-# Is it enough to read off what the network already sees, or must its weights go on learning? The answer depends on the task, so we take two:
+# Is it enough to read off what the network already sees, or must its weights go on learning? We take two tasks:
 #
 # - **Typefaces.** In which of nine font families is a word printed?
 # - **Solar cells.** Is this cell broken?
 #
-# (`check_parameters` ends the run with a clear sentence if somebody gave a parameter above a wrong type or a value out of range. Every lesson begins with it.)
+# (`check_parameters` ends a run in which a parameter has a wrong type or value. Every lesson begins with it.)
 
 # %%
-sft.check_parameters(globals(), BACKBONE=str, LABELS=(int, 10, 90), CELLS=(int, 10, 800),
-                     SIZE=(int, 64, 300), EPOCHS=(int, 1, 50), SEED=(int, 0))
+sft.check_parameters(globals(), BACKBONE=str, LABELS=(int, 10, 90),
+                     CELLS=(int, 10, 800), SIZE=(int, 64, 300), EPOCHS=(int, 1, 50), SEED=(int, 0))
 fonts = sft.load("typefaces", per_class=LABELS, seed=SEED)
 cells = sft.load("solar", size=SIZE, per_class=CELLS, seed=SEED)
 print(fonts.card)
@@ -71,8 +71,8 @@ plot.images(fonts.train.of_rows(range(9), size=64), titles=fonts.classes, column
 # %% [markdown]
 # ## How to see a crack
 #
-# A current is pushed into a solar module at night: working silicon glows in the infrared, dead parts stay dark (electroluminescence). Learn to see before the network does.
-# Below, each row is the number of a picture, what it shows, and where (in pixels from the top left).
+# A current makes working silicon glow in the infrared; dead parts stay dark (electroluminescence). Learn to see before the network does.
+# Each row below is the number of a picture, what it shows, and where (in pixels).
 
 # %%
 LESSON = [
@@ -85,8 +85,6 @@ LESSON = [
 ]
 stored = cells.train.images  # as they are kept, 300 × 300
 sheet = cells.train.of_rows([row for row, *_ in LESSON], size=300)
-
-# %%
 ax = plot.images(sheet, titles=[text for _, text, _ in LESSON], columns=3,
                  licence=cells.card.licence, title="What belongs there, what does not")
 for picture, (_, _, point) in zip(ax.images, LESSON, strict=True):
@@ -112,7 +110,7 @@ game = widgets.label_cells(cells.valid, twelve, seconds=24, licence=cells.card.l
 game
 
 # %% [markdown]
-# The expert who labelled these pictures was not always sure either: he gave each cell a probability of being defective. We call a cell *defect* above one half, so some labels are debatable.
+# The expert who labelled them was not always sure either: he gave each cell a probability of being defective, and we call it *defect* above one half.
 #
 # ## What does the untouched network say?
 #
@@ -129,10 +127,11 @@ cell = np.repeat(stored[458].transpose(1, 2, 0), 3, axis=2)
 figure, axes = plt.subplots(1, 3, figsize=(8.6, 2.9))
 for ax, picture in zip(axes, (load_sample_image("china.jpg"),
                               load_sample_image("flower.jpg"), cell)):
-    x = F.resize(torch.tensor(picture).permute(2, 0, 1)[None], [224, 224])
+    square = F.center_crop(torch.tensor(picture).permute(2, 0, 1), len(picture))
+    x = F.resize(square, [224])[None]
     with torch.inference_mode():
         top = original(x).softmax(dim=1)[0].topk(2)
-    ax.imshow(picture)
+    ax.imshow(square.permute(1, 2, 0))
     ax.set_axis_off()
     ax.set_title("\n".join(f"{names[k]} {v:.0%}" for v, k in zip(*top)), fontsize=9)
 figure
@@ -166,7 +165,7 @@ print(probe)
 # > **Predict.** The pretrained part was never asked about typefaces, and will not change. How many percent of new words will the probe get right? Always giving the same answer scores 11.
 
 # %%
-guess = widgets.predict("validation accuracy of the probe on typefaces, in percent", 0, 100, 50)
+guess = widgets.predict("validation accuracy of the probe, in percent", 0, 100, 50)
 
 # %%
 sft.fit(model, fonts, probe, epochs=40, seed=SEED)
@@ -180,9 +179,9 @@ plot.guess_vs_result(100 * probed.accuracy.value, guess)
 # The frozen part ran once over the images and its features were kept on disk, so forty epochs took a moment.
 #
 # Behind the accuracy stands its 95 % **interval**: with other words the number would be a little different, and the interval says how much.
-# Two numbers whose intervals overlap widely do not tell two methods apart. [Lesson 08](08_evaluate.ipynb) makes intervals by hand.
+# Two numbers whose intervals overlap widely do not tell two methods apart.
 #
-# **Feature extraction is the same thing.** An older recipe never trains a network: compute the features, hand them to a classical method. Here it is with scikit-learn.
+# **Feature extraction is the same thing**: compute the features, hand them to a classical method.
 
 # %%
 from sklearn.linear_model import LogisticRegression
@@ -220,7 +219,7 @@ print(partial)
 # (`batchnorm="frozen"` keeps stored means and spreads as they are, lesson 04; the schedule raises the rate at first and lowers it to the end, lesson 05.)
 
 # %%
-more = widgets.predict("points that partial fine-tuning adds to the probe", -30, 60, 0, name="more")
+more = widgets.predict("points that partial fine-tuning adds", -30, 60, 0, name="more")
 
 # %%
 history = sft.fit(tuned, fonts, partial, EPOCHS, batchnorm="frozen", seed=SEED,
@@ -237,11 +236,11 @@ ax.plot(range(len(curve)), curve, "o-", color="#009E73")
 ax.axhline(100 * probed.accuracy.value, color="#56B4E9")
 ax.axhline(100 * probed.majority, color="k", linestyle="--", linewidth=1)
 ax.set(xlabel="epoch", ylabel="validation accuracy (%)", ylim=(0, None))
-ax.set_title("Partial fine-tuning (green), the probe (blue), majority rate (dashed)", fontsize=10)
+ax.set_title("Partial fine-tuning (green), probe (blue), majority rate (dashed)")
 figure
 
 # %% [markdown]
-# At first the accuracy may fall: weights that fitted together are moved apart before they fit anew. The weights of the best epoch on valid (smallest loss) are kept.
+# At first the accuracy may fall: weights that fitted together are moved apart before they fit anew. The best epoch on valid (smallest loss) is kept.
 #
 # ## The same on solar cells, and a second head
 #
@@ -263,8 +262,8 @@ print(f"probe {judged.accuracy:.3f}, majority {judged.majority:.3f}; two heads: 
 #
 # ## Six ways, five other splits
 #
-# One split is one draw. `python benchmarks/start.py` has therefore trained six ways on five other splits of both tasks, each until its validation curve was flat. **From scratch** is the same architecture, all
-# stages, from random weights; in **full fine-tuning** all stages learn from ImageNet's. The classical methods see raw pixels, no network. Hollow marks are from that record, solid ones are yours.
+# One split is one draw. `python benchmarks/start.py` trained six ways on five other splits of both tasks, each until its validation curve was flat. **From scratch** is the same architecture from random weights;
+# in **full fine-tuning** all stages learn from ImageNet's. The classical methods see raw pixels. Hollow marks are from that record, solid ones are yours.
 
 # %%
 record = json.loads(Path("../benchmarks/start.json").read_text(encoding="utf-8"))
@@ -277,7 +276,7 @@ strategies(record, {
 # On **typefaces** fine-tuning wins by a wide margin: over the probe, over classical methods on pixels, and over training from scratch. On **solar cells** the rows that start
 # from ImageNet lie close together. The intervals decide which rows may be told apart: a gain whose interval holds zero is not one.
 #
-# Why? Probably because of what the features are about. A network that tells dogs from cars must ignore how a letter ends, and that is all the difference between two typefaces; a dark line across a bright cell is like many edges in photographs. This is a guess: we have not tested it.
+# Why? A network that tells dogs from cars can ignore how a letter ends, which is all the difference between two typefaces; a dark line across a bright cell is like many edges in photographs. This is a guess, not tested.
 #
 # So: **train the probe first.** It costs seconds. Fine-tune if valid promises more, and keep whatever is better on valid.
 #
@@ -286,10 +285,10 @@ strategies(record, {
 # All choices are made: fine-tuned for typefaces, the probe for cells. Now the test split, once.
 
 # %%
-final = sft.evaluate(tuned, fonts.test)
+final, of_cells = sft.evaluate(tuned, fonts.test), sft.evaluate(judge, cells.test)
 for name, on_valid, on_test in (("typefaces", finetuned, final),
-                                ("solar cells", judged, sft.evaluate(judge, cells.test))):
-    print(f"{name}: valid {on_valid.accuracy:.3f}\n{'':{len(name)}}  test  {on_test.accuracy:.3f}, "
+                                ("solar cells", judged, of_cells)):
+    print(f"{name}: valid {on_valid.accuracy:.3f}, test {on_test.accuracy:.3f}, "
           f"majority {on_test.majority:.3f}")
 
 # %% [markdown]
@@ -312,9 +311,8 @@ plot.mistakes(final, fonts, n=8, columns=4)
 # **full fine-tuning** | ImageNet | all stages
 # **multi-task** | any | several heads on one backbone
 #
-# *Transfer learning* is the wide word: use what was learned on a source for a target. *Supervised fine-tuning* is transfer learning in which pretrained weights go on learning from
-# labelled examples of the target: partial and full fine-tuning. In a probe no pretrained weight moves; strictly, nothing was tuned. What is called SFT for chat models is the same on text: the examples are prompts with good answers, and
-# the loss is the same cross-entropy.
+# *Transfer learning* is the wide word: use what was learned on a source for a target. In *supervised fine-tuning* pretrained weights go on learning from
+# labelled examples of the target: partial and full fine-tuning. In a probe no pretrained weight moves. SFT of chat models is the same on text: the examples are prompts with good answers, the loss is the same cross-entropy.
 #
 # ## The whole path in plain PyTorch
 #
@@ -372,8 +370,8 @@ print(f"plain PyTorch: best on valid {best:.3f}, test {accuracy(net, test):.3f}"
 # ## Try it
 #
 # - **Tweak.** Set `LABELS` to 20 and run all cells again. Does fine-tuning still win?
-# - **Build.** Write a profile in which only `layer4` and the head learn, and compare it on valid.
-# - **Break.** Fine-tune at a rate of 1.0. What does the lab say, and what are the weights afterwards?
+# - **Build.** Let only `layer4` and the head learn, and compare on valid.
+# - **Break.** Fine-tune at a rate of 1.0. What does the lab say?
 
 # %% [markdown]
 # ## The map
@@ -397,7 +395,7 @@ print(f"plain PyTorch: best on valid {best:.3f}, test {accuracy(net, test):.3f}"
 # **A path of four hours:** 00, 02, 04, 05, 06, 08, then 10 on your own photographs.
 
 # %% [markdown]
-# And from there, wherever you like.
+# And from there, wherever you like:
 #
 # lesson | question
 # ---|---
@@ -414,33 +412,30 @@ print(f"plain PyTorch: best on valid {best:.3f}, test {accuracy(net, test):.3f}"
 # %% [markdown]
 # ## Words
 #
-# English | 中文 | in one line
-# ---|---|---
-# pretrained model | 预训练模型 | weights that already learned something
-# backbone, head | 主干网络，分类头 | all but the last linear layer; the last linear layer
-# stage, layer | 阶段，层 | a named piece of the list; a single operation in it
-# features, logits | 特征，未归一化得分 | what enters the head; what leaves it
-# fine-tuning | 微调 | pretrained weights go on learning
-# supervised fine-tuning | 监督微调 | the same, from labelled examples
-# linear probe | 线性探测 | only the head learns
-# feature extraction | 特征提取 | the network is a fixed function
-# frozen, trainable | 冻结，可训练 | takes no gradient; takes one
-# transfer learning | 迁移学习 | use a source for a target
-# multi-task learning | 多任务学习 | several questions, one backbone
-# learning rate | 学习率 | the size of a step
-# loss, cross-entropy | 损失，交叉熵 | what is minimised
-# epoch, step, batch | 轮次，步，批次 | a pass over the data; an update; the images of an update
-# train / valid / test | 训练集，验证集，测试集 | learn; choose; report
-# accuracy, interval | 准确率，置信区间 | correct / n; the range it may lie in
-# overfitting | 过拟合 | remembering instead of learning
+# English | 中文
+# ---|---
+# pretrained model | 预训练模型
+# backbone, head | 主干网络，分类头
+# stage, layer | 阶段，层
+# features, logits | 特征，未归一化得分
+# fine-tuning | 微调
+# supervised fine-tuning | 监督微调
+# linear probe | 线性探测
+# feature extraction | 特征提取
+# frozen, trainable | 冻结，可训练
+# transfer learning | 迁移学习
+# multi-task learning | 多任务学习
+# learning rate | 学习率
+# loss, cross-entropy | 损失，交叉熵
+# epoch, step, batch | 轮次，步，批次
+# train / valid / test | 训练集，验证集，测试集
+# accuracy, interval | 准确率，置信区间
+# overfitting | 过拟合
 
 # %% [markdown]
 # ## Sources
 #
 # - Buerhop-Lutz et al., 2018, *A Benchmark for Visual Identification of Defective Solar Cells in Electroluminescence Imagery*. The images.
-# - Deitsch et al., 2019, *Automatic classification of defective photovoltaic module cells in electroluminescence images*. What experts in the field reach.
-# - Tan and Le, 2019, *EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks*. The network's family.
-# - Kornblith, Shlens and Le, 2019, *Do Better ImageNet Models Transfer Better?* When a better source helps.
 # - Kumar et al., 2022, *Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution*. Head first, then the rest.
 #
 # Next: [01 Select](01_select.ipynb).

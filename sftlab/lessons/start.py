@@ -48,7 +48,8 @@ def strategies(
         base.percent_axis(panel.xaxis)
         findings.append(_finding(task, {name: gain for (of, name), gain in gains.items() if of == task}))
     words = [f"{task}, {name}: {gain:+.1f}" for (task, name), gain in gains.items()]
-    base.title(ax, "; ".join(findings), f"Points more than the probe: {'; '.join(words)}.", pad=30)
+    finding = "; ".join(findings)
+    base.title(ax, finding[:1].upper() + finding[1:], f"Points more than the probe: {'; '.join(words)}.", pad=30)
     return ax
 
 
