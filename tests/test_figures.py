@@ -7,6 +7,7 @@ import itertools
 import math
 from pathlib import Path
 
+import matplotlib as mpl
 import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
@@ -458,6 +459,14 @@ def test_a_photograph_is_stored_without_islands_of_one_colour_and_grey_stays_gre
     assert (stored[:, :3] == drawn[:, :3]).all(), "paper stays white"
     stored, drawn, _ = stored_and_drawn(plot.images(digits, [0, 1, 2, 3]))
     assert np.ptp(drawn, axis=2).max() == 0 and np.ptp(stored, axis=2).max() <= 2
+
+
+def test_a_logarithmic_axis_has_numbers_not_the_source_of_a_formula():
+    with mpl.rc_context(style.RULES):
+        ax = plt.figure().add_subplot(xscale="log", yscale="log", xlim=(1e-5, 10), ylim=(0.1, 0.9))
+        drawn = style.picture(ax.figure)[1].decode()
+    assert ">1e-5</text>" in drawn and ">0.2</text>" in drawn and "mathdefault" not in drawn
+    plt.close("all")
 
 
 def test_html_carries_the_alternative_text_escaped():

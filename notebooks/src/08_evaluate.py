@@ -41,7 +41,7 @@ sft.check_parameters(globals(), BACKBONE=str, SIZE=(int, 64, 300),
                      LABELS=(int, 10, 800), SEED=(int, 0), SPLITS=(int, 3, 40))
 data = sft.load("solar", size=SIZE, per_class=LABELS, seed=SEED)
 model = sft.replace_head(sft.backbone(BACKBONE), data.classes, seed=SEED)
-sft.fit(model, data, sft.linear_probe(model, lr=1e-3), epochs=10, seed=SEED)
+history = sft.fit(model, data, sft.linear_probe(model, lr=1e-3), epochs=10, seed=SEED)
 
 # %%
 result = sft.evaluate(model, data.test)

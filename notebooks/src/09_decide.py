@@ -106,7 +106,7 @@ plot.guess_vs_result(100 * recall[worst], guess)
 # %%
 data = sft.load("solar", size=SIZE, per_class=LABELS, seed=SEED, valid=0.3)
 model = sft.replace_head(sft.backbone(BACKBONE), data.classes, seed=SEED)
-sft.fit(model, data, sft.linear_probe(model, lr=1e-3), epochs=20, seed=SEED)
+history = sft.fit(model, data, sft.linear_probe(model, lr=1e-3), epochs=20, seed=SEED)
 
 # %%
 valid = sft.evaluate(model, data.valid)

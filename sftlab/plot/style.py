@@ -166,6 +166,7 @@ def picture(fig: Any) -> tuple[str, bytes]:
     from matplotlib.image import AxesImage
     from PIL import Image
 
+    plain_powers(fig)
     photographic, buffer = bool(fig.findobj(AxesImage)), io.BytesIO()
     as_lines = not photographic and _points(fig) <= POINTS
     if not as_lines:
@@ -182,6 +183,21 @@ def picture(fig: Any) -> tuple[str, bytes]:
         return "image/jpeg", small.getvalue()
     image.quantize(64, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
     return "image/png", small.getvalue()
+
+
+def plain_powers(fig: Any) -> None:
+    """Label logarithmic axes as one types numbers, 1e-5: matplotlib's own labels are formulas, which are off here."""
+    from matplotlib.axis import Axis
+    from matplotlib.ticker import LogFormatterSciNotation
+
+    class Plain(LogFormatterSciNotation):
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return f"{x:g}".replace("e-0", "e-") if super().__call__(x, pos) else ""
+
+    for axis in fig.findobj(Axis):
+        if type(axis.get_major_formatter()) is LogFormatterSciNotation:
+            axis.set_major_formatter(Plain())
+            axis.set_minor_formatter(Plain(labelOnlyBase=False))
 
 
 def figure_html(fig: Any, text: str | None = None) -> str:

@@ -403,7 +403,9 @@ def write(folder: Path, plan: Plan, rows: dict[str, dict[str, Any]], command: st
     ranked, image = settings(table, plan.varied), ""
     if ranked:
         with mpl.rc_context(style.RULES), base.offscreen():
-            picture(table, plan.varied).figure.savefig(folder / PICTURE)
+            figure = picture(table, plan.varied).figure
+            style.plain_powers(figure)
+            figure.savefig(folder / PICTURE)
         image = f'<p><img src="{PICTURE}" alt="{escape(verdict(ranked))}">'
     columns = [name for name in (*first, CHOOSE, JUDGE, "seconds", "error") if name in table]
     cells = table[columns].astype(object).fillna("").map(lambda value: escape(text(value)))

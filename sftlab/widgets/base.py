@@ -93,6 +93,7 @@ def figure_of(draw: Callable[[], Any]) -> Any:
     if drawn is None:
         raise TypeError("draw returned nothing; it must return the Axes or the Figure that it drew")
     figure = drawn if hasattr(drawn, "savefig") else drawn.get_figure(root=True)
+    style.plain_powers(figure)
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close(figure)  # a learner's own may be; the cell would show it a second time
     return figure
