@@ -47,7 +47,8 @@ SEED: int = 0        # split, order of batches, start of the new head
 
 # %%
 sft.check_parameters(globals(), BACKBONE=str, LABELS=(int, 10, 90),
-                     CELLS=(int, 10, 800), SIZE=(int, 64, 300), EPOCHS=(int, 1, 50), SEED=(int, 0))
+                     CELLS=(int, 10, 800), SIZE=(int, 64, 300),
+                     EPOCHS=(int, 1, 50), SEED=(int, 0))
 fonts = sft.load("typefaces", per_class=LABELS, seed=SEED)
 cells = sft.load("solar", size=SIZE, per_class=CELLS, seed=SEED)
 print(fonts.card)
@@ -62,7 +63,7 @@ print(fonts.card)
 # | **valid** | choose: the epoch, the rate, the strategy | you, as often as you like |
 # | **test** | the final number | you, once, at the end |
 #
-# No word of valid or test occurs in train: the network must know the typeface, not the word. One word in all nine:
+# No word of valid or test occurs in train. One word in all nine typefaces:
 
 # %%
 plot.images(fonts.train.of_rows(range(9), size=64), titles=fonts.classes, columns=9,
@@ -98,7 +99,7 @@ ax
 
 # %% [markdown]
 # The dark horizontal lines (busbars) and the cut corners belong there, and so do the clouds: crystal grains. What does not belong there: thin lines that ignore the busbars
-# (cracks), areas with a sharp edge that are darker as a whole, and black spots.
+# (cracks), areas with a sharp edge that are darker as a whole, black spots.
 #
 # ## Your turn, against the clock
 #
@@ -137,7 +138,7 @@ for ax, picture in zip(axes, (load_sample_image("china.jpg"),
 figure
 
 # %% [markdown]
-# It recognises the palace. It has no class *dahlia* and names something near. For the cell it has no word, and its answer is useless. But to give any answer it first computes
+# It recognises the palace. It has no class *dahlia*, and no word for the cell. But to give any answer it first computes
 # 1,280 numbers, the **features** of the image, and these may still say something about cracks and letters.
 #
 # ## A new head
@@ -171,8 +172,6 @@ guess = widgets.predict("validation accuracy of the probe, in percent", 0, 100, 
 sft.fit(model, fonts, probe, epochs=40, seed=SEED)
 probed = sft.evaluate(model, fonts.valid)
 print(probed)
-
-# %%
 plot.guess_vs_result(100 * probed.accuracy.value, guess)
 
 # %% [markdown]
@@ -292,7 +291,7 @@ for name, on_valid, on_test in (("typefaces", finetuned, final),
           f"majority {on_test.majority:.3f}")
 
 # %% [markdown]
-# Valid and test differ most for the cells: they come from different modules, and the cells of one module are broken or whole together. The interval counts modules, and is wide for this reason.
+# Valid and test differ most for the cells: they come from different modules, whose cells are broken or whole together. The interval counts modules.
 #
 # The words whose typeface the network was most sure of, and wrong:
 
@@ -316,8 +315,8 @@ plot.mistakes(final, fonts, n=8, columns=4)
 #
 # ## The whole path in plain PyTorch
 #
-# The skill should leave the lab with you. With torchvision's own weights the first lines would be `weights = ResNet18_Weights.DEFAULT`, `net = resnet18(weights=weights)` and `prepare = weights.transforms()`; we take
-# the network that is here, without its stage `input`, which prepares images inside the network.
+# With torchvision's weights the first lines would be `weights = ResNet18_Weights.DEFAULT`, `net = resnet18(weights=weights)`, `prepare = weights.transforms()`; we take
+# the network that is here, without its stage `input`, which prepares images inside it.
 
 # %%
 from torch.utils.data import DataLoader, TensorDataset
@@ -361,11 +360,11 @@ print(f"plain PyTorch: best on valid {best:.3f}, test {accuracy(net, test):.3f}"
 #
 # ## What you have seen
 #
-# - Whether fine-tuning pays is a question of the task: it won clearly on typefaces, and could not be told from a probe on solar cells.
+# - Whether fine-tuning pays depends on the task: it won clearly on typefaces, and could not be told from a probe on solar cells.
 # - What learns is a choice per stage, written as a dict; the head comes first.
 # - An accuracy needs its interval and the majority rate; strategies are compared on valid, test is looked at once.
 #
-# *Where this lives in the library:* `sft.load`, `sft.replace_head`, `sft.fit`, `sft.evaluate`; type `sft.fit??` to read any of them.
+# *Where this lives in the library:* `sft.load`, `sft.replace_head`, `sft.fit`, `sft.evaluate`; `sft.fit??` shows the source.
 #
 # ## Try it
 #
