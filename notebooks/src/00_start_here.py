@@ -6,7 +6,7 @@
 # - tell *linear probe*, *partial* and *full fine-tuning* and *training from scratch* apart, because you have compared them on two tasks;
 # - read an accuracy together with its interval and the majority rate.
 #
-# 40 minutes; about a minute to run. You need Python and a first idea of what a neural network is. Short answers to common questions are in the [FAQ](faq.md).
+# 40 minutes; about a minute to run. You need Python and a first idea of what a neural network is. Common questions: the [FAQ](faq.md).
 # Images: solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018; printed words, drawn here.
 
 # %%
@@ -228,6 +228,9 @@ gain = 100 * (finetuned.accuracy.value - probed.accuracy.value)
 print(f"fine-tuned {finetuned.accuracy:.3f}, probe {probed.accuracy:.3f}")
 print(f"{gain:+.1f} points" + f"; you guessed {more.value:+d}" * more.touched)
 
+# %% [markdown]
+# Epoch by epoch:
+
 # %%
 figure, ax = plt.subplots(figsize=(7, 2.8))
 curve = [100 * epoch.valid_accuracy for epoch in history.epochs]
@@ -356,8 +359,6 @@ net.load_state_dict(kept)
 print(f"plain PyTorch: best on valid {best:.3f}, test {accuracy(net, test):.3f}")
 
 # %% [markdown]
-# Each later lesson changes one line of this.
-#
 # ## What you have seen
 #
 # - Whether fine-tuning pays depends on the task: it won clearly on typefaces, and could not be told from a probe on solar cells.
