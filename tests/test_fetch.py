@@ -150,7 +150,7 @@ def test_what_a_notebook_can_ask_for_is_fetched_by_its_name(shelf, tmp_path):
     assert said.exit_code == 0 and said.output.count("brought") == 2, said.output
     assert "pets" not in said.output and "digits" not in said.output
     assert "no notebook begins with '77'" in command("--for", "77").output
-    assert fetch.needed_by("09") == ["mnist", "fashion_mnist", "cifar10"]
+    assert fetch.needed_by("further/pretrain") == ["mnist", "fashion_mnist", "cifar10"]
     assert fetch.needed_by("recipes/keras") == ["resnet50", "cifar10"]
     with pytest.raises(ValueError, match="03_loss needs nothing from the network"):
         fetch.needed_by("03")

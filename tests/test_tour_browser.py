@@ -137,7 +137,7 @@ def test_run_all_leaves_one_output_a_panel_with_its_static_twin(book, page):
         assert list(output["data"]) == [browser.VIEW, "text/html", "text/plain"]
         assert words in output["data"]["text/plain"]
     (figure,) = book.outputs(CELL["figure"])
-    assert 'alt="Measured 7 stages; you guessed 0' in figure["data"]["text/html"]
+    assert 'alt="Measured 7 stages.' in figure["data"]["text/html"]
 
 
 def test_a_guess_is_dragged_typed_and_kept(book, page, expect):

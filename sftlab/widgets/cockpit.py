@@ -34,7 +34,7 @@ OFTEN = 0.12  # seconds between two pictures of a run that goes on
 QUIET = 0.25  # seconds without a picture in which a run that is over by then gets by with one, its last
 RATES = [float(f"{m}e{e}") for e in range(-5, 1) for m in (1, 2, 5)] + [10.0]
 EPOCHS = [1, 2, 3, 5, 10, 20, 40]
-ACCURACY = "valid accuracy (95 % interval over images)"
+ACCURACY = "valid accuracy (95 %, images)"
 COLUMNS = ("learns", "optimizer", "rate", "epochs", ACCURACY, "valid loss", "seconds", "ended")
 
 
