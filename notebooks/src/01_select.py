@@ -257,19 +257,19 @@ for title, file in (("a palace", "china.jpg"), ("a dahlia", "flower.jpg")):
     photos[title] = v2.functional.resize(v2.functional.center_crop(photo, 427), [224])
 
 
-def draw(picture, way):
+def draw(photo, way):
     figure = Figure(figsize=(7, 4.6), layout="constrained")
     for ax, w in zip(figure.subplots(1, 2), ("as trained", way), strict=True):
         with torch.no_grad():
-            seen = ways[w](photos[picture])
+            seen = ways[w](photos[photo])
             p = original[1:](seen).softmax(dim=1)[0]
         ax.imshow((seen[0].permute(1, 2, 0) / 2 + 0.5).clip(0, 1))
         top = [f"{names[i]}  {p[i]:.0%}" for i in p.argsort(descending=True)[:4]]
-        ax.set(title=f"{picture}, {w}", xticks=[], yticks=[], xlabel="\n".join(top))
+        ax.set(title=f"{photo}, {w}", xticks=[], yticks=[], xlabel="\n".join(top))
     return figure
 
 # %%
-widgets.explore(draw, picture=widgets.choice("picture", list(photos)),
+widgets.explore(draw, photo=widgets.choice("photograph", list(photos)),
                 way=widgets.choice("prepared", list(ways), "squashed to half"),
                 name="prepare")
 
