@@ -37,6 +37,7 @@ from sftlab.lessons.rank import image_size
 from sftlab.lessons.rate import loss_surface
 from sftlab.lessons.recipes import step_losses
 from sftlab.lessons.shift import domain_gap, threshold
+from sftlab.lessons.start import strategies
 from sftlab.lessons.text import words_left
 from sftlab.lessons.two_tasks import compass
 from sftlab.plot import style
@@ -112,6 +113,8 @@ DRIFTED = Drift(
     ["stem", "layer1", "head"], [0, 1, 4], [{"stem": s, "layer1": s / 2, "head": 0.0} for s in (0.0, 0.1, 0.4)],
     [dict.fromkeys(("stem", "layer1", "head"), a) for a in (0.0, 0.2, 0.5)],
 )  # fmt: skip
+SPLITS = [{"majority": 0.5, "linear probe": [0.6 + k / 100], "full fine-tuning": [0.1, 0.7 + k / 90]} for k in range(3)]
+STARTS = {"letters": dict(enumerate(SPLITS)), "test_to_train": {"letters": 0.5}}
 PATH = [(-9.0, 2.0), (-4.0, -1.0), (0.0, 0.0)]
 COST = {"missed": 100, "false_alarm": 20, "classes": ["whole", "broken"]}
 PILES = np.array([0.1, 0.9, 0.2, 0.8]), np.array([0, 0, 1, 1]), np.zeros((4, 8, 8), np.uint8), range(4), 0.5
@@ -177,6 +180,8 @@ FIGURES = [
      "1 stage frozen: 0 parameters changed, 0 % of the answers did"),
     (loss_surface, [{"SGD": PATH, "away": [*PATH, (np.nan, np.inf)]}], {},
      "A valley 25 times steeper across than along: where 2 steps lead"),
+    (strategies, [STARTS, {"letters": {"linear probe": 0.61}}], {},
+     "Letters: full fine-tuning gains 10 points over the probe"),
     (climb, [[0.7, 0.9, 0.8], [0.75, 0.74, 0.8]], {"n": 50, "majority": 0.7},
      "After 3 tries the kept best promises 16.0 points more than it gives"),
     (piles, PILES, COST, "From p ≥ 0.50 on ‘broken’: 30,000 € per 1,000 cells"),
