@@ -13,6 +13,8 @@ UV = $(or $(shell command -v uv),$(VENV)/bin/uv)
 WHAT = --constraint constraints.txt --editable $(1)
 INSTALL = $(UV) pip install --quiet --python $(VENV)/bin/python $(WHAT) 2>/dev/null || $(VENV)/bin/python -m pip install --quiet --quiet $(WHAT)
 
+PEERS = ".[dev,bench]"  # a name, because a comma would end the argument of a call
+
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
@@ -57,5 +59,5 @@ $(READY): pyproject.toml constraints.txt
 
 # Those we compare with are never needed otherwise.
 $(VENV)/.bench: $(READY)
-	@$(call INSTALL,".[dev,bench]")
+	@$(call INSTALL,$(PEERS))
 	@touch $@
