@@ -33,7 +33,7 @@ def test_images_without_a_label_do_not_count():
     targets = HARD.clone()
     targets[::3] = -100
     torch.testing.assert_close(sft.cross_entropy(LOGITS, targets), F.cross_entropy(LOGITS, targets))
-    assert correct(LOGITS, targets)[1] == 8
+    assert correct(LOGITS, targets)[1].tolist() == (targets >= 0).tolist()
 
 
 def test_a_batch_without_any_label_costs_nothing_and_has_no_gradient():

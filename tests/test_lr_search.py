@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import sftlab as sft
 from sftlab import plot
 from sftlab.core import lr_search, records
 from sftlab.data.storage import features_dir
+from sftlab.plot import style
 
 RATES = [1e-4, 3e-3, 0.1]
 
@@ -121,6 +123,17 @@ def test_the_curve_marks_the_best_rate_the_majority_and_what_diverged(blobs, tin
     assert "best rate" in ax.get_title(loc="left")
     with pytest.raises(ValueError, match="epochs 0 to 3"):
         plot.lr_sweep(sweep, epoch=4)
+
+
+def test_a_band_of_one_seed_counts_images_only_where_they_are_independent(blobs, tiny):
+    grouped = replace(blobs, valid=replace(blobs.valid, image_groups=[i % 8 for i in range(120)]))
+    heights = []
+    for data, words in ((blobs, "95 % interval for"), (grouped, "in 8 groups")):
+        ax = plot.lr_sweep(sft.lr_sweep(tiny, data, RATES, 2))
+        heights.append(np.ptp(ax.collections[0].get_paths()[0].vertices[:, 1]))
+        assert words in style.alt(ax.figure)
+    line = sft.lr_sweep(tiny, grouped, RATES, 2).valid_accuracy[0]
+    assert heights[0] > heights[1] == pytest.approx(np.ptp([epochs[-1] for epochs in line]))
 
 
 def test_it_leaves_model_buffers_gradients_flags_and_random_state_as_they_were(dropping, blobs):

@@ -1,9 +1,12 @@
 """The wind tunnel without a browser: what a run measures, how it ends, what is remembered."""
 
 import asyncio
+from collections import OrderedDict
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from torch import nn
 
 import sftlab as sft
 from sftlab import widgets
@@ -37,7 +40,17 @@ def test_a_run_leaves_old_and_new_accuracy_after_each_epoch(world):
     assert sft.fingerprint(source) == before, "the pretrained network is not touched"
     for model, split, said in ((source, old.valid, flight.path[0][0]), (tunnel.model, new.valid, flight.path[-1][1])):
         images, targets = split.take(np.arange(len(split)))
-        assert said == pytest.approx((answers(model, images) == targets).float().mean().item())
+        assert said.value == pytest.approx((answers(model, images) == targets).float().mean().item())
+
+
+def test_where_images_come_in_groups_the_intervals_of_the_tunnel_are_over_them(world):
+    source, old, new = world
+    parts = [replace(d, valid=replace(d.valid, image_groups=np.arange(len(d.valid.images)) % 8)) for d in (old, new)]
+    tunnel = widgets.wind_tunnel(source, *parts, epochs=2)
+    flight = fly(tunnel)
+    source_now = nn.Sequential(OrderedDict([*tunnel.model.named_children()][:-1], head=source.get_submodule("head")))
+    for model, data, said in zip((source_now, tunnel.model), parts, flight.path[-1], strict=True):
+        assert said == sft.evaluate(model, data.valid).accuracy and said.groups == 8
 
 
 def test_a_probe_forgets_nothing(world):

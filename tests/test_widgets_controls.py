@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -185,6 +186,23 @@ def test_a_cockpit_trains_a_copy_and_keeps_the_record(blobs, tiny):
     assert sft.fingerprint(cockpit.model) == sft.fingerprint(same)
     assert "<table" in cockpit.html() and "linear probe · AdamW · 0.05 · 3 · " in cockpit.text()
     assert cockpit.chart.chart["runs"][0]["accuracy"][0][0] == 0 and cockpit.chart.busy == ""
+
+
+def test_where_images_come_in_groups_the_interval_of_a_cockpit_is_over_them(blobs, tiny):
+    for count, column in ((8, "valid accuracy (95 %, 8 groups)"), (0, "valid accuracy (95 %, images)")):
+        groups = (np.arange(120) % count).tolist() if count else ()
+        data = replace(blobs, valid=replace(blobs.valid, image_groups=groups))
+        cockpit = widgets.cockpit(tiny, data, name=f"of{count}", epochs=2)
+        asyncio.run(cockpit.run())
+        assert cockpit.runs[0].accuracy == sft.evaluate(cockpit.model, data.valid).accuracy
+        assert cockpit.runs[0].accuracy.groups == count and column in cockpit.html()
+
+
+def test_under_five_groups_a_cockpit_says_that_there_is_no_interval(blobs, tiny):
+    data = replace(blobs, valid=replace(blobs.valid, image_groups=[7] * 120))
+    cockpit = widgets.cockpit(tiny, data, epochs=1)
+    asyncio.run(cockpit.run())
+    assert "(no interval) %" in cockpit.text() and cockpit.runs[0].accuracy.why
 
 
 def test_letting_go_of_the_rate_trains_a_cached_probe_and_anything_slower_waits_for_train(blobs, tiny):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -53,14 +54,16 @@ def train_epochs(
     profile: Mapping[str, float],
     s: Settings,
     start: Checkpoint,
+    groups: Sequence[int] = (),
 ) -> Stream:
     """Yield a `Step` after each update and an `Epoch` after each pass, with validation in between.
 
     model: a network, or what is left of one behind its frozen prefix; `train` and `valid` then deliver what that made
     of the images. profile: of the whole network, so that records name every stage. s: of `fit`; to keep the best
     weights it begins with an `Epoch` of number 0, the validation of the weights as they came.
-    start: where the same run was when it was killed. An epoch's train loss is the loss of all the answers that its
-    batches got, so that neither their size nor their labels weigh: `start.seen` collects them.
+    start: where the same run was when it was killed. groups: of the validation images, where they are known.
+    An epoch's train loss is the loss of all the answers that its batches got, so that neither their size nor their
+    labels weigh: `start.seen` collects them.
     """
     own, seen = {stage: profile[stage] for stage in stage_names(model)}, start.seen
     last = start.records[-1] if start.records else None
@@ -70,16 +73,17 @@ def train_epochs(
     def loss(logits: Any, targets: Any) -> Tensor:
         seen.append((_each(Tensor.detach, logits), targets))
         value = s.loss(logits, targets)
-        if value.isnan() and not correct(logits, targets)[1]:  # as torch's losses are where no image has a label
+        if value.isnan() and not correct(logits, targets)[1].any():  # as torch's losses are where no image has a label
             return 0 * (sum(z.sum() for z in logits.values()) if isinstance(logits, Mapping) else logits.sum())
         return value
 
-    def validated() -> tuple[float, float]:
-        return validate(model, on_device(model, valid.batches(4 * s.batch_size)), s.loss)
+    def validated(began: float) -> tuple[Any, ...]:
+        loss, accuracy, counts = validate(model, on_device(model, valid.batches(4 * s.batch_size)), s.loss, groups)
+        return loss, accuracy, time.perf_counter() - began, counts
 
     if s.keep_best and last is None:
         clock = time.perf_counter()
-        yield Epoch(0, 0, math.nan, *validated(), time.perf_counter() - clock)
+        yield Epoch(0, 0, math.nan, *validated(clock))
     for epoch in range(last.epoch - isinstance(last, Step) if last else 0, s.epochs):
         clock = time.perf_counter()
         apply(model, own)  # once an epoch: code in between may have switched gradients back on
@@ -93,7 +97,7 @@ def train_epochs(
         with torch.no_grad():
             train_loss = s.loss(*_together(seen)).item()
         seen.clear()
-        yield Epoch(epoch + 1, step, train_loss, *validated(), time.perf_counter() - clock)
+        yield Epoch(epoch + 1, step, train_loss, *validated(clock))
 
 
 def set_rates(optimizer: torch.optim.Optimizer, profile: Mapping[str, float], factor: float) -> dict[str, float]:
@@ -103,12 +107,20 @@ def set_rates(optimizer: torch.optim.Optimizer, profile: Mapping[str, float], fa
     return {stage: rate * factor for stage, rate in profile.items()}
 
 
-def validate(model: nn.Sequential, batches: Iterable[tuple[Any, Any]], loss: Loss) -> tuple[float, float]:
-    """Return (loss, accuracy = correct / n) over all images that have a label, in eval mode; modes are put back."""
+def validate(
+    model: nn.Sequential, batches: Iterable[tuple[Any, Any]], loss: Loss, groups: Sequence[int] = ()
+) -> tuple[float, float, list[list[int]]]:
+    """Return (loss, accuracy = correct / n, counts) over all images that have a label, in eval mode.
+
+    groups: a number an image, where they are known. counts: (correct, labelled) of each group, or else of all images.
+    """
     with evaluating(model), torch.no_grad():
         logits, targets = _together([(model(x), y) for x, y in batches])
-        right, labelled = correct(logits, targets)
-        return loss(logits, targets).item(), right / max(1, labelled)
+        each = [known.cpu().numpy() for known in correct(logits, targets)]
+        unit = np.resize(np.unique(groups or [0], return_inverse=True)[1], len(each[0]))  # anew for each task
+        counts = np.array([np.bincount(unit, known) for known in each], dtype=int).T
+        right, labelled = counts.sum(axis=0).tolist()
+        return loss(logits, targets).item(), right / max(1, labelled), counts[counts[:, 1] > 0].tolist()
 
 
 def _together(parts: Sequence[Any]) -> Any:

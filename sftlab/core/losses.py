@@ -47,13 +47,13 @@ def cross_entropy(logits: Any, targets: Any, *, smoothing: float = 0.0, weight: 
         raise
 
 
-def correct(logits: Any, targets: Any) -> tuple[int, int]:
-    """Return (correct, labelled) over a batch; several tasks are counted together."""
+def correct(logits: Any, targets: Any) -> tuple[Tensor, Tensor]:
+    """Return for each image whether it was answered rightly, and whether it has a label; several tasks in turn."""
     if isinstance(logits, Mapping):
-        pairs = [correct(logits[k], targets[k]) for k in logits]
-        return sum(c for c, _ in pairs), sum(n for _, n in pairs)
+        right, labelled = zip(*(correct(logits[k], targets[k]) for k in logits), strict=True)
+        return torch.cat(right), torch.cat(labelled)
     hard = targets.argmax(dim=1) if targets.ndim == 2 else targets
-    return int((logits.argmax(dim=1) == hard).sum()), int((hard != NO_LABEL).sum())
+    return logits.argmax(dim=1) == hard, hard != NO_LABEL
 
 
 def l2_sp(decay: float) -> Callable[[Groups], torch.optim.Optimizer]:

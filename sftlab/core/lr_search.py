@@ -135,7 +135,7 @@ class LRSweep:
     """The curves of many runs, as nested lists [seed][rate][epoch]; epoch 0 is the head before its first step.
 
     train_loss at epoch 0 and everything after a divergence is nan. `majority` is the rate of the most frequent class
-    among the validation images, `n` their number.
+    among the validation images, `n` their number, `groups` that of their groups, 0 if none are known.
     """
 
     rates: list[float]
@@ -148,6 +148,7 @@ class LRSweep:
     valid_loss: list[list[list[float]]]
     valid_accuracy: list[list[list[float]]]
     settings: dict[str, Any] = field(default_factory=dict)
+    groups: int = 0
 
     def __repr__(self) -> str:
         span = f"{len(self.rates)} rates from {min(self.rates):.1g} to {max(self.rates):.1g} × {len(self.seeds)} seeds"
@@ -222,6 +223,7 @@ def lr_sweep(
         majority=data.valid.majority,
         n=int(p_valid.any(dim=-1).sum()),
         settings=settings,
+        groups=len(set(data.valid.groups)),
         **{name: torch.stack(curve, dim=2).tolist() for name, curve in curves.items()},
     )
 

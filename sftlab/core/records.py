@@ -34,7 +34,8 @@ class Step:
 class Epoch:
     """One pass over the training images. Losses are of all labelled images together; accuracy is correct / n.
 
-    Number 0 is the network before the first step; its train_loss is nan.
+    valid_counts: (correct, labelled) of each group of validation images, or of all where no groups are known; see
+    `statistics.share`. Number 0 is the network before the first step; its train_loss is nan.
     """
 
     epoch: int
@@ -43,6 +44,7 @@ class Epoch:
     valid_loss: float
     valid_accuracy: float
     seconds: float
+    valid_counts: list[list[int]] = field(default_factory=list)
 
 
 @dataclass

@@ -6,6 +6,7 @@ Where images come in groups (modules, patients, days), a whole group is deleted:
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from sftlab.core.records import Interval
 FEWEST = 5  # units; the spread of fewer says next to nothing
 
 
+@functools.cache  # a dragged slider asks for the same few a thousand times
 def wilson(successes: int, n: int) -> Interval:
     """Return a proportion of n independent cases with its Wilson score interval (1927); without any case, 0 in [0, 1].
 
@@ -35,6 +37,15 @@ def proportion(right: Any, groups: Any = ()) -> Interval:
     """Return the share of n booleans that are true: over groups, one a case, where they are known, else Wilson's."""
     right = np.asarray(right)
     return mean_interval(right, groups, (0, 1)) if len(groups) else wilson(int(right.sum()), len(right))
+
+
+def share(counts: Sequence[Sequence[int]], *, grouped: bool) -> Interval:
+    """Return the share of right answers from (right, labelled) of each group, or of all images if not `grouped`."""
+    right, n = np.array(counts).T
+    if not grouped:
+        return wilson(int(right.sum()), int(n.sum()))
+    with np.errstate(invalid="ignore"):
+        return jackknife(right.sum() / n.sum(), (right.sum() - right) / (n.sum() - n), (0, 1))
 
 
 def mean_of(parts: Sequence[Interval]) -> Interval:

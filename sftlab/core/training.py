@@ -278,8 +278,9 @@ def _stream(
         except Stopped:
             return
         train_mode(model, rates, batchnorm=s.batchnorm)
+        groups = data.valid.groups
         rest = model[cut:]  # what comes before it neither runs nor changes any more
-        run = monitors.seeded(train_epochs(rest, source, valid, optimizer, rates, s, start), s.seed, start)
+        run = monitors.seeded(train_epochs(rest, source, valid, optimizer, rates, s, start, groups), s.seed, start)
         if s.checkpoint is not None:
             run = monitors.checkpoint(run, s.checkpoint, rest, optimizer, start, facts)
         run = monitors.watch_divergence(run)

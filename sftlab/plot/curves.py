@@ -205,8 +205,9 @@ def lr_finder(finder: LRFinder, *, ax: Any = None) -> Any:
 def lr_sweep(sweep: LRSweep, *, epoch: int | None = None, ax: Any = None) -> Any:
     """Draw valid accuracy against the learning rate after `epoch` passes (default: all), the majority rate dashed.
 
-    One seed: a line with the Wilson band of its validation images. More seeds: their mean and the range from the
-    lowest to the highest. Rates at which a run diverged are crossed out at the foot.
+    One seed: a line with the Wilson band of its validation images, or without a band where they come in groups. More
+    seeds: their mean and the range from the lowest to the highest. Rates at which a run
+    diverged are crossed out at the foot.
     """
     epoch = sweep.epochs if epoch is None else epoch
     if not 0 <= epoch <= sweep.epochs:
@@ -215,7 +216,9 @@ def lr_sweep(sweep: LRSweep, *, epoch: int | None = None, ax: Any = None) -> Any
     finite = np.isfinite(accuracy).all(axis=0)
     rates, mean = np.array(sweep.rates), np.where(finite, accuracy.mean(axis=0), np.nan)
     low, high, spread = accuracy.min(axis=0), accuracy.max(axis=0), f"lowest to highest of {len(sweep.seeds)} seeds"
-    if len(sweep.seeds) == 1:
+    if len(sweep.seeds) == 1 and sweep.groups:
+        spread = f"none, since {sweep.n} images in {sweep.groups} groups are no {sweep.n} cases; see evaluate"
+    elif len(sweep.seeds) == 1:
         intervals = [wilson(round(share * sweep.n), sweep.n) for share in np.nan_to_num(mean)]
         low, high = np.array([(one.low, one.high) for one in intervals]).T
         spread = f"95 % interval for {sweep.n} images"

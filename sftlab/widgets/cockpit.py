@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import functools
 import html
 import math
 import time
@@ -22,8 +21,8 @@ from sftlab.core import monitors, profiles, training
 from sftlab.core.features import missing
 from sftlab.core.model import card, stage_names, with_card
 from sftlab.core.records import History, Interval, Step
-from sftlab.core.statistics import wilson
-from sftlab.data import Data, first_task
+from sftlab.core.statistics import share
+from sftlab.data import Data
 from sftlab.plot import base, style
 from sftlab.plot import curves as plot_curves
 from sftlab.plot.curves import accuracy_floor, divergence, loss_ceiling, loss_floor, train_curve
@@ -34,8 +33,6 @@ OFTEN = 0.12  # seconds between two pictures of a run that goes on
 QUIET = 0.25  # seconds without a picture in which a run that is over by then gets by with one, its last
 RATES = [float(f"{m}e{e}") for e in range(-5, 1) for m in (1, 2, 5)] + [10.0]
 EPOCHS = [1, 2, 3, 5, 10, 20, 40]
-ACCURACY = "valid accuracy (95 %, images)"
-COLUMNS = ("learns", "optimizer", "rate", "epochs", ACCURACY, "valid loss", "seconds", "ended")
 
 
 @dataclass
@@ -198,14 +195,11 @@ class TrainingPanel(ControlPanel):
         self.say("", error=f"This run failed: {type(error).__name__}: {error}")
 
 
-_wilson = functools.cache(wilson)  # of the thousand intervals a dragged slider asks for, most are known
-
-
 @dataclass
 class CockpitRun(Run):
     """A run of the cockpit with its record. settings: rate, layers, learns, optimizer, epochs."""
 
-    images: int = 0  # of the validation split that have a label
+    grouped: bool = False  # whether the groups of the validation images are known
     history: History = field(default_factory=History)
 
     @property
@@ -229,7 +223,7 @@ class CockpitRun(Run):
         """Validation accuracy of the weights it kept; None before the first epoch has ended."""
         if not self.history.epochs:
             return None
-        return _wilson(round(self.history.kept.valid_accuracy * self.images), self.images)
+        return share(self.history.kept.valid_counts, grouped=self.grouped)
 
     @property
     def headline(self) -> str:
@@ -245,11 +239,14 @@ class CockpitRun(Run):
         return "✗ diverges" if divergence(self.history) else self.outcome
 
     def row(self) -> list[str]:
-        """Return its line of the table, one text for each of COLUMNS."""
+        """Return its line of the table, one text a column."""
         s, score, epochs = self.settings, self.accuracy, self.history.epochs
         reached = epochs[-1].epoch if epochs else 0
         done = f"{s['epochs']}" if self.outcome == "finished" else f"{reached} of {s['epochs']}"
-        percent = f"{100 * score.value:.1f} ({100 * score.low:.0f}–{100 * score.high:.0f}) %" if score else "–"
+        percent = "–"
+        if score:
+            ends = "no interval" if score.why else f"{100 * score.low:.0f}–{100 * score.high:.0f}"
+            percent = f"{100 * score.value:.1f} ({ends}) %"
         loss = f"{self.history.kept.valid_loss:.3f}" if epochs else "–"
         rate = rate_text(s["rate"])
         return [s["learns"], s["optimizer"], rate, done, percent, loss, f"{self.seconds:.1f}", self.ended]
@@ -259,7 +256,7 @@ class CockpitRun(Run):
         epochs, score, kept = self.history.epochs, self.accuracy, None
         if score:
             best = self.history.kept
-            kept = [best.epoch, best.valid_loss, best.valid_accuracy, score.low, score.high]
+            kept = [best.epoch, best.valid_loss, best.valid_accuracy, *base.ends(score)]
         return {
             "number": self.number,
             "name": self.name,
@@ -305,7 +302,10 @@ class Cockpit(TrainingPanel):
     ) -> None:
         self.data, self._base, self.stages = data, copy.deepcopy(model), stage_names(model)
         self._probe = self.stages.index("hidden" if "hidden" in self.stages else "head")
-        self.images, self.majority = int((first_task(data.valid.y) >= 0).sum()), data.valid.majority
+        self.grouped, self.majority = bool(data.valid.groups), data.valid.majority
+        over = f"{len(set(data.valid.groups))} groups" if self.grouped else "images"
+        accuracy = f"valid accuracy (95 %, {over})"
+        self.columns = ["learns", "optimizer", "rate", "epochs", accuracy, "valid loss", "seconds", "ended"]
         heat = {"by": "rate", "colours": [[colour, style.ink_on(colour)] for colour in map(style.heat, RATES)]}
         layers = strip("learning starts at", self.stages, value=start["layers"] or self.stages[self._probe])
         controls = {
@@ -335,7 +335,7 @@ class Cockpit(TrainingPanel):
         self.chart.chart = {
             "title": self.finding(),
             "majority": self.majority,
-            "columns": COLUMNS,
+            "columns": self.columns,
             "epochs": max((run.settings["epochs"] for run in self.runs), default=10),
             "roof": loss_ceiling(histories),
             "foot": loss_floor(histories),
@@ -372,7 +372,7 @@ class Cockpit(TrainingPanel):
             base.title(ax, self.finding())
             return ax
 
-        table = pd.DataFrame([run.row() for run in runs.values()], [*runs], COLUMNS)
+        table = pd.DataFrame([run.row() for run in runs.values()], [*runs], self.columns)
         return figure_html(figure_of(draw)) + table[::-1].to_html()
 
     def finding(self) -> str:
@@ -393,7 +393,7 @@ class Cockpit(TrainingPanel):
 
     def begin(self, number: int, values: dict[str, Any]) -> CockpitRun:
         """Return a new run."""
-        return CockpitRun(number, {**values, "learns": self._strategy(values["layers"])}, images=self.images)
+        return CockpitRun(number, {**values, "learns": self._strategy(values["layers"])}, grouped=self.grouped)
 
     def steps(self, run: CockpitRun) -> Iterator[str]:
         """Train a copy; frozen stages are shared with it, which is quicker."""

@@ -15,7 +15,7 @@ from sftlab.core.loop import validate
 from sftlab.core.losses import cross_entropy
 from sftlab.core.model import replace_head, stage_names
 from sftlab.core.records import Epoch, Interval
-from sftlab.core.statistics import wilson
+from sftlab.core.statistics import share
 from sftlab.data import Data
 from sftlab.plot import base, old_and_new, style
 from sftlab.widgets.base import figure_html, figure_of, picture
@@ -41,7 +41,7 @@ class _Profile(Control):
 class TunnelRun(Run):
     """One run of the tunnel: (old, new) validation accuracy before the first step and after each epoch."""
 
-    path: list[tuple[float, float]] = field(default_factory=list)
+    path: list[tuple[Interval, Interval]] = field(default_factory=list)
 
     @property
     def profile(self) -> dict[str, float]:
@@ -122,7 +122,8 @@ class WindTunnel(TrainingPanel):
         with closing(stream):  # type: ignore[type-var]
             for record in stream:
                 if isinstance(record, Epoch) and record.epoch:
-                    run.path.append((_accuracy(before, self.old), record.valid_accuracy))
+                    new = share(record.valid_counts, grouped=bool(self.new.valid.groups))
+                    run.path.append((_accuracy(before, self.old), new))
                     yield f"run {run.number}: epoch {record.epoch} of {self.epochs}"
 
     def draw(self) -> None:
@@ -140,12 +141,11 @@ class WindTunnel(TrainingPanel):
         """Return what a run came to, in a sentence or two."""
         if not run.path:
             return "Stopped before anything was measured."
-        old, new = self._intervals(run)
+        old, new = run.path[-1]
         ends = {"stopped": " It was stopped.", "diverged": " It diverged: this profile is too hot."}
         return (
-            f"Run {run.number} after {run.seconds:.1f} s: keeps {base.percent(old.value)} of the old task "
-            f"({100 * old.low:.0f}–{100 * old.high:.0f}), learns {base.percent(new.value)} of the new one "
-            f"({100 * new.low:.0f}–{100 * new.high:.0f}).{ends.get(run.outcome, '')}"
+            f"Run {run.number} after {run.seconds:.1f} s: of the old task it keeps {base.interval(old)}, "
+            f"of the new one it learns {base.interval(new)}.{ends.get(run.outcome, '')}"
         )
 
     def hint(self) -> str:
@@ -160,27 +160,23 @@ class WindTunnel(TrainingPanel):
         """Return the figure of the runs."""
         return figure_html(self._figure)
 
-    def _intervals(self, run: TunnelRun) -> list[Interval]:
-        """Return the old and the new accuracy at the end of the path, each with its interval."""
-        pairs = zip(run.path[-1], (self.old.valid, self.new.valid), strict=True)
-        return [wilson(round(share * len(split)), len(split)) for share, split in pairs]
-
     def _rows(self) -> Any:
         runs = [run for run in reversed(self.runs) if run.path]
         points = {f"{run.number}: {' '.join(map(base.rate_text, run.profile.values()))}": run for run in runs}
         finding = "No run yet: paint a profile and let go"
         if runs:
-            old, new = (base.percent(share) for share in runs[0].path[-1])
+            old, new = (base.percent(reached.value) for reached in runs[0].path[-1])
             finding = f"Run {runs[0].number}: {old} of the old task, {new} of the new one"
         if not runs and not self.beside:
             return base.empty(None, finding)
-        ends: dict[str, Any] = {name: [self._intervals(run)] for name, run in points.items()}
+        ends: dict[str, Any] = {name: [run.path[-1]] for name, run in points.items()}
         how: Any = {"majority": self.majority, "finding": finding, "test_to_train": self.test_to_train}
         return old_and_new(ends, stored=self.beside, **how)
 
 
-def _accuracy(model: nn.Sequential, data: Data) -> float:
-    return validate(model, data.valid.batches(256), cross_entropy)[1]
+def _accuracy(model: nn.Sequential, data: Data) -> Interval:
+    groups = data.valid.groups
+    return share(validate(model, data.valid.batches(256), cross_entropy, groups)[2], grouped=bool(groups))
 
 
 def wind_tunnel(
