@@ -150,6 +150,8 @@ FIGURES = [
     (plot.probabilities, [LONG, [0.1] * 10], {}, "The network says "),
     (plot.probabilities, [["cat", "dog", "car"], [0.1, 0.7, 0.2]], {"top": 2}, "The network says ‘dog’ with 70 %"),
     (plot.guess_vs_result, [Interval(78.0, 74.0, 82.0), 60], {}, "Measured 78 %; you guessed 60 %"),
+    (plot.guess_vs_result, [86.4, 3], {"high": 20}, "Measured 86.4 %; you guessed 3 %"),
+    (plot.guess_vs_result, [-7.4, 3], {"low": -5}, "Measured −7.4 %"),
     (plot.spreads, [{"seeds": [0.80, 0.82], "splits": [0.7, 0.9]}], {},
      "Two standard deviations, in points: seeds ± 2.8 and splits ± 28.3"),
     (plot.by_stage, [BY_STAGE], {"majority": 0.3, "guess": 3, "widths": dict.fromkeys(BY_STAGE, 1280)},

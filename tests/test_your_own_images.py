@@ -27,12 +27,22 @@ def copies(root):
                 shutil.copy(first, root / name / f"{i} (copy {k}).png")
 
 
-def series(root):
+def series(root, path="leaf{name[0]}{i}_{k}.png"):
+    """Four almost equal photographs of each of sixteen leaves, taken within a minute."""
     for name in ("healthy", "rust"):
         for i in range(8):
+            (exif := Image.Exif()).get_ifd(0x8769)[0x9003] = f"2026:05:{10 + (name == 'rust')} 10:{i:02}:30"
             for k in range(4):
                 noise = np.asarray(picture(2 * i + (name == "rust"), (40, 40))).astype(int) + k
-                put(root / name / f"leaf{name[0]}{i}_{k}.png", Image.fromarray(noise.clip(0, 255).astype(np.uint8)))
+                photograph = Image.fromarray(noise.clip(0, 255).astype(np.uint8))
+                put(root / name / path.format(name=name, i=i, k=k), photograph, exif=exif)
+
+
+SERIES = {
+    "prefix": series,
+    "subfolder": lambda r: series(r, "leaf {name} {i}/{k}.png"),
+    "minute": lambda r: series(r, "{i}{k}.png"),
+}
 
 
 def twelve_bits(root):
@@ -44,7 +54,6 @@ def twelve_bits(root):
 
 FOLDERS = {
     "copies": copies,
-    "series": series,
     "12 bits": twelve_bits,
     "6 a class": lambda root: class_folders(root, {"cat": 6, "dog": 6}),
     "3 beside 20": lambda root: class_folders(root, {"common": 20, "rare": 3}),
@@ -84,10 +93,30 @@ def test_any_reasonable_folder_ends_in_a_result_that_names_its_files(tmp_path, m
     assert page.startswith("# Result: ") and "**Next.**" in page and "guess" not in page
     if mistakes:
         assert f"`{mistakes[0]['file']}`" in page
-    if kind == "series":
-        assert "run it with GROUPS" in page
-        again = run(tmp_path / "photos", out, GROUPS="prefix")
-        assert again["pairs"] == [] and len(set(again["data"].train.groups)) < len(again["data"].train)
+    assert len(result.files) == len(result.targets)
+    assert all((tmp_path / "photos" / name).is_file() for name in result.files)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("groups", SERIES)
+def test_what_was_taken_together_stays_together_when_groups_says_so(tmp_path, monkeypatch, groups):
+    (out := tmp_path / "out").mkdir()
+    monkeypatch.chdir(out)
+    SERIES[groups](tmp_path / "photos")
+    space = run(tmp_path / "photos", out)
+    page = space["own"].summary(*(space[name] for name in ("data", "model", "history", "result", "look")), strategy="-")
+    assert space["pairs"] and "run it with GROUPS" in page
+    again = run(tmp_path / "photos", out, GROUPS=groups)
+    parts = [set(part.groups) for part in (again["data"].train, again["data"].valid, again["data"].test)]
+    assert again["pairs"] == [] and len(set.union(*parts)) == sum(map(len, parts)) == 16
+
+
+@pytest.mark.slow
+def test_a_class_folder_is_no_group(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    class_folders(tmp_path / "photos", {"cat": 8, "dog": 8, "bird": 8})
+    data = run(tmp_path / "photos", "", GROUPS="subfolder")["data"]
+    assert len(set(data.train.image_groups)) == 24 and set(data.train.y.tolist()) == {0, 1, 2}
 
 
 def test_the_path_in_plain_pytorch_runs_as_it_is_pasted_and_evaluates(tmp_path, monkeypatch, capsys):

@@ -20,6 +20,7 @@ import pandas as pd
 import torch
 from IPython.display import Markdown
 from PIL import Image
+from torchvision.transforms import v2
 
 import sftlab as sft
 from sftlab import plot, widgets
@@ -33,9 +34,10 @@ DATA: str = "solar"                   # "solar", "solar-random", or "folder:PATH
 GROUPS: str = ""                      # of a folder: "subfolder", "prefix", "minute"
 BACKBONE: str = "efficientnet_lite0"  # any name from sft.backbones()
 SIZE: int = 300                       # edge of the images in pixels
-STRATEGY: str = "auto"                # "probe", "partial" (+ a stage), "full", "auto"
+STRATEGY: str = "auto"                # "probe", "partial", "full", or "auto"
 RATE: float = 1e-4                    # learning rate of the head while fine-tuning
 EPOCHS: int = 3                       # passes over the images while fine-tuning
+AUGMENT: bool = False                 # mirror training images at random meanwhile
 SEED: int = 0                         # split, order of batches, start of the head
 OUT: str = ""                         # folder for record and model; "" keeps nothing
 
@@ -46,18 +48,20 @@ OUT: str = ""                         # folder for record and model; "" keeps no
 # `my_photos/rust/IMG_0101.jpg`. Then set `DATA` to `"folder:my_photos"` and run all cells; or leave the notebook alone and type
 # `sftlab run 10_your_own_images -p DATA folder:my_photos`. Folders named `train`, `valid` and `test` above the class folders are used as they are.
 #
+# Where to begin; these are rules of thumb, and the validation images decide:
+#
 # | photographs a class | begin with |
 # |---|---|
-# | under 30 | `STRATEGY="probe"`; each further photograph counts |
+# | under 30 | `STRATEGY="probe"`; each further photograph helps more than a setting |
 # | 30 to 300 | `"auto"`; `SIZE=160` if you can see the difference at that size |
-# | 300 to 3,000 | `"partial"`, `RATE=1e-4`, `EPOCHS=8` |
+# | 300 to 3,000 | `"partial"`, `RATE=1e-4`, `EPOCHS=8`; `AUGMENT=True` if a mirrored photograph is still one of its class; another `BACKBONE` of lesson 01 |
 # | more | `"full"`, `RATE=3e-4`, on a GPU; compare it with `"probe"` on the validation images |
 
 # %%
 sft.check_parameters(globals(), DATA=str, GROUPS=("", "subfolder", "prefix", "minute"),
                      BACKBONE=str, SIZE=(int, 32, 600),
                      STRATEGY=("auto", "probe", "partial", "full"), RATE=(float, 0, 1),
-                     EPOCHS=(int, 1, 200), SEED=(int, 0), OUT=str)
+                     EPOCHS=(int, 1, 200), AUGMENT=bool, SEED=(int, 0), OUT=str)
 data = sft.corrected(sft.load(DATA, size=SIZE, seed=SEED))
 print(data.card)
 
@@ -87,10 +91,10 @@ def series(file):
     """Return what photographs share that belong together, as GROUPS says."""
     path = Path(file)
     if GROUPS == "subfolder":
-        return path.parent.name
+        return file if path.parent.name in names else path.parent.name
     if GROUPS == "prefix":
         return re.sub(r"[\W_]*\d+$", "", path.stem)
-    taken = Image.open(path).getexif().get_ifd(0x8769).get(0x9003)  # when
+    taken = Image.open(path).getexif().get_ifd(0x8769).get(0x9003)  # EXIF: when
     return str(taken)[:16] if taken else file
 
 
@@ -165,8 +169,8 @@ spoiled = replace(data, train=replace(data.train, targets=targets))
 print(f"{len(swapped)} of {len(y)} training labels are now wrong on purpose")
 
 # %% [markdown]
-# > **Predict.** The wrong way first: train a probe on these labels for a hundred epochs, and ask it about the very images it has learned from. Of as many suspects as there are
-# > swapped labels, how many percent are swapped ones?
+# > **Predict.** The wrong way first: train a probe on these labels for a hundred epochs, and ask it about the very images it has learned from. We take its first suspects, as many as labels were swapped.
+# > How many percent of these suspects really have a swapped label?
 
 # %%
 share = widgets.predict("swapped labels found, in percent", 0, 100, default=50,
@@ -190,7 +194,8 @@ else:
         seen = hits(np.array(sft.evaluate(probe, spoiled.train).probabilities))
         unseen = hits(sft.labels.cross_val_proba(original, spoiled, seed=SEED))
         print(f"swapped labels found: by chance {100 * len(swapped) / len(y):.0f} %, by "
-              f"a probe that has\nlearned them {seen:.0f} %, by others {unseen:.0f} %")
+              f"a probe that has\nlearned them {seen:.0f} %, "
+              f"by probes that have not {unseen:.0f} %")
         plot.guess_vs_result(seen, share)
     except ValueError as few:
         print(f"This experiment is left out: {few}.")
@@ -232,7 +237,7 @@ print(f"the probe is wrong on {missed} of {len(data.valid)} validation images")
 
 # %% [markdown]
 # Is fine-tuning worth its time, most of a run? It can only win the validation images on which the probe is wrong. With fewer than six of them even a
-# perfect network could not be told apart from the probe, and with less than 5 % there is little to gain. `"auto"` then stays with the probe; ask for `"partial"` or `"full"` to try all the same.
+# perfect network could not be told apart from the probe (a coin shows five heads in five throws too often), and with less than 5 % there is little to gain. `"auto"` then stays with the probe; ask for `"partial"` or `"full"` to try all the same.
 
 # %%
 promising = missed >= 6 and missed > 0.05 * len(data.valid)
@@ -244,13 +249,16 @@ print(f"strategy: {strategy};", f"{batch} images a batch, RATE {RATE:g}"
 if strategy != "probe":
     profile = (sft.last_k(model, 1, lr=RATE) if strategy == "partial"
                else sft.layer_decay(model, lr=RATE, decay=0.7))
+    mirror = v2.RandomHorizontalFlip() if AUGMENT else None
     history += sft.fit(model, data, profile, epochs=EPOCHS, batchnorm="frozen",
                        schedule=sft.warmup_cosine(0.1), patience=8, batch_size=batch,
-                       seed=SEED)
+                       augment=mirror, seed=SEED)
+    now = round((1 - history.kept.valid_accuracy) * len(data.valid))
+    print(f"wrong on {now} validation images after it, on {missed} before")
 plot.curves(history)
 
 # %% [markdown]
-# Where no epoch was better than the weights it came with, fine-tuning did not help on the validation images, and the probe's weights are back.
+# A dotted line marks where fine-tuning begins. A difference of fewer than six validation images does not show that it helped. Where no epoch had a lower loss than the probe, the probe's weights are back.
 #
 # > **Predict.** The curve shows accuracy on the validation images, by which the epoch was chosen. Will the test accuracy be higher, lower, or about the same? Write your guess down.
 
@@ -292,12 +300,15 @@ again = []
 try:
     again = [] if given else [on_another_split(SEED + k) for k in range(1, 6)]
     print(f"a probe on five other splits: mean {np.mean(again):.3f}, from "
-          f"{min(again):.3f} to {max(again):.3f}" if again else
+          f"{min(again):.3f} to {max(again):.3f};\nthe number above is "
+          f"{own.place(result.accuracy.value, again)}" if again else
           "your folders say what is tested on, so nothing is split anew")
 except ValueError as error:  # too few of a class, or too few groups
     print(f"not split anew: {error}")
 
 # %% [markdown]
+# Above all five, a split was lucky, or fine-tuning has helped: these five are probes. The mean of the five is the number to expect of a probe, and the safer one to tell others.
+#
 # Which errors are they? Rows are the truth, columns the answer. Accuracy treats all errors alike; where yours have different costs, choose a threshold as in lesson 09.
 
 # %%
@@ -306,7 +317,7 @@ plot.confusion(result)
 # %% [markdown]
 # ## Check 6: look at the mistakes
 #
-# First those in which it was most sure of itself: the best place to find wrong labels, bad crops, and shortcuts.
+# First those in which it was most sure of itself: bad crops, shortcuts, and labels that are wrong. A wrong test label is noted; it is corrected only by somebody who does not know the network's answer.
 
 # %%
 p, truth = np.array(result.probabilities), np.array(result.targets)
@@ -346,7 +357,7 @@ except ValueError as few:
 widgets.upload(model, reject=reject, example=data.valid, licence=data.card.licence)
 
 # %% [markdown]
-# Drop photographs into the field: you see where the evidence for the answer lies (a Grad-CAM heat map), and how sure the network is. Until then it shows a validation image.
+# Drop photographs into the field: you see how sure the network is, and which regions raised its answer (a Grad-CAM heat map; *Calibration* says how far to trust one). Until then it shows a validation image.
 #
 # ## Keep it
 #
@@ -379,7 +390,7 @@ for one in sft.predict(file, sorted(pictures.glob("*.jpg"))):
 # | skill is not shown | look at check 1 again; more photographs, or another question |
 # | training high, validation much lower | more *different* photographs; a smaller network; `"probe"`; augmentation (lesson 07) |
 # | both low | larger `SIZE`; another `BACKBONE`; `"partial"`, then `"full"` at a higher `RATE`; labels in doubt |
-# | the interval is wide | more test photographs: four times as many halve it |
+# | the interval is wide | more test photographs, or groups of them: four times as many halve it |
 # | fine-tuning did not help | keep the probe: it is faster, and forgets nothing |
 # | test much lower than validation | the splits differ: `GROUPS`, or photographs as they will come |
 #
@@ -393,7 +404,7 @@ Markdown(own.summary(data, model, history, result, look,
 # ## What you have seen
 #
 # - Six checks before belief: the images as the network gets them; copies; the majority rate; labels; the interval; mistakes.
-# - Only a network that has not learned an image may judge its label; only distance tells it what is none of its classes.
+# - Only a network that has not learned an image may judge its label. A probability alone does not say what is none of its classes; the distance to what was learned says more.
 # - The probe first. Fine-tuning is worth its time where the validation images promise more.
 #
 # **What must you check?** That the difference is visible, the splits share no series, the labels stand up, the interval clears chance, and the mistakes are ones you can live with.

@@ -52,7 +52,8 @@ def evaluate(model: nn.Sequential, split: Split, *, batch_size: int = 64) -> Any
     for task, p in heads.items():
         y = first_task(targets[task]).numpy()
         groups, seen = split.groups, _seen[split.digest]
-        results[task] = result(split.name, classes[task], split.ids, y, p, seen, settings, groups)
+        found = result(split.name, classes[task], split.ids, y, p, seen, settings, groups)
+        results[task] = replace(found, files=split.names if split.files else [])
     return results.get("", results)
 
 

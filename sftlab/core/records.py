@@ -153,7 +153,8 @@ class Result:
     `targets` has n class numbers (−100: no label), `probabilities` n × classes. `metrics` maps a name to an
     Interval; `per_class` maps a class to its precision, recall and, if it has any image, F1. `confusion[i][j]` counts
     images of class i that were called j. `evaluations` says how often this process evaluated a model on these very
-    images. `groups` has n numbers, equal for images that belong together; it is empty if that is not known.
+    images. `groups` has n numbers, equal for images that belong together; `files` n names, from the folder of the data
+    on; either is empty if that is not known.
     """
 
     split: str
@@ -167,6 +168,7 @@ class Result:
     evaluations: int
     settings: dict[str, Any] = field(default_factory=dict)
     groups: list[int] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
 
     @property
     def n(self) -> int:

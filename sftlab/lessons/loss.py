@@ -119,8 +119,8 @@ def shares(losses: Sequence[float], gradients: Sequence[float], at: int, *, gues
     even = 1 / len(losses)
     ax.axvline(even, color=style.INK, linestyle=(0, (4, 3)), linewidth=1)
     base.note(ax, "an even share", (even, -0.5), (0, 2), va="bottom")
-    if guess is not None:
-        base.guess_mark(ax, (float(guess) / 100, 0.5))
+    if (number := base.guessed(guess)) is not None:
+        base.guess_mark(ax, (number / 100, 0.5))
     ax.set(xlim=(0, 1), xlabel="share of the batch (%)")
     base.percent_axis(ax.xaxis)
     one = f"1 of {len(losses)} images makes {base.percent(parts[0], 0)} of the loss"

@@ -17,7 +17,7 @@ from sftlab.plot import base
 ASKED = 500  # training images that are asked about, to compare with the validation images
 MOST = 12  # classes in the table, the least recognised first
 SERIES = 12  # pairs of almost identical images in two splits that do harm
-GAP, LOW, WIDE = 0.12, 0.85, 0.1  # train above valid by so much; too low an accuracy; half of too wide an interval
+GAP, LOW, WIDE = 0.1, 0.85, 0.1  # train above valid by so much; too low an accuracy; half of too wide an interval
 
 
 def summary(
@@ -83,7 +83,9 @@ def advice(result: Result, history: History, strategy: str, learned: float, seen
         )
     elif valid < LOW:
         other = "STRATEGY `partial`" if strategy == "probe" else "another BACKBONE"
-        lines.append(f"Not yet good ({both}): try a larger SIZE, or {other}; look at the labels in doubt.")
+        lines.append(
+            f"Not yet good ({both}): try a larger SIZE if the files hold it, or {other}; look at the labels in doubt."
+        )
     if half > WIDE:
         times = np.ceil((half / WIDE) ** 2)
         lines.append(
@@ -94,6 +96,11 @@ def advice(result: Result, history: History, strategy: str, learned: float, seen
     if not lines:
         lines.append("Nothing here speaks against using it: `sftlab predict model.safetensors new_photos/`.")
     return [*lines, "Before you rely on it: measure it once more, on photographs that are taken after today."]
+
+
+def place(value: float, others: Sequence[float]) -> str:
+    """Say where a number lies among others."""
+    return "above all of them" if value > max(others) else "below all of them" if value < min(others) else "among them"
 
 
 def code(text: str) -> str:

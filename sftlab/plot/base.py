@@ -143,6 +143,11 @@ def ends(score: Interval) -> tuple[float, float]:
     return (score.value, score.value) if score.why else (score.low, score.high)
 
 
+def guessed(guess: Any) -> float | None:
+    """Return a guess as a number; None without one, or where nobody has touched the control of `widgets.predict`."""
+    return float(guess) if guess is not None and getattr(guess, "touched", True) else None
+
+
 def guess_mark(ax: Any, at: tuple[float, float], shift: tuple[float, float] = (8, 0), **how: Any) -> None:
     """Draw the hollow diamond of what the learner guessed."""
     ax.plot(*at, "D", color=style.GUESS, markerfacecolor="none", markersize=8, clip_on=False, gid="guess", zorder=4)

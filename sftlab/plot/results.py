@@ -64,8 +64,8 @@ def scores(
         above = sum(base.ends(score)[0] > rate for score in shown.values())
         beside = f", {abs(points):.1f} points {'above' if points >= 0 else 'below'} the majority rate"
         finding += beside if alone else f"; {above} of the intervals lie above the majority rate"
-    if guess is not None:
-        expected = float(guess) / 100 if float(guess) > 1 else float(guess)
+    if (number := base.guessed(guess)) is not None:
+        expected = number / 100 if number > 1 else number
         base.guess_mark(ax, (expected, len(names) - 0.45))
         ax.set_ylim(len(names) - 0.2, None)
         values.append(expected)
@@ -96,23 +96,29 @@ def guess_vs_result(
 ) -> Any:
     """Draw a guess (hollow diamond) beside the measured number (solid dot, and its interval, if any).
 
-    guess: a number, or what `widgets.predict` returned: it is drawn only if the learner touched it.
+    guess: a number, or what `widgets.predict` returned: it is drawn only if the learner touched it. low, high: ends of
+    the axis, which grows where the measured number lies beyond them.
     """
-    measured, guessed, pad = as_interval(truth), float(guess), 0.03 * (high - low)
+    measured, guessed = as_interval(truth), base.guessed(guess)
+    low, high = min(low, *base.ends(measured)), max(high, *base.ends(measured))
+    pad = 0.03 * (high - low)
     ax = base.axes(ax, 7.0, 1.35)
     ax.set(xlim=(low - pad, high + pad), ylim=(-1, 1), yticks=[], xlabel=unit)
     ax.spines["left"].set_visible(False)
     ax.plot(base.ends(measured), (0, 0), color=style.VALID, linewidth=2.2, alpha=0.8)
     solid = {"marker": "o", "color": style.VALID}
     hollow = {"marker": "D", "color": style.GUESS, "markerfacecolor": "none"}
-    marks = [(measured.value, "measured", solid, 9), (guessed, "your guess", hollow, -9)]
-    touched = getattr(guess, "touched", True)
-    for x, text, look, up in marks if touched else marks[:1]:
+    marks: list[Any] = [(measured.value, "measured", solid, 9)]
+    finding, words = f"Measured {measured.value:.3g} {unit}", ""
+    if guessed is not None:
+        marks += [(guessed, "your guess", hollow, -9)]
+        finding += f"; you guessed {guessed:.3g} {unit}"
+        words = f"The guess is {abs(measured.value - guessed):.3g} {unit} off."
+    for x, text, look, up in marks:
         ax.plot(x, 0, markersize=8, markeredgewidth=1.6, clip_on=False, gid=text, **look)
         side, shift = ("right", (-9, up)) if x > (low + high) / 2 else ("left", (9, up))  # the words stay inside
-        base.note(ax, f"{text} {x:.3g}", (x, 0), shift, color=look["color"], ha=side)
-    finding = f"Measured {measured.value:.3g} {unit}" + f"; you guessed {guessed:.3g} {unit}" * touched
-    base.title(ax, finding, f"The guess is {abs(measured.value - guessed):.3g} {unit} off." * touched)
+        base.note(ax, f"{text} {x:.3g}".replace("-", "−"), (x, 0), shift, color=look["color"], ha=side)
+    base.title(ax, finding.replace("-", "−"), words)
     return ax
 
 
@@ -284,8 +290,8 @@ def by_stage(
             )
     base.majority_line(ax, majority)
     ax.margins(y=0.12)
-    if guess is not None:
-        guessed = names[min(len(names), max(1, round(float(guess)))) - 1]
+    if (number := base.guessed(guess)) is not None:
+        guessed = names[min(len(names), max(1, round(number))) - 1]
         base.guess_mark(ax, (names.index(guessed), base.ends(scores[guessed])[0]), (0, -11), ha="center")
     ax.set_xticks(range(len(names)), [f"{name}\n{widths[name]}" if widths else name for name in names])
     ax.tick_params(axis="x", length=0, labelsize=8.5)
@@ -297,7 +303,7 @@ def by_stage(
     finding = f"Head after {at or list(scores)[-1]}: {base.interval(scores[at or list(scores)[-1]])}"
     if not at:
         finding += f"; over {len(scores)} stages {base.percent(low)} to {base.percent(scores[best].value)}"
-    finding += f"; you guessed {guessed}" if guess is not None else ""
+    finding += f"; you guessed {guessed}" if number is not None else ""
     every = ", ".join(f"{stage} {base.interval(score)}" for stage, score in scores.items())
     words = [f"{name}: {', '.join(base.percent(s.value) for s in curve.values())}." for name, curve in stored.items()]
     text = f"{label.capitalize()} by stage: {every}. {' '.join(words)} Majority rate {base.percent(majority)}."
