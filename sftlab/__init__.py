@@ -13,7 +13,6 @@ from typing import Any
 from sftlab import data
 from sftlab.analysis import labels
 from sftlab.analysis.cost import feature_cost, summary
-from sftlab.analysis.decisions import with_probabilities
 from sftlab.analysis.explain import interpolate
 from sftlab.core import monitors, records
 from sftlab.core.evaluation import evaluate, predict_split
@@ -120,7 +119,6 @@ __all__ = [
     "train_mode",
     "warmup_cosine",
     "wilson",
-    "with_probabilities",
 ]
 
 

@@ -11,7 +11,6 @@ from scipy.stats import binomtest
 from sklearn import metrics as sk
 
 import sftlab as sft
-from sftlab.analysis import decisions
 from sftlab.core import evaluation, records, statistics
 
 rng = np.random.default_rng(0)
@@ -185,13 +184,6 @@ def test_images_without_a_label_have_probabilities_and_no_say():
     r = made(y)
     assert r.n == 200 and len(r.probabilities) == 300
     assert r.accuracy.value == sk.accuracy_score(Y[100:], P[100:].argmax(axis=1))
-
-
-def test_other_probabilities_give_the_same_images_other_metrics():
-    flat = np.full_like(P, 1 / 3)
-    r = decisions.with_probabilities(made(groups=GROUPS.tolist()), flat)
-    assert (r.hashes, r.groups) == (made().hashes, GROUPS.tolist())
-    assert r.metrics == made(p=flat, groups=GROUPS.tolist()).metrics
 
 
 def test_what_cannot_be_evaluated_is_refused_by_a_sentence(tiny, blobs, digits):

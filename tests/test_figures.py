@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 import sftlab as sft
 from sftlab import plot
-from sftlab.analysis.decisions import BINS, calibration, with_probabilities
+from sftlab.analysis.decisions import BINS, calibration
 from sftlab.analysis.explain import Drift
 from sftlab.core.evaluation import result as make_result
 from sftlab.core.records import Epoch, History, Interval, Step
@@ -147,8 +147,6 @@ FIGURES = [
     (plot.reliability, [TWO], {},
      f"Says {SAID:.0f} % on average, is right {100 * TWO.accuracy.value:.0f} % of the time"),
     (plot.reliability, [TEN], {}, "Says "),
-    (plot.probabilities, [LONG, [0.1] * 10], {}, "The network says "),
-    (plot.probabilities, [["cat", "dog", "car"], [0.1, 0.7, 0.2]], {"top": 2}, "The network says ‘dog’ with 70 %"),
     (plot.guess_vs_result, [Interval(78.0, 74.0, 82.0), 60], {}, "Measured 78 %; you guessed 60 %"),
     (plot.guess_vs_result, [86.4, 3], {"high": 20}, "Measured 86.4 %; you guessed 3 %"),
     (plot.guess_vs_result, [-7.4, 3], {"low": -5}, "Measured −7.4 %"),
@@ -311,10 +309,11 @@ def test_reliability_agrees_with_the_record():
 
 def test_where_groups_are_known_a_figure_says_over_how_many_and_few_have_no_bar():
     groups = [i % 11 for i in range(TWO.n)]
-    grouped = with_probabilities(dataclasses.replace(TWO, groups=groups), np.array(TWO.probabilities))
+    two = [np.array(TWO.targets), np.array(TWO.probabilities)]
+    grouped = make_result("test", TWO.classes, TWO.hashes, *two, groups=groups)
     ax = plot.scores({"probe": grouped})
     assert "over 11 groups" in ax.get_xlabel() and "(11 groups)" in style.alt(ax.figure)
-    few = with_probabilities(dataclasses.replace(TWO, groups=[i % 3 for i in groups]), np.array(TWO.probabilities))
+    few = make_result("test", TWO.classes, TWO.hashes, *two, groups=[i % 3 for i in groups])
     assert "no interval: 3 of the 5 groups" in style.alt(plot.scores({"probe": few}).figure)
     check_figure(plot.reliability, few)
 
@@ -477,9 +476,9 @@ def test_a_logarithmic_axis_has_numbers_not_the_source_of_a_formula():
 
 
 def test_html_carries_the_alternative_text_escaped():
-    ax = plot.probabilities(['"cat" & <dog>', "car"], [0.7, 0.3])
+    ax = plot.scores({'"cat" & <dog>': 0.7})
     text = style.figure_html(ax.figure)
-    assert text.startswith("<figure") and 'alt="The network says ‘&quot;cat&quot; &amp; &lt;dog&gt;’ with 70 %.' in text
+    assert text.startswith("<figure") and 'alt="&quot;cat&quot; &amp; &lt;dog&gt;: 70.0 %' in text
     assert "my own words" in style.figure_html(ax.figure, "my own words")
 
 

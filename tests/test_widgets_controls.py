@@ -198,6 +198,66 @@ def test_where_images_come_in_groups_the_interval_of_a_cockpit_is_over_them(blob
         assert cockpit.runs[0].accuracy.groups == count and column in cockpit.html()
 
 
+def test_the_images_that_a_cockpit_shows_carry_the_answers_of_its_network(blobs, tiny):
+    cockpit = widgets.cockpit(tiny, blobs, epochs=3, keep_best=False)
+    assert cockpit.chart.fixed["images"][0]["src"].startswith("data:image/png") and len(cockpit.shown) == 12
+    for layers in ("head", "stem"):
+        asyncio.run(cockpit.run(layers=layers))
+        expected = np.argmax(sft.evaluate(cockpit.model, cockpit.shown).probabilities, axis=1).tolist()
+        assert cockpit.chart.chart["runs"][-1]["answers"] == expected
+    labels = [image["label"] for image in cockpit.chart.fixed["images"]]
+    assert labels == [blobs.classes[k] for k in cockpit.shown.y]
+
+
+def test_the_best_run_and_a_pinned_one_stay_whatever_is_pushed_out(blobs, tiny):
+    cockpit = widgets.cockpit(tiny, blobs, epochs=1)
+    for position in range(3, 12):
+        asyncio.run(cockpit.run(rate=cockpit.controls["rate"].values[position]))
+        if position == 4:
+            cockpit.chart.pinned = cockpit.runs[-1].number
+    scores = {run.number: run.score for run in cockpit.runs}
+    assert len(cockpit.runs) == cockpit.most and cockpit.chart.pinned in scores and cockpit.runs[-1].number == 9
+    cockpit.runs[1].history.epochs[-1] = replace(cockpit.runs[1].history.epochs[-1], valid_counts=[[9, 9]])
+    cockpit.runs[1].history.best = None
+    best = cockpit.runs[1]
+    for position in range(12, 17):
+        asyncio.run(cockpit.run(rate=cockpit.controls["rate"].values[position]))
+    assert best in cockpit.runs and f"best is run {best.number}" in cockpit.finding()
+
+
+def test_a_start_that_was_edited_wins_over_what_is_remembered(blobs, tiny):
+    cockpit = widgets.cockpit(tiny, blobs, rate=1e-3)
+    cockpit.inputs.state = {**cockpit.inputs.state, "rate": 2, "layers": 0}
+    assert widgets.cockpit(tiny, blobs, rate=1e-3).values["layers"] == "stem", "the same cell keeps what was chosen"
+    assert widgets.cockpit(tiny, blobs, rate=0.05).values["rate"] == 0.05
+
+
+def test_stop_is_heard_by_a_panel_that_waits_and_a_cell_that_runs_again_stops_its_predecessor(blobs, tiny):
+    slow = widgets.cockpit(tiny, blobs, name="slow", epochs=40, layers="stem", batch_size=2)
+    waiting = widgets.cockpit(tiny, blobs, name="waiting", epochs=40, layers="stem")
+    slow.start()
+    until(monitors.is_running)
+    waiting.start()
+    until(lambda: "waits" in waiting.chart.busy)
+    waiting.inputs.state = {**waiting.inputs.state, "stop": 1}
+    until(lambda: not waiting.is_training)
+    assert slow.is_training and waiting.runs == [] and "Stopped before the first step" in waiting.inputs.answer["said"]
+    widgets.cockpit(tiny, blobs, name="slow", epochs=40, layers="stem", batch_size=2)
+    until(lambda: not slow.is_training)
+    assert slow.runs[0].outcome == "stopped"
+
+
+def test_what_is_moved_during_a_slow_run_is_queued_and_says_so(blobs, tiny):
+    asyncio.run(widgets.cockpit(tiny, blobs, name="fills the store", epochs=1).run())
+    cockpit = widgets.cockpit(tiny, blobs, epochs=40, layers="stem", batch_size=2)
+    cockpit.start()
+    until(lambda: cockpit.chart.busy and cockpit.runs)
+    cockpit.inputs.state = {**cockpit.inputs.state, "layers": 3}
+    assert "Queued: the head is trained when run 1 ends" in cockpit.inputs.answer["said"]
+    until(lambda: not cockpit.is_training, seconds=120)
+    assert [run.settings["layers"] for run in cockpit.runs] == ["stem", "head"]
+
+
 def test_under_five_groups_a_cockpit_says_that_there_is_no_interval(blobs, tiny):
     data = replace(blobs, valid=replace(blobs.valid, image_groups=[7] * 120))
     cockpit = widgets.cockpit(tiny, data, epochs=1)

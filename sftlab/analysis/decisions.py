@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from sftlab.core.evaluation import result
 from sftlab.core.records import Result
 from sftlab.core.statistics import paired
 
@@ -99,20 +98,6 @@ def fit_temperature(p: Any, y: Any) -> float:
         slope = ((temperature_scale(p, 1 / b) * z).sum(axis=1) - z[np.arange(len(y)), y]).mean()
         low, high = (b, high) if slope < 0 else (low, b)
     return 2 / (low + high)
-
-
-def with_probabilities(before: Result, probabilities: np.ndarray) -> Result:
-    """Return `before` as it would be with other probabilities (n × classes) for the same images, the metrics anew."""
-    return result(
-        before.split,
-        before.classes,
-        before.hashes,
-        np.array(before.targets),
-        np.asarray(probabilities),
-        before.evaluations,
-        before.settings,
-        before.groups,
-    )
 
 
 def reweighted(p: Any, trained: Sequence[float], expected: Sequence[float]) -> np.ndarray:

@@ -132,22 +132,26 @@ _running = threading.Lock()
 _owner: list[int] = []
 
 
-def one_at_a_time(stream: Stream) -> Stream:
+def one_at_a_time(stream: Stream, stop: threading.Event | None = None) -> Stream:
     """Let one run train at a time in this process; a second thread waits, a second stream in one thread is refused.
 
+    stop: ends the waiting as well, without a record.
     Two runs would share the cores and the random generator: both would be slower and neither would be reproducible.
     """
     if _running.locked() and _owner == [threading.get_ident()]:
         raise RuntimeError(
             "another training stream is still open in this thread; finish it, or call its close(), first"
         )
-    with _running:
+    while not _running.acquire(timeout=0.05):
+        if stop is not None and stop.is_set():
+            return
+    try:
         _owner[:] = [threading.get_ident()]
-        try:
-            with closing(stream):  # type: ignore[type-var]
-                yield from stream
-        finally:
-            _owner.clear()
+        with closing(stream):  # type: ignore[type-var]
+            yield from stream
+    finally:
+        _owner.clear()
+        _running.release()
 
 
 def is_running() -> bool:

@@ -241,7 +241,7 @@ def _run(
         run = monitors.early_stop(run, s.patience)
     if stop is not None:
         run = monitors.stop_on(run, stop)
-    return monitors.one_at_a_time(run)
+    return monitors.one_at_a_time(run, stop)
 
 
 def check_learning(model: nn.Sequential) -> None:

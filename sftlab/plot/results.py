@@ -195,32 +195,6 @@ def reliability(result: Result, *, bins: int = BINS, ax: Any = None) -> Any:
     return ax
 
 
-def probabilities(
-    names: Sequence[str], p: Sequence[float], *, top: int = 5, title: str | None = None, ax: Any = None
-) -> Any:
-    """Draw the highest probabilities of one image as bars: what the network says.
-
-    names: a name a class. p: a probability a class, summing to one.
-    """
-    values = np.asarray(p, dtype=float).ravel()
-    if len(values) != len(names):
-        raise ValueError(f"{len(values)} probabilities for {len(names)} names")
-    order = np.argsort(-values, kind="stable")[:top]
-    ax = base.axes(ax, 6.4, 0.95 + 0.34 * len(order))
-    base.rows(ax, [str(names[i]) for i in order])
-    colours = [style.VALID] + ["#A9C7DE"] * (len(order) - 1)
-    ax.barh(range(len(order)), values[order], color=colours, height=0.72)
-    for row, i in enumerate(order):
-        base.note(ax, base.percent(values[i]), (values[i], row), (5, 0), fontsize=9, color=style.INK)
-    ax.set(xlim=(0, max(0.05, values.max()) * 1.02), xlabel="probability (%)")
-    base.percent_axis(ax.xaxis)
-    words = ", ".join(f"{names[i]} {base.percent(values[i])}" for i in order)
-    rest = f"; the other {len(values) - top} classes share {base.percent(1 - values[order].sum())}"
-    finding = title or f"The network says ‘{names[order[0]]}’ with {base.percent(values[order[0]], 0)}"
-    base.title(ax, finding, f"{words}{rest if len(values) > top else ''}.")
-    return ax
-
-
 def spreads(groups: Mapping[str, Sequence[float] | np.ndarray], *, ax: Any = None) -> Any:
     """Draw how far repeated accuracies lie from their mean, a row a cause: dots, and a bar of ± 2 standard deviations.
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
 import shlex
-import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -55,20 +53,11 @@ def lab(words: tuple[str, ...]) -> None:
 
     Further words go to JupyterLab: sftlab lab --no-browser --port 9000
     """
+    from sftlab.runs.lab import open_lab
     from sftlab.runs.notebooks import checkout
 
     root = checkout()
-    lesson = root / "notebooks" / f"{START}.ipynb"
-    open_at = [f"--LabApp.default_url=/lab/tree/notebooks/{lesson.name}"] if lesson.is_file() else []
-    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={root}", *open_at, *words]
-    try:
-        code = subprocess.run(command, cwd=root).returncode
-    except KeyboardInterrupt:  # how one leaves JupyterLab
-        return
-    is_root = getattr(os, "geteuid", lambda: 1)() == 0  # as in a container; Windows has no such question
-    if code and is_root and "--allow-root" not in words:
-        click.echo("JupyterLab starts for root only if told to: make lab ARGS=--allow-root, or sftlab lab --allow-root")
-    sys.exit(code)
+    sys.exit(open_lab(root, root / "notebooks" / f"{START}.ipynb", words))
 
 
 @app.command()

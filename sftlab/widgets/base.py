@@ -32,10 +32,19 @@ def script(name: str) -> str:
 
 
 class Element(anywidget.AnyWidget):
-    """A part of the page. fixed: what does not change; its `name` is part of the CSS classes of everything in it."""
+    """A part of the page. fixed: what does not change; its `name` is part of the CSS classes of everything in it.
+
+    asked, heard: the page counts what it sends, and the kernel says up to where it has heard.
+    """
 
     _css = (STATIC / "panel.css").read_text(encoding="utf-8")
     fixed = traitlets.Dict().tag(sync=True)
+    asked = traitlets.Int(0).tag(sync=True)
+    heard = traitlets.Int(0).tag(sync=True)
+
+    @traitlets.observe("asked")
+    def _hear(self, change: Any) -> None:
+        self.heard = change["new"]
 
 
 class Worker:

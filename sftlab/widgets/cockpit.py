@@ -8,30 +8,33 @@ import html
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ipywidgets
+import numpy as np
+import torch
 import traitlets
 from torch import nn
 
 from sftlab.core import monitors, profiles, training
-from sftlab.core.features import missing
-from sftlab.core.model import card, stage_names, with_card
-from sftlab.core.records import History, Interval, Step
+from sftlab.core.features import features, missing
+from sftlab.core.model import card, evaluating, stage_names, with_card
+from sftlab.core.records import Epoch, History, Interval
 from sftlab.core.statistics import share
-from sftlab.data import Data
+from sftlab.data import Data, Split, first_task, resize
 from sftlab.plot import base, style
 from sftlab.plot import curves as plot_curves
 from sftlab.plot.curves import accuracy_floor, divergence, loss_ceiling, loss_floor, train_curve
-from sftlab.widgets.base import Element, Worker, figure_html, figure_of, script
+from sftlab.widgets.base import Element, Worker, figure_html, figure_of, image_address, script
 from sftlab.widgets.controls import Control, ControlPanel, button, choice, slider, strip
 
 OFTEN = 0.12  # seconds between two pictures of a run that goes on
 QUIET = 0.25  # seconds without a picture in which a run that is over by then gets by with one, its last
 RATES = [float(f"{m}e{e}") for e in range(-5, 1) for m in (1, 2, 5)] + [10.0]
+SHOWN, EDGE = 12, 64  # images to look at while it learns, and their edge in pixels
 EPOCHS = [1, 2, 3, 5, 10, 20, 40]
 
 
@@ -39,7 +42,7 @@ EPOCHS = [1, 2, 3, 5, 10, 20, 40]
 class Run:
     """A run that a learner started. settings: what the controls said; the same ones give the same run again.
 
-    A subclass keeps the record, and says by `has_record` whether there is any.
+    A subclass keeps the record, and says by `has_record` whether there is any, and by `score` how good it was.
     """
 
     number: int
@@ -56,6 +59,7 @@ class TrainingPanel(ControlPanel):
     """
 
     most = 6  # runs to compare; more lines cannot be told apart
+    pinned = 0  # the number of a run that stays
     error: Exception | None = None
 
     def __init__(
@@ -74,6 +78,9 @@ class TrainingPanel(ControlPanel):
         self.model, self.settings = model, dict(settings)
         self.runs: list[Any] = self.memory.setdefault("runs", [])
         self.worker = Worker(self._failed)
+        if predecessor := self.memory.get("worker"):  # the cell runs again: nobody can stop that run any more
+            predecessor.stop()
+        self.memory["worker"] = self.worker
 
     @property
     def is_training(self) -> bool:
@@ -115,6 +122,8 @@ class TrainingPanel(ControlPanel):
         elif new["train"] > old["train"]:
             self.start()
         elif self.is_instant(self.values):
+            if "train" in self.inputs.disabled:
+                self.say(f"Queued: the head is trained when run {self.runs[-1].number} ends.")
             self.start(queue=True)
         else:
             self.say("Training goes on." if self.is_training else "")
@@ -166,8 +175,8 @@ class TrainingPanel(ControlPanel):
             time.sleep(0.02)
         if slow:
             self.busy(f"run {run.number} begins")
-        # The same settings give the same curve again, so it takes the place of the old one.
-        self.runs[:] = [*[r for r in self.runs if r.settings != run.settings][-self.most + 1 :], run]
+        before = list(self.runs)
+        self.runs[:] = self._beside(run)
         clock = time.perf_counter()
         drawn = clock - OFTEN if slow else clock + QUIET - OFTEN
         try:
@@ -184,10 +193,19 @@ class TrainingPanel(ControlPanel):
         finally:
             run.seconds = time.perf_counter() - clock
             if not run.has_record:
-                self.runs.remove(run)
+                self.runs[:] = before
             self.draw()
             self.busy("")
         self.say(self.ending(run))
+
+    def _beside(self, run: Any) -> list[Any]:
+        """Return the runs to show when one more begins: not too many, and the best and a pinned one always."""
+        # the same settings give the same curve again, so it takes the place of the old one
+        others = [other for other in self.runs if other.settings != run.settings]
+        best = max(others, key=lambda other: other.score, default=None)
+        while len(others) >= self.most:
+            others.remove(next(r for r in others if r is not best and r.number != self.pinned))
+        return [*others, run]
 
     def _failed(self, error: Exception) -> None:
         self.error = error  # whoever waits for the run raises it as well
@@ -200,6 +218,7 @@ class CockpitRun(Run):
     """A run of the cockpit with its record. settings: rate, layers, learns, optimizer, epochs."""
 
     grouped: bool = False  # whether the groups of the validation images are known
+    answers: list[int] = field(default_factory=list)  # to the images that are shown, after its last epoch
     history: History = field(default_factory=History)
 
     @property
@@ -210,8 +229,8 @@ class CockpitRun(Run):
 
     @property
     def hue(self) -> str:
-        """The colour of its strategy."""
-        return style.hue(self.settings["learns"])
+        """The colour of its rate, dark enough for a line."""
+        return style.ink_safe(style.heat(self.settings["rate"]))
 
     @property
     def has_record(self) -> bool:
@@ -224,6 +243,11 @@ class CockpitRun(Run):
         if not self.history.epochs:
             return None
         return share(self.history.kept.valid_counts, grouped=self.grouped)
+
+    @property
+    def score(self) -> float:
+        """Its validation accuracy, 0 before the first epoch."""
+        return self.accuracy.value if self.accuracy else 0.0
 
     @property
     def headline(self) -> str:
@@ -261,7 +285,9 @@ class CockpitRun(Run):
             "number": self.number,
             "name": self.name,
             "hue": self.hue,
+            "rate": rate_text(self.settings["rate"]),
             "row": self.row(),
+            "answers": self.answers,
             "end": divergence(self.history),
             "kept": kept,
             "train": _points(train_curve(self.history)),
@@ -283,14 +309,16 @@ class Chart(Element):
     """Curves that move while a network learns, and a table of the runs: numbers go to the page, which draws them.
 
     chart: `title`, `majority`, `epochs` (end of the axis), `roof` and `foot` (highest and lowest loss shown), `floor`
-    (lowest accuracy shown), `columns`, and `runs`, the newest last: `number`, `name`, `hue`, `train`, `valid` and
-    `accuracy` as [epoch, value] pairs, `kept` (epoch, loss, accuracy and its interval) or null, `end` (words for a run
-    that left the scale), `row`. busy: what runs now; it stands in place of the title, and the page counts the seconds
-    beside it.
+    (lowest accuracy shown), `columns`, and `runs`, the newest last: `number`, `name`, `rate`, `hue`, `train`, `valid`
+    and `accuracy` as [epoch, value] pairs, `kept` (epoch, loss, accuracy and its interval) or null, `end` (words for a
+    run that left the scale), `row`, and `answers` to the images of `fixed` ([{src, label}]; of the names in `classes`).
+    pinned: the number of a run that stays, 0 for none. busy: what runs now; it stands in place of the title, and the
+    page counts the seconds beside it.
     """
 
     _esm = script("chart")
     chart = traitlets.Dict().tag(sync=True)
+    pinned = traitlets.Int(0).tag(sync=True)
     busy = traitlets.Unicode("").tag(sync=True)
 
 
@@ -315,14 +343,22 @@ class Cockpit(TrainingPanel):
             "layers": replace(layers, look={"heat": heat}),
         }
         title = "learning rate, layers, optimizer, epochs"
+        assert isinstance(data.classes, list)
         super().__init__(
             ("cockpit", name, data.train.digest, data.valid.digest), model, controls, settings, name=name, title=title
         )
         self._on_disk = self._probe_is_on_disk()
-        self.chart = Chart(fixed={"name": name})
+        self.shown, images = _some(data.valid, data.classes)
+        self._inputs: dict[int, Any] = {}  # what the shown images are behind so many frozen stages
+        self.chart = Chart(fixed={"name": name, "images": images, "classes": data.classes})
         self.view = ipywidgets.VBox([self.inputs, self.chart])
         self.draw()
         self.say("")
+
+    @property
+    def pinned(self) -> int:  # type: ignore[override]
+        """The number of the run that was pinned on the page, 0 for none."""
+        return int(self.chart.pinned)
 
     @property
     def history(self) -> History | None:
@@ -380,7 +416,7 @@ class Cockpit(TrainingPanel):
         if not self.runs:
             return "No run yet"
         newest = self.runs[-1]
-        best = max(self.runs, key=lambda run: run.accuracy.value if run.accuracy else 0.0)
+        best = max(self.runs, key=lambda run: run.score)
         if newest.accuracy is None or divergence(newest.history):
             return newest.headline
         other = f"best is run {best.number} with {base.percent(best.accuracy.value)}; "
@@ -413,7 +449,9 @@ class Cockpit(TrainingPanel):
             with closing(stream):  # type: ignore[type-var]
                 for record in stream:
                     history.add(record)
-                    if isinstance(record, Step):
+                    if isinstance(record, Epoch):
+                        run.answers = self._answers(model, [*dict(model.named_children())].index(learns[0]))
+                    else:
                         progress = f"run {run.number}: epoch {record.epoch} of {s['epochs']}, loss {record.loss:.3f}"
                         if record.step == 1:
                             began = time.perf_counter()
@@ -427,6 +465,16 @@ class Cockpit(TrainingPanel):
         self.model = model
         self._on_disk = self._on_disk or (s["layers"] in self.stages[self._probe :] and bool(history.steps))
         history.stopped = ["stopped" if self.worker.stopping.is_set() else "finished"]
+
+    def _answers(self, model: nn.Sequential, frozen: int) -> list[int]:
+        """Return what the network answers to the shown images; their features before what learns stay the same."""
+        if frozen not in self._inputs:
+            source = features(self._base[:frozen], self.shown) if frozen else self.shown
+            self._inputs[frozen] = source.take(np.arange(len(self.shown)))[0] if len(self.shown) else None
+        if self._inputs[frozen] is None:
+            return []
+        with evaluating(model), torch.no_grad():
+            return model[frozen:](self._inputs[frozen]).argmax(dim=1).tolist()
 
     def ending(self, run: CockpitRun) -> str:
         """Return what to say at a run's end."""
@@ -446,6 +494,17 @@ class Cockpit(TrainingPanel):
     def _probe_is_on_disk(self) -> bool:
         cut = [name for name, _ in self._base.named_children()].index(self.stages[self._probe])
         return not any(missing(self._base[:cut], split) for split in (self.data.train, self.data.valid))
+
+
+def _some(split: Split, names: Sequence[str]) -> tuple[Split, list[dict[str, str]]]:
+    """Return a dozen images of a split to look at, and what the page needs to show them; of texts none."""
+    y = first_task(split.y).numpy()
+    possible = np.flatnonzero((y >= 0) & (split.noun == "images"))
+    some = np.sort(np.random.default_rng(0).permutation(possible)[:SHOWN])
+    small = resize(split.pixels(some), EDGE).numpy() if len(some) else some
+    return split.subset(some), [
+        {"src": image_address(image), "label": names[y[i]]} for image, i in zip(small, some, strict=True)
+    ]
 
 
 def cockpit(

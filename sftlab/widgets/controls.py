@@ -169,9 +169,11 @@ class ControlPanel(Panel):
             {"key": key, "kind": c.kind, "label": c.label, "texts": list(c.texts), **c.look}
             for key, c in controls.items()
         ]
+        start = {key: c.start for key, c in controls.items()}
+        if self.memory.get("start") != start:  # where code says another start than before, code is right
+            self.memory |= {"start": start, "state": {}}
         self.inputs = Controls(
-            fixed={"name": name, "title": title, "specs": specs, "live": live},
-            state={key: c.start for key, c in controls.items()} | self.memory.get("state", {}),
+            fixed={"name": name, "title": title, "specs": specs, "live": live}, state=start | self.memory["state"]
         )
         self.inputs.observe(self._changed, "state")
 

@@ -53,6 +53,11 @@ class TunnelRun(Run):
         """Whether anything was measured."""
         return bool(self.path)
 
+    @property
+    def score(self) -> float:
+        """The new accuracy at its end."""
+        return self.path[-1][1].value if self.path else 0.0
+
 
 class WindTunnel(TrainingPanel):
     """Bars and a figure: `runs` holds the runs, `profile` what is painted, `model` the network of the newest run.

@@ -1,4 +1,4 @@
-const W = 880, H = 262, TOP = 26, FLOOR = 214, SHAPES = [
+const H = 262, NARROW = 780, SHAPES = [  // below NARROW pixels letters would get small: one chart under the other
   (x, y) => `<circle cx="${x}" cy="${y}" r="3.8"/>`,
   (x, y) => `<path d="M${x - 3.5} ${y - 3.5}h7v7h-7z"/>`,
   (x, y) => `<path d="M${x} ${y - 4.8}l4.6 8h-9.2z"/>`,
@@ -17,12 +17,21 @@ function render({ model, el }) {
   el.classList.add("sft-panel");
   const title = make("p", el, { className: `sft-title sft-${name}-title` });
   const chart = make("div", el, { className: `sft-chart sft-${name}-chart` });
-  const table = make("div", el, { className: `sft-runs sft-${name}-runs` });
+  const { images, classes } = model.get("fixed");
+  const looks = images.length ? make("div", el, { className: `sft-looks sft-${name}-looks` }) : null;
+  const faces = images.map(({ src, label }) => {
+    const figure = make("figure", looks);
+    make("img", figure, { src, alt: label });
+    return make("figcaption", figure);
+  });
+  const table = make("div", el, { className: `sft-runs sft-${name}-runs`, tabIndex: 0, role: "region" });
+  table.setAttribute("aria-label", "runs so far");
   let pointed = null, clock = null, begun = 0;
 
-  function frame(x0, x1, low, high, epochs, label, write) {
-    const fx = x => x0 + (x1 - x0) * x / epochs, fy = y => FLOOR - (FLOOR - TOP) * (y - low) / (high - low);
-    let out = `<text x="${x0 - 34}" y="14" class="sft-axis-name">${label}</text>`;
+  function frame([x0, x1, down], low, high, epochs, label, write) {
+    const top = down + 26, FLOOR = down + 214;
+    const fx = x => x0 + (x1 - x0) * x / epochs, fy = y => FLOOR - (FLOOR - top) * (y - low) / (high - low);
+    let out = `<text x="${x0 - 34}" y="${down + 14}" class="sft-axis-name">${label}</text>`;
     for (const y of ticks(low, high, 5)) {
       out += `<path class="sft-grid" d="M${x0} ${fy(y)}H${x1}"/>`
         + `<text class="sft-tick" x="${x0 - 7}" y="${fy(y) + 4}" text-anchor="end">${write(y)}</text>`;
@@ -33,7 +42,7 @@ function render({ model, el }) {
     }
     out += `<path class="sft-axis" d="M${x0} ${FLOOR}H${x1}"/>`
       + `<text class="sft-tick" x="${(x0 + x1) / 2}" y="${FLOOR + 38}" text-anchor="middle">epoch</text>`;
-    return { fx, fy, out, x1 };
+    return { fx, fy, out, x0, x1, top };
   }
   const path = (points, f) => points.map((p, i) => `${i ? "L" : "M"}${f.fx(p[0])} ${f.fy(p[1])}`).join("");
   const marks = (points, f, run) =>
@@ -52,20 +61,22 @@ function render({ model, el }) {
     return out;
   }
   function end(f, point, text, css) {  // a line that left through the roof is named where it left
-    const above = f.fy(point[1]) < TOP;
-    return { x: f.fx(point[0]), y: above ? TOP : f.fy(point[1]), text: above ? `↑ ${text}` : text, css };
+    const above = f.fy(point[1]) < f.top;
+    return { x: f.fx(point[0]), y: above ? f.top : f.fy(point[1]), text: above ? `↑ ${text}` : text, css };
   }
   function draw() {
     const c = model.get("chart");
     if (!c.runs) return;
-    const left = frame(46, 368, c.foot, c.roof, c.epochs, "loss (nats per image)", y => +y.toFixed(2));
-    const right = frame(506, 812, c.floor, 1, c.epochs, "valid accuracy (%)", y => Math.round(100 * y));
-    const chosen = c.runs.some(r => r.number === pointed) ? pointed : c.runs.at(-1)?.number;
+    const wide = chart.clientWidth === 0 || chart.clientWidth >= NARROW;
+    const places = wide ? [[46, 368, 0], [506, 812, 0]] : [[46, 366, 0], [46, 366, H]];
+    const left = frame(places[0], c.foot, c.roof, c.epochs, "loss (nats per image)", y => +y.toFixed(2));
+    const right = frame(places[1], c.floor, 1, c.epochs, "valid accuracy (%)", y => Math.round(100 * y));
+    const chosen = [pointed, model.get("pinned")].find(n => c.runs.some(r => r.number === n)) ?? c.runs.at(-1)?.number;
     const order = [...c.runs.filter(r => r.number !== chosen), ...c.runs.filter(r => r.number === chosen)];
     const ends = [[], []];
     let out = left.out + right.out, lines = "", named = 0;
-    out += `<path class="sft-majority" d="M506 ${right.fy(c.majority)}H812"/>`;
-    ends[1].push({ x: 812, y: right.fy(c.majority), text: "majority" });
+    out += `<path class="sft-majority" d="M${right.x0} ${right.fy(c.majority)}H${right.x1}"/>`;
+    ends[1].push({ x: right.x1, y: right.fy(c.majority), text: "majority" });
     for (const run of order) {
       const now = run.number === chosen;
       lines += `<g class="sft-run${now ? " sft-now" : ""}" stroke="${run.hue}" fill="${run.hue}">`;
@@ -84,34 +95,45 @@ function render({ model, el }) {
       }
       lines += "</g>";
       const css = now ? "sft-strong" : "";
-      const text = now ? `run ${run.number}` : run.number;
+      const text = `${run.number}: ${run.rate}`;
       if (run.end) {
         const t = [...run.train, ...run.valid].find(p => p[1] > c.roof) || run.train.at(-1) || [0, 0];
         const x = Math.min(left.fx(t[0]), 250) + 6;
-        out += `<text class="sft-end ${css}" x="${x}" y="${TOP + 12 + 14 * named++}">`
+        out += `<text class="sft-end ${css}" x="${x}" y="${left.top + 12 + 14 * named++}">`
           + `✗ run ${run.number}: ${words(run.end)}</text>`;
       } else if (v) {
         const t = run.train.at(-1);
-        ends[0].push(end(left, v, now ? "valid" : text, css));
+        ends[0].push(end(left, v, now && t ? "valid" : text, css));
         if (now && t) ends[0].push({ ...end(left, t, "train"), x: left.fx(v[0]) });
       }
       if (a) ends[1].push(end(right, a, text, css));
     }
-    const area = `x="40" y="${TOP - 6}" width="780" height="${FLOOR - TOP + 7}"`;
-    const clip = `<clipPath id="${uid}"><rect ${area}/></clipPath>`;
-    chart.innerHTML = `<svg viewBox="0 0 ${W} ${H}" role="img" aria-label="Loss and valid accuracy against the epoch. ${words(c.title)}">${clip}`
+    const rect = f => `<rect x="${f.x0 - 6}" y="${f.top - 6}" width="${f.x1 - f.x0 + 12}" height="195"/>`;
+    const clip = `<clipPath id="${uid}">${rect(left)}${rect(right)}</clipPath>`;
+    const size = wide ? [880, H] : [440, 2 * H];
+    chart.innerHTML = `<svg viewBox="0 0 ${size.join(" ")}" style="max-width:${size[0]}px" role="img" aria-label="Loss and valid accuracy against the epoch. ${words(c.title)}">${clip}`
       + `<g clip-path="url(#${uid})">${lines}</g>${out}${labels(ends[0])}${labels(ends[1])}</svg>`;
+    const answers = c.runs.at(-1)?.answers ?? [];
+    faces.forEach((face, i) => {
+      const answer = classes[answers[i]], right = answer === images[i].label;
+      face.textContent = answer === undefined ? "…" : `${right ? "✓" : "✗"} ${answer}`;
+      face.parentNode.className = answer === undefined ? "" : right ? "sft-right" : "sft-wrong";
+    });
     chart.dataset.run = c.runs.at(-1)?.number ?? "";
     chart.dataset.points = c.runs.at(-1)?.accuracy.length ?? 0;
     if (!model.get("busy")) title.textContent = c.title;
     const cells = run => run.row.map(cell => `<td>${words(cell)}</td>`).join("");
     const key = run => `<svg viewBox="0 0 34 12" class="sft-key" aria-hidden="true"><g stroke="${run.hue}"`
       + ` fill="${run.hue}"><path d="M1 6H33"/>${SHAPES[run.number % 5](17, 6)}</g></svg>`;
-    const row = run =>
-      `<tr data-run="${run.number}"><th scope="row">${key(run)} ${run.number}</th>${cells(run)}</tr>`;
+    const pin = run => `<button type="button" aria-pressed="${run.number === model.get("pinned")}"`
+      + ` title="keep this run in sight" aria-label="pin run ${run.number}">${key(run)} ${run.number}</button>`;
+    const row = run => `<tr data-run="${run.number}"><th scope="row">${pin(run)}</th>${cells(run)}</tr>`;
+    const at = document.activeElement.closest?.(`.sft-${name}-runs tr`)?.dataset.run;
     const head = ["run", ...c.columns].map(column => `<th scope="col">${words(column)}</th>`).join("");
     const body = [...c.runs].reverse().map(row).join("");
     table.innerHTML = body && `<table><thead><tr>${head}</tr></thead><tbody>${body}</tbody></table>`;
+    if (at) table.querySelector(`tr[data-run="${at}"] button`)?.focus();
+    for (const button of table.querySelectorAll("button")) native(button);
   }
   function point(event) {
     const over = Number(event.target.closest("tr[data-run]")?.dataset.run) || null;
@@ -128,9 +150,20 @@ function render({ model, el }) {
     tell();
   }
   table.addEventListener("mouseover", point);
+  table.addEventListener("click", event => {
+    const run = Number(event.target.closest("button")?.closest("tr").dataset.run);
+    if (!run) return;
+    model.set("pinned", model.get("pinned") === run ? 0 : run);
+    model.save_changes();
+    draw();
+  });
+  const sized = new ResizeObserver(() => {
+    if ((chart.clientWidth >= NARROW) !== (chart.querySelector("svg")?.viewBox.baseVal.width === 880)) draw();
+  });
+  sized.observe(chart);
   table.addEventListener("mouseleave", () => { if (pointed !== null) { pointed = null; draw(); } });
   model.on("change:chart", draw); model.on("change:busy", count);
   count(); draw();
-  return () => clearInterval(clock);
+  return () => { clearInterval(clock); sized.disconnect(); };
 }
 export default { render };

@@ -1,15 +1,21 @@
-const LATE = 300, LOST = 8000;  // ms until a sign of life, and until we doubt that anybody listens
+const LATE = 300, REPEAT = 120;  // ms until a sign of life; after the last of a key's repeats
 function render({ model, el }) {
   const { name, title, specs, live } = model.get("fixed"), uid = unique();
   const root = frameOf(el, `sft-explore sft-${name}`, title);
   const row = make("div", root, { className: "sft-controls" });
   const shows = {}, inputs = {}, leaving = [];
-  let timer = null, late = null, lost = null;
+  let timer = null, late = null, lost = null, held = false;  // held: a key that repeats
+  root.addEventListener("keydown", event => { held = event.repeat; }, true);
+  root.addEventListener("keyup", () => { held = false; }, true);
+  root.addEventListener("pointerdown", () => { held = false; }, true);
 
   function choose(key, position, final) {
     model.set("state", { ...model.get("state"), [key]: position });
-    if (final) { clearTimeout(timer); timer = null; send(); }
-    else if (live && timer === null) timer = setTimeout(() => { timer = null; send(); }, 40);
+    if (final) {
+      clearTimeout(timer);
+      if (held) timer = setTimeout(() => { timer = null; send(); }, REPEAT);
+      else { timer = null; send(); }
+    } else if (live && timer === null) timer = setTimeout(() => { timer = null; send(); }, 40);
   }
   function send() {
     model.save_changes();
@@ -21,7 +27,7 @@ function render({ model, el }) {
     const id = `${uid}-${spec.key}`;
     make("label", box, { htmlFor: id }, spec.label);
     const input = native(make("input", box, { type: "range", id, className: `${css}-input` }));
-    const output = make("output", box, { className: `${css}-value` });
+    const output = make("output", box, { className: `${css}-value`, ariaHidden: "true" });  // it speaks by itself
     Object.assign(input, { min: 0, max: spec.texts.length - 1, step: 1 });
     input.style.width = `${Math.min(15, Math.max(8, spec.texts.length * .7))}em`;
     output.style.minWidth = `${Math.max(...spec.texts.map(t => t.length)) + 1}ch`;
@@ -71,7 +77,8 @@ function render({ model, el }) {
     return position => { input.checked = Boolean(position); };
   }
   function button(spec, box, css) {
-    const input = native(make("button", box, { type: "button", className: `${css}-input` }, spec.label));
+    const main = spec.key === "train" ? " sft-main" : "";
+    const input = native(make("button", box, { type: "button", className: `${css}-input${main}` }, spec.label));
     input.addEventListener("click", () => {  // aria-disabled keeps the focus where it is; disabled would lose it
       const off = input.getAttribute("aria-disabled") === "true";
       if (!off) choose(spec.key, model.get("state")[spec.key] + 1, true);
@@ -109,7 +116,7 @@ function render({ model, el }) {
     let held = null;  // the shares when a drag began: who comes back from the top finds the others as they were
     const columns = spec.texts.map((text, k) => {
       const column = make("span", group, { className: "sft-bar" });
-      const output = make("output", column), id = `${uid}-${spec.key}-${k}`;
+      const output = make("output", column, { ariaHidden: "true" }), id = `${uid}-${spec.key}-${k}`;
       const input = native(make("input", column, { type: "range", id, className: `${css}-${k}-input` }));
       Object.assign(input, { min: 0, max: 100, step: 1 });
       input.setAttribute("aria-label", `${spec.label}: ${text}`);
@@ -145,7 +152,7 @@ function render({ model, el }) {
     const group = make("span", box, { className: `sft-bars sft-${name}-bars` }), most = spec.texts.length - 1;
     const columns = spec.stages.map((stage, k) => {
       const column = make("span", group, { className: "sft-bar" });
-      const output = make("output", column), id = `${uid}-${spec.key}-${k}`;
+      const output = make("output", column, { ariaHidden: "true" }), id = `${uid}-${spec.key}-${k}`;
       const input = native(make("input", column, { type: "range", id, className: `sft-${name}-${stage}-input` }));
       Object.assign(input, { min: 0, max: most, step: 1 });
       input.setAttribute("orient", "vertical");

@@ -28,6 +28,34 @@ function statusOf(parent, css) {
   status.setAttribute("role", "status");
   return status;
 }
+// Send what was set; say so if the kernel does not answer. Returns what to do when the panel goes away.
+const LOST = 8000;  // ms until we doubt that anybody listens
+function asking(model, say) {
+  let lost = null;
+  const heard = () => clearTimeout(lost);
+  model.on("change:heard", heard);
+  const ask = () => {
+    heard();
+    model.set("asked", model.get("asked") + 1);
+    model.save_changes();
+    lost = setTimeout(() => say("No answer yet. If the kernel was restarted, run this cell again."), LOST);
+  };
+  return [ask, heard];
+}
+// An output that is written anew makes its panel anew: the focus goes back to the control that had it.
+const focused = {};
+function keepFocus(el, name) {
+  const all = () => [...el.querySelectorAll("input, select, button")];
+  el.addEventListener("focusin", event => { focused[name] = all().indexOf(event.target); });
+  el.addEventListener("focusout", event => {
+    if (event.relatedTarget && !el.contains(event.relatedTarget)) delete focused[name];
+  });
+  const back = (tries = 20) => {
+    if (!el.isConnected && tries) requestAnimationFrame(() => back(tries - 1));
+    else if (document.activeElement === document.body) all()[focused[name]]?.focus({ preventScroll: true });
+  };
+  if (name in focused) back();
+}
 // Put a drawn picture { src, alt, width } into an image; without one the image stays as it is.
 function put(image, drawn) {
   if (!drawn.src) return;

@@ -1,4 +1,3 @@
-let justPlayed = false;  // the output is written anew after a game; the focus must not get lost then
 function render({ model, el }) {
   const { name, images, classes, limit, noun } = model.get("fixed");
   const root = frameOf(el, `sft-cells sft-${name}`, `label ${images.length} images`);
@@ -8,8 +7,8 @@ function render({ model, el }) {
   clock.setAttribute("aria-label", "time used");
   const left = make("small", root, { className: `sft-${name}-left` });
   left.setAttribute("aria-hidden", "true");  // a reader aloud of every second would drown the question
+  const row = make("div", root);  // above the image, so that it is in sight whatever the window's height
   const image = make("img", root, { className: `sft-cell sft-${name}-image` });
-  const row = make("div", root);
   const start = make("button", row, { className: `sft-main sft-${name}-start` }, "Start");
   start.setAttribute("aria-describedby", status.id);
   const buttons = classes.map((label, k) => {
@@ -19,6 +18,7 @@ function render({ model, el }) {
   });
   [start, ...buttons].forEach(native);
   const score = make("div", root, { className: `sft-${name}-score` });
+  const [ask, stop] = asking(model, said => { status.textContent = said; });
   let answers = [], began = 0, timer = null;
 
   function rest() {
@@ -29,7 +29,7 @@ function render({ model, el }) {
     score.innerHTML = model.get("score");
     status.textContent = model.get("message");
   }
-  function ask() {
+  function next() {
     image.src = images[answers.length];
     image.alt = `${noun} ${answers.length + 1} of ${images.length}, to be labelled`;
     tell();
@@ -44,21 +44,24 @@ function render({ model, el }) {
   function answer(k) {
     if (timer === null) return;
     answers.push(k);
-    if (answers.length === images.length) finish((performance.now() - began) / 1000); else ask();
+    if (answers.length === images.length) finish((performance.now() - began) / 1000); else next();
   }
   function finish(used) {
-    clearInterval(timer); timer = null; justPlayed = true;
+    clearInterval(timer); timer = null;
     status.textContent = "done; the kernel counts …";
     model.set("answers", [...answers]); model.set("elapsed", used);
-    model.set("rounds", model.get("rounds") + 1); model.save_changes();
+    model.set("rounds", model.get("rounds") + 1); ask();
     for (const node of [image, clock, left, ...buttons]) node.style.display = "none";
     start.style.display = ""; start.textContent = "Play again"; start.focus();
   }
   start.onclick = () => {
-    answers = []; began = performance.now(); score.innerHTML = "";
+    answers = []; score.innerHTML = "";
     for (const node of [image, clock, left, ...buttons]) node.style.display = "";
     start.style.display = "none";
-    timer = setInterval(tell, 250); ask(); buttons[0].focus();
+    began = performance.now(); next(); buttons[0].focus();
+    image.decode().catch(() => {}).then(() => {  // the clock starts when the picture is there
+      began = performance.now(); timer = setInterval(tell, 250);
+    });
   };
   root.addEventListener("keydown", event => {
     const k = Number(event.key) - 1;
@@ -69,8 +72,7 @@ function render({ model, el }) {
   });
   model.on("change:score", () => { if (timer === null) rest(); });
   rest();
-  const refocus = () => start.isConnected ? start.focus() : requestAnimationFrame(refocus);
-  if (justPlayed) { justPlayed = false; refocus(); }
-  return () => clearInterval(timer);
+  keepFocus(el, name);
+  return () => { clearInterval(timer); stop(); };
 }
 export default { render };

@@ -17,12 +17,16 @@ function render({ model, el }) {
       if (input.value !== "" && Number.isFinite(typed)) {
         model.set("value", Math.min(scale.max, Math.max(scale.min, typed)));
         model.set("touched", true);
-        model.save_changes();
+        ask();
       }
       range.value = number.value = model.get("value");
       sync();
     });
   }
+  const [ask, stop] = asking(model, said => { status.textContent = said; });
+  number.addEventListener("keydown", event => {
+    if (event.key === "Enter") number.dispatchEvent(new Event("change"));  // Shift+Enter too
+  });
   function sync() {
     const value = model.get("value");  // news from the kernel interrupts nobody who drags or types
     if (!range.matches(":active")) range.value = value;
@@ -32,5 +36,6 @@ function render({ model, el }) {
   }
   for (const name of ["value", "touched", "kept"]) model.on(`change:${name}`, sync);
   sync();
+  return stop;
 }
 export default { render };

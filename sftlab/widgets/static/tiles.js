@@ -1,22 +1,24 @@
+const shown = {};  // which group: the output is written anew after each choice
 function render({ model, el }) {
   const { name, title, groups, options } = model.get("fixed"), uid = unique();
   const root = frameOf(el, `sft-relabel sft-${name}`, title);
-  const row = make("div", root, { className: "sft-controls" });
+  const row = make("div", root, { className: "sft-controls" }), first = shown[name] ?? 0;
   make("span", row, { className: "sft-label", id: `${uid}-groups` }, "show");
   const choice = make("span", row, { className: "sft-choice" });
   choice.setAttribute("role", "radiogroup"); choice.setAttribute("aria-labelledby", `${uid}-groups`);
   groups.forEach((group, k) => {
     const label = make("label", choice, { className: `sft-${name}-group-${k}` });
-    const input = native(make("input", label, { type: "radio", name: `${uid}-group`, checked: k === 0 }));
+    const input = native(make("input", label, { type: "radio", name: `${uid}-group`, checked: k === first }));
     make("span", label, {}, group.title);
     input.addEventListener("change", () => show(k));
   });
   const list = make("ul", root, { className: "sft-tiles" });
   const status = statusOf(root, `sft-status sft-${name}-status`);
+  const [ask, stop] = asking(model, said => { status.textContent = said; status.classList.add("sft-error"); });
   let marks = [];
 
   function show(k) {
-    list.replaceChildren(); marks = [];
+    shown[name] = k; list.replaceChildren(); marks = [];
     groups[k].tiles.forEach((tile, number) => {
       const item = make("li", list, { className: "sft-tile" });
       make("img", item, { src: tile.src, alt: tile.alt });
@@ -26,7 +28,7 @@ function render({ model, el }) {
       options.forEach((option, value) => make("option", select, { value }, option));
       select.addEventListener("change", () => {
         model.set("chosen", { ...model.get("chosen"), [tile.key]: Number(select.value) });
-        model.save_changes();
+        ask();
         mark();
       });
       make("small", item, {}, tile.said);
@@ -46,6 +48,8 @@ function render({ model, el }) {
     status.textContent = said || ""; status.classList.toggle("sft-error", Boolean(error));
   }
   model.on("change:chosen", mark); model.on("change:spoken", say);
-  show(0); say();
+  show(first); say();
+  keepFocus(el, name);
+  return stop;
 }
 export default { render };
