@@ -2,7 +2,7 @@
 
     python benchmarks/coverage.py
 
-Groups: images of two classes come in groups of 20 to 100. Each group has its own level (all its scores are higher or
+Groups: images of two classes come in groups of 20 to 100, in one world of 5 to 500. Each group has its own level (all its scores are higher or
 lower) and its own difficulty (its classes are further apart or nearer), so that its images are right or wrong together;
 the truth over all groups there could be is known by a formula. Of 1,000 such test sets, how many intervals contain it?
 Beside the lab's intervals: those of a formula that counts images, and the percentiles of 300 redraws of whole groups.
@@ -29,7 +29,9 @@ WORLDS = {
     "groups far apart": (0.5, 2.0, 0.8, 0.8),
     "a good network": (0.3, 3.5, 0.4, 0.6),
     "a rare class": (0.1, 2.5, 0.4, 0.4),
+    "groups of very different sizes": (0.3, 2.0, 0.6, 0.6),
 }
+UNEVEN = 5, 500  # images a group in the last world, evenly over the logarithm
 BETTER = 0.3  # of the second network: its classes are so much further apart
 POINTS, DIMENSIONS, SPLITS, TEST = 300, 10, 10, 0.25
 
@@ -60,7 +62,9 @@ def recalls(distance: float, level: float, difficulty: float) -> np.ndarray:
 def test_set(world: tuple[float, float, float, float], count: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
     """Return classes, groups, and the scores of two networks that look at the same images."""
     share, distance, level, difficulty = world
-    group = np.repeat(np.arange(count), rng.integers(20, 101, count))
+    uneven = world == WORLDS["groups of very different sizes"]
+    sizes = np.geomspace(*UNEVEN, 1000)[rng.integers(1000, size=count)].astype(int) if uneven else None
+    group = np.repeat(np.arange(count), rng.integers(20, 101, count) if sizes is None else sizes)
     y = (rng.random(len(group)) < share).astype(int)
     if len(np.unique(y)) < 2:
         y[:2] = 0, 1

@@ -22,7 +22,7 @@ from sftlab.deploy.reject import RejectOption
 from sftlab.plot import base, style
 from sftlab.widgets.base import Element, Panel, Worker, figure_html, figure_of, picture, remembered, script, sureness
 
-KEPT = 12  # photographs in the table
+KEPT = 30  # photographs in the table
 MOST_BARS = 6
 SIZE = (7.8, 2.9)  # inches
 TILE = 0.31  # width of a picture, as a share of the figure's: about as wide as high

@@ -232,6 +232,7 @@ function render({ model, el }) {
   model.on("change:state", sync); model.on("change:disabled", sync); model.on("change:answer", hear);
   sync();
   hear();
+  keepFocus(el, name);
   return () => { [timer, late, lost].forEach(clearTimeout); leaving.forEach(leave => leave()); };
 }
 export default { render };

@@ -76,6 +76,7 @@ function render({ model, el }) {
   }
   model.on("change:drawn", picture); model.on("change:spoken", spoken); model.on("change:rows", rows);
   picture(); spoken(); rows();
+  keepFocus(el, name);
   return () => clearTimeout(lost);
 }
 export default { render };
