@@ -3,7 +3,6 @@
 The server is a child process on 127.0.0.1 with a free port and every Jupyter folder in a temporary home.
 """
 
-import json
 import os
 import shutil
 import socket
@@ -17,6 +16,8 @@ from importlib.util import find_spec
 import nbformat
 import pytest
 
+from sftlab.runs.lab import SETTINGS
+
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 needed = pytest.mark.skipif(
@@ -25,7 +26,6 @@ needed = pytest.mark.skipif(
 )
 FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync --disable-component-update"
 FLAGS += " --disable-background-networking"
-SETTINGS = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
 FOLDERS = {
     **{f"JUPYTER_{name}_DIR": name.lower() for name in ("CONFIG", "DATA", "RUNTIME")},
     **{f"JUPYTERLAB_{name}_DIR": name.lower() for name in ("SETTINGS", "WORKSPACES")},
@@ -57,10 +57,6 @@ def lab(root, home):
 
 @contextmanager
 def _server(root, home):
-    settings = home / "config" / "labconfig"
-    settings.mkdir(parents=True)
-    quiet = {"@jupyterlab/apputils-extension:notification": SETTINGS}
-    (settings / "default_setting_overrides.json").write_text(json.dumps(quiet))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -69,7 +65,7 @@ def _server(root, home):
     env = os.environ | {name: str(home / folder) for name, folder in FOLDERS.items()}
     log = home / "lab.log"
     with log.open("w") as file:
-        command = [sys.executable, "-m", "jupyterlab", *options.split()]
+        command = [sys.executable, "-m", "jupyterlab", *SETTINGS, *options.split()]
         server = subprocess.Popen(command, env=env, stdout=file, stderr=subprocess.STDOUT)
         try:
             for _ in range(600):
@@ -152,9 +148,14 @@ class Notebook:
             for node in rule["nodes"]
         ]
 
+    def save(self):
+        """Save the notebook as the page holds it."""
+        self.page.evaluate(f"async () => {{ await {NOW}.context.save() }}")
+
     def close(self):
         """Save, end the kernel, close the page."""
         try:
-            self.page.evaluate(f"async () => {{ await {NOW}.context.save(); await {NOW}.sessionContext.shutdown() }}")
+            self.save()
+            self.page.evaluate(f"async () => {{ await {NOW}.sessionContext.shutdown() }}")
         finally:
             self.page.close()

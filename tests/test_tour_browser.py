@@ -96,6 +96,7 @@ def book(tmp_path_factory):
     with browser.lab(root, tmp_path_factory.mktemp("jupyter")) as opened:
         notebook = opened("tour.ipynb")
         notebook.run_all()
+        notebook.opened = opened
         yield notebook
         notebook.close()
 
@@ -260,6 +261,28 @@ def test_letting_go_of_the_rate_shows_the_new_curve(book, page, expect, record_p
     expect(page.locator(".sft-cockpit-runs tbody tr")).to_have_count(6)
 
 
+def test_a_run_is_pinned_by_mouse_and_keyboard_and_letters_stay_readable(book, page, expect):
+    rows, now = page.locator(".sft-cockpit-runs tbody tr"), page.locator(".sft-cockpit-chart .sft-now")
+    oldest = rows.last.get_by_role("button")
+    expect(now.locator("+ *")).to_have_count(0)  # the newest run is drawn last, and strongest
+    oldest.click()
+    expect(oldest).to_have_attribute("aria-pressed", "true")
+    page.mouse.move(0, 0)
+    number = rows.last.get_attribute("data-run")
+    expect(page.locator(".sft-cockpit-chart .sft-strong").last).to_contain_text(
+        re.compile(f"^(↑ )?{number}: |majority")
+    )
+    expect(oldest).to_be_focused()  # the table was drawn anew
+    page.keyboard.press("Enter")
+    expect(oldest).to_have_attribute("aria-pressed", "false")
+    wide = page.viewport_size
+    for width in (1440, 1280, 900):
+        page.set_viewport_size({"width": width, "height": 1800})
+        page.wait_for_timeout(300)  # until the chart has been laid out anew
+        assert page.locator(".sft-cockpit-chart .sft-tick").first.bounding_box()["height"] >= 11, width
+    page.set_viewport_size(wide)
+
+
 def test_train_and_stop(book, page, expect, record_property):
     status, train, stop = (page.locator(f".sft-cockpit-{part}") for part in ("status", "train-input", "stop-input"))
     page.evaluate(RELEASE, 9)  # a rate that does not diverge
@@ -363,3 +386,16 @@ def test_a_restarted_kernel_starts_over(book, page, expect):
         book.run_cell(CELL[cell])
     expect(title_of(page, "cockpit")).to_contain_text("Run 1 (linear probe, AdamW, rate 0.01): valid accuracy")
     assert page.evaluate(RELEASE, 4) > 0
+
+
+def test_opened_again_controls_live_with_their_kernel_and_figures_stand_in_for_them_without(book, expect):
+    book.save()
+    book.page.reload()
+    book.page.wait_for_selector(".sft-cockpit-chart svg")
+    book.save()
+    book.page.evaluate(f"async () => {{ await {browser.NOW}.sessionContext.shutdown() }}")
+    again = book.opened("tour.ipynb")
+    assert browser.VIEW not in again.outputs(CELL["cockpit"])[0]["data"]
+    expect(again.page.get_by_text("model not found")).to_have_count(0)
+    expect(again.page.locator("figure img[alt^='Run ']").first).to_be_visible()
+    again.page.close()
