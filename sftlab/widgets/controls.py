@@ -173,7 +173,8 @@ class ControlPanel(Panel):
         if self.memory.get("start") != start:  # where code says another start than before, code is right
             self.memory |= {"start": start, "state": {}}
         self.inputs = Controls(
-            fixed={"name": name, "title": title, "specs": specs, "live": live}, state=start | self.memory["state"]
+            fixed={"name": name, "title": title, "specs": specs, "live": live},
+            state=start | self.memory.get("state", {}),
         )
         self.inputs.observe(self._changed, "state")
 
