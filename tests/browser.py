@@ -16,7 +16,7 @@ from importlib.util import find_spec
 import nbformat
 import pytest
 
-from sftlab.runs.lab import SETTINGS
+from sftlab.runs.lab import WORDS, environment
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
@@ -62,10 +62,10 @@ def _server(root, home):
         port = free.getsockname()[1]
     options = f"--no-browser --allow-root --ip=127.0.0.1 --port={port} --ServerApp.port_retries=0"
     options += f" --IdentityProvider.token=t --LabApp.expose_app_in_browser=True --ServerApp.root_dir={root}"
-    env = os.environ | {name: str(home / folder) for name, folder in FOLDERS.items()}
+    env = environment() | {name: str(home / folder) for name, folder in FOLDERS.items()}
     log = home / "lab.log"
     with log.open("w") as file:
-        command = [sys.executable, "-m", "jupyterlab", *SETTINGS, *options.split()]
+        command = [sys.executable, "-m", "jupyterlab", *WORDS, *options.split()]
         server = subprocess.Popen(command, env=env, stdout=file, stderr=subprocess.STDOUT)
         try:
             for _ in range(600):

@@ -14,12 +14,8 @@ from jupyter_server.services.contents.largefilemanager import AsyncLargeFileMana
 
 from sftlab.runs.report import without_widget
 
-HERE = "sftlab.runs.lab"
-SETTINGS = (
-    f"--ServerApp.contents_manager_class={HERE}.Contents",
-    "--LabApp.news_url=None",  # else it asks about its news over the first lesson
-    "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-)
+WORDS = ("--ServerApp.contents_manager_class=sftlab.runs.lab.Contents",)
+CONFIG = Path(__file__).with_name("jupyter")  # no question about news over the first lesson, notebooks before folders
 
 
 class Contents(AsyncLargeFileManager):
@@ -46,12 +42,18 @@ class Contents(AsyncLargeFileManager):
 def open_lab(root: Path, lesson: Path, words: Sequence[str]) -> int:
     """Open JupyterLab in the folder `root` at a lesson, wait until it is left, and return its exit code."""
     open_at = [f"--LabApp.default_url=/lab/tree/{lesson.relative_to(root).as_posix()}"] if lesson.is_file() else []
-    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={root}", *SETTINGS, *open_at, *words]
+    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={root}", *WORDS, *open_at, *words]
     try:
-        code = subprocess.run(command, cwd=root).returncode
+        code = subprocess.run(command, cwd=root, env=environment()).returncode
     except KeyboardInterrupt:  # how one leaves JupyterLab
         return 0
     is_root = getattr(os, "geteuid", lambda: 1)() == 0  # as in a container; Windows has no such question
     if code and is_root and "--allow-root" not in words:
         click.echo("JupyterLab starts for root only if told to: make lab ARGS=--allow-root, or sftlab lab --allow-root")
     return code
+
+
+def environment() -> dict[str, str]:
+    """Return this process's environment, with the lab's settings where JupyterLab looks for some."""
+    paths = [str(CONFIG), *filter(None, [os.environ.get("JUPYTER_CONFIG_PATH")])]
+    return {**os.environ, "JUPYTER_CONFIG_PATH": os.pathsep.join(paths)}

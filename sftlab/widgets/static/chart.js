@@ -19,6 +19,7 @@ function render({ model, el }) {
   const chart = make("div", el, { className: `sft-chart sft-${name}-chart` });
   const { images, classes } = model.get("fixed");
   const looks = images.length ? make("div", el, { className: `sft-looks sft-${name}-looks` }) : null;
+  const when = looks && make("p", looks);
   const faces = images.map(({ src, label }) => {
     const figure = make("figure", looks);
     make("img", figure, { src, alt: label });
@@ -113,7 +114,8 @@ function render({ model, el }) {
     const size = wide ? [880, H] : [440, 2 * H];
     chart.innerHTML = `<svg viewBox="0 0 ${size.join(" ")}" style="max-width:${size[0]}px" role="img" aria-label="Loss and valid accuracy against the epoch. ${words(c.title)}">${clip}`
       + `<g clip-path="url(#${uid})">${lines}</g>${out}${labels(ends[0])}${labels(ends[1])}</svg>`;
-    const answers = c.runs.at(-1)?.answers ?? [];
+    const newest = c.runs.at(-1), answers = newest?.answers ?? [];
+    if (when) when.textContent = answers.length ? `run ${newest.number}, epoch ${newest.accuracy.at(-1)[0]}:` : "";
     faces.forEach((face, i) => {
       const answer = classes[answers[i]], right = answer === images[i].label;
       face.textContent = answer === undefined ? "…" : `${right ? "✓" : "✗"} ${answer}`;
