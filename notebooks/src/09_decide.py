@@ -270,7 +270,7 @@ print("formula against 0.5:          ", saving(p_test, y_test, of_test, 0.5))
 print("formula against every cell:   ", saving(p_test, y_test, of_test, 0))
 
 # %% [markdown]
-# The formula costs what the first line of the four says, on about eleven modules. The two comparisons say what other modules would show of that. Where the last line ends in *zero is inside*, this test has not shown that the network is cheaper than *call every cell defect*: at 100 € a miss the answer without a network is hard to beat. More modules would narrow the interval, and with a miss that costs less the network has more to decide.
+# The first of the four lines is the formula's cost on about eleven modules. Where the last line ends in *zero is inside*, this test has not shown that the network is cheaper than *call every cell defect*: at 100 € a miss the answer without a network is hard to beat.
 #
 # ## What you have seen
 #
