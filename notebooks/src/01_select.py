@@ -67,7 +67,7 @@ assert abs(counted / published - 1) < 0.02
 print(f"resnet18: {counted:.2f} billion MACs an image, published {published:.2f}")
 
 # %% [markdown]
-# Now five families beside our small one. Work and speed do not depend on what the weights are, so nothing is downloaded for this comparison: the networks start at random, and
+# Now five networks beside our small one. Work and speed do not depend on what the weights are, so nothing is downloaded for this comparison: the networks start at random, and
 # their **top-1** accuracy (the share of ImageNet's 50,000 validation photographs that get the right one of 1000 names) is the one published with their weights.
 #
 # > **Predict.** `resnet50` does about ten times the work of `efficientnet_lite0`. How many times as long does it take for a picture, on this machine?
@@ -102,8 +102,8 @@ ratio = costs["resnet50"][2] / costs["efficientnet_lite0"][2]
 plot.guess_vs_result(ratio, guess, low=1, high=20, unit="times as long")
 
 # %% [markdown]
-# Work and speed are not the same. Large dense convolutions keep a processor busy; thin ones (the *depthwise* convolutions of the EfficientNets) keep it waiting for memory. So read MACs in
-# papers, and measure speed on the machine that will do the work, when it does nothing else (the stored picture comes from a busy one). All six in one picture:
+# Work and speed are not the same: ten times the MACs do not take ten times as long here (why is not measured). So read MACs in
+# papers, and measure speed on the machine that will do the work, when it does nothing else (the stored picture comes from a busy one). All six in one picture; a larger circle is more work:
 
 # %%
 figure, ax = plt.subplots(figsize=(7, 3.6))
@@ -135,7 +135,7 @@ for word in ("solar", "cell", "crack", "panel", "palace"):
     print(f"{word:<8}", [name for name in names if word in name] or "no such class")
 
 # %% [markdown]
-# A *solar dish* is a power station with mirrors, a *cello* is a cello. Nothing for us. But the names are only the last layer. Before them
+# A *solar dish* is a power station with mirrors, a *cello* is a cello. But the names are only the last layer. Before them
 # the network has 1,280 numbers for each image, its **features**.
 #
 # ## How to measure what features know
@@ -154,7 +154,7 @@ y = np.concatenate([data.train.y, data.valid.y])
 blocks = np.concatenate([data.train.groups, data.valid.groups])
 
 
-def judged(x, asked=None):  # x: cells × features. For each cell: was it judged correctly?
+def judged(x, asked=None):  # x: cells × features. Which cells were judged correctly?
     right = np.zeros(len(y), dtype=bool)
     for learn, judge in GroupKFold(5).split(x, y, blocks):
         probe = make_pipeline(StandardScaler(), LogisticRegression(C=3 / x.shape[1]))
@@ -163,7 +163,7 @@ def judged(x, asked=None):  # x: cells × features. For each cell: was it judged
     return right
 
 # %% [markdown]
-# `C` says how freely the weights may grow. Divided by the number of features it restrains a probe on two numbers as much as one on 1,280. (`asked` is for later.)
+# `C` says how freely the weights may grow (the 3 was not tuned). Divided by the number of features it restrains a probe on two numbers as much as one on 1,280. (`asked` is for later.)
 #
 # How far does one come *without* a network? Take two numbers for each cell: the mean and the spread of its grey values.
 #
@@ -173,7 +173,7 @@ def judged(x, asked=None):  # x: cells × features. For each cell: was it judged
 guess = widgets.predict("probe on two numbers, accuracy in percent", 50, 100, 69)
 
 # %%
-grey = torch.cat([split.pixels(range(len(split))) for split in (data.train, data.valid)])
+grey = torch.cat([s.pixels(range(len(s))) for s in (data.train, data.valid)])
 grey = grey.float().flatten(1)
 two = judged(torch.stack([grey.mean(dim=1), grey.std(dim=1)], dim=1).numpy())
 two_numbers = sft.proportion(two, blocks)
@@ -181,7 +181,10 @@ plot.guess_vs_result(100 * two_numbers.value, guess, low=50, high=100)
 
 # %% [markdown]
 # Dark or patchy cells are often broken, and two numbers see that. *This* is what a network with millions of parameters has to beat. The features come from one pass through the frozen network, in
-# eval mode and without gradients. In plain PyTorch, for one batch; then for all cells by `sft.features`, which keeps them on disk:
+# eval mode and without gradients. In plain PyTorch, for one batch; then for all cells by `sft.features`, which keeps them on disk.
+#
+# Both probes judge the *same* cells, and what one finds hard the other finds hard too. So we compare in **pairs**: in each block, the accuracy of one minus that of the other; then the
+# mean of these differences and its 95 % interval. It reaches about two **standard errors** (`sem`) to both sides: the spread of the values, divided by the root of their number.
 
 # %%
 from torch.utils.data import DataLoader
@@ -197,18 +200,32 @@ def features(stages):  # of the cells of train and valid
     return torch.cat(parts).numpy()
 
 # %%
+from scipy.stats import sem, t
+
+
+def by_block(values):  # their mean in each block of files
+    return np.array([values[blocks == b].mean() for b in np.unique(blocks)])
+
+
+def paired(a, b):  # points that a has more than b: mean over the blocks, low, high
+    d = 100 * by_block(a.astype(float) - b)
+    half = t.ppf(0.975, len(d) - 1) * sem(d)
+    return d.mean(), d.mean() - half, d.mean() + half
+
+
 x = features(original[:-1])
 assert np.allclose(x[:32], by_hand, atol=1e-2)
-proper = sft.proportion(judged(x), blocks)
-majority = np.bincount(y).max() / len(y)
-print(f"two numbers  {two_numbers:.3f}\n1280 numbers {proper:.3f}; majority {majority:.3f}")
+many, majority = judged(x), np.bincount(y).max() / len(y)
+proper, points = sft.proportion(many, blocks), "{:+.1f} ({:+.1f} to {:+.1f})"
+print(f"two numbers  {two_numbers:.3f}; majority {majority:.3f}")
+print(f"1280 numbers {proper:.3f}; points more: {points.format(*paired(many, two))}")
 
 # %% [markdown]
-# The network is ahead, by less than one might think after so many parameters: the brackets, 95 % intervals over blocks, overlap.
+# The network is ahead by a few points, and even that is not shown: the interval of the difference contains zero.
 #
 # ## Four wrong ways to prepare a picture
 #
-# A network expects pictures prepared exactly as when it was trained. Nothing complains if they are not: any array of the right shape gives numbers. In
+# A network expects pictures prepared as when it was trained. Nothing complains if they are not: any array of the right shape gives numbers. In
 # torchvision the preparation comes with the weights, as `weights.transforms()`: shorter edge to 256 pixels, the middle 224 × 224, values from 0–255 to 0–1, then
 # minus a mean and divided by a standard deviation, for each colour. Our Lite weights want mean and std 0.5, that is values from −1 to 1. By hand with `transforms.v2`, and as the first stage of our networks, `input`:
 
@@ -217,9 +234,10 @@ prepare = v2.Compose([v2.RGB(), v2.ToDtype(torch.float32, scale=True),
                       v2.Normalize([0.5] * 3, [0.5] * 3)])
 print(get_model_weights("resnet50").IMAGENET1K_V1.transforms())
 assert torch.allclose(prepare(pictures), original.input(pictures), atol=1e-5)
+print("`input` gives the same as `prepare`")
 
 # %% [markdown]
-# Because preparing is a stage of the network, a mistake in it is another first stage. Here are the mistakes that are seen most often. The first has the mean and std that most other ImageNet
+# Because preparing is a stage of the network, a mistake in it is another first stage. Here are four. The first has the mean and std that most other ImageNet
 # networks want, and that people write by habit.
 
 # %%
@@ -245,8 +263,7 @@ ways = {
 }
 
 # %% [markdown]
-# First on photographs, with the original head. Left the picture as it should be, right what the network gets after a mistake; below, the names that it gives. Try all
-# four, on both photographs. Which would you notice?
+# First on photographs, with the original head: the first name that it gives, and how sure it is. Below that, left the picture as it should be, right after a mistake.
 
 # %%
 from sklearn.datasets import load_sample_image
@@ -257,44 +274,51 @@ for title, file in (("a palace", "china.jpg"), ("a dahlia", "flower.jpg")):
     photos[title] = v2.functional.resize(v2.functional.center_crop(photo, 427), [224])
 
 
+def answers(photo, way):  # the prepared picture, and the four most probable names
+    with torch.no_grad():
+        seen = ways[way](photos[photo])
+        p = original[1:](seen).softmax(dim=1)[0]
+    return seen[0], [f"{names[i]} {p[i]:.0%}" for i in p.argsort(descending=True)[:4]]
+
+
+for way in ways:
+    print(f"{way:22}", *(f"{name}: {answers(name, way)[1][0]:24}" for name in photos))
+
+# %%
 def draw(photo, way):
     figure = Figure(figsize=(7, 4.6), layout="constrained")
     for ax, w in zip(figure.subplots(1, 2), ("as trained", way), strict=True):
-        with torch.no_grad():
-            seen = ways[w](photos[photo])
-            p = original[1:](seen).softmax(dim=1)[0]
-        ax.imshow((seen[0].permute(1, 2, 0) / 2 + 0.5).clip(0, 1))
-        top = [f"{names[i]}  {p[i]:.0%}" for i in p.argsort(descending=True)[:4]]
+        seen, top = answers(photo, w)
+        ax.imshow((seen.permute(1, 2, 0) / 2 + 0.5).clip(0, 1))
         ax.set(title=f"{photo}, {w}", xticks=[], yticks=[], xlabel="\n".join(top))
     return figure
 
-# %%
+
 widgets.explore(draw, photo=widgets.choice("photograph", list(photos)),
                 way=widgets.choice("prepared", list(ways), "squashed to half"),
                 name="prepare")
 
 # %% [markdown]
-# Now the cells. A mistake can be made in two places. **In both**: the probe learns from wrongly prepared pictures and is asked with
-# such pictures. **Only asked**: it learned from proper ones, and later somebody else's code prepares the pictures.
+# Nothing fails, and some names stay plausible. Now the cells. A mistake can be made in two places. **In both**: the probe learns from wrongly prepared pictures and is asked with
+# such pictures. **Only asked**: it learned from proper ones, and later somebody else's code prepares the pictures. Each accuracy stands beside its paired difference from *as trained*.
 #
-# > **Predict.** A probe that learned from proper pictures is asked with *another mean and std*, the mistake that one hardly sees on photographs. How many percent are right?
+# > **Predict.** A probe that learned from proper pictures is asked with *another mean and std*. How many percent are right?
 
 # %%
 guess = widgets.predict("only asked with another mean and std, percent", 20, 100, 75)
 
 # %%
-print(f"{'prepared':<22}{'in both':<34}only asked")
+print(f"{'prepared':<22}{'in both, points more':<32}only asked, points more")
 for way, first in ways.items():
     wrong = features(nn.Sequential(*first, *original[1:-1]))
-    both = sft.proportion(judged(wrong), blocks)
-    asked = sft.proportion(judged(x, asked=wrong), blocks)
-    print(f"{way:<22}{format(both, '.3f'):<34}{asked:.3f}")
-print(f"\nmajority rate {majority:.3f}, two numbers {two_numbers:.3f}")
+    both, asked = (f"{right.mean():.3f}  {points.format(*paired(right, many))}"
+                   for right in (judged(wrong), judged(x, asked=wrong)))
+    print(f"{way:<22}{both:<32}{asked}")
 
 # %% [markdown]
-# A probe that *learns* from wrong pictures absorbs the damage, wholly or in part, so a decent number is no proof that you prepared them well. A
-# probe that meets them unprepared is no better than two plain numbers with another mean and std, and clearly below the majority rate with squashed pictures. (Swapping
-# colours changes nothing here: the cells are grey.) The remedy is to keep preparing and weights together: `weights.transforms()` in torchvision, the
+# *Only asked* with wrong pictures, the probe loses some points with another mean and std, more with 0–255, and with squashed pictures it falls below the majority rate: these intervals lie below zero. A probe that *learns* from wrong pictures
+# hides most of it, so a decent number is no proof that you prepared them well. (Swapping
+# colours changes nothing: the cells are grey.) The remedy is to keep preparing and weights together: `weights.transforms()` in torchvision, the
 # stage `input` in this lab, where data is plain bytes.
 #
 # ## A rule first, then the numbers
@@ -307,17 +331,11 @@ print(f"\nmajority rate {majority:.3f}, two numbers {two_numbers:.3f}")
 # 3. of those, take the one with the least work.
 
 # %%
-from scipy.stats import sem, ttest_1samp
-
 lites = [f"efficientnet_lite{i}" for i in range(3)]
 nets = {name: sft.backbone(name) for name in lites}
 right = {name: judged(features(net[:-1])) for name, net in nets.items()}
 cell = torch.zeros(1, 1, SIZE, SIZE, dtype=torch.uint8)
 work = {name: gmacs(net, cell) for name, net in nets.items()}
-
-
-def by_block(values):  # their mean in each block of files
-    return np.array([values[blocks == b].mean() for b in np.unique(blocks)])
 
 
 best = max(lites, key=lambda name: right[name].mean())
@@ -329,30 +347,27 @@ for name in lites:
 print(f"best: {best}, standard error {error:.3f}; the rule takes {chosen}")
 
 # %% [markdown]
-# The intervals overlap, but that is a poor test: all networks were judged on the *same* cells, and what one finds hard the others find hard too. Compare in **pairs**: in each
-# block, the accuracy of one minus that of the best; then the mean of these differences and its interval.
+# These intervals overlap, but that is a poor test. The differences from the best in pairs (here each block counts once; in the table above, each cell):
 
 # %%
-figure, ax = plt.subplots(figsize=(7, 2.4))
+figure, ax = plt.subplots(figsize=(7, 2))
 others = [name for name in lites if name != best]
 labels = []
 for row, name in enumerate(others):
-    difference = 100 * by_block(right[name].astype(float) - right[best])
-    low, high = ttest_1samp(difference, 0).confidence_interval()
-    ax.plot(difference, np.full(len(difference), row), "o", color=style.QUIET, alpha=0.4)
-    ax.plot([low, high], [row, row], color=style.VALID, linewidth=4)
-    labels.append(f"{name}\n{difference.mean():+.1f} ({low:+.1f} to {high:+.1f})")
+    mean, low, high = paired(right[name], right[best])
+    ax.plot([low, mean, high], [row] * 3, "-o", color=style.VALID, markevery=[1])
+    labels.append(f"{name}\n{points.format(mean, low, high)}")
 ax.axvline(0, color=style.INK)
 ax.axvline(-100 * error, color=style.INK, linestyle=":")
 ax.set(ylim=(-0.6, 1.6), title=f"The rule takes {chosen}",
-       xlabel=f"points more or less than {best} in a block; dotted: one standard error")
+       xlabel=f"points more or less than {best}; dotted: one standard error")
 ax.set_yticks(range(len(others)), labels)
 figure
 
 # %% [markdown]
-# Read an interval to its end. Where it contains zero, the difference is not significant; that does **not** mean that the two are equal. It means that the loss may be as large as the
-# interval's lower end, and that these cells cannot say. The rule accepts this risk in exchange for less work. If you cannot afford to lose that much, write a stricter rule
-# beforehand (for example: the lower end must be above −2 points), and where no network passes, measure on more images.
+# Read an interval to its end. Where it contains zero, the difference is not significant; that does **not** mean that the two are equal. It means that you may lose as many points as its
+# lower end says, and that these cells cannot tell. The rule accepts this risk in exchange for less work. If you cannot afford it, write a stricter rule
+# beforehand (for example: the lower end must be above −2 points), and where only the best passes, pay for it or measure on more images.
 #
 # What a rule forbids is to look first and then to pick the reason. The rule was one-standard-error, so we follow it, and the test split speaks once, about the network that it took.
 
@@ -364,16 +379,16 @@ print(f"{chosen}, {SIZE} px: test accuracy {result.accuracy:.3f}; "
       f"majority {result.majority:.3f}")
 
 # %% [markdown]
-# Better or worse than every number above? Then remember what moved: other cells, from other modules, and one split of many. Lesson 08 measures how far one split can lead astray. The choice was made before this number
+# This number may lie above or below all earlier ones: these are other cells, of other modules, and one split of many. Lesson 08 measures how far one split can lead astray. The choice was made before this number
 # and is not changed after it.
 #
 # ## What you have seen
 #
-# - Costs first: work per image, speed measured on your machine, licence. MACs and speed are different things, and FLOPs are sometimes two MACs.
-# - Preparing belongs to the weights. A probe that learns from wrong pictures hides the mistake; asked with wrong pictures, it falls.
-# - A rule written down beforehand chooses; paired differences say how large the loss may be. "Not significantly worse" is not "equal".
+# - Costs first: work per image, speed measured on your machine, licence. MACs do not tell the speed, and FLOPs are sometimes two MACs.
+# - Preparing belongs to the weights. A probe that learns from wrong pictures can hide the mistake; asked with wrong ones it loses, most with squashed ones.
+# - A rule written down beforehand chooses; paired differences say how many points you may lose. "Not significantly worse" is not "equal".
 #
-# **So which? The one with the least work that is good enough by a rule fixed beforehand**, and measured on your own images. On these cells, small networks compete well.
+# **So which? The one with the least work that is good enough by a rule fixed beforehand**, and measured on your own images.
 #
 # *Where this lives in the library:* `sft.backbones()` lists the networks, `sft.Input` prepares, `sft.features` keeps features.
 # [Further: rank](further/rank.ipynb) compares many more starting points: stages, image sizes, random weights.
