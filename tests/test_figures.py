@@ -425,6 +425,10 @@ def test_heads_at_every_stage_are_drawn_alone_beside_the_maps_of_one_or_several_
     both = {"cells": BY_STAGE, "digits": BY_STAGE}
     (ax,) = reading(both, majority={"cells": 0.7, "digits": 0.1}, widths=widths).axes
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["cells", "digits"]
+    level = {"cells": BY_STAGE | {"neck": Interval(0.85, 0.8, 0.9)}, "digits": BY_STAGE}
+    (only,) = reading(level, majority={"cells": 0.7, "digits": 0.1}, widths=widths).axes
+    titles = [a.get_title(loc="left").replace("\n", " ") for a in (ax, only)]
+    assert [t.split(": ")[1] for t in titles] == ["20 (cells) and 20 (digits)", "20 (digits)"]
 
 
 # how figures are stored and shown

@@ -50,13 +50,16 @@ def _together(ax: Any, curves: Mapping[str, Any], majority: Mapping[str, float])
         places, colour = np.arange(len(curve)) + 0.12 * (i - (len(curves) - 1) / 2), HUES[i % len(HUES)]
         ax.errorbar(places, value, (value - low, high - value), fmt="o-", color=colour, label=name)
         ax.axhline(majority[name], color=colour, linestyle="--", linewidth=1)
-        lost.append(f"{name} {100 * (value.max() - value[-1]):.0f}")
+        if high[-1] < low[value.argmax()]:  # where the intervals meet, the title is silent
+            lost.append(f"{100 * (value.max() - value[-1]):.0f} ({name})")
     ax.set_xticks(range(len(curve)), list(curve))
     ax.set(ylabel="valid accuracy (%)", xlabel="the head reads after (dashed: majority rates)", ylim=(None, 1.03))
     base.percent_axis(ax.yaxis)
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-    words = f"{base.listed(lost)} points"
-    base.title(ax, f"Lost between the best stage and the last: {words}", f"Lost: {words}.")
+    finding = "No curve is clearly lower at the last stage than at its best"
+    if lost:
+        finding = f"Points lost between the best stage and the last: {base.listed(lost)}"
+    base.title(ax, finding, f"Each point with its interval, one curve each: {base.listed(list(curves))}.")
 
 
 def maps(x: Any, name: str = "", *, n: int = 12, columns: int = 4, licence: str = "", ax: Any = None) -> Any:
@@ -79,7 +82,7 @@ def maps(x: Any, name: str = "", *, n: int = 12, columns: int = 4, licence: str 
     for k, image in enumerate(grey):
         left, top = k % columns, -(k // columns)
         ax.imshow(
-            image, cmap="gray", vmin=0, vmax=1, extent=(left, left + 0.94, top - 0.94, top), interpolation="nearest"
+            image, cmap="gray", vmin=0, vmax=1, extent=(left, left + 0.88, top - 0.88, top), interpolation="nearest"
         )
     ax.set(xlim=(0, columns), ylim=(-rows, 0))
     ax.set_axis_off()
