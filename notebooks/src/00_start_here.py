@@ -184,7 +184,7 @@ plot.guess_vs_result(100 * probed.accuracy.value, guess)
 # %% [markdown]
 # The frozen part ran once over the images and its features were kept, so forty epochs took a moment.
 #
-# Behind the accuracy stands its 95 % **interval**: with other words in valid the number would be a little different, and the interval says how much. It counts *groups*, here words, because
+# Behind the accuracy stands its 95 % **interval**: if valid held other words, the number would be a little different, and the interval says how much. It counts *groups*, here words, because
 # a word's nine pictures are alike. Two numbers whose intervals overlap widely do not tell two methods apart; below we compare in pairs.
 #
 # **Feature extraction is the same thing**: compute the features, hand them to a classical method.
