@@ -71,7 +71,7 @@ RARE = np.arange(100) // 95  # five of a hundred
 @pytest.mark.parametrize(
     ("y", "p", "shown"),
     [
-        (np.arange(400) // 380, np.where(np.arange(400) // 390, 0.9, np.where(np.arange(400) < 380, 0.1, 0.2)), True),
+        (np.arange(200) // 190, np.where(np.arange(200) // 195, 0.9, np.where(np.arange(200) < 190, 0.1, 0.2)), True),
         (RARE, np.random.default_rng(0).uniform(size=100), False),
         (RARE, np.where(np.arange(100) >= 97, 0.9, 0.1), False),
         (np.arange(200) % 2, np.arange(200) % 2 * 0.4 + 0.3, True),
