@@ -30,7 +30,7 @@ def loss_surface(paths: Mapping[str, Any], curvatures: tuple[float, float] = (1.
         panel.contour(x, y, height(x, y), levels=(0.5, 4, 12, 28, 55, 95), colors="#D5D5D5", linewidths=0.9)
         panel.plot(*way.T, "-o", color=style.VALID, linewidth=0.8, markersize=3.2)
         panel.plot(0, 0, "+", color=style.INK, markersize=9)
-        panel.set(xlim=FRAME[:2], ylim=FRAME[2:], xticks=[], yticks=[])
+        panel.set(xlim=FRAME[:2], ylim=FRAME[2:], xticks=[], yticks=[], xlabel="a, along", ylabel="b, across")
         stays = end <= start
         words.append(f"{name}: " + (f"loss {start:.0f} → {end:.2g}" if stays else "✗ leaves the valley"))
         base.corner(panel, words[-1].replace(": ", "\n"), color=style.INK if stays else style.WRONG)
