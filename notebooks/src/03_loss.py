@@ -196,7 +196,7 @@ for name, loss, low in (("rounded", hard_loss, 0), ("expert's", soft_loss, below
 # Szegedy et al. (2016) take a share ε of every certain label and spread it evenly over the $C$ classes: $p' = (1 - ε)\,p + ε / C$.
 #
 # Without smoothing, the perfect answer to a certain label is $q = 1$, which needs an infinite logit: the loss keeps pushing, even where the network is right. With ε = 0.1 and two classes the best answer is
-# 0.95, and the push ends there. What does that change? The second cell trains a third head and asks all three about the validation cells.
+# 0.95, and the push ends there. What does that change? The second cell trains a third head and compares all three on validation cells.
 
 # %%
 epsilon, z, t = 0.1, model.head(f[:8]).detach(), y[:8]
@@ -314,7 +314,7 @@ right = answers[range(32), labels]        # q of the class that the label names
 shares(-right.log(), 1 - right, at=sure, guess=guess)
 
 # %% [markdown]
-# One image in 32 makes a large part of the loss. Its share of the gradient (here the size of $q - p$) is much smaller, since no push is larger than 1, and still several times an even one. How does that depend on how sure the network is? First a table, whose first row is the figure above, then all settings to drag:
+# One image in 32 makes a large part of the loss. Its share of the gradient (here the size of $q - p$) is much smaller, since no push is larger than 1, and still several times an even one. How does that depend on how sure the network is? First a table (its first row is the figure above), then all settings:
 
 # %%
 def parts(confidence, smoothing):  # each image's loss, and the size of its gradient
@@ -326,7 +326,7 @@ def parts(confidence, smoothing):  # each image's loss, and the size of its grad
 above = 1 - right[sure].item()
 for setting in ((above, 0), (0.9, 0), (0.99, 0), (0.9999, 0), (0.9999, 0.1)):
     loss, push = (part[sure] / part.sum() for part in parts(*setting))
-    print(f"{setting[0]:.2%} sure, smoothing {setting[1]:3}: "
+    print(f"{100 * setting[0]:7.6g} % sure, smoothing {setting[1]:3}: "
           f"{loss:3.0%} of the loss, {push:3.0%} of the gradient")
 
 # %%
