@@ -88,7 +88,7 @@ with torch.no_grad():
 plot.guess_vs_result(start, guess, low=0, high=3, unit="nats")
 
 # %% [markdown]
-# Close to $\log 2 = 0.693$. Whoever knows nothing about two classes says ½ to both, and $-\log ½ = \log 2$. With $C$ classes it is $\log C$. Remember: **if the first
+# Close to $\log 2 = 0.693$. Whoever knows nothing about two classes says ½ to both, and $-\log ½ = \log 2$. With $C$ classes it is $\log C$. **If the first
 # loss of a run is far above $\log C$, something is wrong** before training has begun: labels, scaling, or a head of the wrong size.
 #
 # ## It is the loss of pretraining
@@ -221,7 +221,7 @@ for name, result in results.items():
 #
 # ## The gradient is q − p
 #
-# The **gradient** tells how to turn each number: it says how fast the loss rises when that number rises a little and all others stay (written $\partial H / \partial z$, a derivative). Training goes the other way. For softmax with cross-entropy it is simple. For each logit $z_c$,
+# The **gradient** tells how to turn each number: it says how fast the loss rises when that number rises a little and all others stay (written $\partial H / \partial z$, a derivative). Training goes the other way. For softmax with cross-entropy it is simple: for each logit $z_c$,
 #
 # $$\frac{\partial H(p, q)}{\partial z_c} = q(c) - p(c).$$
 #
@@ -314,7 +314,7 @@ right = answers[range(32), labels]        # q of the class that the label names
 shares(-right.log(), 1 - right, at=sure, guess=guess)
 
 # %% [markdown]
-# One image in 32 makes a large part of the loss. Its share of the gradient (here the size of $q - p$) is much smaller, since no push is larger than 1, and still several times an even one. How does that depend on how sure the network is? First a table (its first row is the figure above), then all settings:
+# One image in 32 makes a large part of the loss. Its share of the gradient (the size of $q - p$) is much smaller, since no push is larger than 1, but still above an even one. How does that depend on how sure the network is? First a table (its first row is the figure above), then all settings:
 
 # %%
 def parts(confidence, smoothing):  # each image's loss, and the size of its gradient
@@ -343,7 +343,7 @@ widgets.explore(draw_wrong, confidence=sure_of, name="wrong",
 #
 # ## Who makes our loss?
 #
-# That mistake was made up. Which validation cells make the loss of the head that learned from rounded labels? We sort them:
+# That mistake was made up. Which validation cells make the loss of the head with rounded labels? We sort them:
 
 # %%
 judged = results["rounded label"]
