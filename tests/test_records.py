@@ -72,3 +72,10 @@ def test_an_interval_prints_as_a_value_with_its_range():
         "1.00 (no interval: 3 of the 5 groups that it needs)"
     )
     assert 0.82 in Interval(0.85, 0.8, 0.9) and 0.95 not in Interval(0.85, 0.8, 0.9)
+
+
+def test_a_record_that_the_project_keeps_is_found_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert records.stored("start")["typefaces"] and "runs" in records.stored("evidence/lpft")
+    with pytest.raises(ValueError, match="'strat'; there are coverage, evidence/averaging"):
+        records.stored("strat")

@@ -269,3 +269,15 @@ def read(path: str | Path, kind: type[R] = object) -> R:  # type: ignore[assignm
     if not isinstance(record, kind):
         raise ValueError(f"{path} holds a {type(record).__name__}, not a {kind.__name__}")
     return record
+
+
+def stored(name: str) -> Any:
+    """Return a record that the project keeps, such as "start", which `python benchmarks/start.py` has made.
+
+    It is found from any folder. Raises ValueError for another name, and where the package is not that of a clone.
+    """
+    folder = Path(__file__).resolve().parents[2] / "benchmarks"
+    names = sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.json"))
+    if name not in names:
+        raise ValueError(f"no record is called {name!r}; there are {', '.join(names) or 'none: they stand in a clone'}")
+    return read(folder / f"{name}.json")
