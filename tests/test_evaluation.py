@@ -186,6 +186,16 @@ def test_images_without_a_label_have_probabilities_and_no_say():
     assert r.accuracy.value == sk.accuracy_score(Y[100:], P[100:].argmax(axis=1))
 
 
+def test_copies_of_a_picture_count_once(blobs, tiny):
+    x = np.repeat(blobs.train.images[:60], np.arange(60) % 3 + 1, axis=0)
+    data = sft.from_arrays(x, np.repeat(np.arange(60) % 2, np.arange(60) % 3 + 1))
+    found = sft.evaluate(tiny, data.test)
+    pictures = {image.tobytes() for image in data.test.images[data.test.index]}
+    assert found.accuracy.groups == len(pictures) < found.n
+    right = np.equal(found.predictions, found.targets)
+    assert found.accuracy == statistics.proportion(right, found.hashes)
+
+
 def test_what_cannot_be_evaluated_is_refused_by_a_sentence(tiny, blobs, digits):
     with pytest.raises(ValueError, match="split is empty"):
         sft.evaluate(tiny, blobs.test.subset([]))

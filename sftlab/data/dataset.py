@@ -165,8 +165,11 @@ class Split:
 
     @property
     def groups(self) -> list[int]:
-        """The groups of the images of this split, in order; empty if none are known."""
-        return [self.image_groups[i] for i in self.index] if len(self.image_groups) else []
+        """The groups of the images of this split, in order; empty if none are known. Copies of a picture are one."""
+        if len(self.image_groups):
+            return [self.image_groups[i] for i in self.index]
+        pictures, which = np.unique([self.image_hashes[i] for i in self.index], return_inverse=True)
+        return which.tolist() if len(pictures) < len(which) else []
 
     @property
     def digest(self) -> str:

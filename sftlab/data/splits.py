@@ -247,7 +247,7 @@ def resplit(data: Data, seed: int) -> Data:
     every = data.train.of_rows(np.sort(np.concatenate([part.index for part in parts])))
     valid, test = (len(part) / len(every) for part in parts[1:])
     strata, how = first_task(every.y).tolist(), f"split anew with seed {seed}"
-    if every.groups:
+    if len(every.image_groups):
         rows = grouped_split(strata, every.groups, every.hashes, valid=valid, test=test, seed=seed)
         how = f"grouped, {how}"
     else:

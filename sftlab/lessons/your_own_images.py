@@ -75,7 +75,10 @@ def advice(result: Result, history: History, strategy: str, learned: float, seen
     both = f"{base.percent(learned, 0)} of training images, {base.percent(valid, 0)} of validation images"
     half = (result.accuracy.high - result.accuracy.low) / 2
     if "not shown" in skill(result):
-        lines.append("Skill is not shown: look whether you can see the difference (check 1), and add photographs.")
+        lines.append(
+            "Skill is not shown: look whether you can see the difference (check 1), and add photographs. What a "
+            "network without skill doubts says nothing about the labels."
+        )
     if learned > LOW and learned - valid > max(GAP, seen**-0.5):
         lines.append(
             f"Learned better than it generalises ({both}): add different photographs, above all of the classes that "
@@ -84,7 +87,7 @@ def advice(result: Result, history: History, strategy: str, learned: float, seen
     elif valid < LOW:
         other = "STRATEGY `partial`" if strategy == "probe" else "another BACKBONE"
         lines.append(
-            f"Not yet good ({both}): try a larger SIZE if the files hold it, or {other}; look at the labels in doubt."
+            f"Not yet good ({both}): try a larger SIZE if the files hold it, or {other}; correct labels (check 4)."
         )
     if half > WIDE:
         times = np.ceil((half / WIDE) ** 2)
