@@ -300,14 +300,13 @@ again = []
 try:
     again = [] if given else [on_another_split(SEED + k) for k in range(1, 6)]
     print(f"a probe on five other splits: mean {np.mean(again):.3f}, from "
-          f"{min(again):.3f} to {max(again):.3f};\nthe number above is "
-          f"{own.place(result.accuracy.value, again)}" if again else
+          f"{min(again):.3f} to {max(again):.3f}" if again else
           "your folders say what is tested on, so nothing is split anew")
 except ValueError as error:  # too few of a class, or too few groups
     print(f"not split anew: {error}")
 
 # %% [markdown]
-# Above all five, a split was lucky, or fine-tuning has helped: these five are probes. The mean of the five is the number to expect of a probe, and the safer one to tell others.
+# A number above all five means a lucky split, or that fine-tuning helped: the five are probes. Their mean is the safer one to tell others.
 #
 # Which errors are they? Rows are the truth, columns the answer. Accuracy treats all errors alike; where yours have different costs, choose a threshold as in lesson 09.
 
@@ -357,7 +356,7 @@ except ValueError as few:
 widgets.upload(model, reject=reject, example=data.valid, licence=data.card.licence)
 
 # %% [markdown]
-# Drop photographs into the field: you see how sure the network is, and which regions raised its answer (a Grad-CAM heat map; *Calibration* says how far to trust one). Until then it shows a validation image.
+# Drop photographs into the field: you see how sure the network is, and which regions raised its answer (a Grad-CAM heat map; *Calibration* says how far to trust one).
 #
 # ## Keep it
 #
@@ -443,8 +442,6 @@ Markdown(own.summary(data, model, history, result, look,
 # print(f"test accuracy {accuracy(test):.3f}, valid {best:.3f}")
 # torch.save(kept, "model.pt")
 # ```
-#
-# What the lab adds: copies and groups stay on one side, unreadable files are listed, the frozen part runs once, and the number has an interval.
 
 # %% [markdown]
 # ## Try it

@@ -101,11 +101,6 @@ def advice(result: Result, history: History, strategy: str, learned: float, seen
     return [*lines, "Before you rely on it: measure it once more, on photographs that are taken after today."]
 
 
-def place(value: float, others: Sequence[float]) -> str:
-    """Say where a number lies among others."""
-    return "above all of them" if value > max(others) else "below all of them" if value < min(others) else "among them"
-
-
 def code(text: str) -> str:
     """Return a name as Markdown's code, which leaves every sign in it as it is, in a table too."""
     return f"`{text.replace('`', 'ˋ').replace('|', '¦')}`"
