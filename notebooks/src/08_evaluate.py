@@ -371,8 +371,8 @@ for n_looked in (26, 150):
         one = some[looked.argmax()]
         kept.append((looked.max(), on_play[one].mean(), on_new[one].mean()))
     a, b, c = np.mean(kept, axis=0)
-    print(f"{n_looked:3d} images: best of 50 shows {a:.3f}; all play cells {b:.3f}, new "
-          f"modules {c:.3f}: choosing adds {100 * (a - c - drop):.1f} points")
+    print(f"{n_looked:3d} images: best of 50 shows {a:.3f}; all play cells {b:.3f}, "
+          f"new modules {c:.3f}; choosing adds {100 * (a - c - drop):.1f} points")
 print(f"an average recipe: play {on_play.mean():.3f}, new modules {on_new.mean():.3f}, "
       f"{100 * drop:.1f} points less; majority {always:.3f}")
 
