@@ -172,7 +172,7 @@ print(f"the same rate for each of {len(ours)} tensors")
 decay = sft.layer_decay(model, lr=1e-3, decay=0.7)
 by_hand = [1e-3 * 0.7**k for k in reversed(range(len(stages)))]
 assert np.allclose(list(decay.values()), by_hand)
-probe, partial = sft.last_k(model, 0, 1e-3), sft.last_k(model, 5, 3e-4)
+probe, partial = sft.last_k(model, 0, 1e-3), sft.last_k(model, 5, 1e-3)
 plot.profile(probe, partial, two_groups, decay,
              names=["linear probe", "last five + head", "two groups", "layer decay"])
 
