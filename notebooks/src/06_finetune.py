@@ -148,7 +148,7 @@ gained = 100 * (found["two groups"].value - found["head only"].value)
 plot.guess_vs_result(gained, guess, low=-10, high=40, unit="points")
 
 # %% [markdown]
-# In its first epochs, fine-tuning is behind the head that it began with, as in lesson 05; whoever stops after two would call the recipe harmful. After eight it is ahead, by less than one run can show: the intervals overlap. And eight epochs at 1e-4 are a short way. Rate times epochs (lesson 05) is 0.0008; further below, runs with twelve times as much gain far more.
+# In its first epochs, fine-tuning is behind the head that it began with, as in lesson 05; whoever stops after two would call the recipe harmful. After eight it is ahead; the two intervals say how clearly, for this one run. And eight epochs at 1e-4 are a short way: rate times epochs (lesson 05) is 0.0008. Below, runs with twelve times as much gain more.
 #
 # ## The same as a profile
 #
@@ -205,7 +205,7 @@ plot.differences(rows | {now: {"two groups": []}}, to="head only",
                  test_to_train=0.25 / 0.5, live={now: {"two groups": gained}})
 
 # %% [markdown]
-# Letting stages learn pays, on every split; from scratch, these labels teach next to nothing. (Two of two bars are clear of zero; chance alone would put 0.1 there.) Which layers, the last five or all, cannot be told apart: the differences have both signs. The page's own run is far behind, with a fifth of the rate and fewer epochs. So the usual recipe is a good start, and its tenth is no law: try powers of ten for the pretrained layers, and train until valid is flat.
+# Letting stages learn pays, on every split; from scratch, these labels teach next to nothing. (Two of two bars are clear of zero; chance alone would put 0.1 there.) Which layers, the last five or all, cannot be told apart: the differences have both signs. The page's own run is behind, with a fifth of the rate and fewer epochs. So the usual recipe is a good start, and its tenth is no law: try powers of ten for the pretrained layers, and train until valid is flat.
 #
 # A guess why the probe falls behind: features for photographs say little about typefaces, and a head can only sort by what they say.
 #
@@ -240,7 +240,7 @@ for name, net in networks.items():
 plot.guess_vs_result(100 * kept(model).value, guess)
 
 # %% [markdown]
-# What is gone is **catastrophic forgetting** (McCloskey and Cohen 1989), and a small gain did not make it small. The report on the new task never shows it. It matters if the network has other work to do: a second head, next year's camera, rare cases.
+# What is gone is **catastrophic forgetting** (McCloskey and Cohen 1989). The report on the new task never shows it. It matters if the network has other work to do: a second head, next year's camera, rare cases.
 #
 # ## A task where it does not pay
 #
@@ -302,7 +302,7 @@ await tunnel.run()
 #
 # ## Test, once
 #
-# Of the two networks of this page, the one with the higher validation accuracy gets one look at the test words.
+# Of the two networks of this page, the one with the higher validation accuracy gets one look at the test words. These are other words, so expect another number, as far away as the intervals allow.
 
 # %%
 chosen = max(found, key=lambda name: found[name].value)
