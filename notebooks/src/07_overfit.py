@@ -212,7 +212,8 @@ for row, (name, change) in zip(axes, kinds.items()):
     for ax, image in zip(row, change(images[rows], torch.Generator().manual_seed(1))):
         ax.imshow(image[0], cmap="gray"); ax.set(xticks=[], yticks=[])
     row[0].set_ylabel(name)
-axes[0, 0].set_title("A 1, a 4, a 6 and a 9, changed more and more", loc="left")
+for ax, digit in zip(axes[0], (1, 4, 6, 9)):
+    ax.set_title(f"a {digit}")
 figure
 
 # %% [markdown]
