@@ -2,9 +2,10 @@
 
     python benchmarks/coverage.py
 
-Groups: images of two classes come in groups of 20 to 100, in one world of 5 to 500. Each group has its own level (all its scores are higher or
-lower) and its own difficulty (its classes are further apart or nearer), so that its images are right or wrong together;
-the truth over all groups there could be is known by a formula. Of 1,000 such test sets, how many intervals contain it?
+Groups: images of two classes come in groups of 20 to 100, in one world of 5 to 500. Each group has its own level (all
+its scores are higher or lower) and its own difficulty (its classes are further apart or nearer), so that its images are
+right or wrong together; the truth over all groups there could be is known by a formula. Of 1,000 such test sets, how
+many intervals contain it?
 Beside the lab's intervals: those of a formula that counts images, and the percentiles of 300 redraws of whole groups.
 Splits: a nearest-mean classifier on 300 points, a quarter of which tests it, over ten random splits of them; the truth
 is the mean accuracy over all sets there could be. Resumable: what is there is not made again. Twenty minutes on one

@@ -271,7 +271,8 @@ for name, result in tasks.items():
 # interval. Solid ones are yours, with fewer epochs; dashed is the majority rate. The numbers are *paired*: a way minus the probe on each split, then the mean.
 
 # %%
-record = json.loads(Path("../benchmarks/start.json").read_text(encoding="utf-8"))
+kept = Path(sft.__file__).parents[1] / "benchmarks" / "start.json"
+record = json.loads(kept.read_text(encoding="utf-8"))
 strategies(record, {
     "typefaces": {"linear probe": probed, "partial fine-tuning": finetuned},
     "solar": {"linear probe": judged},
@@ -396,11 +397,11 @@ print(f"plain PyTorch: best on valid {best:.3f}, test {accuracy(net, test):.3f}"
 # **00 Start here**|When does fine-tuning pay?|40
 # **[01 Select](01_select.ipynb)**|Which pretrained network should I start from?|45
 # **[02 Head](02_head.ipynb)**|How does a 1000-class network answer my question?|45
-# **[03 Loss](03_loss.ipynb)**|What exactly is being minimised?|40
-# **[04 Freeze](04_freeze.ipynb)**|When is a layer really frozen, and what does that buy?|40
-# **[05 Rate](05_rate.ipynb)**|How large a step?|40
-# **[06 Finetune](06_finetune.ipynb)**|Should all layers take the same step?|35
-# **[07 Overfit](07_overfit.ipynb)**|Does it learn, or remember?|40
+# **[03 Loss](03_loss.ipynb)**|What exactly is being minimised?|45
+# **[04 Freeze](04_freeze.ipynb)**|When is a layer really frozen, and what does that buy?|45
+# **[05 Rate](05_rate.ipynb)**|How large a step?|45
+# **[06 Finetune](06_finetune.ipynb)**|Which layers should learn, and how fast?|40
+# **[07 Overfit](07_overfit.ipynb)**|Does it learn, or remember?|45
 # **[08 Evaluate](08_evaluate.ipynb)**|How sure is this number?|50
 # **[09 Decide](09_decide.ipynb)**|What should I decide with it?|35
 # **[10 Your own images](10_your_own_images.ipynb)**|What must I check before I believe it on my own photos?|50

@@ -6,7 +6,7 @@
 # - split any cross-entropy into a floor and a part that training can remove, and never again compare two losses with different floors;
 # - write the training loop in five lines, and see what one confidently wrong label does to it.
 #
-# 40 minutes. Comes after *[How does a 1000-class network answer my question?](02_head.ipynb)*, of which it needs the head and the features.
+# 45 minutes. Comes after *[How does a 1000-class network answer my question?](02_head.ipynb)*, of which it needs the head and the features.
 # Images: solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018.
 
 # %%

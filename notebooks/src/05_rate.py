@@ -6,7 +6,7 @@
 # - find the right power of ten in seconds, before you spend an hour on the wrong one;
 # - say what momentum, Adam, a schedule and warm-up do to a step.
 #
-# 40 minutes to read, half a minute to run. Comes after [04 Freeze](04_freeze.ipynb), which trains a head on kept features; what of the loss is needed is said in [00](00_start_here.ipynb), and more in [03 Loss](03_loss.ipynb).
+# 45 minutes to read, half a minute to run. Comes after [04 Freeze](04_freeze.ipynb), which trains a head on kept features; what of the loss is needed is said in [00](00_start_here.ipynb), and more in [03 Loss](03_loss.ipynb).
 # Images: handwritten digits, CC BY 4.0, Alpaydin and Kaynak 1998.
 
 # %%

@@ -6,7 +6,7 @@
 # - write partial and full fine-tuning, layer-wise decay, LP-FT and gradual unfreezing as a learning-rate profile;
 # - measure what a choice of layers gains on the new task, and what it costs of the old one.
 #
-# 35 minutes to read, under a minute to run. Comes after [05 Rate](05_rate.ipynb).
+# 40 minutes to read, under a minute to run. Comes after [05 Rate](05_rate.ipynb).
 # Images: words drawn with matplotlib's fonts; digits, CC BY 4.0, Alpaydin and Kaynak 1998; photographs that come with scikit-learn, CC BY 2.0; solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018 (stored numbers only).
 
 # %%
@@ -184,7 +184,7 @@ plot.profile(probe, partial, two_groups, decay,
 # One run is one draw, and a short one. Beforehand, `benchmarks/start.py` ran the strategies until valid was flat, on five other splits, 60 labels a class: the last five stages at 1e-3 for 16 epochs, all stages at 5e-4 for 20. These start from a trained head and keep BatchNorm's statistics as well; they have one rate for all stages that learn, and no augmentation. No epoch was chosen.
 
 # %%
-record = sft.records.read("../benchmarks/start.json")["typefaces"].values()
+record = sft.records.stored("start")["typefaces"].values()
 NAMES = {"head only": "linear probe", "last five stages": "partial fine-tuning",
          "all stages": "full fine-tuning", "from scratch": "from scratch"}
 runs = {label: np.array([100 * run[name][-1] for run in record])
@@ -247,7 +247,7 @@ plot.guess_vs_result(100 * kept(model).value, guess)
 # The same network on solar cells, 100 labels a class, five splits (`benchmarks/layers.py`), in points against the linear probe, split by split: what is learned, and what is kept of 128 old answers. (One rate of 1e-3 for all stages is left out: it learns less than the probe and keeps nothing.)
 
 # %%
-cells = list(sft.records.read("../benchmarks/layers.json")["solar"].values())
+cells = list(sft.records.stored("layers")["solar"].values())
 names = ["last two stages", "full, 1e-4", "layer decay", "LP-FT"]
 solar = {task: {name: [100 * (run[name][k] - run["linear probe"][k]) for run in cells]
                 for name in names} for k, task in enumerate(("kept", "learned"))}
@@ -289,7 +289,7 @@ history = sft.fit(source, old, sft.last_k(source, 3, 1e-2), 30, schedule=schedul
 # Paint one bar a stage, frozen at the bottom. Let go, and the network is trained anew; a row shows what it keeps and what it learns. Hollow circles are means over 20 stored seeds, with 95 % intervals (the formula does not know that 100 % is the end). Can you keep *and* learn? (`await` waits for the first run.)
 
 # %%
-runs_of = list(sft.records.read("../benchmarks/layers.json")["digits"].values())
+runs_of = list(sft.records.stored("layers")["digits"].values())
 beside = {name: [run[name] for run in runs_of] for name in
           ("full, 0.01", "linear probe", "layer decay", "LP-FT", "gradual unfreezing")}
 tunnel = widgets.wind_tunnel(

@@ -6,7 +6,7 @@
 # - say which augmentation keeps the label, and what too much of it does;
 # - measure what each remedy against overfitting gains, and how a fine-tuned network does on images of another kind.
 #
-# 40 minutes to read, half a minute to run. Comes after [06 Finetune](06_finetune.ipynb).
+# 45 minutes to read, half a minute to run. Comes after [06 Finetune](06_finetune.ipynb).
 # Images: handwritten digits, CC BY 4.0, Alpaydin and Kaynak 1998; characters drawn from matplotlib's fonts; solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018, behind stored numbers.
 
 # %%
@@ -58,7 +58,7 @@ blank = sft.backbone("tiny", weights=None, seed=1000 + SEED)
 # One function does all the fine-tuning. The few images are repeated until an epoch has 200, and no epoch is chosen. It returns the network and two accuracies: on the images it learned from, and on new ones. (`fit` looks at validation images after every epoch; eight will do, because nothing depends on them.)
 
 # %%
-record = sft.records.read("../benchmarks/small_data.json")
+record = sft.records.stored("small_data")
 RATE = {kind: chosen["rate"] for kind, chosen in record["chosen"].items()}
 print("rates, chosen beforehand on other splits:", RATE)
 
@@ -308,7 +308,7 @@ plot.guess_vs_result(np.mean(priced["four times as wide"]["pretrained"]), wider,
 # EfficientNet-Lite0 learned from 400 solar cells of one kind (*home*), and was measured on others of this kind and on cells of the other kind (*away*), 5 seeds and both directions (`benchmarks/shift.py`). Beside the accuracy stands the **area under the ROC curve**: how often a broken cell gets a higher score than an intact one. It judges the *ranking* and needs no threshold; 50 % is a guess. (Lesson 09 draws the curve.)
 
 # %%
-shift = sft.records.read("../benchmarks/shift.json")["runs"]
+shift = sft.records.stored("shift")["runs"]
 HOMES = {"mono": "learned from mono", "poly": "learned from poly"}
 
 
