@@ -305,6 +305,8 @@ def test_settings_are_told_apart_seed_by_seed_because_a_split_that_is_hard_is_ha
     split = table.assign(split=table.SEED.map(str), images=250, train_images=500)
     wider = sweeps.lead(sweeps.settings(split, ["X"])).high - ahead.value
     assert wider / (ahead.high - ahead.value) == pytest.approx(2.5**0.5), "seeds that split one set anew"
+    one, other = (sweeps.settings(runs, ["X"])[0].mean("valid_accuracy") for runs in (split, table))
+    assert (one.low, other.low) == pytest.approx([t_interval(valid["a"], test_to_train=r).low for r in (0.5, 0)])
     fixed = sweeps.lead(sweeps.settings(split.assign(split="one"), ["X"]))
     assert fixed == ahead, "one test set for all seeds"
 

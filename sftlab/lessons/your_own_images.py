@@ -35,12 +35,12 @@ def summary(
     looked: what the checks found, {"why", "file", …} each. strategy: what was trained. again: results of other splits.
     """
     names, counts, shown = result.classes, data.card.counts, result.per_class
-    total = sum(sum(count.values()) for count in counts.values())
+    total, note = sum(sum(count.values()) for count in counts.values()), result.settings.get("note", "")
     some = ", ".join(map(code, names[: MOST // 2])) + ", …" * (len(names) > MOST // 2)
     lines = [
         f"# Result: {base.percent(result.accuracy.value)} of the test images are answered rightly",
         f"**Asked.** Which of {len(names)} classes ({some}) does an image show? {total:,} {data.train.kind} of "
-        f"{code(data.card.name)}; strategy: {strategy}. Split: {data.card.split}. {result.settings.get('note', '')}",
+        f"{code(data.card.name)}; strategy: {strategy}. Split: {data.card.split}. {note[:1].upper()}{note[1:]}",
         f"**Answer.** {base.interval(result.accuracy)} of {result.n} test images, with the 95 % interval; always "
         f"{code(result.majority_class)} would be right for {base.percent(result.majority)}. {skill(result)}"
         + (f" A probe on {len(again)} other splits: {min(again):.3f} to {max(again):.3f}." if again else ""),
