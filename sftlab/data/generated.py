@@ -42,8 +42,9 @@ LICENCE = (
 )
 CITATION = (
     "DejaVu Fonts, after Bitstream Vera 2003; STIX Fonts 2010, STI Pub Companies; Computer Modern, Knuth 1986, as "
-    "TrueType by Malyshev 1994 (BaKoMa); classes merged as in Cohen et al. 2017, EMNIST, arXiv:1702.05373"
+    "TrueType by Malyshev 1994 (BaKoMa)"
 )
+MERGED = "classes merged as in Cohen et al. 2017, EMNIST, arXiv:1702.05373"
 ALPHABETS = {
     "digits": string.digits, "letters": string.ascii_letters, "all": string.digits + string.ascii_letters,
 }  # fmt: skip
@@ -124,7 +125,7 @@ def load_characters(
         rule="the character that was printed; c and C, o and O and their like are one class",
         size=size, per_class=per_class, seed=seed, rows=rows, hashes=hashes,
         split=f"by font family, seed {seed}; valid: {unseen[0]}; test: {unseen[1]}",
-        source="drawn from the fonts of matplotlib", licence=LICENCE, citation=CITATION,
+        source="drawn from the fonts of matplotlib", licence=LICENCE, citation=f"{CITATION}; {MERGED}",
         notes=notes,
     )  # fmt: skip
 

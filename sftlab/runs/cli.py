@@ -158,6 +158,9 @@ def fetch(names: tuple[str, ...], notebook: str | None, offline: bool) -> None:
     from sftlab.runs import fetch as fetching
 
     wanted = [*names, *(fetching.needed_by(notebook) if notebook else [])]
+    if notebook and not wanted:
+        click.echo(f"{notebook} needs nothing from the network: it can be run as it is")
+        return
     good = fetching.prove(wanted) if offline else fetching.bring(wanted) if wanted else fetching.list_all()
     sys.exit(not good)
 

@@ -101,7 +101,7 @@ def list_all() -> bool:
 def needed_by(notebook: str) -> list[str]:
     """Return what a notebook names in its code, in plain strings, and does not come with the installation.
 
-    Raises NotebookError for a notebook that does not exist, ValueError for one that needs nothing.
+    Raises NotebookError for a notebook that does not exist.
     """
     path = notebooks.find(notebook)
     names = dict[str, None]()
@@ -111,8 +111,6 @@ def needed_by(notebook: str) -> list[str]:
         except SyntaxError:  # `%timeit …`
             continue
         names |= {n.value: None for n in ast.walk(tree) if isinstance(n, ast.Constant) and n.value in OFFERED}
-    if not names:
-        raise ValueError(f"{notebooks.name_of(path)} needs nothing from the network: it can be run as it is")
     return list(names)
 
 
