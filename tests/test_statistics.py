@@ -124,7 +124,9 @@ def some(n=126, share=0.8, seed=0):
 def test_a_share_over_groups_is_the_jackknife_that_leaves_out_each_group():
     right = some()
     logits = [logit(right[g != GROUPS].mean()) for g in range(12)]
-    half = t.ppf(0.975, 11) * np.sqrt(11 / 12 * np.sum((logits - np.mean(logits)) ** 2))
+    sizes = np.arange(5, 17)
+    freedom = sizes.sum() ** 2 / (sizes**2).sum() - 1
+    half = t.ppf(0.975, freedom) * np.sqrt(11 / 12 * np.sum((logits - np.mean(logits)) ** 2))
     found = statistics.proportion(right, GROUPS)
     assert (found.value, found.groups) == (right.mean(), 12)
     assert (found.low, found.high) == pytest.approx(expit(logit(right.mean()) + np.array([-half, half])))

@@ -115,7 +115,7 @@ def result(
             per_class[name]["f1"] = f1(share(true & said, true | said))
     recalls = [row["recall"] for row in per_class.values() if "f1" in row]
     fewest = min(len(np.unique(unit[y == i])) for i in np.unique(y))
-    over: tuple[Any, ...] = ((0, 1), "groups" if grouped else "images", fewest)
+    over: tuple[Any, ...] = ((0, 1), "groups" if grouped else "images", fewest, np.bincount(unit))
     metrics = {"accuracy": share(called == y, y >= 0), "balanced_accuracy": mean_of(recalls)}
     if grouped and (fewest < FEWEST or all(0 < one.value < 1 for one in recalls)):
         metrics["balanced_accuracy"] = jackknife(*balanced_accuracy(y, called, unit), *over)

@@ -45,7 +45,7 @@ def share(counts: Sequence[Sequence[int]], *, grouped: bool) -> Interval:
     if not grouped:
         return wilson(int(right.sum()), int(n.sum()))
     with np.errstate(invalid="ignore"):
-        return jackknife(right.sum() / n.sum(), (right.sum() - right) / (n.sum() - n), (0, 1))
+        return jackknife(right.sum() / n.sum(), (right.sum() - right) / (n.sum() - n), (0, 1), sizes=n)
 
 
 def mean_of(parts: Sequence[Interval]) -> Interval:
@@ -73,7 +73,8 @@ def mean_interval(values: Any, groups: Any = (), ends: tuple[float, float] = (-m
     if not len(x):
         raise ValueError("no values, so there is no mean")
     unit = np.unique(groups, return_inverse=True)[1] if len(groups) else np.arange(len(x))
-    return jackknife(x.mean(), leave_out(x, unit), ends, "groups" if len(groups) else "images")
+    word = "groups" if len(groups) else "images"
+    return jackknife(x.mean(), leave_out(x, unit), ends, word, sizes=np.bincount(unit))
 
 
 def leave_out(values: np.ndarray, unit: np.ndarray, count: int = 0) -> np.ndarray:
@@ -89,12 +90,15 @@ def jackknife(
     ends: tuple[float, float] = (-math.inf, math.inf),
     unit: str = "groups",
     fewest: int | None = None,
+    sizes: np.ndarray | None = None,
 ) -> Interval:
     """Return `value` with its 95 % interval from what it is without each unit: a group, or else an image, a run.
 
     ends: between which it lies; (0, 1) is reckoned on the logit scale. fewest: the smallest number of units that some
-    part of it rests on, such as a class. Below FEWEST there is no interval, and `why` says so. Where nothing varies, a
-    bounded value may still be off by as much as an event may happen that none of so many units has shown.
+    part of it rests on, such as a class. sizes: values in each unit; of unequal ones Student's t has the degrees of
+    freedom of as many equal ones as are worth the same, (Σ n)² / Σ n² (Kish, 1965). Below FEWEST there is no interval,
+    and `why` says so. Where nothing varies, a bounded value may still be off by as much as an event may happen that
+    none of so many units has shown.
     """
     from scipy.special import expit, logit, stdtrit
 
@@ -113,7 +117,8 @@ def jackknife(
         scaled = logit(deleted) if share else deleted
     if not np.isfinite(scaled).all():  # without one group nothing is wrong: the slope of the logit instead
         scaled = deleted / (value * (1 - value))
-    half = stdtrit(units - 1, 0.975) * math.sqrt((units - 1) * scaled.var())
+    worth = units if sizes is None else sizes.sum() ** 2 / (sizes**2).sum()
+    half = stdtrit(max(1, worth - 1), 0.975) * math.sqrt((units - 1) * scaled.var())
     reach = np.array([-half, half])
     low, high = expit(logit(value) + reach) if share else np.clip(value + reach, floor, roof)
     return Interval(value, float(low), float(high), **how)

@@ -109,7 +109,7 @@ def differences(y: np.ndarray, first: np.ndarray, second: np.ndarray, groups: An
         both["roc_auc"] = [auc(y, one, unit) for one in p]
     found = {"accuracy": difference(called[1] == y, called[0] == y, groups)}
     for name, ((a, without_a), (b, without_b)) in both.items():
-        found[name] = jackknife(b - a, without_b - without_a, (-1, 1), word, fewest)
+        found[name] = jackknife(b - a, without_b - without_a, (-1, 1), word, fewest, np.bincount(unit))
     return found
 
 
