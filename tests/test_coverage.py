@@ -27,7 +27,7 @@ def test_from_ten_groups_on_intervals_hold_the_truth_as_often_as_is_said(bench):
         found = [100 * rows[n][name] for rows in KEPT["groups"].values() for n in counts for name in OURS]
         said = f"{min(found):.0f} to {max(found):.0f} %"
         assert said in readme, said
-        assert not enough or (min(found) >= 92 and max(found) <= 97.5)
+        assert not enough or (min(found) >= 92 and max(found) < 98)
 
 
 def test_a_small_rerun_agrees_with_the_record(bench):
