@@ -151,7 +151,7 @@ def test_what_a_notebook_can_ask_for_is_fetched_by_its_name(shelf, tmp_path):
     assert "pets" not in said.output and "digits" not in said.output
     assert "no notebook begins with '77'" in command("--for", "77").output
     assert fetch.needed_by("further/pretrain") == ["mnist", "fashion_mnist", "cifar10"]
-    assert fetch.needed_by("recipes/keras") == ["resnet50", "cifar10"]
+    assert fetch.needed_by("recipes/keras") == ["resnet50", "vgg16", "cifar10"]
     nothing = command("--for", "03")
     assert nothing.exit_code == 0 and "03 needs nothing from the network" in nothing.output
 

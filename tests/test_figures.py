@@ -35,7 +35,6 @@ from sftlab.lessons.head import maps, reading
 from sftlab.lessons.loss import cross_entropy, entropy, shares
 from sftlab.lessons.rank import image_size
 from sftlab.lessons.rate import loss_surface
-from sftlab.lessons.recipes import step_losses
 from sftlab.lessons.shift import domain_gap, threshold
 from sftlab.lessons.start import strategies
 from sftlab.lessons.text import words_left
@@ -124,7 +123,6 @@ STORED = {"linear probe": ([0.84, 0.83, 0.85], [0.30, 0.31, 0.29]), "full": ([0.
 SCORES, Y = np.array([0.1, 0.4, 0.6, 0.9]), np.array([0, 0, 1, 1])
 PLACES = {"home": (SCORES, Y), "away": (SCORES + 0.05, 1 - Y)}
 SAYS = {"encoder": [0.2, 0.8], "bag of words": [0.6, 0.4]}
-LOSSES = {"textbook": [0.7, 0.5, 0.4], "sft.fit": [0.7, 0.5, 0.4 + 1e-7]}
 TOLD = ["draw", "the", "axes"], [True, False, True], SAYS, ["numpy", "matplotlib"], "matplotlib"
 
 # function, data, options, how the title begins
@@ -134,9 +132,6 @@ FIGURES = [
     (plot.curves, [DIVERGED], {}, "Diverged at step 2"),
     (plot.profile, [DECAY], {}, "5 of 5 stages learn"),
     (plot.profile, [PROBE], {}, "1 of 5 stages learn: head at 1e-3"),
-    (plot.changed, [{"stem": "a", "head": "b"}, {"stem": "a", "head": "c"}], {}, "1 of 2 stages changed"),
-    (plot.moved, [{"full": {"stem": 0.2, "head": 0.4}}, {"full": {"stem": 0.0, "head": 1e-2}}], {}, ""),
-    (plot.parameters, [{"as it came": sft.summary(sft.backbone("tiny"))}], {}, ""),
     (plot.lr_finder, [FOUND], {}, ""),
     (plot.confusion, [TWO], {}, ""),
     (plot.confusion, [TEN], {}, ""),
@@ -195,10 +190,6 @@ FIGURES = [
     (words_left, TOLD, {},
      "2 of 3 words: encoder says matplotlib (80 %) and bag of words says numpy (60 %); it is matplotlib"),
     (compass, [{"loop": [0.5, 0.4], "ink": [-0.25]}], {}, "Cosine with all labels: loop +0.50 and ink -0.25"),
-    (step_losses, [LOSSES], {}, "The same loss at each of 3 steps: at most 1e-07 apart"),
-    (step_losses, [LOSSES | {"sft.fit": [0.7, 0.6, 0.4]}], {}, "The losses are up to 0.10 apart"),
-    (step_losses, [{"once": [0.7, 0.1], "twice": [0.7, 0.4]}], {"floor": 0.313},
-     "twice: the loss ends at 0.40 and cannot get below 0.31"),
 ]  # fmt: skip
 
 
@@ -219,10 +210,8 @@ REFUSED = [
     (plot.curves, [{"nothing": History()}], {}, "no curve to draw"),
     (plot.profile, [{"stem": 0.1}, {"layer1": 0.1}], {}, "different networks"),
     (plot.profile, [PROBE, DECAY], {"names": ["one"]}, "1 names for 2 profiles"),
-    (plot.changed, [{"stem": "1", "head": "3"}, {"stem": "1"}], {}, "not of one network"),
     (plot.by_stage, [BY_STAGE], {"majority": 0.3, "at": "head"}, "no stage 'head' was measured"),
     (plot.old_and_new, [{}], {}, "no strategy"),
-    (plot.moved, [{"full": {}}, {"probe": {}}], {}, "same strategies"),
     (plot.differences, [{"widen": {}}], {"to": "none"}, "nothing to compare"),
     (plot.band_curves, [{}], {"xlabel": "labels"}, "no curve given"),
     (plot.label_gap, [CURVES, "LP-FT", "kNN"], {"at": 5}, "no curve is named 'kNN'; there are LP-FT"),
@@ -232,7 +221,6 @@ REFUSED = [
     (drift, [DRIFTED], {"cut": "neck"}, "cut='neck'"),
     (domain_gap, [{}], {}, "no strategy"),
     (compass, [{}], {}, "no gradient"),
-    (step_losses, [{"one": [1.0]}], {}, "give two"),
 ]
 
 
@@ -324,8 +312,6 @@ def test_where_groups_are_known_a_figure_says_over_how_many_and_few_have_no_bar(
 def test_a_bar_is_drawn_in_the_heat_of_its_rate():
     (bar,) = marked(plot.profile(PROBE), "learning")
     assert to_rgb(bar.get_facecolor()) == to_rgb(style.heat(1e-3))
-    cold, hot = plot.moved({"full": {"stem": 0.2, "head": 0.4}}, {"full": {"stem": 0.0, "head": 1e-2}}).patches
-    assert cold.get_gid() == "frozen" and to_rgb(hot.get_facecolor()) == to_rgb(style.heat(1e-2))
 
 
 def test_heat_is_cold_for_frozen_and_darker_for_hotter():
@@ -335,13 +321,6 @@ def test_heat_is_cold_for_frozen_and_darker_for_hotter():
     cold_red, _, cold_blue = to_rgb(style.heat(0))
     assert cold_blue > cold_red and all(red > blue for red, _, blue in colours)
     assert style.heat(1e-9) == style.heat(1e-6) and style.heat(5.0) == style.heat(0.1)
-
-
-def test_parameters_count_what_learns_and_what_is_frozen():
-    small, large = (sft.replace_head(sft.backbone("tiny"), 2, hidden=hidden) for hidden in (None, 64))
-    ax = plot.parameters({name: sft.summary(m, sft.linear_probe(m)) for name, m in (("one", small), ("deep", large))})
-    drawn = sum(bar.get_width() for gid in ("frozen", "learning") for bar in marked(ax, gid))
-    assert drawn == sum(p.numel() for m in (small, large) for p in m.parameters())
 
 
 # differences and bands

@@ -391,7 +391,7 @@ def test_one_check_that_fails_fails_them_all_and_words_go_to_pytest(words, modul
     assert checks.main([*words, "-k", "cache"]) == 0 and list(commands) == modules
     assert commands["pytest"][-2:] == ("-k", "cache")
     assert ("slow" if words else "not slow") in commands["pytest"]
-    assert any(word.endswith("keras_dense.ipynb") for word in commands["pytest"]) == bool(words)
+    assert any(word.endswith("keras_recipe.ipynb") for word in commands["pytest"]) == bool(words)
     tags = [tag for cell in core["00_start_here"].cells for tag in cell.metadata.get("tags", [])]
     assert ("injected-parameters" in tags) != bool(words), "`make test` runs lessons on small images"
     for failing in modules:  # noqa: B007

@@ -413,8 +413,8 @@ print(f"plain PyTorch: best on valid {best:.3f}, test {accuracy(net, test):.3f}"
 # %% [markdown]
 # Further, in any order: [rank](further/rank.ipynb) (many starting points), [pretrain](further/pretrain.ipynb) (how many labels is it worth?),
 # [calibration](further/calibration.ipynb) (may I believe how sure it is?), [shift](further/shift.ipynb) (better, or only narrower?), [two tasks](further/two_tasks.ipynb) (does
-# a second help the first?), [text](further/text.ipynb). Three **recipes** that are printed everywhere: [PyTorch's](recipes/pytorch_probe.ipynb), [Keras's](recipes/keras_dense.ipynb),
-# [the last few layers](recipes/last_layers.ipynb).
+# a second help the first?), [text](further/text.ipynb). Two **recipes** that are printed everywhere: [PyTorch's](recipes/pytorch_recipe.ipynb), with
+# the last few layers, and [Keras's](recipes/keras_recipe.ipynb).
 
 # %% [markdown]
 # ## Words

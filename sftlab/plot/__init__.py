@@ -7,7 +7,7 @@ line stands at the majority rate wherever accuracy is shown. Each Axes carries a
 from sftlab.plot.curves import curves, lr_finder, lr_sweep
 from sftlab.plot.differences import band_curves, differences, label_gap
 from sftlab.plot.images import images, mistakes, views
-from sftlab.plot.networks import changed, moved, parameters, profile
+from sftlab.plot.networks import profile
 from sftlab.plot.results import (
     by_stage,
     confusion,
@@ -22,7 +22,6 @@ from sftlab.plot.style import show
 __all__ = [
     "band_curves",
     "by_stage",
-    "changed",
     "confusion",
     "curves",
     "differences",
@@ -32,9 +31,7 @@ __all__ = [
     "lr_finder",
     "lr_sweep",
     "mistakes",
-    "moved",
     "old_and_new",
-    "parameters",
     "profile",
     "reliability",
     "scores",

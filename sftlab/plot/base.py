@@ -169,14 +169,6 @@ def points(score: Interval) -> Interval:
     return replace(score, value=100 * score.value, low=100 * score.low, high=100 * score.high)
 
 
-def short(count: int) -> str:
-    """Return 1652640 as '1.65 M'."""
-    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if count >= size:
-            return f"{count / size:.3g}{unit}"
-    return str(count)
-
-
 def rate_text(rate: float) -> str:
     """Return a learning rate as one types it: 0.0003 → '3e-4'."""
     if not rate:

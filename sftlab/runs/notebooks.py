@@ -1,7 +1,7 @@
 """The notebooks of a clone: which there are, what they are called, how one is read; every command calls it.
 
 Lessons are `notebooks/NN_name.ipynb`. Others stand in a folder beside them and are called by both names, such as
-`recipes/pytorch_probe`. The source of each has the same name under `notebooks/src`.
+`recipes/pytorch_recipe`. The source of each has the same name under `notebooks/src`.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def find(name: str | Path) -> Path:
 
 
 def name_of(path: Path) -> str:
-    """Return what a notebook or its source is called: `04_freeze`, `recipes/pytorch_probe`."""
+    """Return what a notebook or its source is called: `04_freeze`, `recipes/pytorch_recipe`."""
     folder, name = path.parent.name, path.name
     for ending in (NEW, ".ipynb", ".py"):
         name = name.removesuffix(ending)
