@@ -37,7 +37,6 @@ from sftlab.lessons.rank import image_size
 from sftlab.lessons.rate import loss_surface
 from sftlab.lessons.shift import domain_gap, threshold
 from sftlab.lessons.start import strategies
-from sftlab.lessons.text import words_left
 from sftlab.lessons.two_tasks import compass
 from sftlab.plot import style
 from sftlab.plot.curves import run_borders
@@ -122,8 +121,6 @@ HEAT = {"cell": None, "heat": np.ones((2, 2, 2))}
 STORED = {"linear probe": ([0.84, 0.83, 0.85], [0.30, 0.31, 0.29]), "full": ([0.86, 0.84, 0.85], [0.40, 0.35, 0.36])}
 SCORES, Y = np.array([0.1, 0.4, 0.6, 0.9]), np.array([0, 0, 1, 1])
 PLACES = {"home": (SCORES, Y), "away": (SCORES + 0.05, 1 - Y)}
-SAYS = {"encoder": [0.2, 0.8], "bag of words": [0.6, 0.4]}
-TOLD = ["draw", "the", "axes"], [True, False, True], SAYS, ["numpy", "matplotlib"], "matplotlib"
 
 # function, data, options, how the title begins
 FIGURES = [
@@ -157,11 +154,8 @@ FIGURES = [
     (plot.differences, [{"widen": {"pretrained": [9.0, -8.0, 0.5, 0.2]}}], {"to": "none"},
      "widen, pretrained: +0.4 (−10.6 to +11.5) points against none, not clear of zero"),
     (plot.differences, [{"this run": {"eval()": []}}], {"to": "none", "live": {"this run": {"eval()": 2.0}}}, ""),
-    (plot.band_curves, [CURVES], {"xlabel": "labels", "log": True, "majority": 0.1, "live": {"LP-FT": {5: 0.72}}},
-     "LP-FT 50 % to 90 %"),
-    (plot.band_curves, [{"loop": {0: [0.0, 0.2], 5: [0.3, 0.5]}}], {"xlabel": "epochs", "ylabel": "cosine"},
-     "Loop +0.10 to +0.40"),
-    (plot.label_gap, [CURVES, "LP-FT", "from scratch"], {"at": 5}, "LP-FT with 5 labels a class: "),
+    (plot.label_gap, [CURVES, "LP-FT", "from scratch"], {"at": 5, "majority": 0.1, "live": {"LP-FT": {5: 0.72}}},
+     "LP-FT with 5 labels a class: "),
     # of the lessons
     (image_size, [np.arange(64.0).reshape(8, 8), 64, SIZES, {64: 0.05, 160: 0.3}], MISSED,
      "64 pixels: 70.0 % (68.0–72.0), 0.05 G MACs"),
@@ -187,8 +181,6 @@ FIGURES = [
     (domain_gap, [STORED], {"live": {"full": (0.86, 0.41)}, "chance": {"majority rate": 0.66, "away": 0.7}},
      "Means at home 84 % to 85 %, away 30 % to 37 %"),
     (threshold, [PLACES, 0.5], {"classes": ["intact", "defect"]}, "Called ‘defect’ from 50 % upwards"),
-    (words_left, TOLD, {},
-     "2 of 3 words: encoder says matplotlib (80 %) and bag of words says numpy (60 %); it is matplotlib"),
     (compass, [{"loop": [0.5, 0.4], "ink": [-0.25]}], {}, "Cosine with all labels: loop +0.50 and ink -0.25"),
 ]  # fmt: skip
 
@@ -213,7 +205,6 @@ REFUSED = [
     (plot.by_stage, [BY_STAGE], {"majority": 0.3, "at": "head"}, "no stage 'head' was measured"),
     (plot.old_and_new, [{}], {}, "no strategy"),
     (plot.differences, [{"widen": {}}], {"to": "none"}, "nothing to compare"),
-    (plot.band_curves, [{}], {"xlabel": "labels"}, "no curve given"),
     (plot.label_gap, [CURVES, "LP-FT", "kNN"], {"at": 5}, "no curve is named 'kNN'; there are LP-FT"),
     (plot.label_gap, [CURVES, "LP-FT", "from scratch"], {"at": 60}, "at=60: between 1 and 50"),
     (cross_entropy, [[0.5, 0.5], [0.6, 0.6], ["a", "b"]], {}, r"q sums to 1\.200"),
@@ -337,8 +328,8 @@ def test_differences_have_the_interval_of_a_paired_t_test():
     )
 
 
-def test_bands_are_means_over_runs():
-    (first, *_) = marked(plot.band_curves(CURVES, xlabel="labels", log=True), "stored")
+def test_the_marks_of_learning_curves_are_means_over_runs():
+    (first, *_) = marked(plot.label_gap(CURVES, "LP-FT", "from scratch", at=5), "stored")
     assert first.get_ydata() == pytest.approx([np.mean(GOOD[n]) for n in COUNTS])
 
 

@@ -59,7 +59,8 @@ def lora(
     """Return a copy in which only thin corrections of some Linear layers can learn (Hu et al., 2022), and the head.
 
     layers: names of the Linears inside a stage. stages: which are adapted (default: all that have such a layer); the
-    others keep their parameters, and a profile freezes them as ever. Raises ValueError if there is nothing to adapt.
+    others keep their parameters, and a profile freezes them as ever. scale: α/r in the paper. Raises ValueError if
+    there is nothing to adapt.
 
     >>> mlp = nn.Sequential()
     >>> mlp.add_module("body", nn.Sequential()); mlp.body.add_module("up", nn.Linear(8, 8))

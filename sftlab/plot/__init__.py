@@ -5,7 +5,7 @@ line stands at the majority rate wherever accuracy is shown. Each Axes carries a
 """
 
 from sftlab.plot.curves import curves, lr_finder, lr_sweep
-from sftlab.plot.differences import band_curves, differences, label_gap
+from sftlab.plot.differences import differences, label_gap
 from sftlab.plot.images import images, mistakes, views
 from sftlab.plot.networks import profile
 from sftlab.plot.results import (
@@ -20,7 +20,6 @@ from sftlab.plot.results import (
 from sftlab.plot.style import show
 
 __all__ = [
-    "band_curves",
     "by_stage",
     "confusion",
     "curves",

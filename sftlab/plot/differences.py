@@ -1,9 +1,9 @@
-"""What many runs say: paired differences, and means in a band; lessons, `sftlab compare` and sweeps draw with it."""
+"""What many runs say: paired differences, and learning curves; lessons, `sftlab compare` and sweeps draw with it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -83,65 +83,21 @@ def _finding(means: Mapping[tuple[str, str], Interval], to: str, unit: str) -> s
     return f"{words}, by chance about {len(means) / 20:.1g} would be" if clear else words
 
 
-def band_curves(
+def label_gap(
     curves: Curves,
+    method: str,
+    baseline: str,
     *,
-    xlabel: str,
-    ylabel: str = "accuracy (%)",
-    log: bool = False,
+    at: float,
     live: Mapping[str, Mapping[float, float]] | None = None,
-    strong: Collection[str] = (),
     majority: float | None = None,
-    test_to_train: float = 0.0,
     ax: Any = None,
 ) -> Any:
-    """Draw means over runs against a number, a line a name, in a band: the 95 % interval of the mean.
-
-    curves: {name: {x: values, one a run}}, from records: hollow marks. live: {name: {x: value}}, computed now: solid.
-    log: a logarithmic x axis with a tick at each x. strong: names to be drawn strong while the others are pale. An
-    ylabel with "(%)" says that values are shares of 1. test_to_train: of runs over random splits, see `t_interval`.
-    """
-    if not curves:
-        raise ValueError("no curve given, so there is nothing to draw")
-    ax, percent = base.axes(ax, 8.2, 4.2), "(%)" in ylabel
-    ends, words, findings = [], [], []
-    show = (lambda v: base.percent(v, 0)) if percent else (lambda v: f"{v:+.2f}")
-    for i, (name, runs) in enumerate(curves.items()):
-        colour, pale, x = style.hue(name, i), bool(strong) and name not in strong, sorted(runs)
-        means = [t_interval(runs[at], test_to_train=test_to_train) for at in x]
-        y = [mean.value for mean in means]
-        look = {"color": colour, "marker": MARKS[i % len(MARKS)], "markersize": 5.5}
-        band = [mean.low for mean in means], [mean.high for mean in means]
-        ax.fill_between(x, *band, color=colour, alpha=0.06 if pale else 0.18, linewidth=0)
-        ax.plot(x, y, markerfacecolor="white", linewidth=1.4, alpha=0.45 if pale else 1, gid="stored", **look)
-        now = (live or {}).get(name, {})
-        ax.plot(list(now), list(now.values()), linestyle="none", gid="live", zorder=5, **look | {"markersize": 8})
-        ends.append((x[-1], y[-1], name, colour))
-        findings.append(f"{name} {show(y[0])} to {show(y[-1])}")
-        words.append(f"{name}: " + ", ".join(f"{at:g} {show(v)}" for at, v in zip(x, y, strict=True)))
-    if log:
-        places = sorted({at for runs in curves.values() for at in runs})
-        ax.set_xscale("log")
-        ax.set_xticks(places, [f"{at:g}" for at in places])
-        ax.set_xticks([], minor=True)
-    if percent:
-        base.percent_axis(ax.yaxis)
-    if majority is not None:
-        base.majority_line(ax, majority)
-        base.note(ax, "majority rate", (1, majority), (-2, 7), xycoords=("axes fraction", "data"), ha="right")
-    ax.set(xlabel=f"{xlabel} (log scale)" if log else xlabel, ylabel=ylabel)
-    ax.grid(axis="y")
-    base.label_ends(ax, ends)
-    finding = base.listed(findings[:3]) if len(curves) <= 3 else f"{len(curves)} lines, means over runs"
-    base.title(ax, f"{finding[0].upper()}{finding[1:]}", f"By {xlabel}: {'; '.join(words)}.")
-    return ax
-
-
-def label_gap(curves: Curves, method: str, baseline: str, *, at: float, ax: Any = None, **how: Any) -> Any:
     """Draw learning curves, and how many labels the baseline needs for what the method reaches with `at` a class.
 
-    curves: {name: {labels a class: accuracies, one a run}}. From the method's curve an arrow runs level to where the
-    baseline is as good; the bar behind its tip is the 95 % interval. how: as for `band_curves`.
+    curves: {name: {labels a class: accuracies, one a run}}, from records: hollow marks are means, bands 95 % intervals
+    of them. live: {name: {labels: accuracy}}, computed now: solid. From the method's curve an arrow runs level to where
+    the baseline is as good; the bar behind its tip is the 95 % interval.
     """
     if missing := {method, baseline} - set(curves):
         raise ValueError(f"no curve is named {min(missing)!r}; there are {', '.join(curves)}")
@@ -149,7 +105,30 @@ def label_gap(curves: Curves, method: str, baseline: str, *, at: float, ax: Any 
     counts, most = sorted(runs), max(others)
     if not counts[0] <= at <= counts[-1]:
         raise ValueError(f"at={at}: between {counts[0]} and {counts[-1]} labels a class, where the curves are")
-    ax = band_curves(curves, xlabel="labels a class", log=True, strong=(method, baseline), ax=ax, **how)
+    ax, ends, said = base.axes(ax, 8.2, 4.2), [], []
+    for i, (name, values) in enumerate(curves.items()):
+        colour, alpha, x = style.hue(name, i), 1 if name in (method, baseline) else 0.45, sorted(values)
+        means = [t_interval(values[n]) for n in x]
+        y = [mean.value for mean in means]
+        look = {"color": colour, "marker": MARKS[i % len(MARKS)], "markersize": 5.5}
+        band = [mean.low for mean in means], [mean.high for mean in means]
+        ax.fill_between(x, *band, color=colour, alpha=0.18 * alpha**1.4, linewidth=0)
+        ax.plot(x, y, markerfacecolor="white", linewidth=1.4, alpha=alpha, gid="stored", **look)
+        now = (live or {}).get(name, {})
+        ax.plot(list(now), list(now.values()), linestyle="none", gid="live", zorder=5, **look | {"markersize": 8})
+        ends.append((x[-1], y[-1], name, colour))
+        said.append(f"{name}: " + ", ".join(f"{n:g} {base.percent(v, 0)}" for n, v in zip(x, y, strict=True)))
+    places = sorted({n for values in curves.values() for n in values})
+    ax.set_xscale("log")
+    ax.set_xticks(places, [f"{n:g}" for n in places])
+    ax.set_xticks([], minor=True)
+    ax.set(xlabel="labels a class (log scale)", ylabel="accuracy (%)")
+    base.percent_axis(ax.yaxis)
+    ax.grid(axis="y")
+    if majority is not None:
+        base.majority_line(ax, majority)
+        base.note(ax, "majority rate", (1, majority), (-2, 7), xycoords=("axes fraction", "data"), ha="right")
+    base.label_ends(ax, ends)
     y, worth = labels.reached(counts, [np.mean(runs[n]) for n in counts], at), labels.worth(runs, others, at)
     tip = min(worth.value, most)
     ax.plot((max(worth.low, counts[0]), min(worth.high, most)), (y, y), color=style.GUESS, linewidth=7, alpha=0.22)
@@ -159,7 +138,7 @@ def label_gap(curves: Curves, method: str, baseline: str, *, at: float, ax: Any 
     needs = label_count(worth, most)
     base.note(ax, f"{needs.split(' (')[0]} labels", (tip, y), (4, -9), color=style.GUESS, fontsize=9.5)
     words = f"{method} with {at:g} label{'s' * (at != 1)} a class: {base.percent(y)}; {baseline} needs {needs}"
-    base.title(ax, f"{words[0].upper()}{words[1:]}", style.alt(ax.get_figure(root=True)))
+    base.title(ax, f"{words[0].upper()}{words[1:]}", f"By labels a class: {'; '.join(said)}.")
     return ax
 
 

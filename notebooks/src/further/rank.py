@@ -49,7 +49,7 @@ for network in sorted({s["network"] for s in starts}):
 
 # %% [markdown]
 # Read that list with care. They are hundreds of starting points, but of **three siblings of one family** (EfficientNet-Lite 0, 1 and 2), with a toy network beside them (`tiny`). What
-# follows says how stages, sizes and luck behave *within such a family*. It cannot say that this family beats ResNets or vision transformers: no weights of those are on this machine.
+# follows says how stages, sizes and luck behave *within such a family*. It cannot say that this family beats ResNets or vision transformers: no weights of those come with the lab.
 #
 # As in lesson 01, the cells of train and valid take turns in five folds, whole blocks together, each judged by a linear probe that learned from the other four fifths. No test image
 # is in the record.
