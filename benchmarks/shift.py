@@ -11,15 +11,11 @@ knowing the class shares, 20 labelled cells from away (50 draws) and the best of
 how far each stage moved; and to how many squares of two photographs the old head on the new backbone still gives its
 old answer. The rate of full fine-tuning is chosen at home, on seeds that do not come back; LP-FT takes it too, layer
 decay begins at three times as much. BatchNorm statistics are frozen, but for the runs that say "moving". Resumable: a
-run that is there is not made again. An hour on one thread of a busy machine. Then come `evidence/lpft.py` and
-`evidence/surgical.py`, of which the lesson reads as well: 24 minutes more.
+run that is there is not made again. An hour on one thread of a busy machine.
 """
 
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -188,8 +184,6 @@ def main() -> None:
         for each in FADING:
             ledger.run(f"fading {each:g} {home}", lambda h=home, r=each: fading(h, r))
     report(ledger.kept["runs"], list(strategies(rate)))
-    for script in ("lpft", "surgical"):  # which the further lesson on shift reads as well
-        subprocess.run([sys.executable, Path(__file__).with_name("evidence") / f"{script}.py"], check=True)
 
 
 def report(runs: dict[str, Any], names: list[str]) -> None:

@@ -35,7 +35,7 @@ from sftlab.lessons.head import maps, reading
 from sftlab.lessons.loss import cross_entropy, entropy, shares
 from sftlab.lessons.rank import image_size
 from sftlab.lessons.rate import loss_surface
-from sftlab.lessons.shift import domain_gap, threshold
+from sftlab.lessons.shift import threshold
 from sftlab.lessons.start import strategies
 from sftlab.lessons.two_tasks import compass
 from sftlab.plot import style
@@ -118,7 +118,6 @@ COST = {"missed": 100, "false_alarm": 20, "classes": ["whole", "broken"]}
 PILES = np.array([0.1, 0.9, 0.2, 0.8]), np.array([0, 0, 1, 1]), np.zeros((4, 8, 8), np.uint8), range(4), 0.5
 STRANGERS = {"cells": [0.1, 0.2], "photos": [0.8, 0.05], "noise": [0.9, 0.95]}
 HEAT = {"cell": None, "heat": np.ones((2, 2, 2))}
-STORED = {"linear probe": ([0.84, 0.83, 0.85], [0.30, 0.31, 0.29]), "full": ([0.86, 0.84, 0.85], [0.40, 0.35, 0.36])}
 SCORES, Y = np.array([0.1, 0.4, 0.6, 0.9]), np.array([0, 0, 1, 1])
 PLACES = {"home": (SCORES, Y), "away": (SCORES + 0.05, 1 - Y)}
 
@@ -142,8 +141,6 @@ FIGURES = [
     (plot.guess_vs_result, [Interval(78.0, 74.0, 82.0), 60], {}, "Measured 78 %; you guessed 60 %"),
     (plot.guess_vs_result, [86.4, 3], {"high": 20}, "Measured 86.4 %; you guessed 3 %"),
     (plot.guess_vs_result, [-7.4, 3], {"low": -5}, "Measured −7.4 %"),
-    (plot.spreads, [{"seeds": [0.80, 0.82], "splits": [0.7, 0.9]}], {},
-     "Two standard deviations, in points: seeds ± 2.8 and splits ± 28.3"),
     (plot.by_stage, [BY_STAGE], {"majority": 0.3, "guess": 3, "widths": dict.fromkeys(BY_STAGE, 1280)},
      "Head after neck: 70.0 % (60.0–80.0); over 3 stages 50.0 % to 90.0 %; you guessed neck"),
     (plot.by_stage, [{"stem": HIGH}], {"majority": 0.3, "stored": {"lite0": BY_STAGE}}, "Head after stem"),
@@ -178,8 +175,6 @@ FIGURES = [
      "From p ≥ 0.00 on ‘broken’: 0 € per 1,000 cells"),
     (rejected, [STRANGERS, 0.5], {"label": "distance"}, "Distance rejects 50 % to 100 % of each kind of stranger"),
     (heatmaps, [np.zeros((2, 1, 8, 8), np.uint8), HEAT], {"licence": "", "title": "Where it looks"}, "Where it looks"),
-    (domain_gap, [STORED], {"live": {"full": (0.86, 0.41)}, "chance": {"majority rate": 0.66, "away": 0.7}},
-     "Means at home 84 % to 85 %, away 30 % to 37 %"),
     (threshold, [PLACES, 0.5], {"classes": ["intact", "defect"]}, "Called ‘defect’ from 50 % upwards"),
     (compass, [{"loop": [0.5, 0.4], "ink": [-0.25]}], {}, "Cosine with all labels: loop +0.50 and ink -0.25"),
 ]  # fmt: skip
@@ -194,7 +189,6 @@ def test_figures_of_images_are_whole_and_described_and_leave_pyplot_alone(blobs,
     check_figure(plot.images, blobs)
     check_figure(plot.images, blobs.valid, [0], ["a caption\nof two lines"], licence="CC BY 4.0")
     check_figure(plot.mistakes, of_blobs, blobs)
-    check_figure(plot.views, blobs.train, [0, 1], {"again": blobs.train})
 
 
 REFUSED = [
@@ -210,7 +204,6 @@ REFUSED = [
     (cross_entropy, [[0.5, 0.5], [0.6, 0.6], ["a", "b"]], {}, r"q sums to 1\.200"),
     (maps, [torch.zeros(1, 5, 20, 20)], {}, "expected one image's C×H×W"),
     (drift, [DRIFTED], {"cut": "neck"}, "cut='neck'"),
-    (domain_gap, [{}], {}, "no strategy"),
     (compass, [{}], {}, "no gradient"),
 ]
 

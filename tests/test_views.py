@@ -3,12 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from figures import drawn_whole, finding
 
 import sftlab as sft
-from sftlab import plot
 from sftlab.core.features import missing
-from sftlab.data import View, augment, blur, brightness, chain, flip, invert, noise, rotate, shift, turn, zoom
+from sftlab.data import View, augment, blur, brightness, chain, flip, invert, noise, shift, turn
 
 
 @pytest.fixture
@@ -68,13 +66,3 @@ def test_a_function_is_known_by_what_it_does_not_by_its_name():
 def test_views_without_an_augmentation_are_refused(blobs, tiny):
     with pytest.raises(ValueError, match="together with augment"):
         sft.fit(tiny, blobs, sft.linear_probe(tiny), 1, views=2)
-
-
-def test_views_are_a_row_a_view_of_the_same_images(blobs, house_style):
-    turned, cut = (View(blobs.train, augment, 0, 1) for augment in (rotate(90), zoom(0.5)))
-    ax = plot.views(blobs.train, [0, 1, 2], {"turned": turned, "cut": cut})
-    assert len(ax.images) == 9 and finding(ax) == "3 images in 3 views"
-    first, second = (np.asarray(ax.images[i].get_array()) for i in (0, 3))
-    assert np.array_equal(first, blobs.train.pixels(np.array([0]))[0].permute(1, 2, 0).numpy().squeeze())
-    assert not np.array_equal(first, second)
-    assert drawn_whole(ax)

@@ -1,7 +1,5 @@
 """Probe first, then fine-tune: what that keeps of the features, in and out of distribution.
 
-Records of `further/shift`.
-
     python benchmarks/evidence/lpft.py
 
 The claim (Kumar et al. 2022): fine-tuning from a random head distorts pretrained features, so that it is better than a

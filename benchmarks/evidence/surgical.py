@@ -1,7 +1,5 @@
 """Surgical fine-tuning: with few labels, which block to tune is a question of what has shifted.
 
-Records of `further/shift`.
-
     python benchmarks/evidence/surgical.py
 
 The claim (Lee et al. 2023): tuning one block is better than tuning all, the first where the input has shifted, a middle

@@ -1,4 +1,4 @@
-"""Figures of the lesson on shift: accuracy at home and away, and what a threshold makes of both places."""
+"""Figure of the lesson on shift: what a threshold makes of the answers at home and away."""
 
 from __future__ import annotations
 
@@ -7,56 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from sftlab.core.statistics import t_interval
 from sftlab.plot import base, style
 
 TICKS = (1e-4, 1e-3, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
-HOME, AWAY = (style.VALID, "o"), (style.WRONG, "v")
-
-
-def domain_gap(
-    stored: Mapping[str, tuple[Sequence[float], Sequence[float]]],
-    *,
-    live: Mapping[str, tuple[float, float]] | None = None,
-    chance: Mapping[str, float] | None = None,
-    label: str = "accuracy",
-    test_to_train: float = 0.0,
-    ax: Any = None,
-) -> Any:
-    """Draw what each strategy reaches at home (dot) and away (triangle), a row a strategy.
-
-    stored: {strategy: (values at home, values away)}, one a run, from records: hollow means, bars 95 % intervals.
-    live: {strategy: (home, away)}, computed now: solid. chance: {name: what a fixed answer or a coin reaches}, dashed.
-    test_to_train: of stored runs over random splits of one set, see `t_interval`.
-    """
-    if not stored:
-        raise ValueError("no strategy to draw")
-    ax, words = base.axes(ax, 7.8, 1.5 + 0.42 * len(stored)), []
-    means = {
-        name: [t_interval(values, test_to_train=test_to_train) for values in places] for name, places in stored.items()
-    }
-    for row, (name, pair) in enumerate(means.items()):
-        ax.plot([one.value for one in pair], (row, row), color=style.LINE, linewidth=1, zorder=1)
-        now = (live or {}).get(name, ())
-        for one, (colour, mark) in zip(pair, (HOME, AWAY), strict=True):
-            ax.plot((one.low, one.high), (row, row), color=colour, linewidth=2.2, alpha=0.75)
-            ax.plot(one.value, row, mark, color=colour, markerfacecolor="white", markersize=7.5, gid="stored")
-        for value, (colour, mark) in zip(now, (HOME, AWAY), strict=False):
-            ax.plot(value, row + 0.24, mark, color=colour, markersize=7, gid="live")
-        words.append(f"{name} {base.percent(pair[0].value)} and {base.percent(pair[1].value)}")
-    for k, (name, rate) in enumerate(sorted((chance or {}).items(), key=lambda item: item[1])):
-        base.majority_line(ax, rate, vertical=True)
-        base.note(ax, name, (rate, -0.55), (2 if k else -2, 6), ha="left" if k else "right")
-    base.rows(ax, list(stored))
-    base.percent_axis(ax.xaxis)
-    ax.set_xlabel(f"{label} (%): ● at home, ▼ away")
-    ax.grid(axis="x")
-    home, away = (
-        [base.percent(end([pair[k].value for pair in means.values()]), 0) for end in (min, max)] for k in (0, 1)
-    )
-    title = f"Means at home {home[0]} to {home[1]}, away {away[0]} to {away[1]}"
-    base.title(ax, title, f"{label} at home and away: {'; '.join(words)}.", pad=24)
-    return ax
 
 
 def threshold(

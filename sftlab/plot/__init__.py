@@ -6,7 +6,7 @@ line stands at the majority rate wherever accuracy is shown. Each Axes carries a
 
 from sftlab.plot.curves import curves, lr_finder, lr_sweep
 from sftlab.plot.differences import differences, label_gap
-from sftlab.plot.images import images, mistakes, views
+from sftlab.plot.images import images, mistakes
 from sftlab.plot.networks import profile
 from sftlab.plot.results import (
     by_stage,
@@ -15,7 +15,6 @@ from sftlab.plot.results import (
     old_and_new,
     reliability,
     scores,
-    spreads,
 )
 from sftlab.plot.style import show
 
@@ -35,6 +34,4 @@ __all__ = [
     "reliability",
     "scores",
     "show",
-    "spreads",
-    "views",
 ]

@@ -1,9 +1,9 @@
-"""Images in a grid: what a split holds, what a network got wrong, one image in several views, heat maps over images."""
+"""Images in a grid: what a split holds, what a network got wrong, heat maps over images."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -41,28 +41,6 @@ def images(
     ax = image_grid(ax, split.pixels(chosen).numpy(), captions, columns, licence)
     finding = title or f"{len(chosen)} of {len(split):,} {split.name} images, {split.size}×{split.size} pixels"
     base.title(ax, finding, f"In order: {in_words(captions)}.")
-    return ax
-
-
-def views(
-    split: Any,
-    positions: Sequence[int],
-    others: Mapping[str, Any],
-    *,
-    licence: str = "",
-    title: str = "",
-    ax: Any = None,
-) -> Any:
-    """Draw the same images as they are and in other views, a row each.
-
-    positions: which of the split's images. others: {what it is called: what delivers it, such as a `data.View`}.
-    """
-    chosen = np.asarray(positions, dtype=np.int64)
-    shown = {"as it is": split, **others}
-    captions = [f"{label}, {name}" for name in shown for label in class_names(split, chosen)]
-    pixels = np.concatenate([view.pixels(chosen).numpy() for view in shown.values()])
-    ax = image_grid(ax, pixels, captions, len(chosen), licence)
-    base.title(ax, title or f"{len(chosen)} images in {len(shown)} views", f"Row by row: {'; '.join(shown)}.")
     return ax
 
 

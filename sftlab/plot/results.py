@@ -1,4 +1,4 @@
-"""What evaluations found: scores, a guess beside its result, confusion, reliability, probabilities, spreads."""
+"""What evaluations found: scores, a guess beside its result, confusion, reliability."""
 
 from __future__ import annotations
 
@@ -192,28 +192,6 @@ def reliability(result: Result, *, bins: int = BINS, ax: Any = None) -> Any:
         f"Expected calibration error over {result.n} images: {error}. Majority rate {base.percent(result.majority)}."
     )
     base.title(ax, finding, words)
-    return ax
-
-
-def spreads(groups: Mapping[str, Sequence[float] | np.ndarray], *, ax: Any = None) -> Any:
-    """Draw how far repeated accuracies lie from their mean, a row a cause: dots, and a bar of ± 2 standard deviations.
-
-    groups: {cause: accuracies as shares of 1}; of more than sixty, sixty are drawn.
-    """
-    ax = base.axes(ax, 7.5, 1.0 + 0.62 * len(groups))
-    base.rows(ax, list(groups))
-    rng, words = np.random.default_rng(0), []
-    for row, (name, values) in enumerate(groups.items()):
-        points = 100 * (np.asarray(values, dtype=float) - np.mean(values))
-        wide, colour = 2 * points.std(ddof=1), style.hue(name, row)
-        ax.barh(row, 2 * wide, left=-wide, height=0.62, color=colour, alpha=0.18, linewidth=0)
-        some = rng.permutation(points)[:60]
-        ax.plot(some, row + rng.uniform(-0.2, 0.2, len(some)), "o", color=colour, markersize=4.5, alpha=0.75)
-        base.note(ax, f"± {wide:.1f}", (max(wide, some.max()), row), (8, 0), color=style.INK, fontsize=9.5)
-        words.append(f"{name} ± {wide:.1f}")
-    ax.axvline(0, color="#BBBBBB", linewidth=1, zorder=0)
-    ax.set_xlabel("distance from the mean of the row (points of accuracy)")
-    base.title(ax, f"Two standard deviations, in points: {base.listed(words)}", "A row a cause, a dot a number.")
     return ax
 
 
