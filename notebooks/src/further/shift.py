@@ -6,7 +6,7 @@
 # - repair the threshold with twenty labels, and say beforehand when that will not help;
 # - know when new BatchNorm statistics repair a shift without any label.
 #
-# 30 minutes. Comes after [06 Finetune](../06_finetune.ipynb) and [09 Decide](../09_decide.ipynb).
+# 40 minutes. Comes after [06 Finetune](../06_finetune.ipynb) and [09 Decide](../09_decide.ipynb).
 # Images: solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018.
 
 # %%
@@ -256,7 +256,7 @@ order = {f"AUC {place}, learned from {kind}": {
 plot.differences(order, to="the linear probe", unit="points of AUC", test_to_train=1)
 
 # %% [markdown]
-# And the critics? From mono, both ways of fine-tuning sort the strangers better than the probe, and clearly so. From poly they do on average, but the probe's own AUC runs from 51 to 76 % over the splits, so five of them decide nothing. In neither direction did they get narrower *for this question*. What they gave up is older: with its old head put back (lesson 06), the network after LP-FT names only part of the squares of two photographs as it did before, the lines above say how many; a probe has forgotten nothing.
+# And the critics? From mono, both ways of fine-tuning sort the strangers better than the probe, and clearly so. From poly they do on average, but the probe's own AUC runs from 51 to 76 % over the splits, so five of them decide nothing. So nothing here shows a network that got narrower *for this question*. What they gave up is older: with its old head put back (lesson 06), a fine-tuned network names only a part of 128 squares of two photographs as it did before (see the lines above the figure); a probe has forgotten nothing.
 #
 # ## The statistics
 #
@@ -306,10 +306,10 @@ plot.guess_vs_result(100 * found["ImageNet's"][2], guess_dark, low=40)
 # ## What you have seen
 #
 # - An accuracy away mixes the order of the answers and the place of the threshold. If the order holds, twenty labels repair much; if it is gone, no threshold helps. Measure the AUC first.
-# - Fine-tuning at a small rate, BatchNorm's statistics frozen, did not sort strange cells worse than the probe; in one of two directions clearly better.
+# - Fine-tuning at a small rate, BatchNorm's statistics frozen, sorted strange cells clearly better than the probe in one direction; in the other, five splits decide nothing.
 # - BatchNorm's statistics that follow few images make a network narrower. New ones repaired a shift of light only where the network had learned with statistics of its own images.
 #
-# **Does fine-tuning make the network better, or only narrower?** Better at its question, also on strangers; narrower in what nobody asked any more. Measure both, and with a number that survives a moved threshold.
+# **Does fine-tuning make the network better, or only narrower?** For its own question it got no narrower that we could see, and in one direction better, also on strangers; it got narrower in what nobody asked any more. Measure both, and with a number that survives a moved threshold.
 #
 # *Where this lives in the library:* `sft.data.domain_split`, `sft.evaluate(…).metrics["roc_auc"]`, `sftlab.analysis.decisions` (`cost_threshold`, `reweighted`), `sft.data.noise`, `blur`, `darken`, `fade`, `plot.differences`. All training above was plain PyTorch; `sft.fit` with a profile does it in two calls (lesson 06). More repairs stand in `benchmarks/evidence`: the line between two networks (`averaging.py`), one block alone (`surgical.py`), LP-FT on print (`lpft.py`).
 
