@@ -88,7 +88,7 @@ def train(net, images, targets, rate, epochs, batch=16):
 # Is the result good? First ask what needs no network at all: the **nearest neighbour** gives an image the label of the most similar of the fifty, pixel by pixel. (Logistic regression, a linear head on raw pixels, comes back below as a stored curve. An epoch of the network repeats the few images until there are 240.)
 
 # %%
-record = sft.records.read("../../benchmarks/labels.json")
+record = sft.records.stored("labels")
 best, times = record["chosen"], -(-240 // len(x))
 often = x.repeat(times, 1, 1, 1), y.repeat(times)
 scratch = train(network(len(target.classes)), *often, best["from scratch"]["rate"], 10)

@@ -207,7 +207,7 @@ guess = widgets.predict("grainy cells right, in percent", 0, 100, 50, name="back
 
 # %%
 HOMES = "poly", "mono"
-record = sft.records.read("../../benchmarks/shift.json")["runs"]
+record = sft.records.stored("shift")["runs"]
 
 
 def stored(way, kind, place, what):
