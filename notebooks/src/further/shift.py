@@ -260,7 +260,7 @@ plot.differences(order, to="the linear probe", unit="points of AUC", test_to_tra
 #
 # ## The statistics
 #
-# All networks so far kept ImageNet's BatchNorm statistics. A textbook's `model.train()` lets them follow the 400 home cells. The record has that too ("moving"), and it asked home cells again through worse cameras: with noise, out of focus, with half of the light, with half of the contrast.
+# All pretrained networks so far kept ImageNet's BatchNorm statistics. A textbook's `model.train()` lets them follow the 400 home cells. The record has that too ("moving"), and it asked home cells again through worse cameras: with noise, out of focus, with half of the light, with half of the contrast.
 
 # %%
 camera = {place: {f"from {kind}": stored("full, moving", kind, place, "auc")
