@@ -6,7 +6,7 @@
 # - run the six checks that catch most false hopes: pictures, copies, balance, labels, intervals, mistakes;
 # - keep what you made: a model file with its card, that answers for new photographs, or says "neither".
 #
-# 50 minutes to read. The features of 2,624 images at 300 pixels take about six minutes on two cores, once; the rest some two. Comes after *09 Decide*; the checks can be followed after *00 Start here*.
+# 50 minutes; the first run takes some eight minutes more on two cores, later ones two. Comes after *09 Decide*; the checks can be followed after *00 Start here*.
 # By default the images are solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018.
 
 # %%
