@@ -356,7 +356,7 @@ except ValueError as few:
 widgets.upload(model, reject=reject, example=data.valid, licence=data.card.licence)
 
 # %% [markdown]
-# Drop photographs into the field: you see how sure the network is, and which regions raised its answer (a Grad-CAM heat map; *Calibration* says how far to trust one).
+# Drop photographs into the field: you see how sure the network is, and which regions raised its answer (a Grad-CAM heat map).
 #
 # ## Keep it
 #
