@@ -2,7 +2,7 @@
 # # Does fine-tuning make the network better, or only narrower?
 #
 # You will be able to
-# - measure a network at home and away, and tell a lost threshold from a lost order;
+# - measure a network at home and away, and tell a lost threshold from a lost ranking;
 # - repair the threshold with twenty labels, and say beforehand when that will not help;
 # - know when new BatchNorm statistics repair a shift without any label.
 #
@@ -112,7 +112,7 @@ threshold({"home": (p_home, y_home.numpy()), "away": (p_away, y_away.numpy())}, 
           classes=home.classes)
 
 # %% [markdown]
-# Away, everything has moved to one side. But inside that heap the broken cells still tend to lie further right than the intact ones. So two things can go wrong away, and an accuracy mixes them: the place of the answers, for which the **threshold** stands, and their **order**. The order has a number of its own, the area under the ROC curve, AUC (lesson 09): how often a broken cell is given more than an intact one. A coin has one half.
+# Away, everything has moved to one side. But inside that heap the broken cells still tend to lie further right than the intact ones. So two things can go wrong away, and an accuracy mixes them: the place of the answers, for which the **threshold** stands, and their **ranking**. The ranking has a number of its own, the area under the ROC curve, AUC (lesson 09): how often a broken cell is given more than an intact one. A coin has one half.
 
 # %%
 def auc(p, truth):
@@ -152,7 +152,7 @@ q_away = defect(tuned, x_away)
 plot.guess_vs_result(100 * auc(q_away, y_away), guess_auc, low=40)
 
 # %% [markdown]
-# At home the two runs nearly agree; away the order of the batches alone moves the AUC by some points, and nothing measured at home tells which run one has. So a single run away, ours or a published one, says little; five splits follow, each in an order of its own. First: what would it take to use the order that is left?
+# At home the two runs nearly agree; away the order of the batches alone moves the AUC by some points, and nothing measured at home tells which run one has. So a single run away, ours or a published one, says little; five splits follow, each in an order of its own. First: what would it take to use the ranking that is left?
 #
 # ## Twenty labels
 #
@@ -170,7 +170,7 @@ best = np.flatnonzero(errors == errors.min())
 twenty = candidates[best[len(best) // 2]]
 assert abs(twenty - decisions.cost_threshold(q, broken)) < 1e-6
 for at in (0.5, twenty):
-    print(f"broken from {at:.5f} upwards: right away "
+    print(f"broken from {at:.7f} upwards: right away "
           f"{((q_away >= at) == (y_away == 1).numpy()).mean():.3f}")
 
 # %% [markdown]
@@ -240,7 +240,7 @@ repaired = {f"{way}, learned from {kind}": {
 plot.differences(repaired, to="the majority rate away", test_to_train=1)
 
 # %% [markdown]
-# Each of these runs measured as many cells as it learned from, and the splits share cells, so the bars are wide (`test_to_train=1`, lesson 08). What a threshold can repair is decided by the order that is left. Learned from poly, LP-FT has an AUC of 78 % away, after 86 at home: mostly the **threshold** has died, and twenty labels bring the answers clearly above the majority rate. Learned from mono, the **order** is poor too: 67 % after 92, and 55, hardly more than a coin, for the probe. There twenty labels bring back about the majority rate, and even the best threshold only some points more.
+# Each of these runs measured as many cells as it learned from, and the splits share cells, so the bars are wide (`test_to_train=1`, lesson 08). What a threshold can repair is decided by the ranking that is left. Learned from poly, LP-FT has an AUC of 78 % away, after 86 at home: mostly the **threshold** has died, and twenty labels bring the answers clearly above the majority rate. Learned from mono, the **ranking** is poor too: 67 % after 92, and 55, hardly more than a coin, for the probe. There twenty labels bring back about the majority rate, and even the best threshold only some points more.
 
 # %%
 for way in ("linear probe", "full", "LP-FT"):
@@ -305,7 +305,7 @@ plot.guess_vs_result(100 * found["ImageNet's"][2], guess_dark, low=40)
 # %% [markdown]
 # ## What you have seen
 #
-# - An accuracy away mixes the order of the answers and the place of the threshold. If the order holds, twenty labels repair much; if it is gone, no threshold helps. Measure the AUC first.
+# - An accuracy away mixes the ranking of the cells and the place of the threshold. If the ranking holds, twenty labels repair much; if it is gone, no threshold helps. Measure the AUC first.
 # - Fine-tuning at a small rate, BatchNorm's statistics frozen, sorted strange cells clearly better than the probe in one direction; in the other, five splits decide nothing.
 # - BatchNorm's statistics that follow few images make a network narrower. New ones repaired a shift of light only where the network had learned with statistics of its own images.
 #
