@@ -268,7 +268,7 @@ guess = widgets.predict("test accuracy, in percent", 0, 100, default=80)
 # %% [markdown]
 # ## Check 5: the number, with its interval
 #
-# The next cell looks at the test images. Run it once, at the end; every look that leads to a change makes the number a little less honest.
+# The next cell looks at the test images. Run it once; every look that leads to a change makes the number a little less honest.
 
 # %%
 result = sft.evaluate(model, data.test)
