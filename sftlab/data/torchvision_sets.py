@@ -299,7 +299,10 @@ def unpack(archive: Path) -> None:
                 packed.extractall(scratch)
         elif archive.name.endswith((".tar.gz", ".tgz")):
             with tarfile.open(archive) as packed_tar:
-                packed_tar.extractall(scratch, filter="data")  # nothing outside the folder, no links to elsewhere
+                for member in packed_tar:
+                    _check_inside(member, scratch, archive.name)
+                safely: Any = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # since Python 3.11.4
+                packed_tar.extractall(scratch, **safely)
         elif archive.suffix == ".gz":
             with gzip.open(archive) as content, (scratch / archive.stem).open("wb") as file:
                 shutil.copyfileobj(content, file)
@@ -310,6 +313,16 @@ def unpack(archive: Path) -> None:
             entry.replace(place)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _check_inside(member: tarfile.TarInfo, folder: Path, archive: str) -> None:
+    """Raise ValueError for what would be unpacked outside the folder, and for links; these sets have none."""
+    inside = (folder / member.name).resolve().is_relative_to(folder.resolve())
+    if not (inside and (member.isfile() or member.isdir())):
+        raise ValueError(
+            f"{archive} holds {member.name!r}, which leads out of its folder; nothing of it is kept. Delete the archive "
+            "and download it again"
+        )
 
 
 def _open_or_bring(name: str) -> list[Any]:
