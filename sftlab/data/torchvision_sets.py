@@ -320,8 +320,8 @@ def _check_inside(member: tarfile.TarInfo, folder: Path, archive: str) -> None:
     inside = (folder / member.name).resolve().is_relative_to(folder.resolve())
     if not (inside and (member.isfile() or member.isdir())):
         raise ValueError(
-            f"{archive} holds {member.name!r}, which leads out of its folder; nothing of it is kept. Delete the archive "
-            "and download it again"
+            f"{archive} holds {member.name!r}, which leads out of its folder; nothing of it is kept. Delete the "
+            "archive and download it again"
         )
 
 
