@@ -5,6 +5,7 @@ import hashlib
 import io
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,8 @@ from torchvision.models import vgg
 
 import sftlab as sft
 from sftlab.runs import notebooks
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras on PyTorch
 
 ROOT = Path(__file__).resolve().parents[1]
 PRINTED = {  # what the printed form holds, in its order
@@ -43,18 +46,21 @@ def cells(name):
 def run(monkeypatch, house_style):
     """Run a recipe's code cells with other parameters, up to the one that contains `until`; return its names."""
     monkeypatch.chdir(ROOT / "notebooks" / "recipes")
+    names = dict[str, Any]()
 
     def run(name, until=None, /, **parameters):
-        names = {"__name__": name}
+        names["__name__"] = name
         for cell in cells(name):
             exec(compile(cell.source, name, "exec"), names)
             if "parameters" in cell.metadata.get("tags", []):
-                names |= parameters
+                names.update(parameters)
             if until and until in cell.source:
                 break
         return names
 
-    return run
+    yield run
+    if "temporary" in names:
+        names["temporary"].cleanup()
 
 
 @pytest.mark.parametrize("recipe", PRINTED)
