@@ -19,8 +19,9 @@ from evidence.ledger import Ledger
 from numpy.polynomial.hermite_e import hermegauss
 from scipy.stats import norm
 
+from sftlab.analysis.decisions import difference
 from sftlab.core.evaluation import result
-from sftlab.core.statistics import difference, t_interval, wilson
+from sftlab.core.statistics import t_interval, wilson
 
 GROUPS, SETS, REDRAWS = (5, 6, 7, 8, 9, 10, 11, 20, 40), 1000, 300
 # share of class 1; distance of the classes; how much level and difficulty vary from group to group

@@ -11,7 +11,7 @@ from small_sets import class_folders
 
 import sftlab as sft
 from sftlab.analysis import decisions
-from sftlab.core import records, statistics
+from sftlab.core import records
 from sftlab.core.evaluation import result as make
 from sftlab.runs import report
 from sftlab.runs.cli import app
@@ -163,7 +163,7 @@ def test_pairs_of_images_in_groups_are_compared_over_groups_and_without_a_test_o
     folders = [left(tmp_path / str(s), probabilities(Y, s, 0), groups=groups, SKILL=s) for s in (0.8, 1.2)]
     comparison = compare(*folders)
     right = [np.array(records.read(folder / "record.json").predictions) == Y for folder in folders]
-    change = statistics.difference(right[1], right[0], groups)
+    change = decisions.difference(right[1], right[0], groups)
     assert f"{100 * change.low:+.1f}".replace("-", "−") in comparison.verdict and "over 20 groups" in comparison.verdict
     assert "McNemar" not in comparison.verdict and comparison.metrics.iloc[:3, 2].str.endswith("(20 groups)").all()
     assert ("more than chance" in comparison.verdict) == (0 not in change)

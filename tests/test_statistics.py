@@ -162,7 +162,7 @@ def test_too_few_to_tell_is_said_and_no_interval_is_made_up(found, words):
 def test_where_nothing_varies_the_interval_is_as_wide_as_so_few_groups_allow(value):
     found = statistics.proportion(np.full(len(GROUPS), bool(value)), GROUPS)
     assert (found.low, found.high) == pytest.approx(vars_of(statistics.wilson(int(12 * value), 12)))
-    same = statistics.difference(some(), some(), GROUPS)
+    same = decisions.difference(some(), some(), GROUPS)
     assert (same.value, same.high) == (0, pytest.approx(statistics.wilson(0, 12).high)) and same.low == -same.high
 
 
@@ -181,7 +181,7 @@ def test_mcnemar_counts_only_the_images_that_tell_the_models_apart():
     b = np.array([True] * 50 + [False] * 12 + [True] * 3 + [False] * 9)
     assert decisions.mcnemar(a, b) == pytest.approx(binomtest(3, 15).pvalue)
     assert decisions.mcnemar(a, a) == 1.0
-    assert statistics.difference(a, b).value == pytest.approx(9 / 74)
+    assert decisions.difference(a, b).value == pytest.approx(9 / 74)
 
 
 def test_pairs_tell_apart_what_two_intervals_cannot():
@@ -189,7 +189,7 @@ def test_pairs_tell_apart_what_two_intervals_cannot():
     a = rng.uniform(size=500) < 0.8
     b = a.copy()
     b[rng.choice(np.flatnonzero(a), 12, replace=False)] = False
-    together, apart = statistics.difference(a, b), statistics.proportion(a)
+    together, apart = decisions.difference(a, b), statistics.proportion(a)
     assert together.low > 0
     assert together.high - together.low < 0.5 * (apart.high - apart.low)
 

@@ -31,7 +31,7 @@ def series(root, path="leaf{name[0]}{i}_{k}.png"):
     """Four almost equal photographs of each of sixteen leaves, taken within a minute."""
     for name in ("healthy", "rust"):
         for i in range(8):
-            (exif := Image.Exif()).get_ifd(0x8769)[0x9003] = f"2026:05:{10 + (name == 'rust')} 10:{i:02}:30"
+            (exif := Image.Exif())[0x8769] = {0x9003: f"2026:05:{10 + (name == 'rust')} 10:{i:02}:30"}
             for k in range(4):
                 noise = np.asarray(picture(2 * i + (name == "rust"), (40, 40))).astype(int) + k
                 photograph = Image.fromarray(noise.clip(0, 255).astype(np.uint8))

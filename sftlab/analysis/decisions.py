@@ -12,11 +12,28 @@ from typing import Any
 
 import numpy as np
 
-from sftlab.core.records import Result
-from sftlab.core.statistics import paired
+from sftlab.core.records import Interval, Result
+from sftlab.core.statistics import mean_interval
 
 SMALLEST = 1e-12  # below this a probability is rounding
 BINS, DRAWS = 15, 500
+
+
+def difference(right_a: Any, right_b: Any, groups: Any = ()) -> Interval:
+    """Return accuracy of a minus accuracy of b, with an interval that keeps the pairs together.
+
+    right_a, right_b: n booleans, on the same images. groups: of these images, where they are known.
+    """
+    a, b = paired(right_a, right_b)
+    return mean_interval(a.astype(float) - b, groups, (-1, 1))
+
+
+def paired(a: Any, b: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return both as arrays; raise ValueError unless there is one value of each for every image."""
+    a, b = np.asarray(a), np.asarray(b)
+    if len(a) != len(b):
+        raise ValueError(f"{len(a)} and {len(b)} values: give one of each for every image")
+    return a, b
 
 
 def skill(result: Result) -> str:

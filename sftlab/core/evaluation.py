@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from sftlab.core.features import sources
+from sftlab.core.features import device_of, sources
 from sftlab.core.model import card, check_float32, evaluating
 from sftlab.core.records import Interval, Result
 from sftlab.core.statistics import FEWEST, jackknife, leave_out, mean_of, proportion
@@ -42,11 +42,11 @@ def evaluate(model: nn.Sequential, split: Split, *, batch_size: int = 64) -> Any
         "weights": card(model).get("weights"),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
-        "device": _device(model).type,
+        "device": device_of(model).type,
         "images": split.digest,
         "size": split.size,
         "noun": split.noun,
-        **({"note": split.note} if split.note else {}),
+        "note": split.note,
     }
     results = {}
     for task, p in heads.items():
@@ -63,7 +63,7 @@ def predict_split(model: nn.Sequential, split: Split, *, batch_size: int = 64) -
     A frozen prefix comes from the store. Raises ValueError if the model's classes are not those of the data.
     """
     check_float32(model)
-    device = _device(model)
+    device = device_of(model)
     (source,), cut = sources(model, [split])
     chunks = []
     with evaluating(model), torch.no_grad(), keep_memory():
@@ -76,10 +76,6 @@ def predict_split(model: nn.Sequential, split: Split, *, batch_size: int = 64) -
     columns = class_columns(card(model).get("classes"), {t: p.shape[1] for t, p in chunks[0].items()}, split.classes)
     probabilities = {task: np.concatenate([chunk[task] for chunk in chunks])[:, to] for task, to in columns.items()}
     return probabilities.get("", probabilities)
-
-
-def _device(model: nn.Module) -> torch.device:
-    return next((p.device for p in model.parameters()), torch.device("cpu"))  # not every model has parameters
 
 
 def result(

@@ -76,15 +76,16 @@ def sources(
     The features of the frozen stages where these compute something and can be kept, else the splits themselves.
     say: gets a line about what was encoded, and one before an encoding of more than two seconds.
     """
-    cut, tell = kept_stages(model), say or (lambda line: None)
-    if not cut:
+    names, tell = [*dict(model.named_children())], say or (lambda line: None)
+    cut = min(frozen_prefix(model), len(model) - ("head" in names))
+    if not has_parameters(model[:cut]):
         return list(splits), 0
     try:
         made = _features(model[:cut], splits, progress, say or print, announce=tell)
     except NotKept as error:
         (say or print)(f"{error}; the frozen part runs in every epoch")
         return list(splits), 0
-    names, fresh = [name for name, _ in model.named_children()], [f for f in made if f.encoded]
+    fresh = [f for f in made if f.encoded]
     if fresh:
         images, noun = sum(f.encoded for f in fresh), splits[0].noun
         how = f"{images} {noun[:-1] if images == 1 else noun} encoded once in {sum(f.seconds for f in fresh):.1f} s"
@@ -94,12 +95,6 @@ def sources(
         how = f"found on disk, {sum(f.seconds for f in made):.1f} s of work saved"
     tell(f"frozen {names[0]} … {names[cut - 1]}: {how} ({sum(f.bytes for f in made) / 1e6:.1f} MB)")
     return list(made), cut
-
-
-def kept_stages(model: nn.Sequential) -> int:
-    """Return how many leading stages to run once: the frozen prefix without the head, 0 if it computes too little."""
-    cut = min(frozen_prefix(model), len(model) - ("head" in dict(model.named_children())))
-    return cut if has_parameters(model[:cut]) else 0
 
 
 def missing(stages: nn.Sequential, split: Images) -> int:
@@ -211,14 +206,15 @@ def _as_tuple(x: Any) -> tuple[Tensor, ...]:
 
 def _run(stages: nn.Sequential, x: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Return what the stages (in eval mode) make of a batch, without gradients, on the CPU."""
-    device, n = _device(stages), len(_as_tuple(x)[0])
+    device, n = device_of(stages), len(_as_tuple(x)[0])
     # alone, an image takes other kernels and other roundings
     moved = tuple((torch.cat([t, t]) if n == 1 else t).to(device) for t in _as_tuple(x))
     with torch.no_grad():
         return tuple(t[:n].cpu() for t in _as_tuple(stages(moved if isinstance(x, tuple) else moved[0])))
 
 
-def _device(stages: nn.Module) -> torch.device:
+def device_of(stages: nn.Module) -> torch.device:
+    """Return where the parameters are; the CPU for stages without any."""
     return next((p.device for p in stages.parameters()), torch.device("cpu"))
 
 
@@ -254,7 +250,7 @@ def _candidates(stages: nn.Sequential, query: Query, say: Say | None = None) -> 
     In the store; where that can only be read, also in a folder of this process, which ends with it. Augmented views
     are only there: their address is no more than a sample of what the augmentation does.
     """
-    device = _device(stages).type
+    device = device_of(stages).type
     precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else "as the weights"
     parts = [VERSION, torch.__version__, device, str(precision), repr(stages), query.split.size]
     parts += [query.prints[name] for name, _ in stages.named_children()]

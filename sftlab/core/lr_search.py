@@ -56,8 +56,7 @@ class LRFinder:
 
     def __repr__(self) -> str:
         end = f", diverged at {self.diverged:.2g}" if self.diverged else ""
-        span = f"from {self.rates[0]:.1g} to {self.rates[-1]:.2g}"
-        return f"LRFinder({len(self.rates)} steps {span}, try {self.steepest:.2g}{end})"
+        return f"LRFinder(from {self.rates[0]:.1g} to {self.rates[-1]:.2g}, try {self.steepest:.2g}{end})"
 
 
 def find_lr(

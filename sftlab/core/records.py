@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from sftlab.data import as_path
 from sftlab.data.dataset import padded
+from sftlab.data.storage import kept_record
 
 R = TypeVar("R")
 
@@ -34,8 +35,8 @@ class Step:
 class Epoch:
     """One pass over the training images. Losses are of all labelled images together; accuracy is correct / n.
 
-    valid_counts: (correct, labelled) of each group of validation images, or of all where no groups are known; see
-    `statistics.share`. Number 0 is the network before the first step; its train_loss is nan.
+    valid_counts: (correct, labelled) of each group of validation images, or of all where no groups are known.
+    Number 0 is the network before the first step; its train_loss is nan.
     """
 
     epoch: int
@@ -276,8 +277,4 @@ def stored(name: str) -> Any:
 
     It is found from any folder. Raises ValueError for another name, and where the package is not that of a clone.
     """
-    folder = Path(__file__).resolve().parents[2] / "benchmarks"
-    names = sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.json"))
-    if name not in names:
-        raise ValueError(f"no record is called {name!r}; there are {', '.join(names) or 'none: they stand in a clone'}")
-    return read(folder / f"{name}.json")
+    return read(kept_record(name))

@@ -39,29 +39,11 @@ def proportion(right: Any, groups: Any = ()) -> Interval:
     return mean_interval(right, groups, (0, 1)) if len(groups) else wilson(int(right.sum()), len(right))
 
 
-def share(counts: Sequence[Sequence[int]], *, grouped: bool) -> Interval:
-    """Return the share of right answers from (right, labelled) of each group, or of all images if not `grouped`."""
-    right, n = np.array(counts).T
-    if not grouped:
-        return wilson(int(right.sum()), int(n.sum()))
-    with np.errstate(invalid="ignore"):
-        return jackknife(right.sum() / n.sum(), (right.sum() - right) / (n.sum() - n), (0, 1), sizes=n)
-
-
 def mean_of(parts: Sequence[Interval]) -> Interval:
     """Return the mean of independent proportions; the ways to their ends add up in squares (Zou and Donner, 2008)."""
     ends = np.array([(part.value, part.low, part.high) for part in parts])
     value, (down, up) = float(ends[:, 0].mean()), np.linalg.norm(ends[:, 1:] - ends[:, :1], axis=0) / len(parts)
     return Interval(value, value - float(down), value + float(up), "Wilson, combined", max(p.groups for p in parts))
-
-
-def difference(right_a: Any, right_b: Any, groups: Any = ()) -> Interval:
-    """Return accuracy of a minus accuracy of b, with an interval that keeps the pairs together.
-
-    right_a, right_b: n booleans, on the same images. groups: of these images, where they are known.
-    """
-    a, b = paired(right_a, right_b)
-    return mean_interval(a.astype(float) - b, groups, (-1, 1))
 
 
 def mean_interval(values: Any, groups: Any = (), ends: tuple[float, float] = (-math.inf, math.inf)) -> Interval:
@@ -138,11 +120,3 @@ def t_interval(values: Any, *, test_to_train: float = 0.0) -> Interval:
         raise ValueError(f"{n} run{'s' * (n != 1)}: a spread needs at least two")
     half = float(stdtrit(n - 1, 0.975) * x.std(ddof=1) * math.sqrt(1 / n + test_to_train))
     return Interval(mean, mean - half, mean + half, "Student t", why="" if np.ptp(x) > 1e-12 else f"{n} equal runs")
-
-
-def paired(a: Any, b: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return both as arrays; raise ValueError unless there is one value of each for every image."""
-    a, b = np.asarray(a), np.asarray(b)
-    if len(a) != len(b):
-        raise ValueError(f"{len(a)} and {len(b)} values: give one of each for every image")
-    return a, b

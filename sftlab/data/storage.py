@@ -322,3 +322,12 @@ def _keep(change: int) -> None:
 @cache
 def _glibc() -> ctypes.CDLL | None:
     return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
+
+
+def kept_record(name: str) -> Path:
+    """Return the file of a record that the project keeps: benchmarks/NAME.json of the clone that the package is in."""
+    folder = Path(__file__).resolve().parents[2] / "benchmarks"
+    names = sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.json"))
+    if name not in names:
+        raise ValueError(f"no record is called {name!r}; there are {', '.join(names) or 'none: they stand in a clone'}")
+    return folder / f"{name}.json"

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sftlab.analysis.decisions import calibration, mcnemar
+from sftlab.analysis.decisions import calibration, difference, mcnemar
 from sftlab.core import records
 from sftlab.core.evaluation import auc, balanced_accuracy
 from sftlab.core.records import Interval, Result
-from sftlab.core.statistics import difference, jackknife
+from sftlab.core.statistics import jackknife
 from sftlab.data import as_path, datasets, load
 from sftlab.data.dataset import NO_LABEL
 from sftlab.plot.base import points

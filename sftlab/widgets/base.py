@@ -7,13 +7,16 @@ import io
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import anywidget
+import numpy as np
 import traitlets
 
+from sftlab.core.records import Interval
+from sftlab.core.statistics import jackknife, wilson
 from sftlab.plot import base, style
 
 STATIC = Path(__file__).parent / "static"
@@ -129,6 +132,15 @@ def image_address(pixels: Any) -> str:
     buffer, rows = io.BytesIO(), pixels.transpose(1, 2, 0)
     Image.fromarray(rows if rows.shape[2] == 3 else rows[..., 0]).save(buffer, format="png")
     return _address(buffer)
+
+
+def share(counts: Sequence[Sequence[int]], *, grouped: bool) -> Interval:
+    """Return the share of right answers from (right, labelled) of each group, or of all images if not `grouped`."""
+    right, n = np.array(counts).T
+    if not grouped:
+        return wilson(int(right.sum()), int(n.sum()))
+    with np.errstate(invalid="ignore"):
+        return jackknife(right.sum() / n.sum(), (right.sum() - right) / (n.sum() - n), (0, 1), sizes=n)
 
 
 def sureness(p: float) -> str:

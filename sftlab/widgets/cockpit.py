@@ -23,12 +23,11 @@ from sftlab.core import monitors, profiles, training
 from sftlab.core.features import features, missing
 from sftlab.core.model import card, evaluating, stage_names, with_card
 from sftlab.core.records import Epoch, History, Interval
-from sftlab.core.statistics import share
 from sftlab.data import Data, Split, first_task, resize
 from sftlab.plot import base, style
 from sftlab.plot import curves as plot_curves
 from sftlab.plot.curves import accuracy_floor, divergence, loss_ceiling, loss_floor, train_curve
-from sftlab.widgets.base import Element, Worker, figure_html, figure_of, image_address, script
+from sftlab.widgets.base import Element, Worker, figure_html, figure_of, image_address, script, share
 from sftlab.widgets.controls import Control, ControlPanel, button, choice, slider, strip
 
 OFTEN = 0.12  # seconds between two pictures of a run that goes on

@@ -15,10 +15,9 @@ from sftlab.core.loop import validate
 from sftlab.core.losses import cross_entropy
 from sftlab.core.model import replace_head, stage_names
 from sftlab.core.records import Epoch, Interval
-from sftlab.core.statistics import share
 from sftlab.data import Data
 from sftlab.plot import base, old_and_new, style
-from sftlab.widgets.base import figure_html, figure_of, picture
+from sftlab.widgets.base import figure_html, figure_of, picture, share
 from sftlab.widgets.cockpit import Run, TrainingPanel
 from sftlab.widgets.controls import Control, starting
 
