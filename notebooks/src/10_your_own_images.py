@@ -94,7 +94,8 @@ def series(file):
         return file if path.parent.name in names else path.parent.name
     if GROUPS == "prefix":
         return re.sub(r"[\W_]*\d+$", "", path.stem)
-    taken = Image.open(path).getexif().get_ifd(0x8769).get(0x9003)  # EXIF: when
+    with Image.open(path) as photo:
+        taken = photo.getexif().get_ifd(0x8769).get(0x9003)  # EXIF: when
     return str(taken)[:16] if taken else file
 
 
