@@ -32,7 +32,7 @@ import numpy as np
 import torch
 
 from sftlab.data.dataset import Data
-from sftlab.data.splits import assemble, drop_copies, grouped_split
+from sftlab.data.splits import assemble, drop_copies, split_rows
 from sftlab.data.storage import data_dir, decoded, package_folder
 from sftlab.data.texts import from_texts
 
@@ -111,10 +111,12 @@ def load_characters(
         (picture[None] for face in FACES for c in characters for picture in pictures(face, c, copies, size)),
     )  # fmt: skip
     each = len(characters) * copies
-    parts = grouped_split(["face"] * len(FACES), [f.family for f in FACES], list(map(str, FACES)), valid=valid,
-                          test=test, seed=seed)  # fmt: skip
-    train, *others = (np.concatenate([np.arange(k * each, (k + 1) * each) for k in part]) for part in parts)
-    rows, dropped = drop_copies((train, others[0], others[1]), hashes)
+    parts, _ = split_rows(
+        np.arange(len(FACES)), ["face"] * len(FACES), list(map(str, FACES)), [f.family for f in FACES], valid=valid,
+        test=test, seed=seed,
+    )  # fmt: skip
+    copied = [np.concatenate([np.arange(k * each, (k + 1) * each) for k in part]) for part in parts]
+    rows, dropped = drop_copies(copied, hashes)
     unseen = [", ".join(dict.fromkeys(FACES[k].family for k in part)) for part in parts[1:]]
     notes = ["No hand wrote any of it: slant, turn, width, wobble and pen are random, the skeletons are print."]
     if dropped:

@@ -6,21 +6,33 @@ nearly share; `domain_split` parts a data set into a source and a target.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
-from sftlab.data.dataset import Card, Classes, Data, Split, Targets, counted, first_names, first_task, with_targets
+from sftlab.data.dataset import (
+    Card,
+    Classes,
+    Data,
+    Split,
+    Targets,
+    batch_positions,
+    counted,
+    first_names,
+    first_task,
+    with_targets,
+)
 from sftlab.data.storage import image_hash
 
 Rows = tuple[np.ndarray, np.ndarray, np.ndarray]
 DRAWS = 2000  # of groups, of which the best balanced one is taken
-EDGE, BLOCK = 32, 1024  # pixels of a thumbnail that near-duplicates are compared by; rows of distances at a time
+EDGE = 32  # pixels of a thumbnail that near-duplicates are compared by
 Pair = tuple[str, int, str, int, float]
 
 
@@ -33,12 +45,12 @@ def draw(
     part gets at least one different image of each stratum. Raises ValueError for a stratum with too few.
     """
     rng = np.random.default_rng(seed)
-    copies: dict[str, list[int]] = {}
+    copies: dict[str, list[int]] = defaultdict(list)
     for row in rows.tolist():
-        copies.setdefault(hashes[row], []).append(row)
-    members: dict[str, list[str]] = {}
-    for image, where in copies.items():
-        members.setdefault(str(strata[where[0]]), []).append(image)
+        copies[hashes[row]].append(row)
+    members: dict[str, list[list[int]]] = defaultdict(list)
+    for same in copies.values():
+        members[str(strata[same[0]])].append(same)
     parts: list[list[int]] = [[] for _ in range(len(shares) + 1)]
     for stratum, images in sorted(members.items()):
         n = len(images)
@@ -50,10 +62,9 @@ def draw(
         amounts = [max(1, round(share * n)) for share in shares]
         while sum(amounts) >= n:  # a few images and large shares: something must be left
             amounts[amounts.index(max(amounts))] -= 1
-        cuts = np.cumsum([0, n - sum(amounts), *amounts])
-        order = rng.permutation(n)
-        for part, start, stop in zip(parts, cuts, cuts[1:], strict=False):
-            part += [row for k in order[start:stop] for row in copies[images[k]]]
+        cuts = np.cumsum([n - sum(amounts), *amounts[:-1]])
+        for part, chosen in zip(parts, np.split(rng.permutation(n), cuts), strict=True):
+            part += [row for k in chosen for row in images[k]]
     return tuple(np.sort(np.array(part, dtype=np.int64)) for part in parts)
 
 
@@ -64,8 +75,8 @@ def drop_copies(rows: Sequence[np.ndarray], hashes: Sequence[str]) -> tuple[Rows
     in_valid = {hashes[i] for i in valid} - in_test
     dropped = {int(i): "test" for part in (train, valid) for i in part if hashes[i] in in_test}
     dropped |= {int(i): "valid" for i in train if hashes[i] in in_valid}
-    keep = [part[[int(i) not in dropped for i in part]] if len(part) else part for part in (train, valid)]
-    return (keep[0], keep[1], test), dropped
+    train, valid = (part[~np.isin(part, list(dropped))] for part in (train, valid))
+    return (train, valid, test), dropped
 
 
 def completed(
@@ -99,9 +110,9 @@ def grouped_split(
     groups: Sequence[object],
     hashes: Sequence[str],
     *,
-    valid: float = 0.15,
-    test: float = 0.25,
-    seed: int = 0,
+    valid: float,
+    test: float,
+    seed: int,
 ) -> Rows:
     """Split whole groups (a module, a patient, a camera), strata in proportion as far as the groups allow.
 
@@ -110,7 +121,6 @@ def grouped_split(
     among groups of equal composition.) Two groups that share an image count as one. Raises ValueError for fewer
     than three groups.
     """
-    check_shares(valid, test)
     joined = join_groups(groups, hashes)
     count = int(joined.max()) + 1
     if count < 3:
@@ -131,6 +141,26 @@ def grouped_split(
             best, part_of = distance, parts
     train, valids, tests = (np.flatnonzero(part_of[joined] == part) for part in range(3))
     return train, valids, tests
+
+
+def split_rows(
+    rows: np.ndarray,
+    strata: Sequence[object],
+    hashes: Sequence[str],
+    groups: Sequence[object] | None,
+    *,
+    valid: float,
+    test: float,
+    seed: int,
+) -> tuple[Rows, str]:
+    """Return the rows of train, valid and test, and how they were split: by `groups`, or without any at random."""
+    check_shares(valid, test)
+    if groups is None:
+        train, tests, valids = draw(rows, strata, hashes, (test, valid), seed)
+        return (train, valids, tests), "random, stratified"
+    of_rows = ([values[i] for i in rows] for values in (strata, groups, hashes))
+    train, valids, tests = (rows[part] for part in grouped_split(*of_rows, valid=valid, test=test, seed=seed))
+    return (train, valids, tests), "grouped"
 
 
 def _deal(sizes: np.ndarray, wanted: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -202,9 +232,11 @@ def assemble(
     """
     numbers, names, notes = first_task(targets).tolist(), first_names(classes), list(notes)
     hashes = hashes if hashes is not None else [image_hash(image) for image in images]
-    if len(numbers) != len(images) or len(images) != len(groups if groups is not None else images):
-        given = f", {len(groups)} groups" if groups is not None else ""
-        raise ValueError(f"{len(images)} {kind.noun}, {len(numbers)} labels{given}; give one for each")
+    amounts = {kind.noun: len(images), "labels": len(numbers)}
+    if groups is not None:
+        amounts["groups"] = len(groups)
+    if len({*amounts.values()}) > 1:
+        raise ValueError(f"{', '.join(f'{n} {what}' for what, n in amounts.items())}; give one for each")
     if missing := sum(k < 0 for k in numbers):
         notes.append(f"{missing} of {len(numbers)} {kind.noun} have no label and are left out.")
     for folded, count in Counter(map(str.casefold, names)).items():
@@ -212,26 +244,18 @@ def assemble(
             alike = [name for name in names if name.casefold() == folded]
             notes.append(f"{' and '.join(alike)} are probably one class: only capitals tell them apart.")
     if rows is None:
-        check_shares(valid, test)
-        usable = np.array([i for i, k in enumerate(numbers) if k >= 0]) if usable is None else usable
+        usable = np.flatnonzero(np.array(numbers) >= 0) if usable is None else usable
         strata = strata if strata is not None else [names[k] if k >= 0 else "" for k in numbers]
-        if groups is None:
-            train, tests, valids = draw(usable, strata, hashes, (test, valid), seed)
-        else:
-            some = ([values[i] for i in usable] for values in (strata, groups, hashes))
-            parts = grouped_split(*some, valid=valid, test=test, seed=seed)
-            train, valids, tests = (usable[part] for part in parts)
-        rows = (train, valids, tests)
-        split = split or f"{'random, stratified' if groups is None else 'grouped'}, seed {seed}"
+        rows, how = split_rows(usable, strata, hashes, groups, valid=valid, test=test, seed=seed)
+        split = split or f"{how}, seed {seed}"
     check_disjoint(rows, hashes)
     kept = thin(rows[0], numbers, per_class, seed) if per_class is not None else rows[0]
     size = min(images.shape[-2:]) if size is None else size
     if size < 1:
         raise ValueError(f"size={size}: an edge length in pixels, such as 160")
     joined = join_groups(groups, hashes).tolist() if groups is not None else ()
-    shared = (classes, size, hashes, files, identities)
     made = [
-        kind(part, images, targets, np.asarray(index, dtype=np.int64), *shared, note, joined)
+        kind(part, images, targets, index, classes, size, hashes, files, identities, note, joined)
         for part, index, note in (("train", kept, ""), ("valid", rows[1], ""), ("test", rows[2], test_note))
     ]
     card = Card(name, rule, classes, {}, 0.0, made[0].sizes, split, notes=notes, noun=kind.noun, **facts)
@@ -243,18 +267,13 @@ def resplit(data: Data, seed: int) -> Data:
 
     Classes are kept in proportion. It tells how far a result depends on the luck of the split.
     """
-    parts = (data.train, data.valid, data.test)
-    every = data.train.of_rows(np.sort(np.concatenate([part.index for part in parts])))
+    parts, whole = (data.train, data.valid, data.test), data.train
+    every = np.sort(np.concatenate([part.index for part in parts]))
     valid, test = (len(part) / len(every) for part in parts[1:])
-    strata, how = first_task(every.y).tolist(), f"split anew with seed {seed}"
-    if len(every.image_groups):
-        rows = grouped_split(strata, every.groups, every.hashes, valid=valid, test=test, seed=seed)
-        how = f"grouped, {how}"
-    else:
-        train, tests, valids = draw(np.arange(len(every)), strata, every.hashes, (test, valid), seed)
-        rows, how = (train, valids, tests), f"random, stratified, {how}"
-    made = [replace(part, index=every.index[index]) for part, index in zip(parts, rows, strict=True)]
-    return counted(made, replace(data.card, split=how))
+    strata, groups = first_task(whole.targets).tolist(), whole.image_groups or None
+    rows, how = split_rows(every, strata, whole.image_hashes, groups, valid=valid, test=test, seed=seed)
+    made = [replace(part, index=index) for part, index in zip(parts, rows, strict=True)]
+    return counted(made, replace(data.card, split=f"{how}, split anew with seed {seed}"))
 
 
 def check_disjoint(rows: Sequence[np.ndarray], hashes: Sequence[str]) -> None:
@@ -284,40 +303,29 @@ def near_duplicates(data: Data, threshold: float = 0.002) -> list[Pair]:
     below 0.002, 188 below 0.005 and 1,015 below 0.01. Most lie in one module: between the splits of the
     grouped split none is below 0.005, between those of the random one 102 are.
 
-    Memory is one block of 1,024 × n distances; 10,000 images take a few seconds. Raises ValueError for a
-    threshold outside 0 … 1.
+    10,000 images take a few seconds. Raises ValueError for a threshold outside 0 … 1.
     """
+    from sklearn.neighbors import NearestNeighbors
+
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold={threshold}: a distance above 0 and up to 1, such as 0.002")
-    parts = (data.train, data.valid, data.test)
-    thumbs = {part.name: _thumbnails(part) for part in parts}
+    thumbs = {part.name: _thumbnails(part) for part in (data.train, data.valid, data.test)}
     pairs: list[Pair] = []
-    for k, a in enumerate(parts):
-        for b in parts[k + 1 :]:
-            pairs += [(a.name, i, b.name, j, d) for i, j, d in _near(thumbs[a.name], thumbs[b.name], threshold)]
+    for a, b in combinations(thumbs, 2):
+        near = NearestNeighbors(radius=threshold, metric="cosine").fit(thumbs[b])
+        for i, (distances, others) in enumerate(zip(*near.radius_neighbors(thumbs[a]), strict=True)):
+            pairs += [(a, i, b, int(j), float(d)) for d, j in zip(distances, others, strict=True)]
     return sorted(pairs, key=lambda pair: pair[4])
 
 
 def _thumbnails(part: Split) -> np.ndarray:
-    """Return float32 N×1024: small grey images with mean 0 and length 1 (length 0 if flat)."""
-    rows = np.empty((len(part), EDGE * EDGE), dtype=np.float32)
-    for start in range(0, len(part), BLOCK // 4):
-        positions = np.arange(start, min(start + BLOCK // 4, len(part)))
+    """Return float32 N×1024: small grey images with mean 0; their cosine is then a correlation, 0 of a flat one."""
+    rows = []
+    for positions in batch_positions(len(part), 256):
         grey = part.pixels(positions).float().mean(dim=1, keepdim=True)
         small = F.interpolate(grey, (EDGE, EDGE), mode="bilinear", antialias=True).flatten(1)
-        small = small - small.mean(dim=1, keepdim=True)
-        length = small.norm(dim=1, keepdim=True)
-        rows[positions] = torch.where(length > 1e-3, small / length.clamp(min=1e-3), 0.0).numpy()
-    return rows
-
-
-def _near(a: np.ndarray, b: np.ndarray, threshold: float) -> list[tuple[int, int, float]]:
-    pairs = []
-    for start in range(0, len(a), BLOCK):
-        distance = 1 - a[start : start + BLOCK] @ b.T
-        for i, j in np.argwhere(distance <= threshold):
-            pairs.append((int(start + i), int(j), max(0.0, float(distance[i, j]))))
-    return pairs
+        rows.append((small - small.mean(dim=1, keepdim=True)).round(decimals=3))  # a flat one is 0 but for rounding
+    return torch.cat(rows).numpy()
 
 
 class DomainSplit(NamedTuple):
