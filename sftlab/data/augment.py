@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -19,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sftlab.data.dataset import Augment, Split, Targets, batch_positions, generator
+from sftlab.data.dataset import Augment, Split, generator
 
 
 def flip(x: Tensor, generator: torch.Generator) -> Tensor:
@@ -63,8 +61,7 @@ def rotate(degrees: float) -> Augment:
 
     def rotated(x: Tensor, generator: torch.Generator) -> Tensor:
         angle = math.radians(degrees) * (2 * torch.rand(len(x), generator=generator) - 1)
-        cos, sin, zero = angle.cos(), angle.sin(), torch.zeros(len(x))
-        return _sampled(x, torch.stack([cos, -sin, zero, sin, cos, zero], dim=1).view(-1, 2, 3))
+        return _sampled(x, angle.cos(), angle.sin(), torch.zeros(2, len(x)))
 
     return rotated
 
@@ -79,15 +76,15 @@ def zoom(strength: float) -> Augment:
     edge = math.sqrt(1 - strength)  # of the square, where the image's is 1
 
     def zoomed(x: Tensor, generator: torch.Generator) -> Tensor:
-        right, down = (1 - edge) * (2 * torch.rand(2, len(x), generator=generator) - 1)
-        one, zero = torch.full((len(x),), edge), torch.zeros(len(x))
-        return _sampled(x, torch.stack([one, zero, right, zero, one, down], dim=1).view(-1, 2, 3))
+        move = (1 - edge) * (2 * torch.rand(2, len(x), generator=generator) - 1)
+        return _sampled(x, torch.full((len(x),), edge), torch.zeros(len(x)), move)
 
     return zoomed
 
 
-def _sampled(x: Tensor, maps: Tensor) -> Tensor:
-    """Return uint8 images seen through one affine map each, N×2×3 in coordinates from −1 to 1."""
+def _sampled(x: Tensor, cos: Tensor, sin: Tensor, move: Tensor) -> Tensor:
+    """Return uint8 images, each turned, scaled (the length of cos, sin) and moved, in coordinates from −1 to 1."""
+    maps = torch.stack([cos, -sin, move[0], sin, cos, move[1]], dim=1).view(-1, 2, 3)
     grid = functional.affine_grid(maps.to(x.device), list(x.shape), align_corners=False)
     return _uint8(functional.grid_sample(x.float(), grid, padding_mode="border", align_corners=False))
 
@@ -113,41 +110,25 @@ def behaviour(augment: Augment, channels: int, size: int) -> str:
     return hashlib.sha256(augment(x, draw).contiguous().numpy().tobytes()).hexdigest()
 
 
-@dataclass(frozen=True, eq=False)
-class View:
+class View(Split):
     """One augmented view of every image of a split; it delivers as the split does.
 
     What an image becomes depends on (seed, number, its pixels) alone, not on its place in a batch or a split.
     """
 
-    split: Split
-    augment: Augment
-    seed: int
-    number: int
-
-    def __len__(self) -> int:
-        return len(self.split)
-
-    @property
-    def noun(self) -> str:
-        """What one row is, in the plural."""
-        return self.split.noun
-
-    @property
-    def size(self) -> int:
-        """Edge of the images in pixels."""
-        return self.split.size
+    def __init__(self, split: Split, augment: Augment, seed: int, number: int) -> None:
+        super().__init__(**vars(split))
+        self.split = split
+        self.augment = augment
+        self.seed = seed
+        self.number = number
 
     @cached_property
     def hashes(self) -> list[str]:
         """One hash an image, over its pixels, what the augmentation does, and which view this is."""
-        does = behaviour(self.augment, self.split.images.shape[1], self.size)
+        does = behaviour(self.augment, self.images.shape[1], self.size)
         address = hashlib.sha256(f"{does} {self.size} {self.seed} {self.number}".encode()).hexdigest()[:16]
         return [f"{image}+{address}" for image in self.split.hashes]
-
-    def inputs(self, positions: np.ndarray) -> Tensor:
-        """Return the pixels, as a split does."""
-        return self.pixels(positions)
 
     def pixels(self, positions: np.ndarray) -> Tensor:
         """Return augmented uint8 N×C×size×size."""
@@ -155,21 +136,10 @@ class View:
         draws = (generator(self.seed, self.number, int(hashes[p][:15], 16)) for p in positions)
         return torch.cat([self.augment(x[i : i + 1], draw) for i, draw in enumerate(draws)])
 
-    def labels(self, positions: np.ndarray) -> Targets:
-        """Return the targets at `positions`."""
-        return self.split.labels(positions)
-
-    def batches(
-        self, batch_size: int = 32, *, seed: int | None = None, epoch: int = 0
-    ) -> Iterator[tuple[Tensor, Targets]]:
-        """Iterate over (augmented images, targets) in the order in which the split would deliver its images."""
-        for positions in batch_positions(len(self), batch_size, seed=seed, epoch=epoch):
-            yield self.pixels(positions), self.labels(positions)
-
 
 def noise(strength: float) -> Augment:
     """Return a corruption that adds normal noise to each pixel; strength: its standard deviation, white is 1."""
-    _check("strength", strength, 0, math.inf)
+    _check("strength", strength)
 
     def noisy(x: Tensor, generator: torch.Generator) -> Tensor:
         return _uint8(x + 255 * strength * torch.randn(x.shape, generator=generator))
@@ -179,31 +149,27 @@ def noise(strength: float) -> Augment:
 
 def blur(pixels: float) -> Augment:
     """Return a corruption that blurs with a normal kernel of standard deviation `pixels`; edges are repeated."""
-    _check("pixels", pixels, 0, math.inf)
+    _check("pixels", pixels)
 
     def blurred(x: Tensor, generator: torch.Generator) -> Tensor:
-        if not pixels:
-            return x
+        from scipy.ndimage import gaussian_filter
+
         reach = math.ceil(3 * pixels)
-        kernel = torch.exp(-((torch.arange(-reach, reach + 1) / pixels) ** 2) / 2)
-        kernel = (kernel / kernel.sum()).expand(x.shape[1], 1, 1, -1)
-        soft = functional.pad(x.float(), (reach, reach, 0, 0), mode="replicate")
-        soft = functional.conv2d(soft, kernel, groups=x.shape[1])
-        soft = functional.pad(soft, (0, 0, reach, reach), mode="replicate")
-        return _uint8(functional.conv2d(soft, kernel.transpose(-1, -2), groups=x.shape[1]))
+        soft = gaussian_filter(x.numpy(), pixels, output=np.float32, mode="nearest", radius=reach, axes=(2, 3))
+        return _uint8(torch.from_numpy(soft))
 
     return blurred
 
 
 def darken(strength: float) -> Augment:
     """Return a corruption that takes the share `strength` of the light away, from 0 to below 1."""
-    _check("strength", strength, 0, 1)
+    _check("strength", strength, 1)
     return lambda x, generator: _uint8(x * (1 - strength))
 
 
 def fade(strength: float) -> Augment:
     """Return a corruption that takes the share `strength` of each image's contrast away, from 0 to below 1."""
-    _check("strength", strength, 0, 1)
+    _check("strength", strength, 1)
 
     def faded(x: Tensor, generator: torch.Generator) -> Tensor:
         mean = x.float().mean(dim=(1, 2, 3), keepdim=True)
@@ -221,7 +187,7 @@ def _uint8(x: Tensor) -> Tensor:
     return x.round().clamp(0, 255).to(torch.uint8)
 
 
-def _check(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value < high:  # which refuses nan and infinity, too
-        upper = f" to below {high:g}" if math.isfinite(high) else " upwards"
-        raise ValueError(f"{name}={value}: a number from {low:g}{upper}; {low:g} changes nothing")
+def _check(name: str, value: float, end: float = math.inf) -> None:
+    if not 0 <= value < end:  # which refuses nan and infinity, too
+        upper = f" to below {end:g}" if math.isfinite(end) else " upwards"
+        raise ValueError(f"{name}={value}: a number from 0{upper}; 0 changes nothing")

@@ -12,7 +12,6 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -76,8 +75,7 @@ class Card:
         wrap = textwrap.TextWrapper(width=100, subsequent_indent=" " * 10, break_on_hyphens=False)
         return "\n".join(wrap.fill(line) for line in lines)
 
-    def __repr__(self) -> str:
-        return str(self)
+    __repr__ = __str__
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +138,7 @@ class Split:
 
         Of several tasks, over all of their labels together; nan without any label.
         """
-        tasks = [first_task(y) for y in (self.y.values() if isinstance(self.y, dict) else [self.y])]
+        tasks = [first_task(y) for y in by_task(self.y).values()]
         counts = [y[y >= 0].bincount() for y in tasks]
         labelled = sum(int(count.sum()) for count in counts)
         return sum(int(count.max()) for count in counts if len(count)) / labelled if labelled else float("nan")
@@ -168,7 +166,7 @@ class Split:
         """The groups of the images of this split, in order; empty if none are known. Copies of a picture are one."""
         if len(self.image_groups):
             return [self.image_groups[i] for i in self.index]
-        pictures, which = np.unique([self.image_hashes[i] for i in self.index], return_inverse=True)
+        pictures, which = np.unique(self.hashes, return_inverse=True)
         return which.tolist() if len(pictures) < len(which) else []
 
     @property
@@ -269,13 +267,13 @@ def resize(x: Tensor, size: int) -> Tensor:
 
 def first_task(targets: Targets) -> Tensor:
     """Return the class numbers of the first task, which decide stratification and the majority rate."""
-    y = next(iter(targets.values())) if isinstance(targets, dict) else targets
+    y: Tensor = next(iter(by_task(targets).values()))
     return y.argmax(dim=1) if y.ndim == 2 else y
 
 
 def first_names(classes: Classes) -> list[str]:
     """Return the class names of the first task."""
-    return next(iter(classes.values())) if isinstance(classes, dict) else classes
+    return next(iter(by_task(classes).values()))
 
 
 def counted(parts: Sequence[Split], card: Card) -> Data:
@@ -331,37 +329,36 @@ def as_labels(y: Any, classes: Sequence[str] | None = None) -> tuple[np.ndarray,
     values = [normal_name(v) if isinstance(v, str) else v for v in values]
     names = None if classes is None else [normal_name(name) for name in classes]
     missing = MISSING.difference(names or ())
-    there = [i for i, v in enumerate(values) if str(v) not in missing and v != NO_LABEL]
-    for i in there:
-        if isinstance(values[i], Real) and not isinstance(values[i], Integral):
-            # pandas makes floats of whole numbers where one is missing
-            if len(there) == len(values) or not float(values[i]).is_integer():
-                raise ValueError(
-                    f"labels are {getattr(given, 'dtype', 'floats')}, such as {values[i]}; expected class numbers or "
-                    "names. For whole numbers use y.astype(int); this lab classifies, it does no regression"
-                )
-            values[i] = int(values[i])
-    if not there:
+    known = {i: v for i, v in enumerate(values) if str(v) not in missing and v != NO_LABEL}
+    if not known:
         raise ValueError(f"all {len(values)} labels are missing; expected class numbers or names")
-    if all(isinstance(values[i], Integral) for i in there):
-        chosen = [int(values[i]) for i in there]
-        names = names or [str(k) for k in range(max(0, *chosen) + 1)]
-        if min(chosen) < 0 or max(chosen) >= len(names):
+    for i, v in known.items():
+        if isinstance(v, float):  # pandas makes floats of whole numbers where one is missing
+            if len(known) == len(values) or not v.is_integer():
+                raise ValueError(
+                    f"labels are {getattr(given, 'dtype', 'floats')}, such as {v}; expected class numbers or names. "
+                    "For whole numbers use y.astype(int); this lab classifies, it does no regression"
+                )
+            known[i] = int(v)
+    labels = list(known.values())
+    if all(isinstance(v, int) for v in labels):
+        names = names or [str(k) for k in range(max(0, *labels) + 1)]
+        if min(labels) < 0 or max(labels) >= len(names):
             raise ValueError(
-                f"labels run from {min(chosen)} to {max(chosen)} for {len(names)} classes; expected numbers from 0 to "
+                f"labels run from {min(labels)} to {max(labels)} for {len(names)} classes; expected numbers from 0 to "
                 f"{len(names) - 1}"
             )
-        called = [names[k] for k in chosen]
+        labels = [names[k] for k in labels]
     else:
-        called = [normal_name(values[i]) for i in there]
-        names = names or sorted({*called})
-        if unknown := sorted({*called} - {*names}):
+        labels = [normal_name(v) for v in labels]
+        names = names or sorted({*labels})
+        if unknown := sorted({*labels} - {*names}):
             raise ValueError(f"labels {', '.join(unknown[:5])} are not among the classes {', '.join(names)}")
     place = {name: k for k, name in enumerate(dict.fromkeys(names))}  # two spellings of a name are one class
     if len(place) < 2:
         raise ValueError(f"all images are of one class, {names[0]}; classifying needs at least two")
     numbers = np.full(len(values), NO_LABEL)
-    numbers[there] = [place[name] for name in called]
+    numbers[list(known)] = [place[name] for name in labels]
     return numbers, list(place)
 
 
