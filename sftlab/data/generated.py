@@ -371,14 +371,10 @@ def prose(docstring: str) -> str:
 
 def _distinct(rows: list[Docstring]) -> list[Docstring]:
     """Return the rows without near-copies: of two texts that are alike, the first stays."""
-    from scipy.sparse import csr_array
+    from sklearn.feature_extraction.text import CountVectorizer
 
-    words = [sorted(set(re.findall(r"[a-z]+", row.text.lower()))) for row in rows]
-    column = {word: i for i, word in enumerate(sorted(set().union(*words)))}
-    ends = np.cumsum([0, *map(len, words)])
-    ones = np.ones(ends[-1], dtype=np.int32)
-    holds = csr_array((ones, [column[w] for mine in words for w in mine], ends), shape=(len(rows), len(column)))
-    sizes, keep = np.diff(ends), np.ones(len(rows), dtype=bool)
+    holds = CountVectorizer(token_pattern="[a-z]+", binary=True).fit_transform(row.text for row in rows)
+    sizes, keep = np.diff(holds.indptr), np.ones(len(rows), dtype=bool)
     for i in range(len(rows)):
         both = (holds @ holds[[i]].T).toarray().ravel()
         keep[i] = not (keep & (both > ALIKE * (sizes + sizes[i] - both)))[:i].any()

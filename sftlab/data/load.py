@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -133,14 +132,9 @@ def load_solar(*, split: str = "grouped", target: str = "defect", seed: int = 0,
 def module_blocks(kind: np.ndarray) -> np.ndarray:
     """Return a block number a file: consecutive files of one cell type, cut into blocks of about a module."""
     cells = len(kind) / MODULES
-    borders = [0, *(np.flatnonzero(kind[1:] != kind[:-1]) + 1), len(kind)]
-    blocks = np.empty(len(kind), dtype=np.int64)
-    count = 0
-    for start, stop in pairwise(borders):
-        for part in np.array_split(np.arange(start, stop), max(1, round((stop - start) / cells))):
-            blocks[part] = count
-            count += 1
-    return blocks
+    runs = np.split(kind, np.flatnonzero(kind[1:] != kind[:-1]) + 1)
+    blocks = [block for run in runs for block in np.array_split(run, max(1, round(len(run) / cells)))]
+    return np.repeat(np.arange(len(blocks)), [len(block) for block in blocks])
 
 
 def _solar_cells() -> tuple[np.ndarray, list[str], np.ndarray, np.ndarray]:

@@ -10,6 +10,7 @@ import hashlib
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -72,21 +73,17 @@ def as_bytes(texts: Sequence[str], size: int = SIZE) -> Tensor:
     tensor([[97, 98],
             [99,  0]], dtype=torch.uint8)
     """
-    return torch.from_numpy(_bytes([texts] if isinstance(texts, str) else texts, size))
+    codes = [text.replace("\0", " ").encode()[:size] for text in ([texts] if isinstance(texts, str) else texts)]
+    rows = allocate((len(codes), max(1, *map(len, codes), 1)))
+    rows[:] = 0
+    for row, code in zip(rows, codes, strict=True):
+        row[: len(code)] = np.frombuffer(code, dtype=np.uint8)
+    return torch.from_numpy(rows)
 
 
 def as_texts(x: Tensor) -> list[str]:
     """Return what `as_bytes` was given; of a letter that was cut in two, nothing is left."""
     return [bytes(row).rstrip(b"\0").decode(errors="ignore") for row in x.cpu().numpy()]
-
-
-def _bytes(texts: Sequence[str], size: int) -> np.ndarray:
-    codes = [text.replace("\0", " ").encode()[:size] for text in texts]
-    rows = allocate((len(codes), max(1, *map(len, codes), 1)))
-    rows[:] = 0
-    for row, code in zip(rows, codes, strict=True):
-        row[: len(code)] = np.frombuffer(code, dtype=np.uint8)
-    return rows
 
 
 def from_texts(
@@ -112,7 +109,7 @@ def from_texts(
     if empty := [i for i, text in enumerate(texts) if not text.strip()]:
         raise ValueError(f"text {empty[0]} is empty ({len(empty)} of {len(texts)} are); leave empty texts out")
     size = size or SIZE
-    rows = _bytes(texts, size)
+    rows = as_bytes(texts, size).numpy()
     hashes = [hashlib.sha256(row.tobytes().rstrip(b"\0")).hexdigest()[:16] for row in rows]
     facts = {"name": "texts", "rule": "labels as given"} | options
     return assemble(
@@ -137,7 +134,7 @@ def load_csv(
     columns = _columns(path, header, table, {"text": text, "label": label} | ({"group": group} if group else {}))
     entries, skipped = dict[str, dict[str, str]](), dict[str, str]()
     for line, row in enumerate(table, 2):
-        values = {key: row[at].strip() if at < len(row) else "" for key, at in columns.items()}
+        values = {key: row[column].strip() for key, column in columns.items()}
         if missing := [key for key in ("text", "label") if not values[key]]:
             skipped[f"row {line}"] = f"no {' and no '.join(missing)}"
         else:
@@ -145,11 +142,11 @@ def load_csv(
     if not entries:
         raise ValueError(f"{path.name} has no row with both a text and a label")
     texts, labels, groups = ([values.get(key, "") for values in entries.values()] for key in ("text", "label", "group"))
-    facts: dict[str, Any] = {"name": path.stem, "rule": f"the column {header[columns['label']]!r}", "skipped": skipped}
+    facts: dict[str, Any] = {"name": path.stem, "rule": f"the column {columns['label']!r}", "skipped": skipped}
     return from_texts(texts, labels, groups=groups if group else None, files=list(entries), **(facts | options))
 
 
-def _read(path: Path) -> tuple[list[str], list[list[str]]]:
+def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     try:
         content = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -158,17 +155,20 @@ def _read(path: Path) -> tuple[list[str], list[list[str]]]:
     rows = [row for row in csv.reader(io.StringIO(content, newline=""), delimiter=delimiter) if any(row)]
     if len(rows) < 2 or len(rows[0]) < 2:
         raise ValueError(f"{path.name} has no table of two columns or more below a header")
-    return [name.strip() for name in rows[0]], rows[1:]
+    header = [name.strip() for name in rows[0]]
+    return header, [dict(zip_longest(header, row[: len(header)], fillvalue="")) for row in rows[1:]]
 
 
-def _columns(path: Path, header: list[str], table: list[list[str]], names: dict[str, str | None]) -> dict[str, int]:
-    """Return the number of the column for text, label and group."""
-    lower = [name.lower() for name in header]
-    columns = {key: header.index(name) for key, name in names.items() if name in header}
-    columns |= {key: lower.index(key) for key, name in names.items() if name is None and key in lower}
+def _columns(
+    path: Path, header: list[str], table: list[dict[str, str]], names: dict[str, str | None]
+) -> dict[str, str]:
+    """Return the name of the column for text, label and group."""
+    lower = {name.lower(): name for name in header}
+    columns = {key: name for key, name in names.items() if name in header}
+    columns |= {key: lower[key] for key, name in names.items() if name is None and key in lower}
     if len(header) == 2 and not columns and not any(names.values()):
-        first, second = (sum(len(row[at]) for row in table if at < len(row)) for at in (0, 1))
-        columns = {"text": int(second > first), "label": int(second <= first)}
+        longest = sorted(header, key=lambda name: sum(len(row[name]) for row in table), reverse=True)
+        columns = dict(zip(("text", "label"), longest, strict=True))
     if missing := [name or key for key, name in names.items() if key not in columns]:
         raise ValueError(
             f"{path.name} has no column {' and no column '.join(map(repr, missing))}; there are {', '.join(header)}. "

@@ -8,8 +8,8 @@ from __future__ import annotations
 import gzip
 import shutil
 import tarfile
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -223,10 +223,9 @@ def load_torchvision(
     parts = _open_or_bring(name)
     labels = np.concatenate([_labels(part) for part in parts])
     images, hashes = _images(name, parts, about.edge or size or 224)
-    borders = np.cumsum([0, *map(len, parts)])
-    own = dict(zip(("train", "test", "valid"), map(np.arange, borders, borders[1:]), strict=False))
-    if len(own) == 3:  # its test is the last
-        own["valid"], own["test"] = own["test"], own["valid"]
+    borders = np.cumsum([len(part) for part in parts])[:-1]
+    splits = ("train", "valid", "test") if len(parts) == 3 else ("train", "test")
+    own = dict(zip(splits, np.split(np.arange(len(labels)), borders), strict=False))
     notes, rows, split = list(about.notes), None, ""
     if len(own) > 1:
         rows, copies, drawn = completed(own, labels.tolist(), hashes, seed, valid=valid, test=0.0)
@@ -277,10 +276,7 @@ def count_images(name: str) -> int:
 
     Raises FileNotFoundError if it is not here, or damaged.
     """
-    parts = _opened(TORCHVISION[name])
-    if parts is None:
-        raise FileNotFoundError(_damaged(name, "torchvision does not find its files in it"))
-    return sum(1 for _ in _pictures(name, parts))
+    return sum(1 for _ in _pictures(name, _opened(name)))
 
 
 def unpack(archive: Path) -> None:
@@ -293,16 +289,12 @@ def unpack(archive: Path) -> None:
     scratch = archive.with_name(f".unpacking-{archive.name}")
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
+    safely: Any = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # since Python 3.11.4
     try:
         if archive.suffix == ".zip":
-            with zipfile.ZipFile(archive) as packed:
-                packed.extractall(scratch)
+            shutil.unpack_archive(archive, scratch)
         elif archive.name.endswith((".tar.gz", ".tgz")):
-            with tarfile.open(archive) as packed_tar:
-                for member in packed_tar:
-                    _check_inside(member, scratch, archive.name)
-                safely: Any = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # since Python 3.11.4
-                packed_tar.extractall(scratch, **safely)
+            shutil.unpack_archive(archive, scratch, **safely)
         elif archive.suffix == ".gz":
             with gzip.open(archive) as content, (scratch / archive.stem).open("wb") as file:
                 shutil.copyfileobj(content, file)
@@ -311,48 +303,45 @@ def unpack(archive: Path) -> None:
             if place.is_dir():
                 shutil.rmtree(place)
             entry.replace(place)
+    except tarfile.TarError as error:
+        outside = getattr(error, "tarinfo", None)  # of what the filter refuses: paths and links to elsewhere
+        if outside is None:
+            raise
+        raise ValueError(
+            f"{archive.name} holds {outside.name!r}, which leads out of its folder; nothing of it is kept. Delete the "
+            "archive and download it again"
+        ) from None
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _check_inside(member: tarfile.TarInfo, folder: Path, archive: str) -> None:
-    """Raise ValueError for what would be unpacked outside the folder, and for links; these sets have none."""
-    inside = (folder / member.name).resolve().is_relative_to(folder.resolve())
-    if not (inside and (member.isfile() or member.isdir())):
-        raise ValueError(
-            f"{archive} holds {member.name!r}, which leads out of its folder; nothing of it is kept. Delete the "
-            "archive and download it again"
-        )
 
 
 def _open_or_bring(name: str) -> list[Any]:
     """Return torchvision's data sets, a split each, downloaded and unpacked if need be."""
     about = TORCHVISION[name]
-    if (parts := _opened(about)) is None:
-        try:
-            bring_set(name)
-        except (ConnectionError, Damaged) as error:
-            raise FileNotFoundError(
-                f"{name} is not on this machine and could not be downloaded ({error}). Where there is a network, run "
-                f"`sftlab fetch {name}` and copy its data folder to this machine; or fetch {', '.join(about.files)} "
-                f"({about.megabytes} MB; torchvision.datasets.{about.cls}(folder, download=True) does it), put "
-                f"{'it' if len(about.files) == 1 else 'them'} into {about.place} and load again: it is unpacked then."
-            ) from None
-        parts = _opened(about)
-    if parts is None:
-        raise FileNotFoundError(_damaged(name, "torchvision does not find its files in it"))
-    return parts
+    with suppress(FileNotFoundError):
+        return _opened(name)
+    try:
+        bring_set(name)
+    except (ConnectionError, Damaged) as error:
+        raise FileNotFoundError(
+            f"{name} is not on this machine and could not be downloaded ({error}). Where there is a network, run "
+            f"`sftlab fetch {name}` and copy its data folder to this machine; or fetch {', '.join(about.files)} "
+            f"({about.megabytes} MB; torchvision.datasets.{about.cls}(folder, download=True) does it), put "
+            f"{'it' if len(about.files) == 1 else 'them'} into {about.place} and load again: it is unpacked then."
+        ) from None
+    return _opened(name)
 
 
-def _opened(about: TorchvisionSet) -> list[Any] | None:
-    """Return torchvision's data sets if they are unpacked here; None if they are not, or only in part."""
+def _opened(name: str) -> list[Any]:
+    """Return torchvision's data sets, a split each. Raises FileNotFoundError unless all of it is unpacked here."""
     from torchvision import datasets
 
+    about = TORCHVISION[name]
     make = getattr(datasets, about.cls)
     try:
         return [make(root(), **part, download=False) for part in about.parts]
     except (RuntimeError, FileNotFoundError, EOFError):
-        return None
+        raise FileNotFoundError(_damaged(name, "torchvision does not find its files in it")) from None
 
 
 def _damaged(name: str, error: object) -> str:
