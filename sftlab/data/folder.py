@@ -9,7 +9,7 @@ import os
 import re
 import threading
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -37,6 +37,8 @@ ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".7z", ".rar")
 WHITES = (1, 255, 1023, 4095, 16383, 65535)  # what cameras and scanners write for white, where it is not a byte
 MOST_PIXELS = 178_956_970  # Pillow's own bound: above it a small file may be a trap that fills the memory
 _opening = threading.Lock()  # warnings are silenced for the whole process, so one thread at a time
+# how a picture of EXIF's orientation 2, 3, … is set upright
+TURNS = ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
 LITTER = ("thumbs.db", "desktop.ini", "__macosx")  # beside everything that begins with a dot
 
 
@@ -263,9 +265,9 @@ def _check_classes(root: Path, classes: list[str], labels: list[str], skipped: d
 
 def _copies(photos: list[_Photo], hashes: list[str]) -> tuple[list[str], dict[str, str]]:
     """Return notes on pictures that are there more than once, and {file: why} of those that lie in two classes."""
-    same: dict[str, list[_Photo]] = {}
+    same: dict[str, list[_Photo]] = defaultdict(list)
     for photo, image in zip(photos, hashes, strict=True):
-        same.setdefault(image, []).append(photo)
+        same[image].append(photo)
     several = [copies for copies in same.values() if len(copies) > 1]
     torn = {
         photo.name: f"the same picture is {next(other.name for other in copies if other.label != photo.label)}: one of "
@@ -351,17 +353,8 @@ def to_square(image: Image, size: int, turn: int = 1, white: int | None = None) 
     square = image.resize(
         (size, size), Image.Resampling.BILINEAR, box=(left, top, left + short, top + short), reducing_gap=2.0
     )
-    turns = Image.Transpose
-    how = {
-        2: turns.FLIP_LEFT_RIGHT,
-        3: turns.ROTATE_180,
-        4: turns.FLIP_TOP_BOTTOM,
-        5: turns.TRANSPOSE,
-        6: turns.ROTATE_270,
-        7: turns.TRANSVERSE,
-        8: turns.ROTATE_90,
-    }.get(turn)
-    square = square.transpose(how) if how is not None else square
+    if 2 <= turn <= 8:
+        square = square.transpose(Image.Transpose[TURNS[turn - 2]])
     return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
 
 

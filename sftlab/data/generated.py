@@ -104,26 +104,24 @@ def load_characters(
         raise ValueError(f"copies={copies}: at least one picture of each glyph")
     size, characters = size or 8, ALPHABETS[alphabet]
     classes = list(dict.fromkeys(label(c) for c in characters))
-    table = [(face, c) for face in FACES for c in characters for _ in range(copies)]
+    labels = [classes.index(label(c)) for c in characters for _ in range(copies)] * len(FACES)
     some = (picture for face in FACES for picture in pictures(face, "4", 1, size))
     images, hashes = decoded(
-        f"characters-{alphabet}-{copies}-{size}-{_drawing(some)}", (len(table), 1, size, size),
+        f"characters-{alphabet}-{copies}-{size}-{_drawing(some)}", (len(labels), 1, size, size),
         (picture[None] for face in FACES for c in characters for picture in pictures(face, c, copies, size)),
     )  # fmt: skip
-    each = len(characters) * copies
     parts, _ = split_rows(
         np.arange(len(FACES)), ["face"] * len(FACES), list(map(str, FACES)), [f.family for f in FACES], valid=valid,
         test=test, seed=seed,
     )  # fmt: skip
-    copied = [np.concatenate([np.arange(k * each, (k + 1) * each) for k in part]) for part in parts]
-    rows, dropped = drop_copies(copied, hashes)
+    faces = np.repeat(np.arange(len(FACES)), len(characters) * copies)
+    rows, dropped = drop_copies([np.flatnonzero(np.isin(faces, part)) for part in parts], hashes)
     unseen = [", ".join(dict.fromkeys(FACES[k].family for k in part)) for part in parts[1:]]
     notes = ["No hand wrote any of it: slant, turn, width, wobble and pen are random, the skeletons are print."]
     if dropped:
         notes.append(f"{len(dropped)} pictures were the same to the pixel in another split; they were dropped.")
-    names = [label(c) for _, c in table]
     return assemble(
-        images, torch.tensor([classes.index(name) for name in names]), classes, name=f"characters ({alphabet})",
+        images, torch.tensor(labels), classes, name=f"characters ({alphabet})",
         rule="the character that was printed; c and C, o and O and their like are one class",
         size=size, per_class=per_class, seed=seed, rows=rows, hashes=hashes,
         split=f"by font family, seed {seed}; valid: {unseen[0]}; test: {unseen[1]}",
@@ -148,8 +146,7 @@ def pictures(face: Face, character: str, copies: int, size: int) -> Iterator[np.
     """
     edge = max(48, DOTS * size)
     printed = _glyph(face, character, edge)
-    key = hashlib.sha256(f"{face.file} {face.code(character)}".encode()).digest()[:8]
-    rng = np.random.default_rng(int.from_bytes(key, "big"))
+    rng = _random(f"{face.file} {face.code(character)}")
     for _ in range(copies):
         yield _written(printed, edge, size, rng)
 
@@ -189,10 +186,9 @@ def _written(printed: Any, edge: int, size: int, rng: np.random.Generator) -> np
 
 def _glyph(face: Face, character: str, edge: int) -> Any:
     """Return the printed glyph as a PIL image, its longer edge `edge` dots, cut to its ink."""
-    from PIL import Image, ImageFont
+    from PIL import Image
 
-    font = ImageFont.truetype(_font(face), edge, layout_engine=ImageFont.Layout.BASIC)
-    mask = font.getmask(chr(face.code(character)), mode="L")
+    mask = _font(face, edge).getmask(chr(face.code(character)), mode="L")
     glyph = Image.frombytes("L", mask.size, bytes(mask))
     glyph = glyph.crop(glyph.getbbox())
     scale = edge / max(glyph.size)
@@ -200,9 +196,17 @@ def _glyph(face: Face, character: str, edge: int) -> Any:
     return glyph.resize((width, height), Image.Resampling.BILINEAR)
 
 
-def _font(face: Face) -> str:
-    """Return the file of a face."""
-    return str(package_folder("matplotlib", "the fonts") / "mpl-data" / "fonts" / "ttf" / face.file)
+def _font(face: Face, size: int) -> Any:
+    """Return a face as a font of PIL."""
+    from PIL import ImageFont
+
+    file = package_folder("matplotlib", "the fonts") / "mpl-data" / "fonts" / "ttf" / face.file
+    return ImageFont.truetype(str(file), size, layout_engine=ImageFont.Layout.BASIC)
+
+
+def _random(what: str) -> np.random.Generator:
+    """Return a generator that is a function of what is drawn."""
+    return np.random.default_rng(int.from_bytes(hashlib.sha256(what.encode()).digest()[:8], "big"))
 
 
 def _drawing(some: Iterable[np.ndarray]) -> str:
@@ -246,13 +250,12 @@ def load_typefaces(*, size: int | None = None, valid: float = 0.25, test: float 
 
 def printed_word(word: str, family: str, size: int) -> np.ndarray:
     """Return the picture of a word in one of the faces of a family, uint8 size×size, the same one every time."""
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
-    key = hashlib.sha256(f"{word} {family}".encode()).digest()[:8]
-    rng = np.random.default_rng(int.from_bytes(key, "big"))
+    rng = _random(f"{word} {family}")
     faces = [face for face in FACES if face.family == family]
     face, dots = faces[rng.integers(len(faces))], DOTS * size
-    font = ImageFont.truetype(_font(face), int(rng.uniform(0.3, 0.45) * dots), layout_engine=ImageFont.Layout.BASIC)
+    font = _font(face, int(rng.uniform(0.3, 0.45) * dots))
     text = "".join(chr(face.code(character)) for character in word)
     page = Image.new("L", (dots, dots))
     left, top, right, bottom = font.getbbox(text)

@@ -83,33 +83,36 @@ def load_solar(*, split: str = "grouped", target: str = "defect", seed: int = 0,
     defect = torch.from_numpy((probability > 0.5).astype(np.int64))
     kind = torch.from_numpy((cell_type == "poly").astype(np.int64))
     p = torch.from_numpy(probability.astype(np.float32))
+    names = {"defect": ["intact", "defect"], "type": ["mono", "poly"]}
     of: dict[str, tuple[Targets, Classes, str]] = {
-        "defect": (defect, ["intact", "defect"], "defect ⇔ the expert's defect probability > 0.5"),
+        "defect": (defect, names["defect"], "defect ⇔ the expert's defect probability > 0.5"),
         "probability": (
             torch.stack([1 - p, p], dim=1),
-            ["intact", "defect"],
+            names["defect"],
             "the expert's defect probability (0, ⅓, ⅔, 1) as soft target",
         ),
-        "type": (kind, ["mono", "poly"], "monocrystalline or polycrystalline, from the set's own table"),
-        "both": (
-            {"defect": defect, "type": kind},
-            {"defect": ["intact", "defect"], "type": ["mono", "poly"]},
-            "defect ⇔ probability > 0.5; and the cell type",
+        "type": (kind, names["type"], "monocrystalline or polycrystalline, from the set's own table"),
+        "both": ({"defect": defect, "type": kind}, names, "defect ⇔ probability > 0.5; and the cell type"),
+    }
+    ways = {
+        "grouped": (
+            "grouped by blocks of files",
+            f"{MODULES} blocks of consecutive files of one cell type stand for the {MODULES} modules, "
+            "whose borders are not published: an approximation.",
+        ),
+        "random": (
+            "random, stratified by probability × type",
+            "Cells of one module fall on both sides of a random split, which flatters the number.",
         ),
     }
     if target not in of:
         raise ValueError(f"target={target!r}: one of {', '.join(of)}")
-    if split not in ("grouped", "random"):
+    if split not in ways:
         raise ValueError(f"split={split!r}: 'grouped' or 'random'")
     targets, classes, rule = of[target]
     strata = [f"{q:.2f} {t}" for q, t in zip(probability, cell_type, strict=True)]
     groups = module_blocks(cell_type).tolist() if split == "grouped" else None
-    how = "grouped by blocks of files" if split == "grouped" else "random, stratified by probability × type"
-    notes = {
-        "grouped": f"{MODULES} blocks of consecutive files of one cell type stand for the {MODULES} modules, "
-        "whose borders are not published: an approximation.",
-        "random": "Cells of one module fall on both sides of a random split, which flatters the number.",
-    }
+    how, note = ways[split]
     return assemble(
         images,
         targets,
@@ -124,7 +127,7 @@ def load_solar(*, split: str = "grouped", target: str = "defect", seed: int = 0,
         source="package elpv-dataset",
         licence=SOLAR_LICENCE,
         citation=SOLAR_CITATION,
-        notes=[notes[split]],
+        notes=[note],
         **options,
     )
 
