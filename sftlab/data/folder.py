@@ -37,8 +37,6 @@ ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".7z", ".rar")
 WHITES = (1, 255, 1023, 4095, 16383, 65535)  # what cameras and scanners write for white, where it is not a byte
 MOST_PIXELS = 178_956_970  # Pillow's own bound: above it a small file may be a trap that fills the memory
 _opening = threading.Lock()  # warnings are silenced for the whole process, so one thread at a time
-# how a picture of EXIF's orientation 2, 3, … is set upright
-TURNS = ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
 LITTER = ("thumbs.db", "desktop.ini", "__macosx")  # beside everything that begins with a dot
 
 
@@ -353,8 +351,17 @@ def to_square(image: Image, size: int, turn: int = 1, white: int | None = None) 
     square = image.resize(
         (size, size), Image.Resampling.BILINEAR, box=(left, top, left + short, top + short), reducing_gap=2.0
     )
-    if 2 <= turn <= 8:
-        square = square.transpose(Image.Transpose[TURNS[turn - 2]])
+    turns = Image.Transpose
+    how = {
+        2: turns.FLIP_LEFT_RIGHT,
+        3: turns.ROTATE_180,
+        4: turns.FLIP_TOP_BOTTOM,
+        5: turns.TRANSPOSE,
+        6: turns.ROTATE_270,
+        7: turns.TRANSVERSE,
+        8: turns.ROTATE_90,
+    }.get(turn)
+    square = square.transpose(how) if how is not None else square
     return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
 
 
