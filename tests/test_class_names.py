@@ -185,9 +185,9 @@ def oddly_named():
         lambda result, data: plot.confusion(result),
         lambda result, data: plot.mistakes(result, data),
         lambda result, data: plot.images(data.train, [int((data.train.y == k).nonzero()[0]) for k in range(5)]),
-        lambda result, data: plot.scores(dict.fromkeys(ODD, 0.2)),
+        lambda result, data: plot.differences({name: {"way": [0.1, 0.2]} for name in ODD}, to="none"),
     ],
-    ids=["confusion", "mistakes", "images", "scores"],
+    ids=["confusion", "mistakes", "images", "differences"],
 )
 def test_any_name_is_drawn_as_it_is(oddly_named, house_style, draw):
     ax = draw(*oddly_named[:2])

@@ -33,31 +33,24 @@ def rejected(
         base.note(ax, f"{100 * shares[name]:.0f} % rejected", (right, row), (12, 0), color=style.INK, fontsize=9)
     ax.axvline(limit, color=style.INK, linestyle=(0, (4, 3)), linewidth=1)
     ax.set_xlabel(f"{label}, ✗ rejected")
-    others = list(shares)[1:]
-    finding = f"{label.capitalize()} rejects {base.percent(min(shares[name] for name in others), 0)}"
-    finding += f" to {base.percent(max(shares[name] for name in others), 0)} of each kind of stranger"
+    least, most = (base.percent(end(list(shares.values())[1:]), 0) for end in (min, max))
     words = base.listed([f"{base.percent(share, 0)} of the {name}" for name, share in shares.items()])
+    finding = f"{label.capitalize()} rejects {least} to {most} of each kind of stranger"
     base.title(ax, finding, f"It rejects {words}.")
     return ax
 
 
-def heatmaps(
-    pixels: Any, rows: Mapping[str, Any], *, licence: str = "", title: str = "Heat maps", ax: Any = None
-) -> Any:
+def heatmaps(pixels: np.ndarray, rows: Mapping[str, Any], *, licence: str, title: str, ax: Any = None) -> Any:
     """Draw the same images (N×C×H×W) once a row, under the heat maps of the row, each scaled to its own maximum.
 
     rows: {caption: N maps h×w, or None for the images alone}.
     """
-    pixels, n = np.asarray(pixels), len(pixels)
+    n = len(pixels)
     captions = [name for name in rows for _ in range(n)]
-    maps = [heat for row in rows.values() for heat in ([None] * n if row is None else np.asarray(row))]
     ax = image_grid(ax, np.concatenate([pixels] * len(rows)), captions, n, licence)
-    room = (ax.get_xlim(), ax.get_ylim())
-    for picture, heat in zip(list(ax.images), maps, strict=True):
-        if heat is not None:
-            share = heat / max(float(heat.max()), 1e-12)
-            look = {"cmap": "inferno", "vmin": 0, "vmax": 1, "alpha": 0.55, "interpolation": "bilinear"}
-            ax.imshow(share, extent=picture.get_extent(), **look)
-    ax.set(xlim=room[0], ylim=room[1])
+    for k, maps in enumerate(rows.values()):
+        for picture, heat in zip(ax.images[k * n :], () if maps is None else maps, strict=False):
+            look = {"cmap": "inferno", "vmin": 0, "alpha": 0.55, "interpolation": "bilinear"}
+            ax.imshow(heat, extent=picture.get_extent(), vmax=max(float(heat.max()), 1e-12), **look)
     base.title(ax, title, f"{n} images, row by row: {', '.join(rows)}.")
     return ax

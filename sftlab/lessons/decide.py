@@ -41,20 +41,19 @@ def piles(
     most = max(np.bincount(y[shown], minlength=2))
     columns = math.ceil(math.sqrt(2.3 * most))
     edge = thumbs.shape[-1] + 2
-    for box, (true_class, called, text) in zip(base.panels(ax, 2, 2, gap=(0.13, 0.05)), PILES, strict=True):
+    boxes, prices = base.panels(ax, 2, 2, (0.13, 0.05)), (0, false_alarm, missed, 0)
+    for box, (true_class, called, text), price in zip(boxes, PILES, prices, strict=True):
         pile = (y == true_class) & ((p >= at) == bool(called))
         sheet = np.full((math.ceil(most / columns) * edge, columns * edge), 255, dtype=np.uint8)
         for k, place in enumerate([k for k in order if pile[shown[k]]]):
             top, left = k // columns * edge + 1, k % columns * edge + 1
             sheet[top : top + edge - 2, left : left + edge - 2] = thumbs[place]
         box.imshow(sheet, cmap="gray", vmin=0, vmax=255, interpolation="antialiased", aspect="auto")
-        price = {(0, 1): false_alarm, (1, 0): missed}.get((true_class, called), 0.0)
-        colour = style.ink_safe(style.RIGHT if true_class == called else style.WRONG)
-        words = f"{'✓' if true_class == called else '✗'} {text.format(*classes)}: {pile.sum()}"
-        box.set_title(words + (f" × {price:g} €" if price else ""), fontsize=9.5, color=colour, loc="left", pad=4)
+        words = f"{'✗' if price else '✓'} {text.format(*classes)}: {pile.sum()}" + (f" × {price:g} €" if price else "")
+        colour = style.verdict(words)
+        box.set_title(words, fontsize=9.5, color=colour, loc="left", pad=4)
         box.set(xticks=[], yticks=[])
-        for side in box.spines.values():
-            side.set(visible=True, color=colour, linewidth=1.2)
+        box.spines[:].set(visible=True, color=colour, linewidth=1.2)
     total = costs(p, y, at, missed=missed, false_alarm=false_alarm).mean() * 1000
     always = f"calling every cell ‘{classes[1]}’: {false_alarm * (y == 0).mean() * 1000:,.0f} €"
     base.note(ax, always, (0, 0), (0, -9), xycoords="axes fraction")

@@ -16,15 +16,12 @@ if TYPE_CHECKING:
 GLOW = 0.02  # a statistic that moved by one standard deviation is as hot as a rate of 0.02
 
 
-def drift(record: Drift, *, cut: str | None = None, step: int | None = None, train: bool = True, ax: Any = None) -> Any:
+def drift(record: Drift, cut: str, step: int, *, train: bool, ax: Any = None) -> Any:
     """Draw which statistics of the frozen stages moved after `step` batches, and how many old answers with them.
 
-    cut: the first stage that learns (default: the last stage, the head). step: one of `record.steps` (default: the
-    last). train: whether the frozen stages are in train mode; in eval mode nothing moves.
+    cut: the first stage that learns. step: one of `record.steps`. train: whether the frozen stages are in train mode;
+    in eval mode nothing moves.
     """
-    cut, step = cut or record.stages[-1], record.steps[-1] if step is None else step
-    if cut not in record.stages or step not in record.steps:
-        raise ValueError(f"cut={cut!r}, step={step}: stages {', '.join(record.stages)}; steps {record.steps}")
     at, frozen = record.steps.index(step), record.stages.index(cut)
     shifts = record.statistics[at] if train else dict.fromkeys(record.stages, 0.0)
     ax = base.axes(ax, 8.2, 3.6)
@@ -36,20 +33,19 @@ def drift(record: Drift, *, cut: str | None = None, step: int | None = None, tra
         else:
             moved = f"by {shifts[name]:.2f} σ" if shifts[name] else "same"
             networks.box(strip, i, style.heat(GLOW * shifts[name]), [name, "same", moved], cold=not shifts[name])
-    networks.side_names(strip, ("stage", "weights", "statistics"))
+    for k, name in enumerate(("stage", "weights", "statistics")):
+        base.note(strip, name, (-0.58, 0.8 - 0.3 * k), ha="right", fontsize=8)
     networks.frame(strip, len(record.stages))
     curve = ax.inset_axes((0.07, 0.0, 0.86, 0.47))
     shares = [answers[cut] * train for answers in record.answers]
     curve.plot(record.steps, shares, color=style.WRONG, marker="o", markersize=4)
     curve.plot(step, shares[at], "o", color=style.WRONG, markersize=9)
-    base.note(
-        curve, base.percent(shares[at], 0), (step, shares[at]), (0, 11), ha="center", fontsize=10, color=style.INK
-    )
+    changed = base.percent(shares[at], 0)
+    base.note(curve, changed, (step, shares[at]), (0, 11), ha="center", fontsize=10, color=style.INK)
     curve.set(xlim=(-0.3, record.steps[-1] + 0.5), ylim=(-0.04, 1.15), xlabel="training steps of somebody else's head")
     curve.set(ylabel="answers\nchanged (%)", xticks=record.steps, yticks=[0, 0.5, 1])
     base.percent_axis(curve.yaxis)
-    frozen_words = f"{frozen or 'No'} stage{'s' * (frozen != 1)} frozen"
-    finding = f"{frozen_words}: 0 parameters changed, {base.percent(shares[at], 0)} of the answers did"
+    finding = f"{frozen or 'No'} stage{'s' * (frozen != 1)} frozen: 0 parameters changed, {changed} of the answers did"
     moved_words = base.listed([f"{name} {shifts[name]:.2f}" for name in record.stages[:frozen] if shifts[name]])
     words = f"{'Train' if train else 'Eval'} mode, after {step} steps; statistics moved, in standard deviations: "
     base.title(ax, finding, f"{words}{moved_words or 'none'}.")
@@ -68,4 +64,4 @@ class Drifting:
 
     def draw(self, cut: str, step: int, mode: str = "train") -> Any:
         """Draw the stages and the answers if `cut` is the first stage that learns; mode: train or eval."""
-        return drift(self.record, cut=cut, step=step, train=mode == "train")
+        return drift(self.record, cut, step, train=mode == "train")

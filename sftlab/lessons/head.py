@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from sftlab.plot import base, by_stage
+from sftlab.plot import base, style
 
 HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+MOST, COLUMNS = 12, 4  # maps of a stage, and maps a row
 
 
 def reading(
@@ -18,28 +19,45 @@ def reading(
     *,
     majority: Any,
     widths: Mapping[str, int],
-    guess: Any = None,
     at: str | None = None,
     x: Any = None,
     licence: str = "",
 ) -> Figure:
-    """Draw the valid accuracy of a head after each stage; with `at` and `x`, that stage's maps to the left of it.
+    """Draw the valid accuracy of a head after each stage of several such curves; with `at` of one, beside its maps.
 
-    scores: {stage: Interval}, stem first, or several such curves by name; `majority` then has a rate by name. widths:
-    how many numbers an image each stage hands on. guess: the number of the stage (from 1) that was expected to be best.
-    x: C×H×W, what stage `at` makes of one image; licence: of that image.
+    scores: {stage: Interval}, stem first, and its majority rate; without `at` both by the name of the curve. widths:
+    how many numbers an image each stage hands on. x: C×H×W, what stage `at` makes of one image; licence: of that image.
     """
-    figure = Figure(figsize=(8.2, 3.6) if x is None else (9.6, 3.7), layout="constrained")
-    if isinstance(majority, Mapping):
+    figure = Figure(figsize=(8.2, 3.6) if at is None else (9.6, 3.7), layout="constrained")
+    if at is None:
         _together(figure.subplots(), scores, majority)
-        return figure
-    if x is None:
-        right = figure.subplots()
     else:
         left, right = figure.subplots(1, 2, width_ratios=[1, 2.1])
-        maps(x, at or "", licence=licence, ax=left)
-    by_stage(scores, majority=majority, widths=widths, guess=guess, at=at, ax=right)
+        maps(x, at, licence=licence, ax=left)
+        _alone(right, scores, majority, widths, at)
     return figure
+
+
+def _alone(ax: Any, scores: Mapping[str, Any], majority: float, widths: Mapping[str, int], at: str) -> None:
+    """Draw one curve over the stages with its intervals, the others than `at` pale, and the majority rate dashed."""
+    ax.plot([score.value for score in scores.values()], color="#C7D6E3", linewidth=1.5, zorder=1)
+    for i, (stage, score) in enumerate(scores.items()):
+        base.dot(ax, score, i, style.VALID if stage == at else "#A9C7DE", upright=True)
+        if stage == at:
+            text, top = f"{100 * score.value:.1f}", base.ends(score)[1]
+            base.note(ax, text, (i, top), (0, 8), ha="center", color=style.INK, fontsize=9)
+    base.majority_line(ax, majority)
+    ax.margins(y=0.12)
+    ax.set_xticks(range(len(scores)), [f"{stage}\n{widths[stage]}" for stage in scores])
+    ax.tick_params(axis="x", length=0, labelsize=8.5)
+    base.percent_axis(ax.yaxis)
+    ax.grid(axis="y")
+    ax.set(xlabel="stage the head reads and how many numbers it hands on", ylabel="valid accuracy (%)")
+    ax.set_xlim(-0.5, len(scores) - 0.5)
+    base.label_ends(ax, [(len(scores) - 0.5, majority, "majority", style.INK)])
+    every = ", ".join(f"{stage} {base.interval(score)}" for stage, score in scores.items())
+    words = f"Valid accuracy by stage: {every}. Majority rate {base.percent(majority)}."
+    base.title(ax, f"Head after {at}: {base.interval(scores[at])}", words)
 
 
 def _together(ax: Any, curves: Mapping[str, Any], majority: Mapping[str, float]) -> None:
@@ -62,32 +80,29 @@ def _together(ax: Any, curves: Mapping[str, Any], majority: Mapping[str, float])
     base.title(ax, finding, f"Each point with its interval, one curve each: {base.listed(list(curves))}.")
 
 
-def maps(x: Any, name: str = "", *, n: int = 12, columns: int = 4, licence: str = "", ax: Any = None) -> Any:
+def maps(x: Any, name: str, *, licence: str = "", ax: Any = None) -> Any:
     """Draw the channels of one image at one stage that vary most, each in its own range of grey.
 
-    x: C×H×W. name: of the stage. n: how many channels at most. licence: of the picture they were made from.
+    x: C×H×W. name: of the stage. licence: of the picture they were made from.
     """
     values = np.asarray(x, dtype=float)
-    if values.ndim != 3:
-        raise ValueError(f"maps of shape {'×'.join(map(str, values.shape))}; expected one image's C×H×W")
     channels, height, width = values.shape
     single = height * width == 1  # such a map varies over the channels only, so all of them share one range of grey
     spread = values[:, 0, 0] if single else values.std(axis=(1, 2))
-    chosen = values[np.sort(np.argsort(-spread, kind="stable")[:n])]
+    chosen = values[np.sort(np.argsort(-spread, kind="stable")[:MOST])]
     low, high = (end(chosen, axis=None if single else (1, 2), keepdims=True) for end in (np.min, np.max))
     grey = (chosen - low) / np.maximum(high - low, 1e-9)
-    columns = min(columns, len(grey))
+    columns = min(COLUMNS, len(grey))
     rows = -(-len(grey) // columns)
     ax = base.axes(ax, 1.3 * columns, 1.3 * rows + 0.5)
+    look = {"cmap": "gray", "vmin": 0, "vmax": 1, "interpolation": "nearest"}
     for k, image in enumerate(grey):
         left, top = k % columns, -(k // columns)
-        ax.imshow(
-            image, cmap="gray", vmin=0, vmax=1, extent=(left, left + 0.88, top - 0.88, top), interpolation="nearest"
-        )
+        ax.imshow(image, extent=(left, left + 0.88, top - 0.88, top), **look)
     ax.set(xlim=(0, columns), ylim=(-rows, 0))
     ax.set_axis_off()
     base.licence_line(ax, licence)
     shown = f"{len(grey)} of {channels}" if len(grey) < channels else f"{channels}"
-    finding = f"{name + ': ' if name else ''}{shown} maps, {height}×{width}"
-    base.title(ax, finding, f"The {len(grey)} channels that vary most over the picture, white is high.")
+    words = f"The {len(grey)} channels that vary most over the picture, white is high."
+    base.title(ax, f"{name}: {shown} maps, {height}×{width}", words)
     return ax

@@ -7,33 +7,26 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy.special import entr, rel_entr
 
 from sftlab.plot import base, style
 
 FLOOR, REMOVABLE, OTHERS = "#B9C1C9", style.WRONG, "#C7D6E3"
-STRIPES = "\\\\\\"  # of what comes from the labels: the target and its entropy
-
-
-def entropy(p: Any) -> float:
-    """Return H(p) = −Σ p(x) log p(x) in nats, with 0 log 0 = 0 (Shannon, 1948)."""
-    p = np.asarray(p, dtype=float)
-    return abs(float((p[p > 0] * np.log(p[p > 0])).sum()))
+STRIPES = {"edgecolor": "#5D6873", "hatch": "\\\\\\"}  # of what comes from the labels: the target and its entropy
 
 
 def cross_entropy(p: Sequence[float], q: Sequence[float], names: Sequence[str], *, ax: Any = None) -> Any:
     """Draw target p and answer q, the cross-entropy H(p, q) in its two parts, and its gradient q − p.
 
-    p, q: a probability a class, each summing to one. The parts are the floor H(p), which no answer gets below, and the
-    removable KL(p‖q) (Kullback and Leibler, 1951). The gradient is by the logits behind q.
+    p, q: a probability a class, each summing to one. The parts are the floor H(p) (Shannon, 1948), which no answer gets
+    below, and the removable KL(p‖q) (Kullback and Leibler, 1951). The gradient is by the logits behind q.
     """
     target, answer = np.asarray(p, dtype=float), np.asarray(q, dtype=float)
     for letter, values in (("p", target), ("q", answer)):
         if values.min() < 0 or abs(values.sum() - 1) > 1e-3:
             raise ValueError(f"{letter} sums to {values.sum():.3f}; probabilities are at least 0 and sum to 1")
-    with np.errstate(divide="ignore"):
-        loss = float(-(target[target > 0] * np.log(answer[target > 0])).sum())
-    floor = entropy(target)
-    removable = max(0.0, loss - floor)
+    floor, removable = entr(target).sum(), max(0.0, rel_entr(target, answer).sum())
+    loss, gradient = floor + removable, answer - target
     ax = base.axes(ax, 9.2, 3.3)
     ax.set_axis_off()
     left, middle, right = (
@@ -41,31 +34,23 @@ def cross_entropy(p: Sequence[float], q: Sequence[float], names: Sequence[str], 
     )
     _bars(left, target, answer)
     _parts(middle, floor, removable)
-    _gradient(right, answer - target)
+    _gradient(right, gradient)
     for panel in (left, right):
         panel.set_xticks(range(len(names)), [base.clip(name, 10) for name in names])
         panel.tick_params(axis="x", length=0, labelcolor=style.INK)
-    for panel, text in (
-        (left, "target p (striped), answer q (blue)"),
-        (middle, "loss"),
-        (right, "gradient, and where a step moves it"),
-    ):
-        base.corner(panel, text, fontsize=9)
+    base.corner(left, "target p (striped), answer q (blue)", fontsize=9)
+    base.corner(middle, "loss", fontsize=9)
+    base.corner(right, "gradient, and where a step moves it", fontsize=9)
     parts = f"{floor:.2f} floor + {removable:.2f} removable" if math.isfinite(loss) else "q is 0 where p is not"
-    gradient = zip(names, target, answer, strict=True)
-    words = "; ".join(f"{name}: p {a:.2f}, q {b:.2f}, gradient {b - a:+.2f}" for name, a, b in gradient)
+    columns = zip(names, target, answer, gradient, strict=True)
+    words = "; ".join(f"{name}: p {a:.2f}, q {b:.2f}, gradient {slope:+.2f}" for name, a, b, slope in columns)
     base.title(ax, f"H(p, q) = {loss:.2f} nats: {parts}".replace("inf", "∞"), f"{words}.", pad=16)
     return ax
 
 
 def _bars(ax: Any, p: np.ndarray, q: np.ndarray) -> None:
-    x = np.arange(len(p))
-    looks = (
-        (p, -0.2, {"color": "#E3E8EC", "edgecolor": "#5D6873", "hatch": STRIPES}),
-        (q, 0.2, {"color": style.VALID}),
-    )
-    for values, shift, look in looks:
-        ax.bar(x + shift, values, width=0.38, linewidth=0.8, **look)
+    for values, shift, look in ((p, -0.2, {"color": "#E3E8EC", **STRIPES}), (q, 0.2, {"color": style.VALID})):
+        ax.bar(np.arange(len(p)) + shift, values, width=0.38, linewidth=0.8, **look)
         for i, value in enumerate(values):
             base.note(ax, f"{value:.2f}", (i + shift, value), (0, 2), ha="center", va="bottom", fontsize=8)
     ax.set(ylim=(0, 1.08), ylabel="probability")
@@ -73,8 +58,7 @@ def _bars(ax: Any, p: np.ndarray, q: np.ndarray) -> None:
 
 def _parts(ax: Any, floor: float, removable: float) -> None:
     shown = min(removable, 20.0)  # infinite, if the answer is 0 where the target is not
-    look = {"hatch": STRIPES, "edgecolor": "#5D6873"}
-    ax.bar(0, floor, width=0.7, color=FLOOR, linewidth=0.6, gid="floor", **look)
+    ax.bar(0, floor, width=0.7, color=FLOOR, linewidth=0.6, gid="floor", **STRIPES)
     ax.bar(0, shown, bottom=floor, width=0.7, color=REMOVABLE, gid="removable")
     top = max(1.2, 1.1 * (floor + shown))
     ax.set(xlim=(-0.45, 0.45), ylim=(0, top), xticks=[], ylabel="nats")
@@ -102,28 +86,24 @@ def shares(losses: Sequence[float], gradients: Sequence[float], at: int, *, gues
     """
     ax = base.axes(ax, 8.2, 1.9)
     base.rows(ax, ["loss", "gradient"])
-    parts = []
+    parts, look = [], {"height": 0.62, "edgecolor": "white", "linewidth": 0.7}
     for row, values in enumerate((losses, gradients)):
-        share = np.asarray(values, dtype=float) / max(float(np.sum(np.asarray(values))), 1e-12)
-        left = 0.0
-        for i in [at, *(i for i in np.argsort(-share, kind="stable") if i != at)]:
-            look = (
-                {"color": REMOVABLE, "hatch": "xx", "gid": "pointed out"}
-                if i == at
-                else {"color": OTHERS, "gid": "rest"}
-            )
-            ax.barh(row, share[i], left=left, height=0.62, edgecolor="white", linewidth=0.7, **look)
-            left += share[i]
-        base.note(ax, base.percent(share[at], 0), (share[at], row), (5, 0), fontsize=10, color=style.INK)
-        parts.append(float(share[at]))
+        share = np.asarray(values) / max(float(np.sum(np.asarray(values))), 1e-12)
+        one, rest = share[at], -np.sort(-np.delete(share, at))
+        ax.barh(row, one, color=REMOVABLE, hatch="xx", gid="pointed out", **look)
+        for k, width in enumerate(rest):
+            ax.barh(row, width, left=one + rest[:k].sum(), color=OTHERS, gid="rest", **look)
+        base.note(ax, base.percent(one, 0), (one, row), (5, 0), fontsize=10, color=style.INK)
+        parts.append(one)
     even = 1 / len(losses)
     ax.axvline(even, color=style.INK, linestyle=(0, (4, 3)), linewidth=1)
     base.note(ax, "an even share", (even, -0.5), (0, 2), va="bottom")
     if (number := base.guessed(guess)) is not None:
         base.guess_mark(ax, (number / 100, 0.5))
+        base.note(ax, "your guess", (number / 100, 0.5), (8, 0), color=style.GUESS)
     ax.set(xlim=(0, 1), xlabel="share of the batch (%)")
     base.percent_axis(ax.xaxis)
-    one = f"1 of {len(losses)} images makes {base.percent(parts[0], 0)} of the loss"
+    makes = f"1 of {len(losses)} images makes {base.percent(parts[0], 0)} of the loss"
     words = f"Loss {base.percent(parts[0])}, gradient {base.percent(parts[1])}."
-    base.title(ax, f"{one}, {base.percent(parts[1], 0)} of the gradient", words, pad=20)
+    base.title(ax, f"{makes}, {base.percent(parts[1], 0)} of the gradient", words, pad=20)
     return ax

@@ -18,8 +18,8 @@ def image_size(
     work: Mapping[int, float],
     *,
     majority: float,
-    title: str = "",
-    licence: str = "",
+    title: str,
+    licence: str,
     ax: Any = None,
 ) -> Any:
     """Draw (part of) an image as a network meets it at `size` pixels, beside accuracy and work by size.
@@ -32,24 +32,24 @@ def image_size(
     dark, light = np.percentile(picture, [1, 99])
     left.imshow(picture, cmap="gray", vmin=dark, vmax=light, interpolation="nearest")
     left.set(xticks=[], yticks=[])
-    base.corner(left, title, color=style.ink_safe({"✓": style.RIGHT, "✗": style.WRONG}.get(title[:1], style.INK)))
+    base.corner(left, title, color=style.verdict(title))
     base.licence_line(left, base.clip(licence, 46))
-    sizes, chosen = sorted(scores), scores[size]
-    value, (low, high) = [scores[s].value for s in sizes], zip(*(base.ends(scores[s]) for s in sizes), strict=True)
+    sizes = sorted(scores)
+    value, (low, high) = [scores[s].value for s in sizes], np.transpose([base.ends(scores[s]) for s in sizes])
     middle.fill_between(sizes, low, high, color=style.VALID, alpha=0.18, linewidth=0)
     middle.plot(sizes, value, "o-", color=style.VALID, markerfacecolor="white", linewidth=1.4)
-    base.dot(middle, chosen, size, style.VALID, upright=True)
+    base.dot(middle, scores[size], size, style.VALID, upright=True)
     base.majority_line(middle, majority)
     base.note(middle, "majority rate", (sizes[-1], majority), (0, 6), ha="right")
     base.percent_axis(middle.yaxis)
-    middle.set(ylim=(min(*low, majority) - 0.02, max(high) + 0.02), ylabel="accuracy (%)")
+    middle.set(ylim=(min(low.min(), majority) - 0.02, high.max() + 0.02), ylabel="accuracy (%)")
     right.plot(sorted(work), [work[s] for s in sorted(work)], "-", color=style.QUIET, linewidth=1.4)
     right.plot(size, work[size], "o", color=style.INK, markersize=9)
     right.set(ylim=(0, None), ylabel="work (billion MACs an image)")
     for panel in (middle, right):
         panel.set(xlabel="image size (pixels)", xticks=[64, 160, 224, 300])
         panel.grid(axis="y")
-    finding = f"{size} pixels: {base.interval(chosen)}, {work[size]:.2f} G MACs"
+    finding = f"{size} pixels: {base.interval(scores[size])}, {work[size]:.2f} G MACs"
     words = ", ".join(f"{s} px {base.percent(scores[s].value)}" for s in sizes)
     base.title(ax, finding, f"{title}. {words}. Majority rate {base.percent(majority)}.", pad=26)
     return ax

@@ -9,18 +9,20 @@ import numpy as np
 
 from sftlab.plot import base, style
 
+STEEP = 25  # times as steep across as along
 FRAME = (-10.5, 6.5, -3.2, 3.2)  # of the valley: left, right, bottom, top
 
 
-def loss_surface(paths: Mapping[str, Any], curvatures: tuple[float, float] = (1.0, 25.0), *, ax: Any = None) -> Any:
-    """Draw the ways of optimizers down ½(a x² + b y²), one panel each, with the loss at their start and end.
+def height(x: Any, y: Any) -> Any:
+    """Return the loss at a place of the valley."""
+    return 0.5 * (x**2 + STEEP * y**2)
 
-    paths: {name: T×2 positions}, the first one the start. curvatures: (a, b).
+
+def loss_surface(paths: Mapping[str, Any], *, ax: Any = None) -> Any:
+    """Draw the ways of optimizers down ½(x² + 25 y²), one panel each, with the loss at their start and end.
+
+    paths: {name: T×2 positions}, the first one the start.
     """
-
-    def height(x: Any, y: Any) -> Any:
-        return 0.5 * (curvatures[0] * x**2 + curvatures[1] * y**2)
-
     ax = base.axes(ax, max(6.5, 3.1 * len(paths) + 0.4), 2.9)
     x, y = np.meshgrid(np.linspace(*FRAME[:2], 80), np.linspace(*FRAME[2:], 60))
     words = []
@@ -35,6 +37,6 @@ def loss_surface(paths: Mapping[str, Any], curvatures: tuple[float, float] = (1.
         words.append(f"{name}: " + (f"loss {start:.0f} → {end:.2g}" if stays else "✗ leaves the valley"))
         base.corner(panel, words[-1].replace(": ", "\n"), color=style.INK if stays else style.WRONG)
     steps = len(next(iter(paths.values()))) - 1
-    steep = f"A valley {curvatures[1] / curvatures[0]:.0f} times steeper across than along"
-    base.title(ax, f"{steep}: where {steps} steps lead", f"{'; '.join(words)}.", pad=40)
+    finding = f"A valley {STEEP} times steeper across than along: where {steps} steps lead"
+    base.title(ax, finding, f"{'; '.join(words)}.", pad=40)
     return ax

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from scipy.special import logit
 
 from sftlab.plot import base, style
 
@@ -44,5 +45,4 @@ def threshold(
 
 def log_odds(p: Any) -> Any:
     """Return log(p / (1 − p)), of probabilities within a hundred-thousandth of 0 and 1."""
-    inside = np.clip(np.asarray(p, dtype=float), 1e-5, 1 - 1e-5)
-    return np.log(inside / (1 - inside))
+    return logit(np.clip(p, 1e-5, 1 - 1e-5))

@@ -11,15 +11,13 @@ import numpy as np
 from sftlab.plot import base, style
 
 
-def compass(cosines: Mapping[str, Sequence[float]], *, truth: str = "all labels", ax: Any = None) -> Any:
-    """Draw gradients as arrows of one length, each at its angle to a direction that points up.
+def compass(cosines: Mapping[str, Sequence[float]], *, ax: Any = None) -> Any:
+    """Draw gradients as arrows of one length, each at its angle to the gradient of all labels, which points up.
 
-    cosines: {name: cosines with that direction}, such as one a draw of labels; the first is drawn strong and the others
-    pale. An arrow in the upper half helps: a small step against that gradient lowers the loss that `truth` names. Names
+    cosines: {name: cosines with that gradient}, such as one a draw of labels; the first is drawn strong and the others
+    pale. An arrow in the upper half helps: a small step against that gradient lowers the loss of all labels. Names
     alternate between right and left; only the angle to the vertical has a meaning.
     """
-    if not cosines:
-        raise ValueError("no gradient given, so there is no arrow to draw")
     cosines = {name: np.clip(v, -1, 1).tolist() for name, v in cosines.items()}  # with itself it may be 1.0000001
     ax, words = base.axes(ax, 6.2, 3.9), []
     turn = np.linspace(0, 2 * math.pi, 200)
@@ -27,7 +25,7 @@ def compass(cosines: Mapping[str, Sequence[float]], *, truth: str = "all labels"
     ax.plot((-1, 1), (0, 0), color=style.LINE, linewidth=0.8, linestyle="--")
     ax.fill_between(np.cos(turn[:100]), np.sin(turn[:100]), color="#EFF5EF", zorder=-1)
     _arrow(ax, 0, 1, color="#BBBBBB", linewidth=4)
-    base.note(ax, truth, (0, 1), (0, 9), ha="center")
+    base.note(ax, "all labels", (0, 1), (0, 9), ha="center")
     base.note(ax, "dashed, a right angle: neither helps nor harms", (0, -1), (0, -9), ha="center", fontsize=8)
     for i, (name, values) in enumerate(cosines.items()):
         side, colour = (1, -1)[i % 2], style.hue(name, i)
@@ -40,7 +38,7 @@ def compass(cosines: Mapping[str, Sequence[float]], *, truth: str = "all labels"
     ax.set(xlim=(-2.3, 2.3), ylim=(-1.25, 1.3), aspect="equal")
     ax.set_axis_off()
     angles = [f"{name} {math.degrees(math.acos(values[0])):.0f} degrees" for name, values in cosines.items()]
-    base.title(ax, f"Cosine with {truth}: {base.listed(words)}", f"{'; '.join(angles)}.")
+    base.title(ax, f"Cosine with all labels: {base.listed(words)}", f"{'; '.join(angles)}.")
     return ax
 
 

@@ -8,18 +8,10 @@ from sftlab.plot.curves import curves, lr_finder, lr_sweep
 from sftlab.plot.differences import differences, label_gap
 from sftlab.plot.images import images, mistakes
 from sftlab.plot.networks import profile
-from sftlab.plot.results import (
-    by_stage,
-    confusion,
-    guess_vs_result,
-    old_and_new,
-    reliability,
-    scores,
-)
+from sftlab.plot.results import confusion, guess_vs_result, old_and_new, reliability
 from sftlab.plot.style import show
 
 __all__ = [
-    "by_stage",
     "confusion",
     "curves",
     "differences",
@@ -32,6 +24,5 @@ __all__ = [
     "old_and_new",
     "profile",
     "reliability",
-    "scores",
     "show",
 ]

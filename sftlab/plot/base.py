@@ -25,7 +25,7 @@ def offscreen() -> Iterator[None]:
         _offscreen.reset(token)
 
 
-def axes(ax: Any, width: float = 7.5, height: float = 3.2) -> Any:
+def axes(ax: Any, width: float, height: float) -> Any:
     """Return `ax`, or the Axes of a new figure of that size in inches; only then, and not `offscreen`, pyplot's."""
     if ax is not None:
         return ax
@@ -39,7 +39,7 @@ def axes(ax: Any, width: float = 7.5, height: float = 3.2) -> Any:
     return plt.figure(**how).add_subplot()
 
 
-def panels(ax: Any, rows: int, columns: int, gap: tuple[float, float] = (0.16, 0.13)) -> list[Any]:
+def panels(ax: Any, rows: int, columns: int, gap: tuple[float, float]) -> list[Any]:
     """Turn `ax` into an empty frame and return rows × columns Axes inside it, row by row.
 
     gap: space between rows and between columns, as shares of the frame.
@@ -62,7 +62,7 @@ def title(ax: Any, finding: str, alt: str = "", **how: Any) -> None:
         figure.draw_without_rendering()
         room = figure.get_figwidth() - ax.get_window_extent().x0 / figure.dpi - 0.1
     ax.set_title("\n".join(textwrap.wrap(finding, max(20, int(room / letter)))), loc="left", **how)
-    style.describe(ax, f"{finding}. {alt}".strip())
+    ax.alternative = f"{finding}. {alt}".strip()  # for `style.alt`
 
 
 def empty(ax: Any, finding: str) -> Any:
@@ -79,9 +79,9 @@ def note(ax: Any, text: str, at: tuple[float, float], shift: tuple[float, float]
     ax.annotate(text, at, xytext=shift, textcoords="offset points", **(usual | how))
 
 
-def corner(ax: Any, text: str, shift: tuple[float, float] = (0, 4), **how: Any) -> None:
-    """Write words at the left end of the Axes' upper edge, `shift` points away: the name of a row or a panel."""
-    note(ax, text, (0, 1), shift, **({"xycoords": "axes fraction", "va": "bottom", "fontsize": 9.5} | how))
+def corner(ax: Any, text: str, **how: Any) -> None:
+    """Write words above the left end of the Axes' upper edge: the name of a row or a panel."""
+    note(ax, text, (0, 1), (0, 4), **({"xycoords": "axes fraction", "va": "bottom", "fontsize": 9.5} | how))
 
 
 def licence_line(ax: Any, licence: str) -> None:
@@ -102,11 +102,10 @@ def label_ends(ax: Any, ends: Iterable[tuple[float, float, str, str]]) -> None:
         note(ax, text, (x, y), (8, room - height), color=style.ink_safe(colour), fontsize=9)
 
 
-def majority_line(ax: Any, rate: float, *, vertical: bool = False, share: float = 0, height: float = 1) -> None:
+def majority_line(ax: Any, rate: float, *, vertical: bool = False) -> None:
     """Draw the dashed line that every accuracy must beat: always answering the most frequent class."""
     draw = ax.axvline if vertical else ax.axhline
-    how = {"color": style.INK, "linestyle": (0, (4, 3)), "linewidth": 1, "zorder": 1, "gid": "majority"}
-    draw(rate, share, share + height, **how)
+    draw(rate, color=style.INK, linestyle=(0, (4, 3)), linewidth=1, zorder=1, gid="majority")
 
 
 def percent_axis(*some: Any) -> None:
@@ -120,13 +119,6 @@ def rows(ax: Any, names: Sequence[str], longest: int = 34) -> None:
     ax.set_yticks(range(len(names)), [clip(name, longest) for name in names])
     ax.tick_params(axis="y", length=0, labelcolor=style.INK)
     ax.set_ylim(len(names) - 0.5, -0.55)
-
-
-def turned(ax: Any, degrees: float = 40) -> None:
-    """Turn the names below the Axes, because they are long: each ends below its tick."""
-    ax.tick_params(axis="x", rotation=degrees)
-    for tick in ax.get_xticklabels():
-        tick.set(ha="right", rotation_mode="anchor")
 
 
 def dot(ax: Any, score: Interval, at: float, colour: str, *, stored: bool = False, upright: bool = False) -> None:
@@ -148,10 +140,10 @@ def guessed(guess: Any) -> float | None:
     return float(guess) if guess is not None and getattr(guess, "touched", True) else None
 
 
-def guess_mark(ax: Any, at: tuple[float, float], shift: tuple[float, float] = (8, 0), **how: Any) -> None:
+def guess_mark(ax: Any, at: tuple[float, float]) -> None:
     """Draw the hollow diamond of what the learner guessed."""
-    ax.plot(*at, "D", color=style.GUESS, markerfacecolor="none", markersize=8, clip_on=False, gid="guess", zorder=4)
-    note(ax, "your guess", at, shift, color=style.GUESS, **how)
+    look = {"color": style.GUESS, "markerfacecolor": "none", "markersize": 8, "markeredgewidth": 1.6}
+    ax.plot(*at, "D", clip_on=False, gid="guess", zorder=4, **look)
 
 
 def percent(x: float, digits: int = 1) -> str:

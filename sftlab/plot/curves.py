@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -22,84 +22,74 @@ PIECES = 4  # points an epoch of a train curve; single steps are mostly noise
 BEHIND = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8}  # below words that lie on lines
 
 
-def curves(
-    history: History | Mapping[str, History],
-    *,
-    majority: float | None = None,
-    hues: Iterable[str] = (),
-    ax: Any = None,
-) -> Any:
+def curves(history: History | Mapping[str, History], *, hues: Iterable[str] = (), ax: Any = None) -> Any:
     """Draw loss and valid accuracy of one run, or of several ({name: run}), against the epoch, side by side in `ax`.
 
-    Valid curves are solid; the train loss of the last run is dashed; kept epochs are ringed. A run whose loss rose or
-    diverged leaves through the roof and is named there. majority: the rate of the most frequent class among the
-    validation images, drawn dashed; the runs know it. hues: a colour a run (default: of the strategy that its name
-    mentions).
+    Valid curves are solid; the train loss of the last run is dashed; kept epochs are ringed; the rate of the most
+    frequent class among the validation images, which the runs know, is dashed. A run whose loss rose or diverged leaves
+    through the roof and is named there. hues: a colour a run (default: of the strategy that its name mentions).
     """
     runs = {"valid": history} if isinstance(history, History) else dict(history)
     if not any(run.epochs for run in runs.values()):
         raise ValueError("no finished epoch in these runs, so there is no curve to draw")
-    if majority is None:
-        majority = next((run.majority for run in runs.values()), None)
-    colours = [*hues] or [VALID if len(runs) == 1 else style.hue(name, i) for i, name in enumerate(runs)]
+    colours = [*hues] or [style.hue(name, i) for i, name in enumerate(runs)]
+    *_, newest = runs.values()
+    train, majority, borders = train_curve(newest), newest.majority, run_borders(newest)
+    last = max(run.epochs[-1].epoch for run in runs.values() if run.epochs)
     ax = base.axes(ax, 8.6, 3.5)
     left, right = base.panels(ax, 1, 2, (0, 0.26))
-    newest = next(reversed(runs.values()))
-    train = train_curve(newest)
     left.plot(*zip(*train, strict=True), color=style.LINE, linestyle=(0, (4, 2)), linewidth=1.4)
-    ends: tuple[list[Any], list[Any]] = ([], [])
-    if not divergence(newest):
-        ends[0].append((*train[-1], "train", style.QUIET))
-    rising = []
-    for i, ((name, run), colour) in enumerate(zip(runs.items(), colours, strict=True)):
-        for panel, field, names in zip((left, right), ("valid_loss", "valid_accuracy"), ends, strict=True):
+    left.set(
+        ylim=(loss_floor(runs.values()), loss_ceiling(runs.values())), ylabel=f"loss (nats per {newest.noun[:-1]})"
+    )
+    right.set(ylim=(accuracy_floor(runs.values(), majority), 1.0), ylabel="valid accuracy (%)")
+    base.percent_axis(right.yaxis)
+    loss_ends = [] if divergence(newest) else [(*train[-1], "train", style.QUIET)]
+    accuracy_ends = []
+    if majority is not None:
+        base.majority_line(right, majority)
+        accuracy_ends.append((last + 0.2, majority, "majority", INK))
+    for panel, field, ends in ((left, "valid_loss", loss_ends), (right, "valid_accuracy", accuracy_ends)):
+        for i, ((name, run), colour) in enumerate(zip(runs.items(), colours, strict=True)):
             points = [(e.epoch, getattr(e, field)) for e in run.epochs if math.isfinite(getattr(e, field))]
             if not points:
                 continue
             marker = MARKERS[i % 5] if len(points) <= 30 else None
             panel.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=4.5, linewidth=1.8)
-            if panel is left and divergence(run):
-                rising.append((name, colour))
-            else:
-                names.append((*points[-1], name, colour))
+            if panel is right or not divergence(run):
+                ends.append((*points[-1], name, colour))
             if run.best is not None and len(runs) == 1:
                 ring = {"markersize": 11, "markerfacecolor": "none", "markeredgecolor": INK}
                 panel.plot(run.kept.epoch, getattr(run.kept, field), "o", gid="kept", clip_on=False, **ring)
-    last = max(run.epochs[-1].epoch for run in runs.values() if run.epochs)
-    if majority is not None:
-        base.majority_line(right, majority)
-        ends[1].append((last + 0.2, majority, "majority", INK))
-    noun = newest.noun
-    left.set(ylim=(loss_floor(runs.values()), loss_ceiling(runs.values())), ylabel=f"loss (nats per {noun[:-1]})")
-    right.set(ylim=(accuracy_floor(runs.values(), majority), 1.0), ylabel="valid accuracy (%)")
-    base.percent_axis(right.yaxis)
-    for panel, names in zip((left, right), ends, strict=True):
-        panel.set(xlim=(-0.2, last + 0.2), xlabel=f"epoch (passes over the train {noun})")
-        panel.xaxis.get_major_locator().set_params(integer=True, nbins=6)
+        panel.set(xlim=(-0.2, last + 0.2), xlabel=f"epoch (passes over the train {newest.noun})")
+        panel.locator_params(axis="x", integer=True, nbins=6)
         panel.grid(axis="y")
-        base.label_ends(panel, names)
-        for border in run_borders(newest):
+        base.label_ends(panel, ends)
+        for border in borders:
             panel.axvline(border + 0.5, color="#AAAAAA", linewidth=1, linestyle=":", gid="border")
-    for row, (name, colour) in enumerate(rising):
-        how: dict[str, Any] = {"xycoords": "axes fraction", "fontsize": 9, "color": style.ink_safe(colour)}
-        base.note(left, f"✗ {name}: {divergence(runs[name])}", (0.04, 0.94 - 0.09 * row), **how)
-    borders = base.listed([str(border) for border in run_borders(newest)])
+    height = 0.94
+    for (name, run), colour in zip(runs.items(), colours, strict=True):
+        if trouble := divergence(run):
+            how: dict[str, Any] = {"xycoords": "axes fraction", "fontsize": 9, "color": style.ink_safe(colour)}
+            base.note(left, f"✗ {name}: {trouble}", (0.04, height), **how)
+            height -= 0.09
     words = " ".join(f"{name}: {in_words(run)}." for name, run in runs.items())
-    words += f" A next run begins after epoch {borders} (dotted)." if borders else ""
+    if borders:
+        words += f" A next run begins after epoch {base.listed([str(border) for border in borders])} (dotted)."
     base.title(ax, finding(runs, majority), words)
     return ax
 
 
-def finding(runs: Mapping[str, History], majority: float | None = None) -> str:
+def finding(runs: Mapping[str, History], majority: float | None) -> str:
     """Return which run got furthest, or how far the only one got, in a sentence without a full stop."""
     reached = {name: run.kept.valid_accuracy for name, run in runs.items() if run.epochs}
     best = max(reached, key=reached.__getitem__)
     accuracy = base.percent(reached[best]) + (f" (majority {base.percent(majority)})" if majority is not None else "")
     if len(runs) > 1:
-        return f"{best[:1].upper()}{best[1:]} gets furthest: valid accuracy {accuracy}"
+        return f"{best[0].upper()}{best[1:]} gets furthest: valid accuracy {accuracy}"
     (run,) = runs.values()
-    if divergence(run):
-        return f"{divergence(run)[:1].upper()}{divergence(run)[1:]}"
+    if trouble := divergence(run):
+        return trouble[0].upper() + trouble[1:]
     if run.best == 0:
         return f"No epoch was better than the weights it came with: valid accuracy {accuracy}"
     return f"Epoch {run.kept.epoch} of {run.epochs[-1].epoch} is kept: valid accuracy {accuracy}"
@@ -110,10 +100,9 @@ def in_words(run: History) -> str:
     if not run.epochs:
         return "no finished epoch"
     best = run.kept
-    return (
-        f"after epoch {best.epoch} of {run.epochs[-1].epoch} valid loss {best.valid_loss:.3f}, "
-        f"valid accuracy {base.percent(best.valid_accuracy)}{'; ' * bool(divergence(run))}{divergence(run)}"
-    )
+    accuracy, trouble = base.percent(best.valid_accuracy), divergence(run)
+    reached = f"valid loss {best.valid_loss:.3f}, valid accuracy {accuracy}{'; ' * bool(trouble)}{trouble}"
+    return f"after epoch {best.epoch} of {run.epochs[-1].epoch} {reached}"
 
 
 def divergence(run: History) -> str:
@@ -144,9 +133,8 @@ def train_curve(run: History) -> list[tuple[float, float]]:
     return [point for point in points if math.isfinite(point[1])] or [(0.0, math.nan)]
 
 
-def loss_ceiling(runs: Iterable[History]) -> float:
+def loss_ceiling(runs: Collection[History]) -> float:
     """Return the highest loss worth showing: half as far again above the floor as what the untrained head has."""
-    runs = list(runs)
     starts = [run.epochs[0].valid_loss for run in runs if run.epochs and math.isfinite(run.epochs[0].valid_loss)]
     start, floor = max(starts, default=1.0), loss_floor(runs)
     return start + 0.5 * max(start - floor, 1e-3)
@@ -202,17 +190,14 @@ def lr_finder(finder: LRFinder, *, ax: Any = None) -> Any:
     return ax
 
 
-def lr_sweep(sweep: LRSweep, *, epoch: int | None = None, ax: Any = None) -> Any:
-    """Draw valid accuracy against the learning rate after `epoch` passes (default: all), the majority rate dashed.
+def lr_sweep(sweep: LRSweep, *, ax: Any = None) -> Any:
+    """Draw valid accuracy after the last epoch against the learning rate, the majority rate dashed.
 
     One seed: a line with the Wilson band of its validation images, or without a band where they come in groups. More
-    seeds: their mean and the range from the lowest to the highest. Rates at which a run
-    diverged are crossed out at the foot.
+    seeds: their mean and the range from the lowest to the highest. Rates at which a run diverged are crossed out at the
+    foot.
     """
-    epoch = sweep.epochs if epoch is None else epoch
-    if not 0 <= epoch <= sweep.epochs:
-        raise ValueError(f"epoch={epoch}: this sweep has epochs 0 to {sweep.epochs}")
-    accuracy = np.array(sweep.valid_accuracy)[:, :, epoch]  # seeds × rates
+    accuracy = np.array(sweep.valid_accuracy)[:, :, -1]  # seeds × rates
     finite = np.isfinite(accuracy).all(axis=0)
     rates, mean = np.array(sweep.rates), np.where(finite, accuracy.mean(axis=0), np.nan)
     low, high, spread = accuracy.min(axis=0), accuracy.max(axis=0), f"lowest to highest of {len(sweep.seeds)} seeds"
@@ -233,12 +218,10 @@ def lr_sweep(sweep: LRSweep, *, epoch: int | None = None, ax: Any = None) -> Any
     base.percent_axis(ax.yaxis)
     ax.grid(axis="y")
     base.note(ax, "majority", (1, sweep.majority), (5, 0), xycoords=ax.get_yaxis_transform(), color=INK)
-    passes = f"{epoch} epoch{'' if epoch == 1 else 's'}"
+    passes = f"{sweep.epochs} epoch{'s' * (sweep.epochs != 1)}"
     words = f"Majority rate {base.percent(sweep.majority)}; band: {spread}."
     headline = f"Every rate has diverged after {passes}"
-    if finite.any() and not epoch:
-        headline = f"Before the first step every rate has the same head: {base.percent(mean[0])}"
-    elif finite.any():
+    if finite.any():
         best = int(np.nanargmax(mean))
         ax.plot(rates[best], mean[best], "o", color=VALID, markersize=8, gid="best")
         headline = f"After {passes} the best rate is {base.rate_text(rates[best])}: {base.percent(mean[best])}"

@@ -14,7 +14,6 @@ from sftlab.core.statistics import t_interval
 from sftlab.plot import base, style
 
 MARKS = ("o", "s", "D", "^", "v", "P", "X")
-Curves = Mapping[str, Mapping[Any, Sequence[float]]]  # {name: {place on the axis: values, one a run}}
 
 
 def differences(
@@ -39,20 +38,28 @@ def differences(
     ax = base.axes(ax, 8.0, 1.3 + (0.2 + 0.17 * len(ways)) * len(gains))
     ax.axvline(0, color=style.INK, linewidth=1)
     means: dict[tuple[str, str], Interval] = {}
-    for row, (condition, values) in enumerate(gains.items()):
-        for k, way in enumerate(ways):
+    for k, way in enumerate(ways):
+        colour = style.ink_safe(style.hue(way, k))
+        mark: dict[str, Any] = {
+            "color": colour,
+            "marker": MARKS[k % len(MARKS)],
+            "markersize": 6.5,
+            "linestyle": "none",
+        }
+        ax.plot([], [], markerfacecolor="white", label=way, **mark)
+        for row, (condition, values) in enumerate(gains.items()):
             y = row + 0.72 * ((k + 0.5) / len(ways) - 0.5)
-            colour, mark = style.ink_safe(style.hue(way, k)), MARKS[k % len(MARKS)]
             if len(runs := values.get(way, ())):
                 mean = means[condition, way] = t_interval(runs, test_to_train=test_to_train)
                 ax.plot(runs, np.full(len(runs), y), ".", color=colour, markersize=3, alpha=0.35)
                 ax.plot((mean.low, mean.high), (y, y), color=colour, linewidth=2, gid="interval")
-                ax.plot(mean.value, y, mark, color=colour, markerfacecolor="white", markersize=6.5, gid="stored")
+                ax.plot(mean.value, y, markerfacecolor="white", gid="stored", **mark)
             now = (live or {}).get(condition, {}).get(way)
             if now is not None:
-                ax.plot(now, y, mark, color=colour, markersize=6.5, zorder=5, gid="live")
+                ax.plot(now, y, zorder=5, gid="live", **mark)
     if len(ways) > 1:
-        _key(ax, ways)
+        beside = {"loc": "upper left", "bbox_to_anchor": (1, 1), "handletextpad": 0.2, "labelcolor": "linecolor"}
+        ax.legend(fontsize=9, **beside)
     base.rows(ax, list(gains), 44)
     ax.set_xlabel(f"{unit} more (right) or less (left) than {to}, run by run")
     for border in range(1, len(gains)):
@@ -62,14 +69,6 @@ def differences(
     words += [f"{row}, {way}, now: {value:+.1f}" for row, ways in (live or {}).items() for way, value in ways.items()]
     base.title(ax, _finding(means, to, unit), f"{'; '.join(words)}.")
     return ax
-
-
-def _key(ax: Any, ways: Sequence[str]) -> None:
-    """Name the marks beside the Axes."""
-    colours = [style.ink_safe(style.hue(way, k)) for k, way in enumerate(ways)]
-    for k, (way, colour) in enumerate(zip(ways, colours, strict=True)):
-        ax.plot([], [], MARKS[k % len(MARKS)], color=colour, markerfacecolor="white", markersize=6.5, label=way)
-    ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=9, handletextpad=0.2, labelcolor=colours)
 
 
 def _finding(means: Mapping[tuple[str, str], Interval], to: str, unit: str) -> str:
@@ -84,20 +83,13 @@ def _finding(means: Mapping[tuple[str, str], Interval], to: str, unit: str) -> s
 
 
 def label_gap(
-    curves: Curves,
-    method: str,
-    baseline: str,
-    *,
-    at: float,
-    live: Mapping[str, Mapping[float, float]] | None = None,
-    majority: float | None = None,
-    ax: Any = None,
+    curves: Mapping[str, Mapping[Any, Sequence[float]]], method: str, baseline: str, *, at: float, ax: Any = None
 ) -> Any:
     """Draw learning curves, and how many labels the baseline needs for what the method reaches with `at` a class.
 
     curves: {name: {labels a class: accuracies, one a run}}, from records: hollow marks are means, bands 95 % intervals
-    of them. live: {name: {labels: accuracy}}, computed now: solid. From the method's curve an arrow runs level to where
-    the baseline is as good; the bar behind its tip is the 95 % interval.
+    of them. From the method's curve an arrow runs level to where the baseline is as good; the bar behind its tip is the
+    95 % interval.
     """
     if missing := {method, baseline} - set(curves):
         raise ValueError(f"no curve is named {min(missing)!r}; there are {', '.join(curves)}")
@@ -110,12 +102,10 @@ def label_gap(
         colour, alpha, x = style.hue(name, i), 1 if name in (method, baseline) else 0.45, sorted(values)
         means = [t_interval(values[n]) for n in x]
         y = [mean.value for mean in means]
-        look = {"color": colour, "marker": MARKS[i % len(MARKS)], "markersize": 5.5}
         band = [mean.low for mean in means], [mean.high for mean in means]
         ax.fill_between(x, *band, color=colour, alpha=0.18 * alpha**1.4, linewidth=0)
-        ax.plot(x, y, markerfacecolor="white", linewidth=1.4, alpha=alpha, gid="stored", **look)
-        now = (live or {}).get(name, {})
-        ax.plot(list(now), list(now.values()), linestyle="none", gid="live", zorder=5, **look | {"markersize": 8})
+        look = {"marker": MARKS[i % len(MARKS)], "markersize": 5.5, "markerfacecolor": "white", "linewidth": 1.4}
+        ax.plot(x, y, color=colour, alpha=alpha, gid="stored", **look)
         ends.append((x[-1], y[-1], name, colour))
         said.append(f"{name}: " + ", ".join(f"{n:g} {base.percent(v, 0)}" for n, v in zip(x, y, strict=True)))
     places = sorted({n for values in curves.values() for n in values})
@@ -125,9 +115,6 @@ def label_gap(
     ax.set(xlabel="labels a class (log scale)", ylabel="accuracy (%)")
     base.percent_axis(ax.yaxis)
     ax.grid(axis="y")
-    if majority is not None:
-        base.majority_line(ax, majority)
-        base.note(ax, "majority rate", (1, majority), (-2, 7), xycoords=("axes fraction", "data"), ha="right")
     base.label_ends(ax, ends)
     y, worth = labels.reached(counts, [np.mean(runs[n]) for n in counts], at), labels.worth(runs, others, at)
     tip = min(worth.value, most)
@@ -137,8 +124,8 @@ def label_gap(
     ax.plot(at, y, "o", color=style.GUESS, markerfacecolor="none", markeredgewidth=2, markersize=11, zorder=6)
     needs = label_count(worth, most)
     base.note(ax, f"{needs.split(' (')[0]} labels", (tip, y), (4, -9), color=style.GUESS, fontsize=9.5)
-    words = f"{method} with {at:g} label{'s' * (at != 1)} a class: {base.percent(y)}; {baseline} needs {needs}"
-    base.title(ax, f"{words[0].upper()}{words[1:]}", f"By labels a class: {'; '.join(said)}.")
+    finding = f"{method} with {at:g} label{'s' * (at != 1)} a class: {base.percent(y)}; {baseline} needs {needs}"
+    base.title(ax, finding[0].upper() + finding[1:], f"By labels a class: {'; '.join(said)}.")
     return ax
 
 

@@ -60,7 +60,7 @@ def mistakes(
     split, licence = split_of(source, result.split, licence)
     where = {image: i for i, image in enumerate(split.ids)}
     wrong = most_confident_mistakes(result)
-    if any(result.hashes[i] not in where for i in wrong):
+    if not {result.hashes[i] for i in wrong} <= where.keys():
         raise ValueError(f"this result is of other images than the {split.name} split holds; give the evaluated one")
     if not wrong:
         return base.empty(ax, f"No mistake among {result.n} {result.split} images")
@@ -69,8 +69,7 @@ def mistakes(
         truth, called = (base.clip(result.classes[k], 13) for k in (result.targets[i], result.predictions[i]))
         file = f"\n{name.rpartition('/')[2]}" if split.files else ""
         captions.append(f"is {truth}\n✗ {called} {100 * max(result.probabilities[i]):.0f} %{file}")
-    pixels = shown.pixels(np.arange(len(shown))).numpy()
-    ax = image_grid(ax, pixels, captions, columns, licence)
+    ax = image_grid(ax, shown.pixels(np.arange(len(shown))).numpy(), captions, columns, licence)
     order = "the most confident first" if len(wrong) <= n else f"the {n} most confident"
     finding = f"{len(wrong)} of {result.n} {result.split} images wrong; {order}, ✗ what the network said"
     base.title(ax, finding, f"In order: {in_words(captions)}.")
@@ -106,37 +105,23 @@ def in_words(captions: Sequence[str]) -> str:
     return "; ".join(caption.replace("\n", ", ") or "untitled" for caption in captions)
 
 
-def size_of_grid(count: int, columns: int | None, lines: int, licence: str) -> tuple[float, float]:
-    """Return width and height in inches of a figure of `count` images with captions of `lines` lines."""
-    columns, tile, room = _layout(count, columns, lines)
-    return max(columns * tile, LEAST), math.ceil(count / columns) * tile * (0.96 + room) + (0.5 if licence else 0.36)
-
-
-def _layout(count: int, columns: int | None, lines: int) -> tuple[int, float, float]:
-    """Return columns, inches a column, and the caption's height in columns."""
-    columns = min(columns or 6, count)
-    tile = min(1.7, 8.2 / columns)
-    return columns, tile, (0.04 + 0.165 * lines) / tile
-
-
 def image_grid(ax: Any, pixels: np.ndarray, captions: list[str], columns: int | None, licence: str) -> Any:
     """Lay the images (N×C×H×W) out on one Axes, a unit square each, captions below; ✓ and ✗ colour a caption."""
+    columns = min(columns or 6, len(pixels))
+    tile = min(1.7, 8.2 / columns)  # inches
     lines = max(text.count("\n") + 1 for text in captions)
-    ax = base.axes(ax, *size_of_grid(len(pixels), columns, lines, licence))
-    columns, tile, room = _layout(len(pixels), columns, lines)
+    pitch = 0.96 + (0.04 + 0.165 * lines) / tile  # from row to row, in tiles: an image and its caption
+    rows = math.ceil(len(pixels) / columns)
+    ax = base.axes(ax, max(columns * tile, LEAST), rows * tile * pitch + (0.5 if licence else 0.36))
     letters = max(4, int(tile * 13.5))
     for k, (image, text) in enumerate(zip(pixels, captions, strict=True)):
-        x, y = k % columns, -(k // columns) * (0.96 + room)
+        x, y = k % columns, -(k // columns) * pitch
         photo = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
         ax.imshow(photo, cmap="gray", vmin=0, vmax=255, extent=(x + 0.02, x + 0.98, y - 0.96, y), interpolation="auto")
         caption = "\n".join(base.clip(line, letters) for line in text.split("\n"))
-        colour = style.ink_safe({"✓": style.RIGHT, "✗": style.WRONG}.get(text[:1], style.INK))
+        colour = style.verdict(text)
         ax.text(x + 0.5, y - 0.98, caption, ha="center", va="top", fontsize=8, color=colour, linespacing=1.25)
-    ax.set(
-        xlim=(0, max(columns, LEAST / tile)),
-        ylim=(-math.ceil(len(pixels) / columns) * (0.96 + room) + 0.02, 0.01),
-        aspect="equal",
-    )
+    ax.set(xlim=(0, max(columns, LEAST / tile)), ylim=(0.02 - rows * pitch, 0.01), aspect="equal")
     ax.set_axis_off()
     base.licence_line(ax, licence)
     return ax

@@ -21,12 +21,6 @@ def box(ax: Any, i: float, colour: str, lines: Sequence[str], *, row: float = 0,
         ax.text(i, y, line, fontsize=7.8, **ink)
 
 
-def side_names(ax: Any, names: Sequence[str], row: float = 0) -> None:
-    """Write at the left of a strip what its lines of words are."""
-    for k, name in enumerate(names):
-        base.note(ax, name, (-0.58, row + 1 - (k + 0.5) / len(names) * 0.9 - 0.05), ha="right", fontsize=8)
-
-
 def frame(ax: Any, stages: int, low: float = 0) -> None:
     """Fit the Axes around a strip of so many stages, without axes of its own."""
     ax.set(xlim=(-0.55, stages - 0.45), ylim=(low - 0.02, 1.02))
@@ -53,20 +47,17 @@ def profile(*profiles: Mapping[str, float], names: list[str] | None = None, ax: 
             box(ax, i, style.heat(rate), words, row=-1.1 * row, cold=not rate)
         base.note(ax, base.clip(name, 28), (-0.58, 0.5 - 1.1 * row), ha="right", color=style.INK, fontsize=9)
     frame(ax, len(stage_names), -1.1 * (len(profiles) - 1))
-    words = [f"{name + ': ' if name else ''}{_rates_in_words(p)}" for name, p in zip(called, profiles, strict=True)]
-    counts = [sum(rate > 0 for rate in p.values()) for p in profiles]
-    training = base.listed([f"{name} trains {count}" for name, count in zip(called, counts, strict=True)])
-    finding = f"Of {len(stage_names)} stages, {training}"
-    if len(profiles) == 1:
-        finding = f"{counts[0]} of {len(stage_names)} stages learn: {_rates_in_words(profiles[0])}"
-    base.title(ax, finding, f"Learning rates from the image (left) to the answer (right). {' '.join(words)}")
+    learning = [[f"{stage} at {base.rate_text(rate)}" for stage, rate in p.items() if rate] for p in profiles]
+    finding = f"{len(learning[0])} of {len(stage_names)} stages learn: {_listed(learning[0])}"
+    if len(profiles) > 1:
+        counts = [f"{name} trains {len(rates)}" for name, rates in zip(called, learning, strict=True)]
+        finding = f"Of {len(stage_names)} stages, {base.listed(counts)}"
+    words = " ".join(
+        f"{name}: {_listed(rates)}.".removeprefix(": ") for name, rates in zip(called, learning, strict=True)
+    )
+    base.title(ax, finding, f"Learning rates from the image (left) to the answer (right). {words}")
     return ax
 
 
-def _rates_in_words(rates: Mapping[str, float]) -> str:
-    learning = {name: base.rate_text(rate) for name, rate in rates.items() if rate}
-    if len(learning) > 3 and len(set(learning.values())) == 1:
-        return f"all from {next(iter(learning))} on at {next(iter(learning.values()))}"
-    ends = list(learning.items())
-    some = ends if len(ends) <= 3 else [ends[0], ends[-1]]
-    return (base.listed if len(ends) <= 3 else " to ".join)([f"{name} at {rate}" for name, rate in some]) or "nothing"
+def _listed(rates: Sequence[str]) -> str:
+    return (base.listed(rates) if len(rates) <= 3 else f"{rates[0]} to {rates[-1]}") or "nothing"

@@ -10,11 +10,9 @@ from __future__ import annotations
 import base64
 import html
 import io
-import math
 import re
 import sys
 import warnings
-import weakref
 from typing import Any
 
 STRATEGIES = {
@@ -39,18 +37,26 @@ RAMP = ("#FFE9A8", "#FDBE5C", "#F28A3A", "#D9512C", "#A3201F", "#5F0F1B")  # dar
 COOLEST, HOTTEST = 1e-6, 1e-1  # the rates at the two ends of the ramp
 
 # For what DejaVu has no letters, the first of these that a machine has: Linux, macOS, Windows.
-SCRIPTS = (
-    *(
-        "Noto Sans CJK SC",
-        "Noto Sans CJK JP",
-        "WenQuanYi Zen Hei",
-        "PingFang SC",
-        "Hiragino Sans",
-        "Apple SD Gothic Neo",
-    ),
-    *("Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "Noto Sans Arabic", "Noto Sans Hebrew", "Noto Sans Devanagari"),
-    *("Noto Sans Bengali", "Noto Sans Tamil", "Noto Sans Thai", "Arial Unicode MS", "Nirmala UI", "Leelawadee UI"),
-)
+SCRIPTS = [
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "WenQuanYi Zen Hei",
+    "PingFang SC",
+    "Hiragino Sans",
+    "Apple SD Gothic Neo",
+    "Microsoft YaHei",
+    "Yu Gothic",
+    "Malgun Gothic",
+    "Noto Sans Arabic",
+    "Noto Sans Hebrew",
+    "Noto Sans Devanagari",
+    "Noto Sans Bengali",
+    "Noto Sans Tamil",
+    "Noto Sans Thai",
+    "Arial Unicode MS",
+    "Nirmala UI",
+    "Leelawadee UI",
+]
 DPI = 110  # of pictures; lines are vectors
 POINTS = 6000  # a figure with more points than this is smaller as a picture
 
@@ -62,8 +68,6 @@ RULES: dict[Any, Any] = {
     "figure.constrained_layout.use": True,
     "figure.constrained_layout.h_pad": 0.07,
     "figure.constrained_layout.w_pad": 0.07,
-    "font.size": 10,
-    "font.family": "sans-serif",
     "text.color": INK,
     "text.parse_math": False,  # a class may be called "$5 to $10"
     "axes.titlesize": 11.5,
@@ -73,13 +77,10 @@ RULES: dict[Any, Any] = {
     "axes.labelcolor": QUIET,
     "axes.labelsize": 9.5,
     "axes.edgecolor": "#BBBBBB",
-    "axes.linewidth": 0.8,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
-    "axes.grid": False,
     "grid.color": "#E6E6E6",
-    "grid.linewidth": 0.8,
     "xtick.color": QUIET,
     "ytick.color": QUIET,
     "xtick.labelsize": 9,
@@ -92,8 +93,6 @@ RULES: dict[Any, Any] = {
     "svg.hashsalt": "sftlab",
 }
 
-_alts: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
-
 
 def use() -> None:
     """Switch the house style on; in a notebook, figures are then shown with a text alternative.
@@ -102,6 +101,8 @@ def use() -> None:
     """
     import matplotlib as mpl
     from cycler import cycler
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from matplotlib.font_manager import fontManager
 
     installed = {font.name for font in fontManager.ttflist}
@@ -109,7 +110,10 @@ def use() -> None:
     colours = cycler(color=[VALID, *STRATEGIES.values(), *OTHERS[1:]])
     mpl.rcParams.update(RULES | {"font.sans-serif": fonts, "axes.prop_cycle": colours})
     warnings.filterwarnings("ignore", "Glyph .* missing from font")  # `picture` then leaves the letters to the browser
-    _install()
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is not None:  # its formatter takes the object over, so the inline backend adds no second picture
+        for kind in (Figure, Axes):
+            shell.display_formatter.ipython_display_formatter.for_type(kind, show)
 
 
 def hue(name: str, index: int = 0) -> str:
@@ -120,12 +124,11 @@ def hue(name: str, index: int = 0) -> str:
 
 def heat(rate: float) -> str:
     """Return the colour of a stage that learns at `rate`: log scale from 1e-6 to 0.1; 0 is cold blue-grey."""
-    from matplotlib.colors import LinearSegmentedColormap, to_hex
+    from matplotlib.colors import LinearSegmentedColormap, LogNorm, to_hex
 
     if not rate > 0:
         return COLD
-    share = math.log(rate / COOLEST) / math.log(HOTTEST / COOLEST)
-    return to_hex(LinearSegmentedColormap.from_list("heat", RAMP)(min(1.0, max(0.0, share))))
+    return to_hex(LinearSegmentedColormap.from_list("heat", RAMP)(LogNorm(COOLEST, HOTTEST, clip=True)(rate)))
 
 
 def ink_on(colour: str) -> str:
@@ -145,14 +148,14 @@ def ink_safe(colour: str) -> str:
     return to_hex(rgb)
 
 
-def describe(ax: Any, text: str) -> None:
-    """Give an Axes its text alternative: what a reader who cannot see the figure should know."""
-    _alts[ax] = text
+def verdict(text: str) -> str:
+    """Return the colour of words that begin with ✓ or ✗, and the usual ink for others."""
+    return ink_safe({"✓": RIGHT, "✗": WRONG}.get(text[:1], INK))
 
 
 def alt(fig: Any) -> str:
-    """Return the figure's text alternative: what its axes were described as, else their titles."""
-    descriptions = [_alts[ax] for ax in fig.axes if ax in _alts]
+    """Return the figure's text alternative: what `base.title` says of its axes, else their titles."""
+    descriptions = [ax.alternative for ax in fig.axes if hasattr(ax, "alternative")]
     titles = [title.replace("\n", " ") for ax in fig.axes if (title := ax.get_title(loc="left") or ax.get_title())]
     return " ".join(descriptions) or ". ".join(titles) or "A figure without a description."
 
@@ -200,22 +203,22 @@ def plain_powers(fig: Any) -> None:
             axis.set_minor_formatter(Plain(labelOnlyBase=False))
 
 
-def figure_html(fig: Any, text: str | None = None) -> str:
+def figure_html(fig: Any) -> str:
     """Return `<figure><img alt=…></figure>`: the form whose text alternative notebooks and exports keep."""
     mime, data = picture(fig)
     width, code = round(fig.get_figwidth() * 96), base64.b64encode(data).decode()
     return (
-        f'<figure style="margin:0"><img alt="{html.escape(text or alt(fig), quote=True)}" width="{width}" '
+        f'<figure style="margin:0"><img alt="{html.escape(alt(fig), quote=True)}" width="{width}" '
         f'style="max-width:100%;height:auto" src="data:{mime};base64,{code}"></figure>'
     )
 
 
-def show(thing: Any, text: str | None = None) -> None:
+def show(thing: Any) -> None:
     """Show an Axes or a Figure in the notebook with its text alternative; close it, so that it shows once."""
     from IPython.display import display
 
     fig = thing if hasattr(thing, "savefig") else thing.get_figure(root=True)
-    display({"text/html": figure_html(fig, text), "text/plain": text or alt(fig)}, raw=True)
+    display({"text/html": figure_html(fig), "text/plain": alt(fig)}, raw=True)
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close(fig)
 
@@ -246,18 +249,3 @@ def _slim(svg: str) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.S)
     svg = re.sub(r"(?<![#\w.])-?\d+\.\d{3,}", short, svg)
     return re.sub(r"\s+", " ", svg).replace("> <", "><")
-
-
-def _install() -> None:
-    """Let IPython, if there is one, show every Figure and Axes through `show`."""
-    if "IPython" not in sys.modules:
-        return
-    from IPython import get_ipython
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    shell = get_ipython()
-    if shell is not None:
-        # This formatter takes the object over, so the inline backend adds no second, unlabelled picture.
-        for kind in (Figure, Axes):
-            shell.display_formatter.ipython_display_formatter.for_type(kind, show)

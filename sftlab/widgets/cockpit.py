@@ -403,7 +403,7 @@ class Cockpit(TrainingPanel):
 
         def draw() -> Any:
             histories, hues = {name: run.history for name, run in runs.items()}, [run.hue for run in runs.values()]
-            ax = plot_curves(histories, majority=self.majority, hues=hues)
+            ax = plot_curves(histories, hues=hues)
             base.title(ax, self.finding())
             return ax
 
