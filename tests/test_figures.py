@@ -160,7 +160,7 @@ FIGURES = [
     (drift, [DRIFTED, "layer1", 4], {"train": False}, "1 stage frozen: 0 parameters changed, 0 % of the answers did"),
     (loss_surface, [{"SGD": PATH, "away": [*PATH, (np.nan, np.inf)]}], {},
      "A valley 25 times steeper across than along: where 2 steps lead"),
-    (strategies, [STARTS, {"letters": {"linear probe": 0.61}}], {},
+    (strategies, [STARTS, {"letters": {"linear probe": TWO}}], {},
      "Letters: full fine-tuning gains 10 points over the probe"),
     (climb, [np.array([0.7, 0.9, 0.8]), np.array([0.75, 0.74, 0.8])], {"n": 50, "majority": 0.7},
      "After 3 tries the kept best promises 16.0 points more than it gives, an average try 3.7 points more"),
@@ -301,6 +301,12 @@ def test_differences_have_the_interval_of_a_paired_t_test():
     assert bar.get_xdata() == pytest.approx([ends.low, ends.high]) and mean.get_xdata() == pytest.approx(
         [(b - a).mean()]
     )
+
+
+def test_the_key_of_differences_names_the_ways_in_the_colours_of_their_marks():
+    colours = [style.ink_safe(style.hue(way, k)) for k, way in enumerate(("pretrained", "from scratch"))]
+    words = plot.differences(GAINS, to="none").get_legend().get_texts()
+    assert [(text.get_text(), text.get_color()) for text in words] == list(zip(GAINS["move"], colours, strict=True))
 
 
 def test_the_marks_of_learning_curves_are_means_over_runs():

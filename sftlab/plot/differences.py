@@ -58,7 +58,7 @@ def differences(
             if now is not None:
                 ax.plot(now, y, zorder=5, gid="live", **mark)
     if len(ways) > 1:
-        beside = {"loc": "upper left", "bbox_to_anchor": (1, 1), "handletextpad": 0.2, "labelcolor": "linecolor"}
+        beside = {"loc": "upper left", "bbox_to_anchor": (1, 1), "handletextpad": 0.2, "labelcolor": "markeredgecolor"}
         ax.legend(fontsize=9, **beside)
     base.rows(ax, list(gains), 44)
     ax.set_xlabel(f"{unit} more (right) or less (left) than {to}, run by run")

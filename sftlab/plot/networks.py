@@ -43,8 +43,8 @@ def profile(*profiles: Mapping[str, float], names: list[str] | None = None, ax: 
     ax = base.axes(ax, 8.2, 1.0 + 0.62 * len(profiles))
     for row, (name, rates) in enumerate(zip(called, profiles, strict=True)):
         for i, (stage, rate) in enumerate(rates.items()):
-            words = [stage, base.rate_text(rate) if rate else "frozen"]
-            box(ax, i, style.heat(rate), words, row=-1.1 * row, cold=not rate)
+            lines = [stage, base.rate_text(rate) if rate else "frozen"]
+            box(ax, i, style.heat(rate), lines, row=-1.1 * row, cold=not rate)
         base.note(ax, base.clip(name, 28), (-0.58, 0.5 - 1.1 * row), ha="right", color=style.INK, fontsize=9)
     frame(ax, len(stage_names), -1.1 * (len(profiles) - 1))
     learning = [[f"{stage} at {base.rate_text(rate)}" for stage, rate in p.items() if rate] for p in profiles]

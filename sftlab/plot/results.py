@@ -12,15 +12,6 @@ from sftlab.core.records import Interval, Result
 from sftlab.core.statistics import proportion, t_interval
 from sftlab.plot import base, style
 
-Score = Result | Interval | float
-
-
-def as_interval(score: Score) -> Interval:
-    """Return the accuracy of a Result, an Interval as it is, a number as an Interval without width."""
-    if isinstance(score, Result):
-        return score.accuracy
-    return score if isinstance(score, Interval) else Interval(score, score, score, "exact")
-
 
 def guess_vs_result(
     truth: float | Interval, guess: Any, *, low: float = 0.0, high: float = 100.0, unit: str = "%", ax: Any = None
@@ -30,7 +21,8 @@ def guess_vs_result(
     guess: a number, or what `widgets.predict` returned: it is drawn only if the learner touched it. low, high: ends of
     the axis, which grows where the measured number lies beyond them.
     """
-    measured, guessed = as_interval(truth), base.guessed(guess)
+    measured = truth if isinstance(truth, Interval) else Interval(truth, truth, truth, "exact")
+    guessed = base.guessed(guess)
     low, high = min(low, *base.ends(measured)), max(high, *base.ends(measured))
     pad = 0.03 * (high - low)
     ax = base.axes(ax, 7.0, 1.35)

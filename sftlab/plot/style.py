@@ -24,8 +24,6 @@ STRATEGIES = {
     "lp-ft": "#0072B2",
     "gradual": "#CC79A7",
     "full": "#D55E00",
-    "extraction": "#0072B2",
-    "multi": "#CC79A7",
 }
 OTHERS = ("#0072B2", "#CC79A7", "#6B4C9A", "#8C6D31")
 INK, QUIET, LINE, VALID = "#222222", "#6B6B6B", "#8A8A8A", "#0072B2"
