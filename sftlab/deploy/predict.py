@@ -68,8 +68,8 @@ class Answers(nn.Module):
     def __init__(self, model: nn.Sequential, reject: RejectOption | None = None) -> None:
         super().__init__()
         self.features, self.head = model[:-1], model[-1]
-        rows = None if reject is None or reject.known is None else reject.known.float()
-        self.register_buffer("known", None if rows is None else rows.to(next(model.parameters()).device))
+        known = reject.known if reject is not None else None
+        self.register_buffer("known", known if known is None else known.to(next(model.parameters())))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return probabilities and, where there is something to compare with, distances."""
@@ -171,21 +171,21 @@ def limited(model: Predictor, below: float | None = None, beyond: float | None =
 def predictions(model: Predictor, files: Sequence[str | Path], *, batch_size: int = BATCH) -> Iterator[Prediction]:
     """Yield an answer for each file, in order; a file that cannot be read is no end."""
 
-    def attempt(file: str | Path) -> np.ndarray | str:
+    def attempt(file: str) -> np.ndarray | Prediction:
         try:
             return read_photo(file, model.size, model.white)
         except (OSError, ValueError) as error:
-            return str(error)
+            return Prediction(file, "", {}, str(error))
 
     with ThreadPoolExecutor(4) as pool:  # Pillow decodes outside Python's lock
         for start in range(0, len(files), batch_size):
             batch = [str(file) for file in files[start : start + batch_size]]
-            images = list(pool.map(attempt, batch))
-            names = [name for name, image in zip(batch, images, strict=True) if not isinstance(image, str)]
-            pixels = [image for image in images if not isinstance(image, str)]
-            answers = iter(model.answers(names, torch.from_numpy(np.stack(pixels))) if pixels else [])
-            for name, image in zip(batch, images, strict=True):
-                yield Prediction(name, "", {}, image) if isinstance(image, str) else next(answers)
+            read: dict[str, Any] = dict(zip(batch, pool.map(attempt, batch), strict=True))
+            images = {name: image for name, image in read.items() if not isinstance(image, Prediction)}
+            if images:
+                answers = model.answers([*images], torch.from_numpy(np.stack([*images.values()])))
+                read |= zip(images, answers, strict=True)
+            yield from (read[name] for name in batch)
 
 
 def check_installed(names: Sequence[str]) -> None:

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sftlab.core.features import sources
+from sftlab.core.features import device_of, sources
+from sftlab.core.loop import on_device
 from sftlab.core.model import card, evaluating
 from sftlab.data import Data, Split, first_task
 from sftlab.data.dataset import NO_LABEL, class_columns
@@ -59,8 +60,8 @@ class RejectOption:
     @classmethod
     def of(cls, facts: Mapping[str, Any], known: Tensor | None = None) -> RejectOption:
         """Rebuild what `facts` told; the features come from elsewhere."""
-        far = facts["distance"] if facts["distance"] is not None else math.inf
-        return cls(facts["probability"], far, known, facts["kept"], facts["images"])
+        far = math.inf if facts["distance"] is None else facts["distance"]
+        return cls(**{**facts, "distance": far, "known": known})
 
 
 def distances(features: Tensor, known: Tensor) -> Tensor:
@@ -69,57 +70,38 @@ def distances(features: Tensor, known: Tensor) -> Tensor:
     return 1 - alike.topk(NEAREST, dim=1).values.mean(dim=1)
 
 
-def choose_reject_option(
-    model: nn.Sequential, data: Data, keep: float = 0.95, *, strangers: bool = True
-) -> RejectOption:
+def choose_reject_option(model: nn.Sequential, data: Data, keep: float = 0.95) -> RejectOption:
     """Choose limits that keep at least the share `keep` of the right answers to the validation images.
 
-    Each limit may cost half of what is allowed. strangers: False chooses a probability only, and nothing of the
-    training images is kept; else the features of up to 1,000 of them are. Raises ValueError for a share outside
-    (0, 1), several heads, or too few images.
+    Each of the two limits may cost half of what is allowed. The features of up to 1,000 training images are kept with
+    them. Raises ValueError for a share outside (0, 1), several heads, or too few images.
     """
     if not 0 < keep < 1:
         raise ValueError(f"keep={keep}: a share of the right answers between 0 and 1, such as 0.95")
     if not isinstance(data.classes, list):
         raise ValueError("these data have several tasks; a reject option is chosen for one: load one target")
-    valid, truth = _features(model, data.valid), first_task(data.valid.y)
-    p = _probabilities(model, valid)
+    if len(data.train) < NEAREST:
+        raise ValueError(f"{len(data.train)} training images; distances need at least {NEAREST}")
+    features, truth = _features(model, data.valid), first_task(data.valid.y)
+    with evaluating(model), torch.no_grad():
+        p = model[-1](features.to(device_of(model))).softmax(dim=1).cpu()
     p = p[:, class_columns(card(model).get("classes"), {"": p.shape[1]}, data.classes)[""]]
-    right = (p.argmax(dim=1) == truth) & (truth != NO_LABEL)
+    confidence, answer = p.max(dim=1)
+    right = (answer == truth) & (truth != NO_LABEL)
     if not right.any():
         raise ValueError("no validation image is answered rightly, so there is no answer worth keeping")
-    rest = (1 - keep) / 2 if strangers else 1 - keep
-    least = _quantile(p.max(dim=1).values[right], rest, "lower")
-    if not strangers:
-        kept = float((p.max(dim=1).values[right] >= least).float().mean())
-        return RejectOption(least, kept=kept, images=int(right.sum()))
     chosen = np.random.default_rng(0).permutation(len(data.train))[:MOST]
-    if len(chosen) < NEAREST:
-        raise ValueError(f"{len(chosen)} training images; distances need at least {NEAREST}: use strangers=False")
     known = F.normalize(_features(model, data.train.subset(np.sort(chosen))), dim=1).half()
-    far = distances(valid, known.float())
-    most = _quantile(far[right], 1 - rest, "higher")
-    passed = (p.max(dim=1).values >= least) & (far <= most)
-    return RejectOption(least, most, known, float(passed[right].float().mean()), int(right.sum()))
-
-
-def _quantile(values: Tensor, share: float, method: Any) -> float:
-    return float(np.quantile(values.numpy().astype(np.float64), share, method=method))
+    confidence, far = confidence[right].double(), distances(features[right], known.float()).double()
+    cost = (1 - keep) / 2
+    least = confidence.quantile(cost, interpolation="lower").item()
+    most = far.quantile(1 - cost, interpolation="higher").item()
+    kept = ((confidence >= least) & (far <= most)).double().mean().item()
+    return RejectOption(least, most, known, kept, len(far))
 
 
 def _features(model: nn.Sequential, split: Split) -> Tensor:
     """Return what the head reads, N×D; the frozen prefix comes from the store."""
-    here = next(model.parameters()).device
     (source,), cut = sources(model, [split])
     with evaluating(model), torch.no_grad():
-        return torch.cat([model[cut:-1](_to(x, here)).cpu() for x, _ in source.batches(BATCH)])
-
-
-def _to(x: Any, device: torch.device) -> Any:
-    return tuple(t.to(device) for t in x) if isinstance(x, tuple) else x.to(device)
-
-
-def _probabilities(model: nn.Sequential, features: Tensor) -> Tensor:
-    with evaluating(model), torch.no_grad():
-        head = model[-1]
-        return head(features.to(next(head.parameters()).device)).softmax(dim=1).cpu()
+        return torch.cat([model[cut:-1](x).cpu() for x, _ in on_device(model, source.batches(BATCH))])
