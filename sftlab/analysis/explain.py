@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from sftlab.core.losses import Loss, cross_entropy
 from sftlab.core.model import card, evaluating, stage_names, with_card
-from sftlab.data import resize
 from sftlab.data.storage import keep_memory
 
 
@@ -80,25 +79,6 @@ def _rank_correlation(a: Tensor, b: Tensor) -> float:
 
 
 BATCH = 64
-
-
-def photo_crops(n: int = 128, *, size: int = 160, seed: int = 0) -> Tensor:
-    """Return uint8 n×3×size×size: random squares of two ordinary photographs, half of each.
-
-    The photographs are scikit-learn's samples, a palace in Beijing and a dahlia (CC BY 2.0). The crops overlap, so they
-    are n questions to one network, not a sample of n photographs.
-    """
-    from sklearn.datasets import load_sample_images
-
-    rng, crops = np.random.default_rng(seed), []
-    photos = load_sample_images().images
-    for i in range(n):
-        photo = photos[i * len(photos) // n]
-        edge = int(rng.integers(160, 400))
-        top, left = (int(rng.integers(0, side - edge)) for side in photo.shape[:2])
-        square = photo[top : top + edge, left : left + edge].transpose(2, 0, 1)
-        crops.append(resize(torch.from_numpy(square.copy())[None], size))
-    return torch.cat(crops)
 
 
 def answers(model: nn.Module, images: Tensor) -> Tensor:

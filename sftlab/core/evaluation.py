@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from sftlab.core.features import device_of, sources
+from sftlab.core.loop import on_device, together
 from sftlab.core.model import card, check_float32, evaluating
 from sftlab.core.records import Interval, Result
 from sftlab.core.statistics import FEWEST, jackknife, leave_out, mean_of, proportion
@@ -63,18 +64,13 @@ def predict_split(model: nn.Sequential, split: Split, *, batch_size: int = 64) -
     A frozen prefix comes from the store. Raises ValueError if the model's classes are not those of the data.
     """
     check_float32(model)
-    device = device_of(model)
     (source,), cut = sources(model, [split])
-    chunks = []
     with evaluating(model), torch.no_grad(), keep_memory():
-        for x, _ in source.batches(batch_size):
-            x = tuple(t.to(device) for t in x) if isinstance(x, tuple) else x.to(device)
-            heads = by_task(model[cut:](x))
-            chunks.append(
-                {task: z.float().softmax(dim=1).cpu().numpy().astype(np.float64) for task, z in heads.items()}
-            )
-    columns = class_columns(card(model).get("classes"), {t: p.shape[1] for t, p in chunks[0].items()}, split.classes)
-    probabilities = {task: np.concatenate([chunk[task] for chunk in chunks])[:, to] for task, to in columns.items()}
+        batches = on_device(model, source.batches(batch_size))
+        logits = by_task(together([model[cut:](x) for x, _ in batches]))
+    p = {task: z.float().softmax(dim=1).double().cpu().numpy() for task, z in logits.items()}
+    columns = class_columns(card(model).get("classes"), {task: one.shape[1] for task, one in p.items()}, split.classes)
+    probabilities = {task: p[task][:, to] for task, to in columns.items()}
     return probabilities.get("", probabilities)
 
 

@@ -168,10 +168,9 @@ class Entry(Rows):
     @property
     def missing(self) -> np.ndarray:
         """The positions of images that have no row, each image once."""
-        first: dict[str, int] = {}
-        for position in np.flatnonzero(self.rows < 0):
-            first.setdefault(self.hashes[position], int(position))
-        return np.array(list(first.values()), dtype=np.int64)
+        last_to_first = np.flatnonzero(self.rows < 0)[::-1]
+        first = {self.hashes[position]: position for position in last_to_first}
+        return np.array(sorted(first.values()), dtype=np.int64)
 
     def features(self, split: Images, encoded: int = 0, start: int = 0, seconds: float | None = None) -> Features:
         """Return the rows of the split; without `seconds`, its share of what all rows cost."""

@@ -54,7 +54,7 @@ def train_epochs(
     profile: Mapping[str, float],
     s: Settings,
     start: Checkpoint,
-    groups: Sequence[int] = (),
+    groups: Sequence[int],
 ) -> Stream:
     """Yield a `Step` after each update and an `Epoch` after each pass, with validation in between.
 
@@ -82,8 +82,7 @@ def train_epochs(
         return loss, accuracy, time.perf_counter() - began, counts
 
     if s.keep_best and last is None:
-        clock = time.perf_counter()
-        yield Epoch(0, 0, math.nan, *validated(clock))
+        yield Epoch(0, 0, math.nan, *validated(time.perf_counter()))
     for epoch in range(last.epoch - isinstance(last, Step) if last else 0, s.epochs):
         clock = time.perf_counter()
         apply(model, own)  # once an epoch: code in between may have switched gradients back on
@@ -95,7 +94,7 @@ def train_epochs(
             yield Step(step, epoch + 1, value, sizes[(step - 1) % len(sizes)], rates)
             rates = set_rates(optimizer, profile, factor(s.schedule, step / total))
         with torch.no_grad():
-            train_loss = s.loss(*_together(seen)).item()
+            train_loss = s.loss(*together(seen)).item()
         seen.clear()
         yield Epoch(epoch + 1, step, train_loss, *validated(clock))
 
@@ -115,7 +114,7 @@ def validate(
     groups: a number an image, where they are known. counts: (correct, labelled) of each group, or else of all images.
     """
     with evaluating(model), torch.no_grad():
-        logits, targets = _together([(model(x), y) for x, y in batches])
+        logits, targets = together([(model(x), y) for x, y in batches])
         each = [known.cpu().numpy() for known in correct(logits, targets)]
         unit = np.resize(np.unique(groups or [0], return_inverse=True)[1], len(each[0]))  # anew for each task
         counts = np.array([np.bincount(unit, known) for known in each], dtype=int).T
@@ -123,14 +122,14 @@ def validate(
         return loss(logits, targets).item(), right / max(1, labelled), counts[counts[:, 1] > 0].tolist()
 
 
-def _together(parts: Sequence[Any]) -> Any:
+def together(parts: Sequence[Any]) -> Any:
     """Return the tensors of several batches as those of one: a loss then weighs their images as it does in a batch."""
     first = parts[0]
     if isinstance(first, Tensor):
         return torch.cat(list(parts))
     if isinstance(first, Mapping):
-        return {k: _together([part[k] for part in parts]) for k in first}
-    return tuple(_together(column) for column in zip(*parts, strict=True))
+        return {k: together([part[k] for part in parts]) for k in first}
+    return tuple(together(column) for column in zip(*parts, strict=True))
 
 
 def on_device(model: nn.Module, batches: Iterable[tuple[Any, Any]]) -> Iterable[tuple[Any, Any]]:

@@ -186,9 +186,9 @@ def lr_sweep(
     rates, seeds = [float(rate) for rate in rates], [int(seed) for seed in seeds]
     _check(model, data, rates, seeds, epochs, optimizer)
     (x, p), (x_valid, p_valid) = (_whole(model[:-1], split) for split in (data.train, data.valid))
-    starts = [replace_head(model[-1:], data.classes, seed=seed) for seed in seeds]
-    both = [(start.get_parameter("head.weight"), start.get_parameter("head.bias")[:, None]) for start in starts]
-    w = torch.stack([torch.cat(one, dim=1) for one in both]).detach()  # the bias is the weight of a feature that is 1
+    starts = [replace_head(model[-1:], data.classes, seed=seed).parameters() for seed in seeds]
+    # the bias is the weight of a feature that is 1
+    w = torch.stack([torch.cat([weight, bias[:, None]], dim=1) for weight, bias in starts]).detach()
     w = w[:, None].repeat(1, len(rates), 1, 1).requires_grad_()
     decay = torch.tensor([weight_decay] * (w.shape[-1] - 1) + [0.0])
     update = OPTIMIZERS[optimizer](w, torch.tensor(rates)[None, :, None, None], decay)
@@ -278,7 +278,7 @@ def _accuracy(logits: Tensor, p: Tensor) -> Tensor:
     """Return correct / n of each run (S×R); nan where a run has diverged, because its answers are no numbers."""
     known = p.any(dim=-1)
     share = ((logits.argmax(dim=-1) == p.argmax(dim=-1)) & known).sum(dim=-1) / known.sum()
-    return torch.where(logits.isfinite().all(dim=-1).all(dim=-1), share, torch.nan)
+    return torch.where(logits.isfinite().all(dim=(-2, -1)), share, torch.nan)
 
 
 # SGD and AdamW by hand, for the heads of many runs in one tensor: torch's own take one rate and one decay a group,

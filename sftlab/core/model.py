@@ -185,14 +185,17 @@ def train_mode(model: nn.Sequential, profile: Mapping[str, float], *, batchnorm:
 
 def fingerprint(model: nn.Sequential) -> dict[str, str]:
     """Return one hash a stage, over everything it stores: parameters and buffers, names, shapes and bytes."""
-    hashes = {}
-    for stage_name, stage in model.named_children():
-        digest = hashlib.sha256()
-        for name, value in [*stage.named_parameters(), *stage.named_buffers()]:
-            digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-        hashes[stage_name] = digest.hexdigest()[:16]
-    return hashes
+    stages = {name: [*stage.named_parameters(), *stage.named_buffers()] for name, stage in model.named_children()}
+    return {name: hash_tensors(values)[:16] for name, values in stages.items()}
+
+
+def hash_tensors(named: Iterable[tuple[str, Tensor]], start: bytes = b"") -> str:
+    """Return a hash over the names, shapes, types and bytes of tensors, after those of `start`."""
+    digest = hashlib.sha256(start)
+    for name, value in named:
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 A monitor is a generator around a stream of records: it passes every record through and acts on what it sees.
 
-    stream = early_stop(keep_best(train_epochs(…), model), patience=3)
+    stream = early_stop(keep_best(train_epochs(…), model, Best()), patience=3)
 
 Each closes the stream it wraps, so leaving the outermost one (`break`, an error, Stop) ends them all, innermost last.
 """
@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from sftlab.core.records import Epoch, Step, from_dict, to_dict
+from sftlab.data.storage import replacing
 
 Record = Step | Epoch
 Stream = Iterator[Record]
@@ -36,12 +37,11 @@ class Best:
     state: dict[str, Tensor] | None = None
 
 
-def keep_best(stream: Stream, model: nn.Module, best: Best | None = None) -> Stream:
+def keep_best(stream: Stream, model: nn.Module, best: Best) -> Stream:
     """Remember the weights at the lowest validation loss and put them back when the stream ends, however it ends.
 
     An `Epoch` of number 0 puts the weights that came in among them. Without any epoch, weights stay as they are.
     """
-    best = best if best is not None else Best()
     try:
         with closing(stream):  # type: ignore[type-var]
             for record in stream:
@@ -59,17 +59,15 @@ def copy_state(model: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in model.state_dict().items() if name not in frozen}
 
 
-def early_stop(stream: Stream, patience: int, min_delta: float = 0.0) -> Stream:
-    """End the stream after `patience` epochs in a row without a validation loss lower by more than `min_delta`."""
-    if patience < 1:
-        raise ValueError(f"patience={patience}: at least one epoch")
+def early_stop(stream: Stream, patience: int) -> Stream:
+    """End the stream after `patience` epochs in a row without a lower validation loss."""
     best, waited = math.inf, 0
     with closing(stream):  # type: ignore[type-var]
         for record in stream:
             yield record
             if isinstance(record, Epoch):
-                better = record.valid_loss < best - min_delta
-                best, waited = (record.valid_loss, 0) if better else (best, waited + 1)
+                waited = 0 if record.valid_loss < best else waited + 1
+                best = min(best, record.valid_loss)
                 if waited >= patience:
                     return
 
@@ -93,11 +91,14 @@ def watch_divergence(stream: Stream) -> Stream:
     with closing(stream):  # type: ignore[type-var]
         for record in stream:
             yield record
-            loss = record.loss if isinstance(record, Step) else record.valid_loss
-            rate = max(record.rates.values()) if isinstance(record, Step) else rate
+            if isinstance(record, Step):
+                loss, where = record.loss, "loss"
+                rate = max(record.rates.values())
+            else:
+                loss, where = record.valid_loss, "validation loss"
             if math.isfinite(loss):
                 continue
-            where = f"{'' if isinstance(record, Step) else 'validation '}loss {loss}"
+            where = f"{where} {loss}"
             if not record.epoch:
                 raise Diverged(f"{where} before the first step: look at the network's weights and at the data.")
             raise Diverged(
@@ -116,15 +117,12 @@ def seeded(stream: Stream, seed: int, run: Checkpoint) -> Stream:
         run.rng = torch.Generator().manual_seed(seed).get_state()
     with closing(stream):  # type: ignore[type-var]
         while True:
-            outer = torch.get_rng_state()
-            torch.set_rng_state(run.rng)
-            try:
-                record = next(stream)
-            except StopIteration:
-                return
-            finally:
+            with torch.random.fork_rng(devices=[]):
+                torch.set_rng_state(run.rng)
+                record = next(stream, None)
                 run.rng = torch.get_rng_state()
-                torch.set_rng_state(outer)
+            if record is None:
+                return
             yield record
 
 
@@ -191,7 +189,6 @@ def checkpoint(
     Wrap `keep_best` *around* it, so that the weights on disk are the ones being trained; both know `run.best`.
     """
     last = -math.inf
-    path.parent.mkdir(parents=True, exist_ok=True)
     with closing(stream):  # type: ignore[type-var]
         yield from run.records
         for record in stream:
@@ -199,10 +196,9 @@ def checkpoint(
             yield record
             if time.monotonic() - last >= CHECKPOINT_SECONDS or isinstance(record, Epoch):
                 last = time.monotonic()
-                partial = path.with_name(path.name + ".partial")
                 state = {"model": copy_state(model), "optimizer": optimizer.state_dict(), "settings": settings}
-                torch.save(state | vars(run) | {"records": to_dict(run.records), "best": vars(run.best)}, partial)
-                partial.replace(path)
+                with replacing(path) as partial:
+                    torch.save(state | vars(run) | {"records": to_dict(run.records), "best": vars(run.best)}, partial)
 
 
 def resume(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, settings: dict[str, Any]) -> Checkpoint:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from sftlab.data import as_path
 from sftlab.data.dataset import padded
-from sftlab.data.storage import kept_record
+from sftlab.data.storage import kept_record, replacing
 
 R = TypeVar("R")
 
@@ -254,10 +254,8 @@ def from_dict(data: Any) -> Any:
 def write(record: Any, path: str | Path) -> Path:
     """Write a record (or a dict or list of records) as JSON, whole or not at all; return the path."""
     path = as_path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(to_dict(record), ensure_ascii=False, allow_nan=False), encoding="utf-8")
-    partial.replace(path)
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(to_dict(record), ensure_ascii=False, allow_nan=False), encoding="utf-8")
     return path
 
 

@@ -307,15 +307,13 @@ def _sources(model: nn.Sequential, data: Data, s: Settings, stop: Event | None, 
         if stop is not None and stop.is_set():
             raise Stopped
 
-    parts: list[Images] = [data.train, data.valid]
-    if s.augment is not None and s.views:
-        parts = [*(View(data.train, s.augment, s.seed, number) for number in range(s.views)), data.valid]
-    if s.augment is not None and not s.views:
-        return Turns([data.train], s.augment), data.valid, 0
-    if not s.cached:
-        return Turns(parts[:-1]), data.valid, 0
-    delivering, cut = sources(model, parts, progress=progress, say=say)
-    return Turns(delivering[:-1]), delivering[-1], cut
+    views, augment = list[Images]([data.train]), s.augment
+    if s.views and augment is not None:
+        views, augment = [View(data.train, augment, s.seed, number) for number in range(s.views)], None
+    if augment is not None or not s.cached:
+        return Turns(views, augment), data.valid, 0
+    (*delivering, valid), cut = sources(model, [*views, data.valid], progress=progress, say=say)
+    return Turns(delivering), valid, cut
 
 
 @dataclass(frozen=True)

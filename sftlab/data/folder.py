@@ -1,4 +1,4 @@
-"""Your own photographs: one photo reader, the files of a folder, and class folders as a data set.
+"""Photographs: one reader, the files of a folder, class folders as a data set, squares of two that are always there.
 
 `load("folder:…")`, `predict`, `export` and the upload widget call it.
 """
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from sftlab.data.dataset import Data, normal_name
+from sftlab.data.dataset import Data, normal_name, resize
 from sftlab.data.download import file_hash
 from sftlab.data.splits import assemble, check_shares, completed
 from sftlab.data.storage import allocate, as_path, image_hash
@@ -409,3 +409,22 @@ def photos_in(photos: Photos) -> list[Path]:
         path = as_path(given)
         files += _below(path) if path.is_dir() else [path]
     return files
+
+
+def photo_crops(n: int = 128, *, size: int = 160, seed: int = 0) -> torch.Tensor:
+    """Return uint8 n×3×size×size: random squares of two ordinary photographs, half of each.
+
+    The photographs are scikit-learn's samples, a palace in Beijing and a dahlia (CC BY 2.0). The crops overlap, so they
+    are n questions to one network, not a sample of n photographs.
+    """
+    from sklearn.datasets import load_sample_images
+
+    rng, crops = np.random.default_rng(seed), []
+    photos = load_sample_images().images
+    for i in range(n):
+        photo = photos[i * len(photos) // n]
+        edge = int(rng.integers(160, 400))
+        top, left = (int(rng.integers(0, side - edge)) for side in photo.shape[:2])
+        square = photo[top : top + edge, left : left + edge].transpose(2, 0, 1)
+        crops.append(resize(torch.from_numpy(square.copy())[None], size))
+    return torch.cat(crops)

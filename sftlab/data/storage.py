@@ -50,6 +50,18 @@ def as_path(path: str | Path) -> Path:
     return Path(path).expanduser()
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Context: a path to write to, whose file then takes the place of `path`: it is there whole, or as it was."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def package_folder(package: str, what: str) -> Path:
     """Return where an installed package lies, without importing it. Raises FileNotFoundError; what: comes with it."""
     spec = find_spec(package)

@@ -136,7 +136,7 @@ def predictor(
     if not isinstance(model, nn.Module):
         if (path := as_path(model)).suffix == ".onnx":
             return _graph_predictor(path, size)
-        reject = reject if reject is not None else load_reject_option(model)
+        reject = reject or load_reject_option(model)
         model = load_model(model)
     facts = card(model)
     if not isinstance(facts.get("classes"), list):
@@ -154,18 +154,18 @@ def predictor(
 
 def limited(model: Predictor, below: float | None = None, beyond: float | None = None) -> Predictor:
     """Return the predictor with other limits of probability and distance; None leaves one as it is."""
-    if below is None and beyond is None:
-        return model
-    reject = model.reject or RejectOption()
-    if below is not None and not 0 <= below <= 1:
-        raise ValueError(f"reject_below={below}: a probability from 0 (never) to 1")
-    if beyond is not None and not beyond >= 0:
-        raise ValueError(f"reject_beyond={beyond}: a cosine distance from 0 on; inf is never")
-    if beyond is not None and not np.isfinite(reject.distance):
-        raise ValueError("this model cannot tell distances: save it with reject=choose_reject_option(model, data)")
-    below = reject.probability if below is None else below
-    beyond = reject.distance if beyond is None else beyond
-    return dataclasses.replace(model, reject=dataclasses.replace(reject, probability=below, distance=beyond))
+    reject = model.reject
+    if below is not None:
+        if not 0 <= below <= 1:
+            raise ValueError(f"reject_below={below}: a probability from 0 (never) to 1")
+        reject = dataclasses.replace(reject or RejectOption(), probability=below)
+    if beyond is not None:
+        if not beyond >= 0:
+            raise ValueError(f"reject_beyond={beyond}: a cosine distance from 0 on; inf is never")
+        if reject is None or not np.isfinite(reject.distance):
+            raise ValueError("this model cannot tell distances: save it with reject=choose_reject_option(model, data)")
+        reject = dataclasses.replace(reject, distance=beyond)
+    return dataclasses.replace(model, reject=reject)
 
 
 def predictions(model: Predictor, files: Sequence[str | Path], *, batch_size: int = BATCH) -> Iterator[Prediction]:
@@ -194,14 +194,14 @@ def check_installed(names: Sequence[str]) -> None:
         raise ImportError('ONNX needs three more packages: pip install "sftlab[onnx]"')
 
 
-def graph_session(path: Path) -> Any:
-    """Open a graph in ONNX Runtime, on as many threads as torch uses."""
+def graph_session(graph: Path | bytes) -> Any:
+    """Open a graph, a file or its bytes, in ONNX Runtime, on as many threads as torch uses."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
 def read_graph(path: Path) -> tuple[Any, dict[str, Any]]:

@@ -8,10 +8,9 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import math
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -21,10 +20,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sftlab.core.model import card, fingerprint, replace_head, with_card
+from sftlab.core.model import card, fingerprint, hash_tensors, replace_head, with_card
 from sftlab.core.records import History, Interval, Result
 from sftlab.data import Data, as_path
 from sftlab.data.dataset import by_task
+from sftlab.data.storage import replacing
 from sftlab.deploy.reject import RejectOption
 from sftlab.networks import Input, backbone
 
@@ -33,6 +33,7 @@ KNOWN = "reject.known"  # the one tensor in the file that is no part of the netw
 # What is true of one set of weights only: a card is not carried over to weights that have moved since.
 MEASURED = ("data", "training", "evaluation", "reject", "use", "saved", "notes", "versions", "onnx")
 WRITTEN = ("earlier", "input", "trained_size", "weights_hash")  # besides those
+EVALUATED = ("split", "majority", "evaluations", "metrics", "per_class")  # of a Result, on the card
 RESIZE = "turned as EXIF says, transparency on white, shorter edge resized with antialiasing, centre square"
 PACKAGES = ("sftlab", "torch", "timm", "torchvision", "numpy", "pillow")
 OWN_FOLDER = "your own folder "  # how the card of a folder's data begins to say where it lies
@@ -66,20 +67,26 @@ def save(
     if taken := set(notes) & {*card(model), *MEASURED, *WRITTEN}:
         raise ValueError(f"{', '.join(sorted(taken))}: the card has this already; give the note another name")
     path = as_path(path)
+    given: dict[str, Any] = {"trained_size": size, "use": use, "notes": notes}
+    if data is not None:
+        given |= {"data": _data_facts(data), "trained_size": size or data.train.size}
+    if history is not None:
+        runs = zip(history.runs, history.stopped, strict=False)
+        given["training"] = [{**run, "ended": ended} for run, ended in runs]
+    if result is not None:
+        given["evaluation"] = {
+            task: {"images": one.n, **{name: getattr(one, name) for name in EVALUATED}}
+            for task, one in by_task(result).items()
+        }
+    facts = compose_card(model, reject, **given)
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    facts = compose_card(
-        model, data=data, history=history, result=result, reject=reject, use=use, size=size, notes=notes
-    )
     _check_comes_back(model, facts, state)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if reject is None:
-        facts.pop("reject", None)  # of a loaded card, whose features are not here to go by
-    elif reject.known is not None:
+    if reject is not None and reject.known is not None:
         state[KNOWN] = reject.known.cpu().contiguous()
     text = json.dumps(facts, ensure_ascii=False)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(as_bytes(state, {"format": FORMAT, "card": text, "sha256": _digest(text, state)}))
-    partial.replace(path)
+    sha256 = hash_tensors(sorted(state.items()), text.encode())
+    with replacing(path) as partial:
+        partial.write_bytes(as_bytes(state, {"format": FORMAT, "card": text, "sha256": sha256}))
     write_page(facts, path)
     return path
 
@@ -110,20 +117,20 @@ def _check_comes_back(model: nn.Sequential, facts: dict[str, Any], state: dict[s
     noise = torch.randint(256, (2, 3, size, size), dtype=torch.uint8, generator=draw)
     x = getattr(back[0], "example", lambda: noise)()
     with torch.no_grad():
-        answers = [by_task(network(x)) for network in (copy.deepcopy(model).cpu().float().eval(), back)]
-    for here, there in ([one[task] for one in answers] for task in answers[0]):
-        if not torch.allclose(here, there, rtol=0, atol=SAME * float(here.nan_to_num().abs().max()), equal_nan=True):
-            raise ValueError(
-                f"loaded again, this network would give other answers (by {float((here - there).abs().max()):.2g}): "
-                f"something is not as in {facts['name']}, and no weight shows it (an activation, a stride, the input "
-                f"stage, a hook): {fix}"
-            )
+        both = (copy.deepcopy(model).cpu().float().eval(), back)
+        here, there = (torch.cat([*by_task(network(x)).values()], dim=1) for network in both)
+    if not torch.allclose(here, there, rtol=0, atol=SAME * float(here.nan_to_num().abs().max()), equal_nan=True):
+        raise ValueError(
+            f"loaded again, this network would give other answers (by {float((here - there).abs().max()):.2g}): "
+            f"something is not as in {facts['name']}, and no weight shows it (an activation, a stride, the input "
+            f"stage, a hook): {fix}"
+        )
 
 
 def _filled(model: nn.Sequential, state: dict[str, Tensor]) -> nn.Sequential:
     """Return the network with these weights, in eval mode. Raises ValueError for weights that are not its own."""
-    own = model.state_dict()
-    wrong = [k for k in own if k not in state or state[k].shape != own[k].shape] + [k for k in state if k not in own]
+    own, given = ({name: value.shape for name, value in one.items()} for one in (model.state_dict(), state))
+    wrong = [name for name in {**own, **given} if own.get(name) != given.get(name)]
     if wrong:
         raise ValueError(f"the file does not fit this network: {', '.join(wrong[:4])}{' …' if len(wrong) > 4 else ''}")
     model.load_state_dict(state)
@@ -149,23 +156,13 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, ValueError) as error:  # ValueError: letters of the card that are none
         raise ValueError(f"{path.name} is not a safetensors file, or is damaged: {error}") from None
-    if meta.get("format") != FORMAT or "card" not in meta:
+    if meta.get("format") != FORMAT:
         raise ValueError(
             f"{path.name} has weights but no sftlab card; load it with backbone(name, weights={str(path)!r})"
         )
-    if meta.get("sha256", "") not in ("", _digest(meta["card"], state)):
+    if meta.get("sha256", "") not in ("", hash_tensors(sorted(state.items()), meta["card"].encode())):
         raise ValueError(f"{path.name} is damaged: its weights or its card are not what was saved; copy it again")
     return json.loads(meta["card"]), state
-
-
-def _digest(text: str, state: Mapping[str, Tensor]) -> str:
-    """Return a hash of card and weights: safetensors itself notices a file cut short, but no flipped bit."""
-    digest = hashlib.sha256(text.encode())
-    for name in sorted(state):
-        value = state[name].contiguous()
-        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-        digest.update(value.flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _rebuild(facts: dict[str, Any]) -> nn.Sequential:
@@ -177,21 +174,12 @@ def _rebuild(facts: dict[str, Any]) -> nn.Sequential:
     return replace_head(model, facts["classes"], hidden=facts.get("hidden")) if "classes" in facts else model
 
 
-def compose_card(
-    model: nn.Sequential,
-    *,
-    data: Data | None = None,
-    history: History | None = None,
-    result: Result | Mapping[str, Result] | None = None,
-    reject: RejectOption | None = None,
-    use: str = "",
-    size: int | None = None,
-    notes: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Return the card of `model` as it is now, ready for JSON: plain values, no path of this machine.
+def compose_card(model: nn.Sequential, reject: RejectOption | None = None, **given: Any) -> dict[str, Any]:
+    """Return the card of `model` as it is now, with what is given, ready for JSON: plain values.
 
     A card that was loaded with the model is kept as long as the weights are the same. When they have moved, the data
-    they were trained on stay listed under `earlier`, because a licence does not wear off.
+    they were trained on stay listed under `earlier`, because a licence does not wear off. Of limits only those of
+    `reject` count: a loaded card's features are not here to go by.
     """
     old = card(model)
     weights = hashlib.sha256(repr(sorted(fingerprint(model).items())).encode()).hexdigest()[:16]
@@ -199,21 +187,10 @@ def compose_card(
     if "data" in old and "data" not in facts:
         was = {k: old["data"].get(k, "") for k in ("name", "licence", "citation")}
         facts["earlier"] = [*old.get("earlier", []), {**was, "saved": old.get("saved", "")}]
-    if data is not None:
-        facts |= {"data": _data_facts(data), "trained_size": data.train.size}
-    if size is not None:
-        facts["trained_size"] = size
-    if history is not None:
-        runs = zip(history.runs, history.stopped, strict=False)
-        facts["training"] = [{**run, "ended": ended} for run, ended in runs]
-    if result is not None:
-        several = result if isinstance(result, Mapping) else {"": result}
-        facts["evaluation"] = {task: _result_facts(one) for task, one in several.items()}
-    given = {"reject": reject and reject.facts(), "notes": dict(notes or {}), "use": use}
     facts |= {name: value for name, value in given.items() if value}
     return plain(
         facts
-        | {"input": _input_facts(model, input_size(facts)), "versions": _versions()}
+        | {"reject": reject and reject.facts(), "input": input_facts(model, input_size(facts)), "versions": _versions()}
         | {"saved": datetime.now(UTC).date().isoformat(), "weights_hash": weights}
     )
 
@@ -225,17 +202,13 @@ def input_size(facts: Mapping[str, Any]) -> int:
 
 def plain(value: Any) -> Any:
     """Turn a value into what JSON can hold everywhere: no NaN, no infinity, no classes."""
+    return json.loads(json.dumps(value, default=_plain_object), parse_constant=lambda name: None)
+
+
+def _plain_object(value: Any) -> Any:
     if hasattr(value, "tolist"):  # a number of numpy or torch, or an array of them
-        value = value.tolist()
-    if is_dataclass(value) and not isinstance(value, type):
-        return plain(asdict(value))
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(v) for v in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, (str, int, bool)) else str(value)
+        return value.tolist()
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
 
 
 def _versions() -> dict[str, str]:
@@ -249,7 +222,7 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def _input_facts(model: nn.Sequential, size: int) -> dict[str, Any]:
+def input_facts(model: nn.Sequential, size: int) -> dict[str, Any]:
     """Return what a picture must be before the first stage, and what that stage makes of it."""
     first = next(iter(model))
     facts: dict[str, Any] = {"size": size, "channels": 3, "values": "uint8, 0 to 255", "resize": RESIZE}
@@ -260,15 +233,10 @@ def _input_facts(model: nn.Sequential, size: int) -> dict[str, Any]:
 
 def _data_facts(data: Data) -> dict[str, Any]:
     """Return the data card as strangers may read it: without the paths and names of somebody's own files."""
-    facts, mine = asdict(data.card), data.card.source.startswith(OWN_FOLDER)
-    facts["skipped"] = len(data.card.skipped)
-    facts["source"] = "a folder of photographs" if mine else data.card.source
+    facts = asdict(data.card) | {"skipped": len(data.card.skipped)}
+    if facts["source"].startswith(OWN_FOLDER):
+        facts["source"] = "a folder of photographs"
     return {**facts, "digest": {part.name: part.digest for part in (data.train, data.valid)}}
-
-
-def _result_facts(result: Result) -> dict[str, Any]:
-    names = ("split", "majority", "evaluations", "metrics", "per_class")
-    return {"images": result.n, **{name: getattr(result, name) for name in names}}
 
 
 def page_path(path: Path) -> Path:
@@ -290,15 +258,6 @@ def write_page(facts: Mapping[str, Any], path: Path) -> Path:
     return page
 
 
-def opening(facts: Mapping[str, Any]) -> str:
-    """Say in one sentence what the model answers, and when it was saved."""
-    classes = facts.get("classes") or []
-    tasks = classes.items() if isinstance(classes, Mapping) else [("", classes)]
-    answers = "; ".join(f"{task}: " * bool(task) + _listed(names) for task, names in tasks if names)
-    what = f"It answers {answers}." if answers else "It has no classes of its own yet."
-    return f"{what} Network: {facts.get('name', 'not stated')}. Saved {facts.get('saved', 'at an unknown date')}."
-
-
 def limits(facts: Mapping[str, Any]) -> str:
     """Say what the model may be used for: in the author's words, else what follows from the data."""
     if facts.get("use"):
@@ -316,19 +275,22 @@ def limits(facts: Mapping[str, Any]) -> str:
 
 def model_card(facts: Mapping[str, Any], file: str) -> str:
     """Return a card as a page of Markdown. facts: what `compose_card` made. file: the name of the model file."""
-    versions = ", ".join(f"{name} {number}" for name, number in facts.get("versions", {}).items())
+    tasks = by_task(facts.get("classes") or []).items()
+    answers = "; ".join(f"{task}: " * bool(task) + _listed(names) for task, names in tasks if names)
+    what = f"It answers {answers}." if answers else "It has no classes of its own yet."
     sections = {
         "Measured": _measured_lines(facts),
         "Use and limits": [limits(facts)],
-        "Input": _input_lines(facts.get("input", {})),
-        "Data": _data_lines(facts),
+        "Input": _input_lines(facts["input"]),
+        "Data": _data_lines(facts) if facts.get("data") else ["Not given when it was saved."],
         "Network": _network_lines(facts),
         "Training": _training_lines(facts.get("training", [])),
         "Also": [f"- {name}: {note}" for name, note in facts.get("notes", {}).items()],
         "How to ask it": _usage_lines(facts, file),
-        "Made with": [versions] if versions else [],
+        "Made with": [", ".join(f"{name} {number}" for name, number in facts["versions"].items())],
     }
-    lines = [MARK, f"# {file.rsplit('.', 1)[0]}", "", opening(facts)]
+    network = f"Network: {facts.get('name', 'not stated')}. Saved {facts['saved']}."
+    lines = [MARK, f"# {file.rsplit('.', 1)[0]}", "", f"{what} {network}"]
     for title, body in sections.items():
         lines += ["", f"## {title}", "", *body] if body else []
     return "\n".join(lines).rstrip() + "\n"
@@ -339,7 +301,7 @@ def _as_it_is(words: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>#$^|~])", r"\\\1", words)
 
 
-def _listed(names: Any) -> str:
+def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - MOST_CLASSES} more" if len(names) > MOST_CLASSES else ""
     return ", ".join(f"*{_as_it_is(name)}*" for name in names[:MOST_CLASSES]) + more
 
@@ -347,38 +309,35 @@ def _listed(names: Any) -> str:
 def _measured_lines(facts: Mapping[str, Any]) -> list[str]:
     lines = []
     for task, result in facts.get("evaluation", {}).items():
-        again = "" if result["evaluations"] == 1 else f" (looked at {result['evaluations']} times in that process)"
         rows = {name.replace("_", " "): metric for name, metric in result["metrics"].items()}
         if len(result["per_class"]) <= MOST_CLASSES:
             for name, scores in result["per_class"].items():
-                rows |= {f"{kind} of *{_as_it_is(name)}*": metric for kind, metric in scores.items() if kind != "f1"}
+                rows |= {f"{kind} of *{_as_it_is(name)}*": scores[kind] for kind in ("precision", "recall")}
         lines += [f"**{task}**\n"] if task else []
         lines += [
-            f"On {result['images']:,} {result['split']} images{again}. Always giving the most frequent answer would "
+            f"On {result['images']:,} {result['split']} images, looked at {result['evaluations']} "
+            f"time{'s' * (result['evaluations'] != 1)} in that process. Always giving the most frequent answer would "
             f"be right on {100 * result['majority']:.1f} %.\n",
             "| | value (95 % interval) |",
             "|---|---|",
             *(f"| {name} | {Interval(**metric):.3f} |" for name, metric in rows.items()),
             "",
         ]
-    reject = facts.get("reject")
-    if reject:
+    if reject := facts.get("reject"):
         far = reject["distance"]
+        further = f", or where a picture is further than {far:.3f} from the nearest training images" if far else ""
         lines += [
-            f"It answers “neither” where its largest probability is below {reject['probability']:.3f}"
-            + (f", or where a picture is further than {far:.3f} from the nearest training images" if far else "")
-            + f". That keeps {100 * reject['kept']:.1f} % of its {reject['images']} right answers to validation images."
+            f"It answers “neither” where its largest probability is below {reject['probability']:.3f}{further}. "
+            f"That keeps {100 * reject['kept']:.1f} % of its {reject['images']} right answers to validation images."
         ]
     return lines or ["Nothing: no result was given when it was saved."]
 
 
 def _input_lines(given: Mapping[str, Any]) -> list[str]:
-    if not given:
-        return []
     size = given["size"]
     lines = [
         f"- N×3×{size}×{size}, {given['values']}, RGB; a grey picture is repeated three times",
-        f"- a photograph is {given['resize'].replace('centre square', f'centre square of {size} pixels')}",
+        f"- a photograph is {given['resize']} of {size} pixels",
     ]
     if "mean" in given:
         lines += [f"- the first stage scales to 0 … 1, subtracts {given['mean']} and divides by {given['std']} itself"]
@@ -386,22 +345,21 @@ def _input_lines(given: Mapping[str, Any]) -> list[str]:
 
 
 def _data_lines(facts: Mapping[str, Any]) -> list[str]:
-    data = facts.get("data")
-    if not data:
-        return ["Not given when it was saved."]
-    lines = [f"- {data['name']}: {data['rule']}"]
+    data, lines = facts["data"], []
     for split, counts in data["counts"].items():
         first = ", ".join(f"{_as_it_is(name)} {n:,}" for name, n in list(counts.items())[:MOST_CLASSES])
         lines += [f"- {split} {sum(counts.values()):,} images ({first})"]
-    lines += [
+    return [
+        f"- {data['name']}: {data['rule']}",
+        *lines,
         f"- split: {data['split']}; {data['size']}",
         f"- **licence of the data: {data['licence'] or 'not stated'}**",
         *(f"- {key}: {data[key]}" for key in ("source", "citation") if data[key]),
         *(f"- note: {_as_it_is(note)}" for note in data["notes"]),
-    ]
-    before = "- before that, these weights were trained on {name} (licence: {licence})"
-    return lines + [
-        before.format(name=was["name"], licence=was["licence"] or "not stated") for was in facts.get("earlier", [])
+        *(
+            f"- before that, these weights were trained on {was['name']} (licence: {was['licence'] or 'not stated'})"
+            for was in facts.get("earlier", [])
+        ),
     ]
 
 
@@ -416,15 +374,14 @@ def _network_lines(facts: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _training_lines(runs: list[dict[str, Any]]) -> list[str]:
+def _training_lines(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = []
     for i, run in enumerate(runs, 1):
-        rates = ", ".join(f"{stage} {rate:g}" for stage, rate in run["profile"].items() if rate)
-        frozen = ", ".join(stage for stage, rate in run["profile"].items() if not rate)
+        rates = ", ".join(f"{stage} {rate:g}" for stage, rate in run["profile"].items())
         shown = ("profile", "epochs", "ran", "ended", "majority")
-        rest = ", ".join(f"{k} {v}" for k, v in run.items() if k not in shown and v is not None)
-        ran = f"{i}. {run.get('ran', run['epochs'])} of {run['epochs']} epochs ({run['ended']}); rates: {rates}"
-        lines += ["; ".join([ran, *([f"frozen: {frozen}"] if frozen else []), rest])]
+        settings = ", ".join(f"{k} {v}" for k, v in run.items() if k not in shown and v is not None)
+        ran = f"{run['ran']} of {run['epochs']} epochs ({run['ended']})"
+        lines += [f"{i}. {ran}; rates (0: frozen): {rates}; {settings}"]
     return lines
 
 
@@ -432,12 +389,13 @@ def _usage_lines(facts: Mapping[str, Any], file: str) -> list[str]:
     if not file.endswith(".onnx"):
         ask = f'sftlab predict {file} photos/    # or sft.predict("{file}", ["photo.jpg"])'
         return ["```", ask, f"sftlab export {file}", "```"]
-    check = facts.get("onnx", {})
-    outputs = "`probabilities` (N×classes)" + (" and `distance` (N)" if facts.get("reject") else "")
+    check, outputs = facts["onnx"], "`probabilities` (N×classes)"
+    if facts["reject"]:
+        outputs += " and `distance` (N)"
     return [
         f"One input, `images` (uint8, as above, any N); output {outputs}. Scaling is part of the graph.",
-        f"Checked against torch on {check.get('images')} {check.get('pictures')}: log-probabilities differ by at most "
-        f"{check.get('difference', 0):.1g} (allowed {check.get('tolerance', 0):g}, relative to 1 + |log p|).",
+        f"Checked against torch on {check['images']} {check['pictures']}: log-probabilities differ by at most "
+        f"{check['difference']:.1g} (allowed {check['tolerance']:g}, relative to 1 + |log p|).",
         "",
         *("```", f"sftlab predict {file} photo.jpg", "```"),
     ]
