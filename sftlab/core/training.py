@@ -43,7 +43,7 @@ from sftlab.data.storage import keep_memory
 
 Optimizer = Callable[[Groups], torch.optim.Optimizer]
 OPTIMIZERS: dict[str, Optimizer] = {
-    "adamw": lambda groups: torch.optim.AdamW(groups),
+    "adamw": torch.optim.AdamW,
     "sgd": lambda groups: torch.optim.SGD(groups, momentum=0.9),
 }
 
