@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sftlab.core.model import evaluating, fingerprint, frozen_prefix, has_parameters
+from sftlab.core.model import device_of, evaluating, fingerprint, frozen_prefix, has_parameters
 from sftlab.data import Split, View, batch_positions
 from sftlab.data.dataset import Targets
 from sftlab.data.storage import (
@@ -210,11 +210,6 @@ def _run(stages: nn.Sequential, x: Tensor | tuple[Tensor, ...]) -> tuple[Tensor,
     moved = tuple((torch.cat([t, t]) if n == 1 else t).to(device) for t in _as_tuple(x))
     with torch.no_grad():
         return tuple(t[:n].cpu() for t in _as_tuple(stages(moved if isinstance(x, tuple) else moved[0])))
-
-
-def device_of(stages: nn.Module) -> torch.device:
-    """Return where the parameters are; the CPU for stages without any."""
-    return next((p.device for p in stages.parameters()), torch.device("cpu"))
 
 
 def _close(live: Sequence[Tensor], kept: Sequence[Tensor]) -> bool:
