@@ -1,9 +1,8 @@
 """Why does it answer so? Features, explanations, costs and labels of a network."""
 
 from sftlab.analysis.cost import feature_cost, macs
-from sftlab.analysis.explain import answers, drift, moved, task_gradients
+from sftlab.analysis.explain import answers, drift, moved, photo_crops, task_gradients
 from sftlab.analysis.features import logme, probed, tapped
-from sftlab.data.folder import photo_crops
 
 __all__ = [
     "answers",

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from sftlab.core.losses import Loss, cross_entropy
 from sftlab.core.model import card, evaluating, stage_names, with_card
+from sftlab.data.folder import photo_crops as photo_crops  # for lessons, beside `answers`
 from sftlab.data.storage import keep_memory
 
 
