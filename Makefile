@@ -18,7 +18,7 @@ PEERS = ".[dev,bench]"  # a name, because a comma would end the argument of a ca
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help lab run test test-all notebooks bench clean
+.PHONY: help lab run test test-all notebooks book bench clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test-all: $(READY)  ## the rest: further lessons, recipes, campaigns, every cont
 
 notebooks: $(READY)  ## build and execute notebooks/*.ipynb from notebooks/src/*.py
 	@$(VENV)/bin/python tools/notebooks.py $(ARGS)
+
+book: $(VENV)/.book  ## a site of the playground, the executed lessons, the evidence and core/
+	@$(VENV)/bin/python -m tools.book $(ARGS)
 
 bench: $(VENV)/.bench  ## time the same work here, in a textbook loop, in fastai and in Lightning (an hour)
 	@$(VENV)/bin/python benchmarks/speed.py $(ARGS)
@@ -60,4 +63,8 @@ $(READY): pyproject.toml constraints.txt
 # Those we compare with are never needed otherwise.
 $(VENV)/.bench: $(READY)
 	@$(call INSTALL,$(PEERS))
+	@touch $@
+
+$(VENV)/.book: $(READY)
+	@$(call INSTALL,".[book]")
 	@touch $@

@@ -40,7 +40,7 @@ def images(labels: int = PER_CLASS) -> Data:
     """Return the page's data: the first `labels` training images of each typeface, and 22 validation words."""
     data = sft.load("typefaces", per_class=PER_CLASS, seed=0)
     words = np.unique(data.valid.groups)[:WORDS]
-    rows = first(labels, np.array(data.train.y))
+    rows = first(labels, torch.as_tensor(data.train.y).numpy())
     valid = data.valid.subset(np.flatnonzero(np.isin(data.valid.groups, words)))
     return replace(data, train=data.train.subset(rows), valid=valid)
 
@@ -68,18 +68,20 @@ def page() -> dict[str, Any]:
     model = network(data)
     train, valid = (sft.features(model[:-1], split).take(np.arange(len(split))) for split in (data.train, data.valid))
     heads = [sft.replace_head(model, data.classes, seed=seed).get_submodule("head") for seed in SEEDS]
-    y, record = np.array(data.train.y), sft.records.stored("start")["typefaces"].values()
+    y, record = torch.as_tensor(data.train.y).numpy(), sft.records.stored("start")["typefaces"].values()
+    pictures = _pictures(data.valid.pixels(np.arange(len(data.valid)))[:, 0].numpy())
     subsets = {k: first(k, y) for k in LABELS}
     return {
         "classes": data.classes, "majority": data.valid.majority, "labels": LABELS, "seeds": SEEDS, "epochs": EPOCHS,
         "batch": BATCH, "rates": RATES.tolist(), "heat": [style.heat(rate) for rate in RATES],
-        "train": _packed(train[0]), "valid": _packed(valid[0]), "y": y.tolist(), "yValid": np.array(valid[1]).tolist(),
-        "heads": [_packed(np.column_stack([head.weight.detach(), head.bias.detach()])) for head in heads],
+        "train": _packed(train[0]), "valid": _packed(valid[0]),
+        "y": y.tolist(), "yValid": torch.as_tensor(valid[1]).tolist(),
+        "heads": [_packed(np.column_stack([p.detach().numpy() for p in head.parameters()])) for head in heads],
         "rows": {k: rows.tolist() for k, rows in subsets.items()},
         "orders": {k: [_packed(_order(len(rows), seed), "<u2") for seed in SEEDS] for k, rows in subsets.items()},
         "hill": {name: {k: _hill(model, k, name) for k in LABELS} for name in ("adamw", "sgd")},
         "stored": {way: np.mean([run[way] for run in record], axis=0).round(4).tolist() for way in WAYS},
-        "colours": WAYS, "words": data.valid.groups, "licence": data.card.licence, **_pictures(data.valid.pixels(np.arange(len(data.valid)))[:, 0].numpy()),
+        "colours": WAYS, "words": data.valid.groups, "licence": data.card.licence, **pictures,
     }  # fmt: skip
 
 
@@ -107,7 +109,7 @@ def _pictures(x: np.ndarray, columns: int = 18) -> dict[str, Any]:
 
 
 def _packed(values: Any, dtype: str = "<f4") -> str:
-    return base64.b64encode(np.asarray(values, dtype=dtype).tobytes()).decode()
+    return base64.b64encode(torch.as_tensor(values).numpy().astype(dtype).tobytes()).decode()
 
 
 def build(out: Path) -> Path:
