@@ -12,14 +12,13 @@
 
 # %%
 import copy
-import json
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from sklearn.datasets import load_sample_image
 from torch import nn
+from torchvision.models import ResNet18_Weights
 from torchvision.transforms.v2 import functional as F
 
 import sftlab as sft
@@ -36,6 +35,7 @@ CELLS: int = 200     # training images of each kind of solar cell, 10 to 800
 SIZE: int = 128      # edge of the solar cells in pixels, 64 to 300
 EPOCHS: int = 8      # of fine-tuning, 1 to 50
 SEED: int = 0        # split, order of batches, start of the new head
+OUT: str = ""        # folder for the record; "" keeps nothing
 
 # %% [markdown]
 # ## One network, two tasks
@@ -51,7 +51,7 @@ SEED: int = 0        # split, order of batches, start of the new head
 # %%
 sft.check_parameters(globals(), BACKBONE=str, LABELS=(int, 10, 90),
                      CELLS=(int, 10, 800), SIZE=(int, 64, 300),
-                     EPOCHS=(int, 1, 50), SEED=(int, 0))
+                     EPOCHS=(int, 1, 50), SEED=(int, 0), OUT=str)
 fonts = sft.load("typefaces", per_class=LABELS, seed=SEED)
 cells = sft.load("solar", size=SIZE, per_class=CELLS, seed=SEED)
 for card in (fonts.card, cells.card):
@@ -124,7 +124,7 @@ game
 
 # %%
 original = sft.backbone(BACKBONE)
-names = sft.imagenet_classes()  # all 1,000
+names = ResNet18_Weights.DEFAULT.meta["categories"]  # all 1,000, in the same order
 cell = np.repeat(stored[458].transpose(1, 2, 0), 3, axis=2)
 figure, axes = plt.subplots(1, 3, figsize=(8.6, 2.9))
 for ax, picture in zip(axes, (load_sample_image("china.jpg"),
@@ -251,19 +251,6 @@ print(f"probe {judged.accuracy:.3f}, majority {judged.majority:.3f}")
 # The groups are now blocks of files, and few of them are in valid: the interval is wide. It contains the majority rate, so on this split the probe is
 # *not shown* to beat always answering *intact*.
 #
-# **Multi-task** learning has two heads on one backbone. Here the second says whether a cell is mono- or polycrystalline, made of one crystal or of many.
-
-# %%
-both = sft.load("solar", size=SIZE, per_class=CELLS, seed=SEED, target="both")
-twin = sft.replace_head(original, both.classes, seed=SEED)
-sft.fit(twin, both, sft.linear_probe(twin, lr=1e-3), epochs=40, seed=SEED)
-tasks = sft.evaluate(twin, both.valid)
-for name, result in tasks.items():
-    print(f"{name:6s} {result.accuracy:.3f}, majority {result.majority:.3f}")
-
-# %% [markdown]
-# Each head reads the same fixed numbers, so the second changes nothing for the first.
-#
 # ## Six ways, five other splits
 #
 # `python benchmarks/start.py` trained six ways on five other splits of both tasks, each until its validation curve was flat. **From scratch** starts at random weights;
@@ -271,9 +258,7 @@ for name, result in tasks.items():
 # interval. Solid ones are yours, with fewer epochs; dashed is the majority rate. The numbers are *paired*: a way minus the probe on each split, then the mean.
 
 # %%
-kept = Path(sft.__file__).parents[1] / "benchmarks" / "start.json"
-record = json.loads(kept.read_text(encoding="utf-8"))
-strategies(record, {
+strategies(sft.records.stored("start"), {
     "typefaces": {"linear probe": probed, "partial fine-tuning": finetuned},
     "solar": {"linear probe": judged},
 })
@@ -296,6 +281,8 @@ for name, on_valid, on_test in (("typefaces", finetuned, final),
                                 ("solar cells", judged, of_cells)):
     print(f"{name}: valid {on_valid.accuracy:.3f}, test {on_test.accuracy:.3f}, "
           f"majority {on_test.majority:.3f}")
+if OUT:
+    sft.records.write(final, f"{OUT}/record.json")
 
 # %% [markdown]
 # For the cells, valid and test may lie far apart: they hold different modules, and only a few. How far does such a number move? The same on five other splits (nothing is chosen by them):
@@ -322,7 +309,7 @@ print(f"solar cells, test of five other splits: mean {np.mean(others):.3f}, "
 # **linear probe**|ImageNet|the head; the same thing inside the network
 # **partial fine-tuning**|ImageNet|the last stages
 # **full fine-tuning**|ImageNet|all stages
-# **multi-task**|any|several heads on one backbone
+# **multi-task**|any|several heads on one backbone: [two tasks](further/two_tasks.ipynb)
 #
 # *Transfer learning* is the wide word: use what was learned on a source for a target. In *supervised fine-tuning* pretrained weights go on learning from
 # labelled examples of the target: partial and full fine-tuning. SFT of chat models is the same on text: the examples are prompts with good answers, the loss is the same cross-entropy.

@@ -3,7 +3,7 @@
 #
 # You will be able to
 # - give any network a new last layer, in plain PyTorch and in this lab, and know three ways to get it wrong;
-# - read a network as a list of stages: run a part of it, follow the shapes, change its input channels;
+# - read a network as a list of stages: run a part of it and follow the shapes;
 # - measure at which stage a head should read.
 #
 # 45 minutes. You need Python, a first idea of a neural network, and [00 Start here](00_start_here.ipynb).
@@ -31,6 +31,7 @@ BACKBONE: str = "efficientnet_lite0"  # efficientnet_lite0, 1 or 2
 SIZE: int = 160                       # edge of the cells in pixels, 64 to 300
 LABELS: int = 300                     # training images per class
 SEED: int = 0                         # split, order of batches, start of the new head
+OUT: str = ""                         # folder for the record; "" keeps nothing
 
 # %% [markdown]
 # ## The step that everybody needs first
@@ -78,7 +79,7 @@ for name in ("resnet18", "mobilenet_v3_small", "efficientnet_lite0"):
 # %%
 sft.check_parameters(globals(), SIZE=(int, 64, 300), LABELS=(int, 10, 800),
                      BACKBONE=("efficientnet_lite0", "efficientnet_lite1",
-                               "efficientnet_lite2"), SEED=(int, 0))
+                               "efficientnet_lite2"), SEED=(int, 0), OUT=str)
 data = sft.load("solar", size=SIZE, per_class=LABELS, seed=SEED)
 original = sft.backbone(BACKBONE)
 cell = data.train.of_rows([458]).pixels([0])     # a cracked one
@@ -262,22 +263,6 @@ plot.guess_vs_result(100 * large.mean().item(), guess, low=50)
 # The large head drives the *training* loss far lower. On validation cells we compare in pairs, because both heads judged the same ones: in each block of files, one accuracy minus the other, then the mean and its interval. It contains zero, so a lead is not shown, and ten epochs are not the end of training.
 # Start linear: it is small, and it says what the *features* know. Add a layer when you have the labels to show that it helps.
 #
-# ## The other end: input channels
-#
-# The cells are grey, one channel, and the network was trained on three; its first stage, `input`, repeats the one. For a fourth channel, infrared or radar, the first convolution itself must change, and with it
-# pretrained weights. A start for *any* number of channels $C$: each gets the mean of the three old filters, times $3/C$, so that the sums stay as large as the next layer expects. On a picture whose channels are all equal, nothing changes then:
-
-# %%
-wide = nn.Conv2d(4, 64, 7, stride=2, padding=3, bias=False)
-mean = resnet.conv1.weight.detach().mean(dim=1, keepdim=True)
-wide.weight = nn.Parameter(mean.repeat(1, 4, 1, 1) * 3 / 4)
-grey = torch.rand(2, 1, 64, 64)
-four, three = wide(grey.repeat(1, 4, 1, 1)), resnet.conv1(grey.repeat(1, 3, 1, 1))
-print(f"largest difference {(four - three).abs().max():.0e}")
-
-# %% [markdown]
-# The price: filters that compare colours average out. If three of your channels *are* red, green and blue, copy their weights and average for the others only.
-#
 # ## Where should the head read?
 #
 # So far the head sat at the end. But the list can be cut anywhere: average the maps of *any* stage, and train a linear head on those numbers. We do it for the cells, and for scikit-learn's handwritten digits, ten classes with
@@ -353,6 +338,8 @@ for network, name in ((short, small), (model, "solar cells")):
     result = sft.evaluate(network, sets[name].test)
     print(f"{name}: {sum(p.numel() for p in network.parameters()):,} parameters, test "
           f"{result.accuracy:.3f}, majority rate {result.majority:.3f}")
+if OUT:
+    sft.records.write(result, f"{OUT}/record.json")
 
 # %% [markdown]
 # For small digits a small part of the network is enough. (For the cells the test accuracy need not be near the validation accuracy: the modules are others.)
@@ -369,7 +356,7 @@ for network, name in ((short, small), (model, "solar cells")):
 #
 # ## The same in plain PyTorch
 #
-# The one line of lesson 00's plain path that changes here: timm replaces the head while it builds the network (`pretrained=True` would download weights), and widens the first convolution much as we did:
+# The one line of lesson 00's plain path that changes here: timm replaces the head while it builds the network (`pretrained=True` would download weights), and widens the first convolution for more channels than three:
 
 # %%
 import timm
@@ -382,7 +369,7 @@ print(plain.get_classifier(), tuple(plain.eval()(torch.zeros(1, 4, SIZE, SIZE)).
 #
 # - **Tweak.** Set `LABELS` to 30. Does Dense(1024) fall further than the linear head?
 # - **Build.** Read `sft.analysis.tapped??` and write your own, which hands out the *largest* value of each map beside its mean (`amax`). A crack is small: does the maximum keep what the mean dilutes?
-# - **Break.** Leave out the factor `3 / 4` of `wide.weight`. How many times too large is the answer?
+# - **Build.** Make a first convolution for four channels: each gets the mean of the three filters of `resnet.conv1`, times ¾. On a picture whose channels are equal, does the answer change?
 #
 # ## Sources
 #

@@ -16,11 +16,8 @@ from functools import partial
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from sklearn.datasets import load_sample_image
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
-from torchvision import models
-from torchvision.transforms import v2
 
 import sftlab as sft
 from sftlab import plot, widgets
@@ -34,6 +31,7 @@ BACKBONE: str = "efficientnet_lite0"  # any name from sft.backbones()
 SIZE: int = 160                       # edge of the cells in pixels, 64 to 300
 LABELS: int = 300                     # training images per class
 SEED: int = 0                         # split, order of batches, start of the new head
+OUT: str = ""                         # folder for the record; "" keeps nothing
 
 # %% [markdown]
 # Training turns thousands of weights a little, again and again, so that *one number* falls. Accuracy is not that number: it does not change when a weight
@@ -41,7 +39,7 @@ SEED: int = 0                         # split, order of batches, start of the ne
 
 # %%
 sft.check_parameters(globals(), BACKBONE=str, SIZE=(int, 64, 300),
-                     LABELS=(int, 10, 800), SEED=(int, 0))
+                     LABELS=(int, 10, 800), SEED=(int, 0), OUT=str)
 data = sft.load("solar", size=SIZE, per_class=LABELS, seed=SEED)
 original = sft.backbone(BACKBONE)
 model = sft.replace_head(original, data.classes, seed=SEED)
@@ -90,27 +88,6 @@ plot.guess_vs_result(start, guess, low=0, high=3, unit="nats")
 # %% [markdown]
 # Close to $\log 2 = 0.693$. Whoever knows nothing about two classes says ½ to both, and $-\log ½ = \log 2$. With $C$ classes it is $\log C$. **If the first
 # loss of a run is far above $\log C$, something is wrong** before training has begun: labels, scaling, or a head of the wrong size.
-#
-# ## It is the loss of pretraining
-#
-# The backbone was trained on photographs with a thousand classes. By which loss? The same. Ask the untouched network about a photograph of the Summer Palace, with its
-# ImageNet label:
-
-# %%
-photo = torch.tensor(load_sample_image("china.jpg")).permute(2, 0, 1)[None]
-# every ImageNet network has the same thousand names:
-names = models.ResNet18_Weights.DEFAULT.meta["categories"]
-palace = names.index("palace")
-with torch.no_grad():
-    z = original(v2.functional.center_crop(v2.functional.resize(photo, 224), 224))
-every = -z.log_softmax(dim=1)[0]      # the loss for each label one could give it
-print(f"label 'palace' {every[palace]:.2f}, the median label {every.median():.2f}; "
-      f"knowing nothing, log 1000 = {math.log(1000):.2f}")
-print("lowest loss for the label", repr(names[every.argmin()]))
-
-# %% [markdown]
-# The true label has a far lower loss than the median one: that is what pretraining minimised, image by image. Fine-tuning goes on with the same formula, on other pictures and with
-# fewer classes.
 #
 # ## The expert was not sure
 #
@@ -214,6 +191,8 @@ for name, result in results.items():
     confidence = np.max(result.probabilities, axis=1).mean()
     print(f"{name:20s} mean confidence {confidence:.3f}, accuracy "
           f"{result.accuracy:.3f}, majority {result.majority:.3f}")
+if OUT:
+    sft.records.write(results["rounded label"], f"{OUT}/record.json")
 
 # %% [markdown]
 # No accuracy is shown to beat the majority rate, which lies inside each interval (the cells come in 7 groups, which stand for the panels they were cut from: lesson 08), and the three cannot be told apart. The mean confidence (the probability of the class that was called) is lowest after smoothing, as the labels
@@ -371,7 +350,7 @@ figure
 #
 # ## What you have seen
 #
-# - The loss of an image is $H(p, q) = -\sum_c p(c) \log q(c)$ over the classes, the same as in pretraining; a new head starts near $\log C$.
+# - The loss of an image is $H(p, q) = -\sum_c p(c) \log q(c)$ over the classes; a new head starts near $\log C$.
 # - It is a floor $H(p)$ and a removable part $KL(p \| q)$. Soft and smoothed labels have a floor above zero, so losses over different labels do not compare.
 # - Its gradient by the logits is $q - p$: bounded, while the loss is not. A few confident mistakes can make a good part of a loss.
 #

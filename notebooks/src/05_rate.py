@@ -30,6 +30,7 @@ SIZE: int = 48                        # edge of the images in pixels, 32 to 160
 LABELS: int = 30                      # training images per class, 20 to 80
 EPOCHS: int = 10                      # passes over the training images, 5 to 20
 SEED: int = 0                         # split, order of batches, start of the head
+OUT: str = ""                         # folder for the record; "" keeps nothing
 
 # %% [markdown]
 # ## Ten classes
@@ -38,7 +39,7 @@ SEED: int = 0                         # split, order of batches, start of the he
 
 # %%
 sft.check_parameters(globals(), BACKBONE=str, SIZE=(int, 32, 160), LABELS=(int, 20, 80),
-                     EPOCHS=(int, 5, 20), SEED=(int, 0))
+                     EPOCHS=(int, 5, 20), SEED=(int, 0), OUT=str)
 data = sft.load("digits", size=SIZE, per_class=LABELS, seed=SEED)
 original = sft.backbone(BACKBONE).eval()
 model = sft.replace_head(original, data.classes, seed=SEED)
@@ -154,17 +155,8 @@ widgets.explore(ways, eta=ETAS, name="valley")
 # %% [markdown]
 # SGD leaves from 0.08 on, momentum from about 0.15 on. Adam does not leave. At 0.02 it has gone the least way: both weights move by about $\eta$ a step, so it walks diagonally, and needs about ten times that rate here.
 #
-# **A rate for SGD is not a rate for Adam.** They do not even have the same unit. Sum the loss over 100 images instead of averaging, and every gradient is 100 times larger. What happens to the first step?
-
-# %%
-for scale in (1, 100):
-    for name in ("SGD", "Adam"):
-        step = np.abs(rules[name][0](scale * gw.numpy(), {}, 1e-3))
-        print(f"gradient × {scale:<3}  {name:4}: half of all weights move more than "
-              f"{np.median(step):.0e}")
-
-# %% [markdown]
-# SGD's step inherits the size of the gradient; Adam's is about $\eta$ for every weight. A rate from a paper needs its optimizer, its batch size and how its loss was averaged.
+# **A rate for SGD is not a rate for Adam.** They do not even have the same unit: sum the loss over 100 images instead of averaging, and every gradient is 100 times larger.
+# SGD's step grows with it; Adam's stays about $\eta$, because $m$ and $\sqrt{s}$ grow alike. A rate from a paper needs its optimizer, its batch size and how its loss was averaged.
 #
 # ## Too small, right, too large
 #
@@ -345,6 +337,8 @@ ax
 # %%
 cockpit = widgets.cockpit(model, data, rate=2e-3, epochs=EPOCHS, seed=SEED)
 await cockpit.run()
+if OUT:
+    sft.records.write(sft.evaluate(cockpit.model, data.valid), f"{OUT}/record.json")
 
 # %% [markdown]
 # To try: find the largest rate at which the loss still falls; switch to SGD there.
