@@ -276,13 +276,12 @@ strategies(sft.records.stored("start"), {
 # All choices are made: fine-tuned for typefaces, the probe for cells.
 
 # %%
-final, of_cells = sft.evaluate(tuned, fonts.test), sft.evaluate(judge, cells.test)
+final = sft.evaluate(tuned, fonts.test, out=OUT)
+of_cells = sft.evaluate(judge, cells.test)
 for name, on_valid, on_test in (("typefaces", finetuned, final),
                                 ("solar cells", judged, of_cells)):
     print(f"{name}: valid {on_valid.accuracy:.3f}, test {on_test.accuracy:.3f}, "
           f"majority {on_test.majority:.3f}")
-if OUT:
-    sft.records.write(final, f"{OUT}/record.json")
 
 # %% [markdown]
 # For the cells, valid and test may lie far apart: they hold different modules, and only a few. How far does such a number move? The same on five other splits (nothing is chosen by them):

@@ -370,11 +370,9 @@ for name in lites:
 # %%
 model = sft.replace_head(nets[chosen], data.classes, seed=SEED)
 sft.fit(model, data, sft.linear_probe(model, lr=1e-3), epochs=20, seed=SEED)
-result = sft.evaluate(model, data.test)
+result = sft.evaluate(model, data.test, out=OUT)
 print(f"{chosen}, {SIZE} px: test accuracy {result.accuracy:.3f}; "
       f"majority {result.majority:.3f}")
-if OUT:
-    sft.records.write(result, f"{OUT}/record.json")
 
 # %% [markdown]
 # This number may lie above or below all earlier ones: these are other cells, of other modules, and one split of many. Lesson 08 measures how far one split can lead astray. The choice was made before this number

@@ -80,6 +80,8 @@ for name in ("resnet18", "mobilenet_v3_small", "efficientnet_lite0"):
 sft.check_parameters(globals(), SIZE=(int, 64, 300), LABELS=(int, 10, 800),
                      BACKBONE=("efficientnet_lite0", "efficientnet_lite1",
                                "efficientnet_lite2"), SEED=(int, 0), OUT=str)
+
+# %%
 data = sft.load("solar", size=SIZE, per_class=LABELS, seed=SEED)
 original = sft.backbone(BACKBONE)
 cell = data.train.of_rows([458]).pixels([0])     # a cracked one
@@ -335,11 +337,9 @@ short.add_module("head", nn.Linear(widths[best], 10))
 sft.fit(short, sets[small], sft.linear_probe(short, lr=1e-2), epochs=30, seed=SEED)
 history = sft.fit(model, data, sft.linear_probe(model), epochs=10, seed=SEED)
 for network, name in ((short, small), (model, "solar cells")):
-    result = sft.evaluate(network, sets[name].test)
+    result = sft.evaluate(network, sets[name].test, out=OUT)
     print(f"{name}: {sum(p.numel() for p in network.parameters()):,} parameters, test "
           f"{result.accuracy:.3f}, majority rate {result.majority:.3f}")
-if OUT:
-    sft.records.write(result, f"{OUT}/record.json")
 
 # %% [markdown]
 # For small digits a small part of the network is enough. (For the cells the test accuracy need not be near the validation accuracy: the modules are others.)

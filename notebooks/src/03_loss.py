@@ -186,13 +186,12 @@ print(f"0 and 1 become {p.min():.2f} and {p.max():.2f}; the floor is {floor_of(p
 smooth_head, _ = run(data, loss=partial(F.cross_entropy, label_smoothing=epsilon))
 heads = {"rounded label": hard_head, "expert's probability": soft_head,
          "rounded and smoothed": smooth_head}
-results = {name: sft.evaluate(head, data.valid) for name, head in heads.items()}
+results = {name: sft.evaluate(head, data.valid, out=OUT)  # the last one is kept
+           for name, head in heads.items()}
 for name, result in results.items():
     confidence = np.max(result.probabilities, axis=1).mean()
     print(f"{name:20s} mean confidence {confidence:.3f}, accuracy "
           f"{result.accuracy:.3f}, majority {result.majority:.3f}")
-if OUT:
-    sft.records.write(results["rounded label"], f"{OUT}/record.json")
 
 # %% [markdown]
 # No accuracy is shown to beat the majority rate, which lies inside each interval (the cells come in 7 groups, which stand for the panels they were cut from: lesson 08), and the three cannot be told apart. The mean confidence (the probability of the class that was called) is lowest after smoothing, as the labels

@@ -176,7 +176,7 @@ figure
 # %%
 anna = sft.replace_head(original, data.classes, seed=SEED)
 sft.fit(anna, data, sft.linear_probe(anna), epochs=15, seed=SEED, verbose=False)
-before_ben = sft.evaluate(anna, data.valid)
+before_ben = sft.evaluate(anna, data.valid, out=OUT)
 
 types = sft.load("solar", size=SIZE, per_class=LABELS, seed=SEED, target="type")
 ben = sft.replace_head(anna, types.classes, seed=SEED)
@@ -209,8 +209,6 @@ after = sft.evaluate(adapted, data.valid)
 print(f"new head: {after.accuracy:.3f}, majority {after.majority:.3f}")
 old, new = (torch.tensor(r.predictions) == data.valid.y for r in (before_ben, after))
 print(f"only the old right: {(old & ~new).sum()}, only the new: {(new & ~old).sum()}")
-if OUT:
-    sft.records.write(before_ben, f"{OUT}/record.json")
 
 # %% [markdown]
 # It does not help here: neither of Anna's heads is shown to beat the majority rate, and the new one is right on fewer cells. That new statistics can be used well, Ben's own head shows, which was trained with them. **Head and statistics belong together.** Adapt where

@@ -337,8 +337,7 @@ ax
 # %%
 cockpit = widgets.cockpit(model, data, rate=2e-3, epochs=EPOCHS, seed=SEED)
 await cockpit.run()
-if OUT:
-    sft.records.write(sft.evaluate(cockpit.model, data.valid), f"{OUT}/record.json")
+result = sft.evaluate(cockpit.model, data.valid, out=OUT)
 
 # %% [markdown]
 # To try: find the largest rate at which the loss still falls; switch to SGD there.

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from sftlab.core import records
 from sftlab.core.features import sources
 from sftlab.core.loop import on_device, together
 from sftlab.core.model import card, check_float32, device_of, evaluating
@@ -27,11 +29,12 @@ from sftlab.data.storage import keep_memory
 _seen: Counter[str] = Counter()
 
 
-def evaluate(model: nn.Sequential, split: Split, *, batch_size: int = 64) -> Any:
+def evaluate(model: nn.Sequential, split: Split, *, batch_size: int = 64, out: str | Path = "") -> Any:
     """Evaluate in eval mode and return a Result; for several heads {task: Result}. The model is left as it was.
 
     Soft targets are compared by their most probable class. Images without a label (−100) have probabilities but
-    count in no metric. Raises ValueError if there is nothing to count, or as `predict_split`.
+    count in no metric. out: a folder in which the result is kept as record.json, if any. Raises ValueError if there is
+    nothing to count, or as `predict_split`.
     """
     if not len(split):
         raise ValueError(f"the {split.name} split is empty")
@@ -55,7 +58,10 @@ def evaluate(model: nn.Sequential, split: Split, *, batch_size: int = 64) -> Any
         groups, seen = split.groups, _seen[split.digest]
         found = result(split.name, classes[task], split.ids, y, p, seen, settings, groups)
         results[task] = replace(found, files=split.names if split.files else [])
-    return results.get("", results)
+    answer = results.get("", results)
+    if out:
+        records.write(answer, Path(out) / "record.json")
+    return answer
 
 
 def predict_split(model: nn.Sequential, split: Split, *, batch_size: int = 64) -> Any:

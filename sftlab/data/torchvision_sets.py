@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import shutil
 import tarfile
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -289,12 +290,16 @@ def unpack(archive: Path) -> None:
     scratch = archive.with_name(f".unpacking-{archive.name}")
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
-    safely: Any = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # since Python 3.11.4
     try:
         if archive.suffix == ".zip":
-            shutil.unpack_archive(archive, scratch)
+            with zipfile.ZipFile(archive) as packed:
+                packed.extractall(scratch)
         elif archive.name.endswith((".tar.gz", ".tgz")):
-            shutil.unpack_archive(archive, scratch, **safely)
+            with tarfile.open(archive) as packed_tar:
+                for member in packed_tar:
+                    _check_inside(member, scratch, archive.name)
+                safely: Any = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # since Python 3.11.4
+                packed_tar.extractall(scratch, **safely)
         elif archive.suffix == ".gz":
             with gzip.open(archive) as content, (scratch / archive.stem).open("wb") as file:
                 shutil.copyfileobj(content, file)
@@ -303,16 +308,18 @@ def unpack(archive: Path) -> None:
             if place.is_dir():
                 shutil.rmtree(place)
             entry.replace(place)
-    except tarfile.TarError as error:
-        outside = getattr(error, "tarinfo", None)  # of what the filter refuses: paths and links to elsewhere
-        if outside is None:
-            raise
-        raise ValueError(
-            f"{archive.name} holds {outside.name!r}, which leads out of its folder; nothing of it is kept. Delete the "
-            "archive and download it again"
-        ) from None
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _check_inside(member: tarfile.TarInfo, folder: Path, archive: str) -> None:
+    """Raise ValueError for what would be unpacked outside the folder, and for links; these sets have none."""
+    inside = (folder / member.name).resolve().is_relative_to(folder.resolve())
+    if not (inside and (member.isfile() or member.isdir())):
+        raise ValueError(
+            f"{archive} holds {member.name!r}, which leads out of its folder; nothing of it is kept. Delete the "
+            "archive and download it again"
+        )
 
 
 def _open_or_bring(name: str) -> list[Any]:
