@@ -76,13 +76,11 @@ def test_a_group_is_judged_only_by_probes_that_never_saw_it():
     assert probed(x, y, groups).mean() < 0.7, "without them there is nothing to know"
 
 
-def test_a_wide_signal_is_found_every_image_is_judged_once_and_other_features_can_be_asked():
+def test_a_wide_signal_is_found_and_every_image_is_judged_once():
     x, y = task(200, 50, signal=4.0)
     groups = np.arange(200) // 10
     right = probed(x, y, groups)
     assert right.shape == (200,) and right.dtype == bool and right.mean() > 0.9
-    same, shuffled = probed(x, y, groups, asked=[x, np.random.default_rng(3).permutation(x)])
-    assert np.array_equal(same, right) and shuffled.mean() < 0.65
 
 
 def test_taps_are_what_the_list_cut_after_each_stage_gives_pooled_and_leave_the_network_alone(blobs):

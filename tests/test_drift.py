@@ -17,10 +17,9 @@ def batches(blobs):
 
 
 def test_photo_crops_are_the_same_every_time_and_show_both_photographs():
-    crops = explain.photo_crops(6, size=32, seed=1)
+    crops = explain.photo_crops(6, size=32)
     assert crops.shape == (6, 3, 32, 32) and crops.dtype == torch.uint8
-    assert torch.equal(crops, explain.photo_crops(6, size=32, seed=1))
-    assert not torch.equal(crops, explain.photo_crops(6, size=32, seed=2))
+    assert torch.equal(crops, explain.photo_crops(6, size=32))
     assert (crops[:3, 2].float().mean() > 2 * crops[3:, 2].float().mean()).item(), "the sky is blue, the dahlia is not"
 
 

@@ -8,7 +8,6 @@ from scipy.special import expit, logit
 from scipy.stats import binomtest, t
 from sklearn.metrics import log_loss
 from sklearn.metrics.pairwise import cosine_similarity
-from sklearn.neighbors import NearestNeighbors
 
 from sftlab.analysis import decisions
 from sftlab.core import statistics
@@ -205,9 +204,8 @@ def test_over_runs_is_students_interval_wider_where_the_runs_share_their_images(
 def test_strangeness_is_scikit_learns_cosine_distance_to_the_neighbours():
     rng = np.random.default_rng(0)
     known, new = rng.normal(size=(60, 8)), rng.normal(size=(10, 8))
-    far = NearestNeighbors(n_neighbors=5, metric="cosine").fit(known).kneighbors(new)[0].mean(axis=1)
+    far = 1 - np.sort(cosine_similarity(new, known), axis=1)[:, -5:].mean(axis=1)
     assert np.allclose(decisions.knn_distance(new, known), far)
-    assert np.allclose(decisions.cosines(new, known), cosine_similarity(new, known))
     with pytest.raises(ValueError, match="fewer than the 5"):
         decisions.knn_distance(new, known[:3])
 

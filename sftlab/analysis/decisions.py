@@ -16,7 +16,7 @@ from sftlab.core.records import Interval, Result
 from sftlab.core.statistics import mean_interval
 
 SMALLEST = 1e-12  # below this a probability is rounding
-BINS, DRAWS = 15, 500
+BINS, DRAWS, NEAREST = 15, 500, 5
 
 
 def difference(right_a: Any, right_b: Any, groups: Any = ()) -> Interval:
@@ -70,7 +70,7 @@ class Calibration:
         return f"ECE {self.ece:.3f} (calibrated: {self.expected:.3f}, up to {self.most:.3f})"
 
 
-def calibration(p: Any, y: Any, *, bins: int = BINS, seed: int = 0) -> Calibration:
+def calibration(p: Any, y: Any, *, bins: int = BINS) -> Calibration:
     """Return the calibration error of probabilities p (n × classes) for the class numbers y (n, −100: none)."""
     p, y = (np.asarray(values)[np.asarray(y) >= 0] for values in (p, y))
     confidence, right = p.max(axis=1), p.argmax(axis=1) == y
@@ -79,7 +79,7 @@ def calibration(p: Any, y: Any, *, bins: int = BINS, seed: int = 0) -> Calibrati
     def error(right: np.ndarray) -> float:
         return float(np.abs(np.bincount(which, confidence - right)).sum() / len(right))
 
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     drawn = [error(rng.random(len(right)) < confidence) for _ in range(DRAWS)]
     return Calibration(error(right), float(np.mean(drawn)), float(np.percentile(drawn, 95)))
 
@@ -97,8 +97,9 @@ def temperature_scale(p: Any, temperature: float) -> np.ndarray:
     """
     if temperature <= 0:
         raise ValueError(f"temperature={temperature}: a number above 0")
-    z = _log(p) / temperature
-    return _normalised(np.exp(z - z.max(axis=1, keepdims=True)))
+    from scipy.special import softmax
+
+    return softmax(_log(p) / temperature, axis=1)
 
 
 def fit_temperature(p: Any, y: Any) -> float:
@@ -122,7 +123,8 @@ def reweighted(p: Any, trained: Sequence[float], expected: Sequence[float]) -> n
 
     trained, expected: the share of each class among the training images, and where the answers will be used.
     """
-    return _normalised(np.asarray(p) * np.divide(expected, trained))
+    odds = np.asarray(p) * np.divide(expected, trained)
+    return odds / odds.sum(axis=1, keepdims=True)
 
 
 def threshold(missed: float, false_alarm: float) -> float:
@@ -177,28 +179,20 @@ def mcnemar(right_a: Any, right_b: Any) -> float:
     return float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
 
 
-def cosines(features: Any, references: Any) -> np.ndarray:
-    """Return the cosine of each row of `features` (n × d) with each of `references` (m × d): n × m, 1 is alike."""
-    a, b = (np.asarray(rows, dtype=np.float64) for rows in (features, references))
-    a, b = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (a, b))
-    return a @ b.T
-
-
-def knn_distance(features: Any, references: Any, *, nearest: int = 5) -> np.ndarray:
+def knn_distance(features: Any, references: Any) -> np.ndarray:
     """Return how far each row of `features` is from its nearest `references`: 0 the same direction, 1 unrelated.
 
-    The mean cosine distance to the `nearest` neighbours: a deep nearest-neighbour score (Sun et al., 2022). Rows of
+    The mean cosine distance to the five nearest neighbours: a deep nearest-neighbour score (Sun et al., 2022). Rows of
     `references` that are asked about themselves should be left out by the caller.
     """
-    if (n := len(references)) < nearest:
-        raise ValueError(f"{n} known images, fewer than the {nearest} nearest that are asked for")
-    return 1 - np.partition(cosines(features, references), n - nearest, axis=1)[:, n - nearest :].mean(axis=1)
+    from sklearn.neighbors import NearestNeighbors
+
+    if (n := len(references)) < NEAREST:
+        raise ValueError(f"{n} known images, fewer than the {NEAREST} nearest that are asked for")
+    search = NearestNeighbors(n_neighbors=NEAREST, metric="cosine").fit(np.asarray(references, dtype=float))
+    return search.kneighbors(np.asarray(features, dtype=float))[0].mean(axis=1)
 
 
 def _log(p: Any) -> np.ndarray:
     """Return logits whose softmax is p."""
     return np.log(np.maximum(np.asarray(p, dtype=float), SMALLEST))
-
-
-def _normalised(odds: np.ndarray) -> np.ndarray:
-    return odds / odds.sum(axis=1, keepdims=True)

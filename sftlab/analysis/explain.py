@@ -8,7 +8,6 @@ a single label whether a network is still the one it was.
 from __future__ import annotations
 
 import copy
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
@@ -18,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sftlab.core.losses import Loss, cross_entropy
-from sftlab.core.model import card, evaluating, stage_names, with_card
+from sftlab.core.losses import cross_entropy
+from sftlab.core.model import evaluating, stage_names
 from sftlab.data.folder import photo_crops as photo_crops  # for lessons, beside `answers`
 from sftlab.data.storage import keep_memory
 
@@ -46,12 +45,10 @@ def grad_cam(model: nn.Sequential, x: Tensor, target: int, stage: str) -> Tensor
 
 def randomised(model: nn.Sequential, blank: nn.Sequential, count: int) -> nn.Sequential:
     """Return a copy of `model` whose last `count` stages, the head first, are those of `blank`, at random weights."""
-    names = stage_names(model)
-    if not 0 <= count <= len(names):
-        raise ValueError(f"count={count}: from 0 to the {len(names)} stages")
-    other, lost = dict(blank.named_children()), set(names[len(names) - count :])
-    parts = [(n, copy.deepcopy(other[n] if n in lost else part)) for n, part in model.named_children()]
-    return with_card(nn.Sequential(OrderedDict(parts)).eval(), card(model))
+    new, other = copy.deepcopy(model).eval(), copy.deepcopy(blank).eval()
+    for name in stage_names(model)[-count:]:
+        setattr(new, name, other.get_submodule(name))
+    return new
 
 
 def cascade(
@@ -63,20 +60,18 @@ def cascade(
     is made anew. One that stays the same does not show what the network has learned. blanks: networks like `model`,
     head and all, each from another random start. nan: a map without any evidence has no order.
     """
-    found, heat = {}, grad_cam(model, x, target, stage).flatten(1)
-    for count, name in enumerate(reversed(stage_names(model)), 1):
-        others = (grad_cam(randomised(model, blank, count), x, target, stage).flatten(1) for blank in blanks)
-        found[name] = np.array(
-            [[_rank_correlation(a, b) for a, b in zip(heat, other, strict=True)] for other in others]
-        )
-    return found
-
-
-def _rank_correlation(a: Tensor, b: Tensor) -> float:
     from scipy.stats import rankdata
 
-    a, b = (torch.from_numpy(rankdata(one.numpy())) for one in (a, b))
-    return float(torch.corrcoef(torch.stack([a, b]))[0, 1])
+    def ranks(network: nn.Sequential) -> Tensor:
+        heat = grad_cam(network, x, target, stage).flatten(1)
+        return torch.from_numpy(rankdata(heat.numpy(), axis=1))
+
+    found, own = {}, ranks(model)
+    for count, name in enumerate(reversed(stage_names(model)), 1):
+        others = [ranks(randomised(model, blank, count)) for blank in blanks]
+        pairs = [[torch.stack(maps) for maps in zip(own, other, strict=True)] for other in others]
+        found[name] = np.array([[float(torch.corrcoef(pair)[0, 1]) for pair in row] for row in pairs])
+    return found
 
 
 BATCH = 64
@@ -88,6 +83,7 @@ def answers(model: nn.Module, images: Tensor) -> Tensor:
         return torch.cat([model(x).argmax(dim=1) for x in images.split(BATCH)])
 
 
+@torch.no_grad()
 def moved(before: nn.Sequential, after: nn.Sequential) -> dict[str, float]:
     """Return how far each stage's parameters moved, as a share of their own length: ‖w′ − w‖ / ‖w‖, by stage.
 
@@ -95,12 +91,10 @@ def moved(before: nn.Sequential, after: nn.Sequential) -> dict[str, float]:
     """
     found = {}
     for name in stage_names(before):
-        old = dict(before.get_submodule(name).named_parameters())
-        new = dict(after.get_submodule(name).named_parameters())
-        if {k: v.shape for k, v in old.items()} == {k: v.shape for k, v in new.items()}:
-            far = sum(float(((new[k] - old[k]).detach() ** 2).sum()) for k in old)
-            long = sum(float((v.detach() ** 2).sum()) for v in old.values())
-            found[name] = (far / long) ** 0.5 if long else 0.0
+        old, new = (list(network.get_submodule(name).parameters()) for network in (before, after))
+        if [p.shape for p in old] == [p.shape for p in new]:
+            start, end = (torch.cat([p.flatten() for p in parameters]) for parameters in (old, new))
+            found[name] = float((end - start).norm() / start.norm()) if start.any() else 0.0
     return found
 
 
@@ -172,22 +166,18 @@ def _shift(before: nn.Module, after: nn.Module) -> float:
     The root is the Wasserstein distance of two normal distributions (Olkin and Pukelsheim, 1982).
     """
     far = []
-    for old, new in zip(_statistics(before), _statistics(after), strict=True):
-        mean = new["running_mean"] - old["running_mean"]
-        sigma = old["running_var"].sqrt()
-        far.append((mean**2 + (new["running_var"].sqrt() - sigma) ** 2).sqrt() / sigma)
+    for old, new in zip(_norms(before), _norms(after), strict=True):
+        sigma = old.running_var.sqrt()
+        far.append(torch.hypot(new.running_mean - old.running_mean, new.running_var.sqrt() - sigma) / sigma)
     every = torch.cat(far) if far else torch.zeros(1)
     return float(every[every.isfinite()].median())  # a dead channel has σ = 0
 
 
-def _statistics(stage: nn.Module) -> list[Mapping[str, Tensor]]:
-    norms = [m for m in stage.modules() if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d))]
-    return [dict(m.named_buffers()) for m in norms if m.running_mean is not None]
+def _norms(stage: nn.Module) -> list[Any]:
+    return [module for module in stage.modules() if getattr(module, "running_mean", None) is not None]
 
 
-def task_gradients(
-    model: nn.Sequential, x: Any, targets: Mapping[str, Tensor], *, loss: Loss = cross_entropy
-) -> dict[str, Tensor]:
+def task_gradients(model: nn.Sequential, x: Any, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return {task: gradient of its loss} with respect to all that the tasks share and that learns, as one vector.
 
     model: its head answers the tasks of `targets` (a label of −100 counts in no loss); what it shares is every stage
@@ -207,7 +197,7 @@ def task_gradients(
         raise ValueError(f"the model answers {', '.join(logits)}; the targets name {', '.join(targets)}")
     found = {}
     for task, y in targets.items():
-        parts = torch.autograd.grad(loss(logits[task], y), shared, retain_graph=True)
+        parts = torch.autograd.grad(cross_entropy(logits[task], y), shared, retain_graph=True)
         found[task] = torch.cat([part.flatten() for part in parts])
     return found
 

@@ -7,7 +7,6 @@ whatever network they came from.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
 
 import numpy as np
 from torch import Tensor, nn
@@ -49,33 +48,24 @@ def tapped(model: nn.Sequential, split: Split) -> dict[str, np.ndarray]:
     return {name: value.numpy() for name, value in zip(taps.known, values, strict=True)}
 
 
-def probed(
-    features: np.ndarray, targets: np.ndarray, groups: np.ndarray, *, asked: Sequence[np.ndarray] = (), folds: int = 5
-) -> np.ndarray:
+def probed(features: np.ndarray, targets: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """Return for each image whether a probe that never saw its group calls it right: n booleans.
 
-    Grouped cross-validation: `folds` times, a logistic regression learns from all other folds. Features are
+    Grouped cross-validation: five times, a logistic regression learns from all other folds. Features are
     standardised on what it learns from. Weights w ~ N(0, C) of D such features give the logit the prior
     variance C·D; C = 3/D makes the brake equally strong for 16 features and for 1280.
-    features: n × D. targets: n class numbers. groups: n labels; images of one group stay together. asked:
-    other features of the same images (m arrays, n × D each) that the probes are asked with instead, as where a deployed
-    model gets other input than it learned from; the result then has m rows of n booleans.
+    features: n × D. targets: n class numbers. groups: n labels; images of one group stay together.
     """
     from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import GroupKFold
+    from sklearn.model_selection import GroupKFold, cross_val_predict
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     x, y = np.asarray(features, dtype=np.float32), np.asarray(targets)
-    questions = [np.asarray(other, dtype=np.float32) for other in asked] or [x]
     solver = "newton-cholesky" if x.shape[1] < NARROW else "newton-cg"  # the same optimum; which is faster differs
-    right = np.zeros((len(questions), len(y)), dtype=bool)
-    for learn, judge in GroupKFold(folds).split(x, y, groups):
-        classifier = LogisticRegression(C=PRIOR_VARIANCE / x.shape[1], solver=solver, tol=1e-6, max_iter=1000)
-        probe = make_pipeline(StandardScaler(), classifier).fit(x[learn], y[learn])
-        for row, question in zip(right, questions, strict=True):
-            row[judge] = probe.predict(question[judge]) == y[judge]
-    return right if asked else right[0]
+    classifier = LogisticRegression(C=PRIOR_VARIANCE / x.shape[1], solver=solver, tol=1e-6, max_iter=1000)
+    probe = make_pipeline(StandardScaler(), classifier)
+    return cross_val_predict(probe, x, y, groups=groups, cv=GroupKFold(5)) == y
 
 
 def logme(features: np.ndarray, targets: np.ndarray) -> float:

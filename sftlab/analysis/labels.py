@@ -38,7 +38,7 @@ def draw(split: Split, n: int, seed: int) -> Split:
     if n < 1:
         raise ValueError(f"n={n}: at least one label a class")
     chosen = []
-    names = split.classes if isinstance(split.classes, list) else next(iter(split.classes.values()))
+    names = first_names(split.classes)
     for k in np.unique(y[y >= 0]):
         rows = rng.permutation(np.flatnonzero(y == k))
         if len(rows) < n:
@@ -65,33 +65,26 @@ def unpacked(digits: str, n: int) -> np.ndarray:
     return np.unpackbits(np.frombuffer(bytes.fromhex(digits), dtype=np.uint8), count=n).astype(bool)
 
 
-def needed(labels: Sequence[float], accuracy: Any, target: Any) -> Any:
+def needed(labels: Sequence[float], accuracy: Any, target: float) -> float:
     """Return how many labels a class a curve needs to reach `target`: inf if it does not get there.
 
-    labels: K numbers, rising. accuracy: K numbers, or … × K of many curves with a target each. A dip counts as no
+    labels: K numbers, rising. accuracy: K numbers. A dip counts as no
     progress (the running maximum is taken); between two points the curve is a straight line over the logarithm of the
     labels. What the first point reaches already needs no more than labels[0], which is returned.
 
-    >>> float(needed([1, 10, 100], [0.5, 0.7, 0.9], 0.8).round(1))
+    >>> round(needed([1, 10, 100], [0.5, 0.7, 0.9], 0.8), 1)
     31.6
     """
-    x, best = np.log(np.asarray(labels, dtype=float)), _rising(accuracy)
-    wanted = np.asarray(target, dtype=float)[..., None]
-    k = (best >= wanted).argmax(axis=-1)[..., None]
-    before = np.maximum(k - 1, 0)
-    low, high = np.take_along_axis(best, before, -1), np.take_along_axis(best, k, -1)
-    share = np.divide(wanted - low, high - low, out=np.zeros(np.shape(low)), where=(k > 0) & (high > low))
-    found = np.exp(x[before] + share * (x[k] - x[before]))
-    return np.where(wanted > best[..., -1:], math.inf, found)[..., 0][()]  # of one curve a number, of many an array
+    best = np.maximum.accumulate(accuracy)
+    k = int(np.searchsorted(best, target))  # the first point that reaches it
+    if k in (0, len(best)):
+        return math.inf if k else float(labels[0])
+    return float(np.exp(np.interp(target, best[k - 1 : k + 1], np.log(labels[k - 1 : k + 1]))))
 
 
-def reached(labels: Sequence[float], accuracy: Any, n: float) -> Any:
-    """Return the accuracy of one curve or of many at n labels a class, on the same straight lines as `needed`."""
-    x, best = np.log(np.asarray(labels, dtype=float)), _rising(accuracy)
-    at = min(max(math.log(n), x[0]), x[-1])
-    k = min(int(np.searchsorted(x, at, side="right")) - 1, len(x) - 2)
-    share = (at - x[k]) / (x[k + 1] - x[k])
-    return (1 - share) * best[..., k] + share * best[..., k + 1]
+def reached(labels: Sequence[float], accuracy: Any, n: float) -> float:
+    """Return the accuracy of a curve at n labels a class, on the same straight lines as `needed`."""
+    return float(np.interp(math.log(n), np.log(labels), np.maximum.accumulate(accuracy)))
 
 
 def worth(method: Runs, baseline: Runs, n: float) -> Interval:
@@ -104,17 +97,14 @@ def worth(method: Runs, baseline: Runs, n: float) -> Interval:
     (ns, a), (ms, b) = _table(method), _table(baseline)
     if len(a) != len(b):
         raise ValueError(f"{len(a)} runs of the method, {len(b)} of the baseline: pairs need the same ones")
-    rest = ~np.eye(len(a), dtype=bool)
-    means = [np.stack([table.mean(axis=0), *(table[rows].mean(axis=0) for rows in rest)]) for table in (a, b)]
-    value, *deleted = needed(ms, means[1], reached(ns, means[0], n))
+    every = np.ones(len(a), dtype=bool)
+    chosen = [every, *~np.eye(len(a), dtype=bool)]  # all runs, then all but one
+    means = [(a[rows].mean(axis=0), b[rows].mean(axis=0)) for rows in chosen]
+    value, *deleted = [needed(ms, other, reached(ns, own, n)) for own, other in means]
     found = jackknife(np.log(min(value, ms[-1])), np.log(np.minimum(deleted, ms[-1])), unit="runs")
     low, high = (float(np.exp(end)) for end in (found.low, found.high))
     beyond = high > ms[-1] * (1 + 1e-9) or math.inf in (value, *deleted)
     return replace(found, value=float(value), low=max(low, ms[0]), high=math.inf if beyond else high)
-
-
-def _rising(accuracy: Any) -> np.ndarray:
-    return np.maximum.accumulate(np.asarray(accuracy, dtype=float), axis=-1)
 
 
 def _table(runs: Runs) -> tuple[list[int], np.ndarray]:

@@ -116,16 +116,18 @@ def label_gap(
     base.percent_axis(ax.yaxis)
     ax.grid(axis="y")
     base.label_ends(ax, ends)
-    y, worth = labels.reached(counts, [np.mean(runs[n]) for n in counts], at), labels.worth(runs, others, at)
+    level, worth = labels.reached(counts, [np.mean(runs[n]) for n in counts], at), labels.worth(runs, others, at)
     tip = min(worth.value, most)
-    ax.plot((max(worth.low, counts[0]), min(worth.high, most)), (y, y), color=style.GUESS, linewidth=7, alpha=0.22)
+    ax.plot(
+        (max(worth.low, counts[0]), min(worth.high, most)), (level, level), color=style.GUESS, linewidth=7, alpha=0.22
+    )
     arrow = {"arrowstyle": "-|>", "color": style.GUESS, "linewidth": 2, "shrinkA": 0, "shrinkB": 0}
-    ax.annotate("", (tip, y), (at, y), zorder=5, gid="gap", arrowprops=arrow)
-    ax.plot(at, y, "o", color=style.GUESS, markerfacecolor="none", markeredgewidth=2, markersize=11, zorder=6)
+    ax.annotate("", (tip, level), (at, level), zorder=5, gid="gap", arrowprops=arrow)
+    ax.plot(at, level, "o", color=style.GUESS, markerfacecolor="none", markeredgewidth=2, markersize=11, zorder=6)
     needs = label_count(worth, most)
-    base.note(ax, f"{needs.split(' (')[0]} labels", (tip, y), (4, -9), color=style.GUESS, fontsize=9.5)
-    finding = f"{method} with {at:g} label{'s' * (at != 1)} a class: {base.percent(y)}; {baseline} needs {needs}"
-    base.title(ax, finding[0].upper() + finding[1:], f"By labels a class: {'; '.join(said)}.")
+    base.note(ax, f"{needs.split(' (')[0]} labels", (tip, level), (4, -9), color=style.GUESS, fontsize=9.5)
+    words = f"{method} with {at:g} label{'s' * (at != 1)} a class: {base.percent(level)}; {baseline} needs {needs}"
+    base.title(ax, f"{words[0].upper()}{words[1:]}", f"By labels a class: {'; '.join(said)}.")
     return ax
 
 
