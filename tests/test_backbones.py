@@ -15,6 +15,7 @@ from torch import nn
 from torchvision import models
 
 import sftlab as sft
+from sftlab.data.download import file_hash
 from sftlab.networks import catalogue, offline, original_state_dict, staging, timm_nets, torchvision_nets
 
 TORCHVISION = list(torchvision_nets.FAMILIES)
@@ -253,7 +254,7 @@ def kept(tmp_path, monkeypatch):
 def test_torchvision_weights_are_downloaded_once_and_checked(kept, tmp_path, monkeypatch):
     source = sft.backbone("resnet18", None, seed=8)
     plain = sft.export(source, tmp_path / "plain.pth")
-    named = f"resnet18-{staging.sha256(plain)[:8]}.pth"
+    named = f"resnet18-{file_hash(plain)[:8]}.pth"
     with serving(files={f"/{named}": plain.read_bytes()[::-1]}) as shelf:
         monkeypatch.setattr(RESNET18, "url", f"{shelf.url}/{named}")
         with pytest.raises(ValueError, match=rf"{named} .* is damaged"):

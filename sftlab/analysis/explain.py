@@ -129,21 +129,16 @@ def drift(
     moving, supply = copy.deepcopy(model), iter(batches)
     shifts, changed = [dict.fromkeys(names, 0.0)], [dict.fromkeys(names, 0.0)]
     for done, target in pairwise(looks):
-        _run(moving, islice(supply, target - done), target - done)
+        wanted = list(islice(supply, target - done))
+        if missing := target - done - len(wanted):
+            raise ValueError(f"the batches ended {missing} before the last step to look at")
+        moving.train()
+        with torch.no_grad(), keep_memory():
+            for x, _ in wanted:
+                moving(x)
         shifts.append({name: _shift(model.get_submodule(name), moving.get_submodule(name)) for name in names})
         changed.append(_changed(model, moving, images, first))
     return Drift(names, looks, shifts, changed)
-
-
-def _run(model: nn.Sequential, batches: Iterable[tuple[Any, Any]], wanted: int) -> None:
-    model.train()
-    seen = 0
-    with torch.no_grad(), keep_memory():
-        for x, _ in batches:
-            model(x)
-            seen += 1
-    if seen < wanted:
-        raise ValueError(f"the batches ended {wanted - seen} before the last step to look at")
 
 
 def _changed(model: nn.Sequential, moving: nn.Sequential, images: Tensor, first: Tensor) -> dict[str, float]:

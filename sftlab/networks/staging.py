@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sftlab.data.download import RemoteFile, download
+from sftlab.data.download import RemoteFile, download, file_hash
 from sftlab.data.storage import as_path
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -27,12 +26,6 @@ class Source:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def sha256(path: Path) -> str:
-    """Return the hex digest of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def read_weights(path: str | Path, *, digest: str | None = None) -> dict[str, Tensor]:
     """Read a state dict from .safetensors or a torch file, tensors only, never code.
 
@@ -42,7 +35,7 @@ def read_weights(path: str | Path, *, digest: str | None = None) -> dict[str, Te
     path = as_path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no weights at {path}")
-    if digest is not None and not (found := sha256(path)).startswith(digest):
+    if digest is not None and not (found := file_hash(path)).startswith(digest):
         raise ValueError(
             f"{path} is not the file we know (sha256 {found[:8]}…, expected {digest[:8]}…): "
             "damaged, or another file under its name; delete it and download or install it again"
@@ -83,6 +76,12 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], name: str) -> No
             "a file that save() wrote is read by load_model()."
         )
     model.load_state_dict(state)
+
+
+def load_file(model: nn.Module, path: str | Path, name: str) -> dict[str, Any]:
+    """Load a local file of original weights into the plain model `name`; return what its card says of them."""
+    load_weights(model, read_weights(path), name)
+    return {"weights": Path(path).name, "source": "a local file"}
 
 
 def _size(value: Tensor) -> str:

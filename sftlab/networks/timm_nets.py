@@ -21,7 +21,7 @@ from sftlab.networks.staging import (
     bring,
     constant,
     is_same_function,
-    load_weights,
+    load_file,
     not_here,
     read_weights,
     stages,
@@ -111,9 +111,8 @@ def fetch(name: str) -> Path:
         file = remote(name)
     except ConnectionError as error:
         config = _published(name)
-        repo = config.hf_hub_id.partition("@")[0]
-        what = f"{_names(config)[0]} of {repo} into {data_dir() / 'weights' / repo}"
-        raise not_here(name, _item(config), what, error) from None
+        what = f"{_names(config)[0]} of {config.hf_hub_id} into {_folder(config)}"
+        raise not_here(name, item(name), what, error) from None
     size = f" ({file.megabytes:.0f} MB)" if file.megabytes else ""
     return bring(name, item(name), file, f"timm's {item(name)}, {file.path.name}{size},")
 
@@ -126,14 +125,11 @@ def remote(name: str) -> RemoteFile:
     hash in their name. Raises ValueError if there are none, ConnectionError without a network.
     """
     config = _published(name)
-    if not config.hf_hub_id:
-        file = config.url.rpartition("/")[2]
-        in_name = HASH_IN_NAME.search(file)
-        known = f"sha256:{in_name[1]}" if in_name else ""
-        return RemoteFile((config.url,), data_dir() / "weights/timm" / file, known)
-    file, url, digest, size = _asked(config)
-    path = data_dir() / "weights" / config.hf_hub_id.partition("@")[0] / file
-    return RemoteFile((url,), path, digest, size / 1e6 if size else None)
+    if config.hf_hub_id:
+        return _on_hub(config)
+    (file,) = _names(config)
+    in_name = HASH_IN_NAME.search(file)
+    return RemoteFile((config.url,), _folder(config) / file, f"sha256:{in_name[1]}" if in_name else "")
 
 
 def here(name: str) -> Path | None:
@@ -141,14 +137,10 @@ def here(name: str) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
     config = _published(name)
-    ours = data_dir() / "weights"
-    if not config.hf_hub_id:
-        paths = [ours / "timm" / config.url.rpartition("/")[2]]
-    else:
-        repo, _, revision = config.hf_hub_id.partition("@")
-        cached = [try_to_load_from_cache(repo, file, revision=revision or None) for file in _names(config)]
-        # the cache's answer may also be None, or a mark that the hub has no such file
-        paths = [*(ours / repo / file for file in _names(config)), *(Path(c) for c in cached if isinstance(c, str))]
+    files = _names(config)
+    cached = [try_to_load_from_cache(config.hf_hub_id, file) for file in files] if config.hf_hub_id else []
+    # the cache's answer may also be None, or a mark that the hub has no such file
+    paths = [*(_folder(config) / file for file in files), *(Path(c) for c in cached if isinstance(c, str))]
     return next((path for path in paths if path.is_file()), None)
 
 
@@ -164,35 +156,36 @@ def _published(name: str) -> Any:
 
 def item(name: str) -> str:
     """Return a network's name with the tag of its weights, as timm writes it: resnet10t.c3_in1k."""
-    return _item(_published(name))
-
-
-def _item(config: Any) -> str:
+    config = _published(name)
     return ".".join(filter(None, (config.architecture, config.tag)))
 
 
+def _folder(config: Any) -> Path:
+    return data_dir() / "weights" / (config.hf_hub_id or "timm")
+
+
 def _names(config: Any) -> tuple[str, ...]:
-    return (config.hf_hub_filename,) if config.hf_hub_filename else FILES
+    return FILES if config.hf_hub_id else (config.url.rpartition("/")[2],)
 
 
-def _asked(config: Any) -> tuple[str, str, str, int | None]:
-    """Ask the hub for the weights: (file name, address, digest, bytes). Raises ConnectionError."""
+def _on_hub(config: Any) -> RemoteFile:
+    """Ask the hub for the address and hash of the weights. Raises ConnectionError."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-    repo, _, revision = config.hf_hub_id.partition("@")
-    for file in _names(config):
+    repo = config.hf_hub_id
+    for file in FILES:
         try:
-            facts = get_hf_file_metadata(hf_hub_url(repo, file, revision=revision or None), timeout=SECONDS_TO_ANSWER)
+            facts = get_hf_file_metadata(hf_hub_url(repo, file), timeout=SECONDS_TO_ANSWER)
         except Exception as error:  # each version of the hub's client raises others
             if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
                 continue
             why = str(error).strip().partition("\n")[0] or type(error).__name__
             raise ConnectionError(f"the Hugging Face hub was asked for {repo}: {why}") from None
-        url = hf_hub_url(repo, file, revision=facts.commit_hash or revision or None)
-        known = facts.etag if facts.etag and re.fullmatch(r"[0-9a-f]{64}", facts.etag) else None
-        return file, url, f"sha256:{known}" if known else "", facts.size
-    raise ConnectionError(f"the hub's {repo} holds none of {', '.join(_names(config))}")
+        url = hf_hub_url(repo, file, revision=facts.commit_hash)
+        known = f"sha256:{facts.etag}" if re.fullmatch(r"[0-9a-f]{64}", facts.etag or "") else ""
+        return RemoteFile((url,), _folder(config) / file, known, facts.size / 1e6 if facts.size else None)
+    raise ConnectionError(f"the hub's {repo} holds none of {', '.join(FILES)}")
 
 
 LISTS = ("blocks", "layers", "stages", "features")  # what timm calls a chain of block stages
@@ -224,8 +217,7 @@ def build(name: str, weights: str | Path | None, **options: Any) -> nn.Sequentia
         if licence := config.get("license"):
             facts["licence"] = licence
     elif weights is not None:
-        load_weights(model, read_weights(weights), name)
-        facts |= {"weights": Path(weights).name, "source": "a local file"}
+        facts |= load_file(model, weights, name)
     source = Source(tuple(config["mean"]), tuple(config["std"]), facts)
     for module in model.modules():
         if type(module).__module__ == "timm.layers.adaptive_avgmax_pool":
@@ -248,31 +240,22 @@ def _head(model: Any, name: str) -> str:
 
 
 def _staged(model: nn.Module, head: str, source: Source) -> nn.Sequential:
-    example = _example(model, source)
-    staged = _accepted(model, _table(model, head), source, example, modes=(False, True))
-    if staged is None:
-        table: Table = {"features": [partial(Features, head=head)], "head": [head]}
-        staged = _accepted(model, table, source, example, modes=(False,))
-        name = source.facts["name"]
-        if staged is None:
-            raise ValueError(
-                f"{name} cannot be divided into features and a Linear head: its forward does something after "
-                "the head, or has several; take another network"
-            )
-        print(f"{name} has two stages, features and head: its forward does more than run its parts in order")
-    return staged
-
-
-def _accepted(
-    model: nn.Module, table: Table, source: Source, example: Tensor, modes: tuple[bool, ...]
-) -> nn.Sequential | None:
-    """Return the staged network, or None where it is another function; a wrong guess may raise anything."""
-    try:
-        staged = stages(model, table, source=source)
-        same = all(is_same_function(model, staged, example, train=mode) for mode in modes)
-    except Exception:
-        return None
-    return staged if same else None
+    name, example = source.facts["name"], _example(model, source)
+    two: Table = {"features": [partial(Features, head=head)], "head": [head]}
+    for table, modes in ((guess_table(model, head), (False, True)), (two, (False,))):
+        try:
+            staged = stages(model, table, source=source)
+            same = all(is_same_function(model, staged, example, train=mode) for mode in modes)
+        except Exception:  # a wrong guess may raise anything
+            same = False
+        if same:
+            if table is two:
+                print(f"{name} has two stages, features and head: its forward does more than run its parts in order")
+            return staged
+    raise ValueError(
+        f"{name} cannot be divided into features and a Linear head: its forward does something after "
+        "the head, or has several; take another network"
+    )
 
 
 def _example(model: nn.Module, source: Source) -> Tensor:
@@ -289,12 +272,11 @@ def _example(model: nn.Module, source: Source) -> Tensor:
     return example
 
 
-def _table(model: Any, head: str) -> Table:
+def guess_table(model: Any, head: str) -> Table:
     """Guess the stages: stem, block stages, then neck and pool as they come, then dropout and head."""
     parts = list(_parts(model, head))
-    is_block = [label.startswith("block") for label, _, _ in parts]
-    first = is_block.index(True) if any(is_block) else 1
-    last = len(parts) - is_block[::-1].index(True) if any(is_block) else 1
+    blocks = [i for i, (label, _, _) in enumerate(parts) if label.startswith("block")]
+    first, last = (blocks[0], blocks[-1] + 1) if blocks else (1, 1)
     table: dict[str, list[Part]] = {"stem": [part for _, part, _ in parts[:first]]}
     stage, dropout = "stem", list[Part]()
     for _, part, module in parts[first:last]:

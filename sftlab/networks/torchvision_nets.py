@@ -5,6 +5,7 @@ torchvision itself is imported only when a network is asked for.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from sftlab.data.download import RemoteFile
 from sftlab.data.storage import as_path, data_dir
-from sftlab.networks.staging import Part, Source, Table, bring, load_weights, read_weights, stages
+from sftlab.networks.staging import Part, Source, Table, bring, load_file, load_weights, read_weights, stages
 
 CLASSIC = "IMAGENET1K_V1"
 
@@ -51,8 +52,13 @@ class ClassToken(nn.Module):
         return x[:, 0]
 
 
-def _features(start: int, stop: int) -> list[str]:
-    return [f"features.{i}" for i in range(start, stop)]
+def _cut(*ends: int) -> Table:
+    """Return the stem and the layers that torchvision's list `features` is cut into before these positions."""
+    names = ["stem", *(f"layer{i}" for i in range(1, len(ends)))]
+    return {
+        name: [f"features.{i}" for i in range(start, end)]
+        for name, (start, end) in zip(names, pairwise((0, *ends)), strict=True)
+    }
 
 
 POOL: list[Part] = ["avgpool", nn.Flatten(1)]
@@ -66,36 +72,16 @@ VGG_END: Table = {
     "pool": POOL, "neck": [f"classifier.{i}" for i in range(5)], "dropout": ["classifier.5"],
     "head": ["classifier.6"],
 }  # fmt: skip
-VGG16: Table = {
-    "stem": _features(0, 5), "layer1": _features(5, 10), "layer2": _features(10, 17),
-    "layer3": _features(17, 24), "layer4": _features(24, 31), **VGG_END,
-}  # fmt: skip
-VGG16_BN: Table = {
-    "stem": _features(0, 7), "layer1": _features(7, 14), "layer2": _features(14, 24),
-    "layer3": _features(24, 34), "layer4": _features(34, 44), **VGG_END,
-}  # fmt: skip
 # MobileNetV3: a layer is what runs at one resolution; the last 1×1 convolution closes the last of them
 MOBILENET_END: Table = {
     "pool": POOL, "neck": ["classifier.0", "classifier.1"], "dropout": ["classifier.2"],
     "head": ["classifier.3"],
 }  # fmt: skip
-MOBILENET_SMALL: Table = {
-    "stem": _features(0, 1), "layer1": _features(1, 2), "layer2": _features(2, 4), "layer3": _features(4, 9),
-    "layer4": _features(9, 13), **MOBILENET_END,
-}  # fmt: skip
-MOBILENET_LARGE: Table = {
-    "stem": _features(0, 1), "layer1": _features(1, 2), "layer2": _features(2, 4), "layer3": _features(4, 7),
-    "layer4": _features(7, 13), "layer5": _features(13, 17), **MOBILENET_END,
-}  # fmt: skip
 EFFICIENTNET: Table = {
-    "stem": _features(0, 1), **{f"layer{i}": _features(i, i + 1) for i in range(1, 8)},
-    "neck": _features(8, 9), "pool": POOL, "dropout": ["classifier.0"], "head": ["classifier.1"],
+    **_cut(*range(1, 9)), "neck": ["features.8"], "pool": POOL, "dropout": ["classifier.0"], "head": ["classifier.1"],
 }  # fmt: skip
 # ConvNeXt and Swin halve the resolution between their stages; the halving belongs to the stage that follows
-FOUR_STAGES: Table = {
-    "stem": _features(0, 1), "layer1": _features(1, 2), "layer2": _features(2, 4), "layer3": _features(4, 6),
-    "layer4": _features(6, 8),
-}  # fmt: skip
+FOUR_STAGES = _cut(1, 2, 4, 6, 8)
 CONVNEXT: Table = {
     **FOUR_STAGES, "pool": ["avgpool"], "neck": ["classifier.0", "classifier.1"], "head": ["classifier.2"],
 }  # fmt: skip
@@ -107,8 +93,10 @@ VIT_B: Table = {
 }  # fmt: skip
 
 FAMILIES: dict[str, Table] = {
-    "resnet18": RESNET, "resnet34": RESNET, "resnet50": RESNET, "vgg16": VGG16, "vgg16_bn": VGG16_BN,
-    "mobilenet_v3_small": MOBILENET_SMALL, "mobilenet_v3_large": MOBILENET_LARGE,
+    "resnet18": RESNET, "resnet34": RESNET, "resnet50": RESNET,
+    "vgg16": {**_cut(5, 10, 17, 24, 31), **VGG_END}, "vgg16_bn": {**_cut(7, 14, 24, 34, 44), **VGG_END},
+    "mobilenet_v3_small": {**_cut(1, 2, 4, 9, 13), **MOBILENET_END},
+    "mobilenet_v3_large": {**_cut(1, 2, 4, 7, 13, 17), **MOBILENET_END},
     "efficientnet_b0": EFFICIENTNET, "convnext_tiny": CONVNEXT, "vit_b_16": VIT_B, "swin_t": SWIN,
 }  # fmt: skip
 
@@ -126,14 +114,11 @@ def build(name: str, weights: str | Path | None, **options: Any) -> nn.Sequentia
     """
     from torchvision import models
 
-    sets = _sets(name)
-    chosen = sets.get(CLASSIC if weights == "default" else str(weights))
     named = isinstance(weights, str) and not Path(weights).suffix and not as_path(weights).exists()
-    if chosen is None and named:
-        raise _unknown(name, weights)
+    chosen = _weight_set(name, str(weights)) if named or weights == "default" else None
     if chosen is not None and name.startswith("vit"):
         options.setdefault("image_size", chosen.meta["min_size"][0])
-    preset = (chosen or sets[CLASSIC]).transforms()
+    preset = (chosen or _weight_set(name, "default")).transforms()
     size = options.get("image_size", preset.crop_size[0])
     facts: dict[str, Any] = {"name": name, "weights": "random start", "size": size, "options": options}
     model = models.get_model(name, weights=None, **options)
@@ -144,8 +129,7 @@ def build(name: str, weights: str | Path | None, **options: Any) -> nn.Sequentia
         if licence := chosen.meta.get("license"):
             facts["licence"] = licence
     elif weights is not None:
-        load_weights(model, read_weights(weights), name)
-        facts |= {"weights": Path(weights).name, "source": "a local file"}
+        facts |= load_file(model, weights, name)
     table = dict(FAMILIES[name])
     if "dropout" in table and not model.get_submodule(str(table["dropout"][0])).p:
         del table["dropout"]
@@ -157,9 +141,7 @@ def remote(name: str, weights: str = "default") -> RemoteFile:
 
     Raises ValueError for an unknown weights name.
     """
-    chosen = _sets(name).get(CLASSIC if weights == "default" else weights)
-    if chosen is None:
-        raise _unknown(name, weights)
+    chosen = _weight_set(name, weights)
     file = chosen.url.rpartition("/")[2]
     digest = Path(file).stem.rpartition("-")[2]  # torchvision's file names end with the first digits of the sha256
     size = chosen.meta["_file_size"] * 2**20 / 1e6
@@ -172,16 +154,15 @@ def here(file: RemoteFile) -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
-def _sets(name: str) -> dict[str, Any]:
+def _weight_set(name: str, weights: str) -> Any:
     from torchvision import models
 
     # VGG's third set was made for detection and has no classifier, so it is not on offer
-    return {w.name: w for w in models.get_model_weights(name) if w.meta["categories"]}
-
-
-def _unknown(name: str, weights: object) -> ValueError:
-    there = ", ".join(_sets(name))
-    return ValueError(f"{name} has no weights named {weights!r}; there are {there}, or the path of a file")
+    sets = {w.name: w for w in models.get_model_weights(name) if w.meta["categories"]}
+    chosen = sets.get(CLASSIC if weights == "default" else weights)
+    if chosen is None:
+        raise ValueError(f"{name} has no weights named {weights!r}; there are {', '.join(sets)}, or the path of a file")
+    return chosen
 
 
 def _fetch(name: str, chosen: Any) -> dict[str, Tensor]:
