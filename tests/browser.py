@@ -131,6 +131,10 @@ class Notebook:
         code = f"{NOW}.content.widgets.filter(c => c.model.type === 'code').flatMap(c => c.model.outputs.toJSON())"
         return self.page.evaluate(f"() => {code}.filter(o => o.output_type === 'error').map(o => o.ename)")
 
+    def interrupt(self):
+        """Interrupt the kernel, as the stop button of the notebook does."""
+        self.page.evaluate(f"async () => {{ await {NOW}.sessionContext.session.kernel.interrupt() }}")
+
     def restart(self):
         """Restart the kernel and wait until it is idle; outputs stay on the page."""
         self.page.evaluate(f"async () => {{ await {NOW}.sessionContext.session.kernel.restart() }}")

@@ -318,6 +318,14 @@ def test_two_panels_take_turns_and_a_cell_run_again_keeps_its_runs(book, page, e
     expect(page.locator(".sft-second-runs tbody tr")).to_have_count(0)
 
 
+def test_an_interrupt_of_the_kernel_ends_a_run_that_a_click_has_started(book, page, expect):
+    page.locator(".sft-second-train-input").click()
+    expect(title_of(page, "second")).to_contain_text(re.compile(r"epoch \d+ of 20"))
+    book.interrupt()
+    expect(page.locator(".sft-second-status")).to_contain_text("Stopped after step")
+    page.locator(".sft-second-forget-input").click()
+
+
 def test_stop_ends_an_encoding_and_the_next_run_encodes_the_rest(book, page, expect, record_property):
     status, train = page.locator(".sft-third-status"), page.locator(".sft-third-train-input")
 

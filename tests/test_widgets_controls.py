@@ -74,7 +74,7 @@ def test_an_explorer_draws_at_once_and_says_what_it_shows(capsys):
     assert shown.values == {"size": 64, "deep": True}
     assert capsys.readouterr().out == "image size: 64 px · deep: on. size=64 deep=True\n"
     assert 'alt="size=64 deep=True"' in shown.html()
-    assert shown.inputs.answer["src"].startswith("data:image/png;base64,") and shown.inputs.answer["width"] == 288
+    assert shown.inputs.answer["src"].startswith("data:image/svg+xml;base64,") and shown.inputs.answer["width"] == 288
 
 
 def test_a_figure_that_the_lab_draws_for_an_explorer_is_none_of_pyplots(monkeypatch):
@@ -276,7 +276,7 @@ def test_letting_go_of_the_rate_trains_a_cached_probe_and_anything_slower_waits_
     assert not cockpit.is_training and "Press Train for full fine-tuning" in cockpit.inputs.answer["said"]
     cockpit.inputs.state = {**cockpit.inputs.state, "train": 1}
     until(lambda: not cockpit.is_training)
-    assert cockpit.runs[-1].settings["learns"] == "full fine-tuning"
+    assert cockpit.runs[-1].learns == "full fine-tuning"
     asyncio.run(cockpit.run(rate=1e-4, layers="head"))
     assert [run.number for run in cockpit.runs] == [1, 3, 4, 5], "the same settings take the place of the old run"
     again = widgets.cockpit(tiny, blobs, epochs=2)

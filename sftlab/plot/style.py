@@ -164,26 +164,35 @@ def picture(fig: Any) -> tuple[str, bytes]:
     A PNG (of many points) has a palette; a JPEG has not, because a palette makes islands of the sky in a photograph.
     Where no font here has a letter, it is an SVG in any case: the browser has other fonts.
     """
-    from matplotlib.image import AxesImage
     from PIL import Image
 
     plain_powers(fig)
-    photographic, buffer = bool(fig.findobj(AxesImage)), io.BytesIO()
-    as_lines = not photographic and _points(fig) <= POINTS
-    if not as_lines:
-        with warnings.catch_warnings(record=True) as missing:
-            warnings.filterwarnings("always", "Glyph .* missing from font")
-            fig.savefig(buffer, format="png", dpi=DPI)
-    if as_lines or missing:
-        buffer = io.BytesIO()
-        fig.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-        return "image/svg+xml", _slim(buffer.getvalue().decode()).encode()
+    if is_drawing(fig):
+        return "image/svg+xml", svg(fig)
+    buffer = io.BytesIO()
+    with warnings.catch_warnings(record=True) as missing:
+        warnings.filterwarnings("always", "Glyph .* missing from font")
+        fig.savefig(buffer, format="png", dpi=DPI)
+    if missing:
+        return "image/svg+xml", svg(fig)
     image, small = Image.open(buffer).convert("RGB"), io.BytesIO()
-    if photographic:
+    if _has_images(fig):
         image.save(small, format="jpeg", quality=90, subsampling=0, optimize=True)  # 0: letters keep their edges
         return "image/jpeg", small.getvalue()
     image.quantize(64, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
     return "image/png", small.getvalue()
+
+
+def svg(fig: Any, *, transparent: bool = False) -> bytes:
+    """Draw the figure as lines and text."""
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format="svg", transparent=transparent)
+    return _slim(buffer.getvalue().decode()).encode()
+
+
+def is_drawing(fig: Any) -> bool:
+    """Tell whether the figure is lines and text, and not too many of them for a vector file."""
+    return not _has_images(fig) and _points(fig) <= POINTS
 
 
 def plain_powers(fig: Any) -> None:
@@ -224,6 +233,12 @@ def show(thing: Any) -> None:
 def _luminance(rgb: tuple[float, ...]) -> float:
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in rgb]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def _has_images(fig: Any) -> bool:
+    from matplotlib.image import AxesImage
+
+    return bool(fig.findobj(AxesImage))
 
 
 def _points(fig: Any) -> int:

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import base64
+import functools
+import html
 import io
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ParamSpec, TypeVar
 
 import anywidget
 import numpy as np
 import traitlets
+from IPython import get_ipython
+from IPython.display import display
 
 from sftlab.core.records import Interval
-from sftlab.core.statistics import jackknife, wilson
+from sftlab.core.statistics import proportion
 from sftlab.plot import base, style
 
 STATIC = Path(__file__).parent / "static"
-SHARP = 144  # dots per inch of a live picture: sharp on most screens, and drawn in a tenth of a second
+SHARP = 144  # dots per inch of a live picture of images: sharp on most screens, and drawn in a tenth of a second
 
 # Matplotlib is made for one thread: figures of all panels are drawn one after the other.
 drawing = threading.RLock()
@@ -59,7 +63,7 @@ class Worker:
 
     def __init__(self, failed: Callable[[Exception], None], waiting: int | None = 1) -> None:
         self._failed, self._jobs = failed, deque[Callable[[], None]](maxlen=waiting)
-        self._lock = threading.Lock()  # clicks may arrive on the main thread or on a subshell's
+        self._lock = threading.RLock()  # clicks may arrive on the main thread or on a subshell's, an interrupt anywhere
         self._thread: threading.Thread | None = None
         self.stopping = threading.Event()
 
@@ -68,11 +72,9 @@ class Worker:
         """Whether a job is being done."""
         return self._thread is not None
 
-    def ask(self, job: Callable[[], None], *, queue: bool = True) -> None:
-        """Do a job as soon as those before it are done; without `queue` only if there is none."""
+    def ask(self, job: Callable[[], None]) -> None:
+        """Do a job as soon as those before it are done."""
         with self._lock:
-            if self._thread is not None and not queue:
-                return
             self._jobs.append(job)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, daemon=True, name="sftlab-widget")
@@ -112,11 +114,18 @@ def figure_of(draw: Callable[[], Any]) -> Any:
 
 
 def picture(figure: Any) -> dict[str, Any]:
-    """Return a figure for the page: `src`, `alt` and `width` (CSS pixels) of its picture. PNG is drawn quickest."""
-    buffer = io.BytesIO()
+    """Return a figure for the page: `src`, `alt` and `width` (CSS pixels) of its picture.
+
+    Lines and text are a transparent SVG, which the page turns light where its theme is dark; images are a PNG.
+    """
     with drawing:
-        figure.savefig(buffer, format="png", dpi=SHARP, pil_kwargs={"compress_level": 1})
-    return {"src": _address(buffer), "alt": style.alt(figure), "width": round(96 * figure.get_figwidth())}
+        if style.is_drawing(figure):
+            address = _address("svg+xml", style.svg(figure, transparent=True))
+        else:
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format="png", dpi=SHARP, pil_kwargs={"compress_level": 1})
+            address = _address("png", buffer.getvalue())
+    return {"src": address, "alt": style.alt(figure), "width": round(96 * figure.get_figwidth())}
 
 
 def figure_html(figure: Any) -> str:
@@ -131,16 +140,14 @@ def image_address(pixels: Any) -> str:
 
     buffer, rows = io.BytesIO(), pixels.transpose(1, 2, 0)
     Image.fromarray(rows if rows.shape[2] == 3 else rows[..., 0]).save(buffer, format="png")
-    return _address(buffer)
+    return _address("png", buffer.getvalue())
 
 
 def share(counts: Sequence[Sequence[int]], *, grouped: bool) -> Interval:
     """Return the share of right answers from (right, labelled) of each group, or of all images if not `grouped`."""
     right, n = np.array(counts).T
-    if not grouped:
-        return wilson(int(right.sum()), int(n.sum()))
-    with np.errstate(invalid="ignore"):
-        return jackknife(right.sum() / n.sum(), (right.sum() - right) / (n.sum() - n), (0, 1), sizes=n)
+    hits = np.repeat(np.tile([True, False], len(n)), np.stack([right, n - right], axis=1).ravel())
+    return proportion(hits, np.repeat(np.arange(len(n)), n) if grouped else ())
 
 
 def sureness(p: float) -> str:
@@ -148,20 +155,26 @@ def sureness(p: float) -> str:
     return "> 99 %" if p > 0.995 else "< 1 %" if p < 0.005 else base.percent(p, 0)
 
 
-def _address(png: io.BytesIO) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"
+def paragraph(words: str) -> str:
+    """Return words as HTML."""
+    return f"<p>{html.escape(words)}</p>"
+
+
+def _address(kind: str, content: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 class Panel:
-    """A live control with a static twin. Subclasses set `view` (a widget) and say `html()` and `text()`."""
+    """A live control with a static twin. Subclasses set `view` (a widget), perhaps `figure`, and say `text()`."""
 
     view: Any
+    figure: Any = None
     _handle: Any = None
     _shown: Any = None
 
     def html(self) -> str:
-        """Return what a reader without a kernel sees."""
-        raise NotImplementedError
+        """Return what a reader without a kernel sees: the figure, or else the words."""
+        return figure_html(self.figure) if self.figure else paragraph(self.text())
 
     def text(self) -> str:
         """Return it in words, for terminals."""
@@ -179,18 +192,14 @@ class Panel:
             "text/plain": self.text(),
         }
 
-    def show(self) -> Self:
-        """Show the control below the cell that runs now, and return it."""
-        from IPython import get_ipython
-        from IPython.display import display
-
+    def show(self) -> None:
+        """Show the control below the cell that runs now."""
         shell = get_ipython()
         if shell is None:
             print(self.text())
         else:
             self._shown = shell.execution_count
             self._handle = display(self.bundle(), raw=True, display_id=True)
-        return self
 
     def settle(self) -> None:
         """Write the present state into the output, so that a saved notebook holds it."""
@@ -199,7 +208,21 @@ class Panel:
 
     def _ipython_display_(self) -> None:
         """A cell that ends in the control shows it once, although making it has shown it already."""
-        from IPython import get_ipython
-
         if getattr(get_ipython(), "execution_count", None) != self._shown:
             self.show()
+
+
+P = ParamSpec("P")
+Made = TypeVar("Made", bound=Panel)
+
+
+def shown(panel: Callable[P, Made]) -> Callable[P, Made]:
+    """Return the function that learners call: it makes a panel, shows it below the cell and returns it."""
+
+    @functools.wraps(panel)
+    def make(*args: P.args, **kwargs: P.kwargs) -> Made:
+        made = panel(*args, **kwargs)
+        made.show()
+        return made
+
+    return make

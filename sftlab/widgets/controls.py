@@ -158,6 +158,7 @@ class ControlPanel(Panel):
     """A panel of controls: `values` are what they say now. Subclasses answer a change in `changed`.
 
     memory: what is remembered for this key when the cell runs again; `state` in it is where the controls stood.
+    lasting: the controls that are no buttons.
     """
 
     def __init__(
@@ -165,6 +166,7 @@ class ControlPanel(Panel):
     ) -> None:
         self.controls = dict(controls)
         self.memory = remembered.setdefault((*key, *((k, c.kind, c.label, c.texts) for k, c in controls.items())), {})
+        self.lasting = [key for key, c in controls.items() if c.kind != "button"]
         specs = [
             {"key": key, "kind": c.kind, "label": c.label, "texts": list(c.texts), **c.look}
             for key, c in controls.items()
@@ -194,9 +196,13 @@ class ControlPanel(Panel):
         self.inputs.state = {**self.inputs.state, **positions}
         self.inputs.observe(self._changed, "state")
 
+    def answer(self, **words: Any) -> None:
+        """Answer where the controls stand; what is not said stays as it was."""
+        self.inputs.answer = {**self.inputs.answer, "state": self.inputs.state, **words}
+
     def keep(self, state: Mapping[str, Any]) -> None:
         """Remember where the controls stand; clicks are counted from 0 again."""
-        self.memory["state"] = {key: state[key] for key, c in self.controls.items() if c.kind != "button"}
+        self.memory["state"] = {key: state[key] for key in self.lasting}
 
     def _changed(self, change: Any) -> None:
         self.keep(change["new"])

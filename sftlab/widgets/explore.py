@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import inspect
 from collections.abc import Callable
 from functools import partial
@@ -10,16 +9,41 @@ from typing import Any
 
 import traitlets
 
-from sftlab.widgets.base import Element, Panel, Worker, figure_html, figure_of, picture, remembered, script
+from sftlab.widgets.base import (
+    Element,
+    Panel,
+    Worker,
+    figure_html,
+    figure_of,
+    paragraph,
+    picture,
+    remembered,
+    script,
+    shown,
+)
 from sftlab.widgets.controls import Control, ControlPanel
 
 
 class Explorer(ControlPanel):
-    """Controls and the figure they draw."""
+    """Put a figure under the learner's hand: it is drawn anew while a control moves.
 
-    def __init__(self, draw: Callable[..., Any], controls: dict[str, Control], name: str) -> None:
+    draw: takes the controls' values by name and returns the Axes or Figure it drew. It is called once in the cell, so
+    that its errors end the cell, then in a thread: let `sftlab.plot` make the figure, or `matplotlib.figure.Figure`,
+    never pyplot, and compute beforehand what takes longer than a quarter of a second. controls: `slider`, `choice`,
+    `strip`, `toggle`, `words`, `distribution`, `button`. name: part of the CSS classes `sft-NAME-KEY-input` and the
+    like. Raises ValueError if `draw` does not take what the controls give.
+    """
+
+    def __init__(self, draw: Callable[..., Any], *, name: str = "explore", **controls: Control) -> None:
+        try:
+            inspect.signature(draw).bind(**controls)
+        except TypeError as error:
+            raise ValueError(f"draw and its controls ({', '.join(controls)}) do not fit: {error}") from None
+        for key, control in controls.items():
+            if not isinstance(control, Control):
+                raise ValueError(f"{key}={control!r} is no control, as slider, choice, words or button make them")
         super().__init__(("explore", name), controls, name=name, title=f"controls of {name}", live=True)
-        self.draw, self.view = draw, self.inputs
+        self._draw_figure, self.view = draw, self.inputs
         self.worker = Worker(self._failed)
         state = self.inputs.state
         self.memory.pop("state", None)  # what cannot be drawn shall not come back with every run of the cell
@@ -32,7 +56,7 @@ class Explorer(ControlPanel):
 
     def html(self) -> str:
         """Return the settings and the figure."""
-        return f"<p>{html.escape(self._settings())}</p>{figure_html(self._figure)}"
+        return paragraph(self._settings()) + figure_html(self.figure)
 
     def changed(self, old: dict[str, Any], new: dict[str, Any]) -> None:
         """Draw once more; the newest wish wins."""
@@ -40,36 +64,19 @@ class Explorer(ControlPanel):
 
     def _settings(self) -> str:
         state = self.inputs.answer["state"]
-        shown = [f"{c.label}: {c.text(state[key])}" for key, c in self.controls.items() if c.kind != "button"]
-        return " · ".join(shown) or "Not pressed yet"
+        said = [f"{self.controls[key].label}: {self.controls[key].text(state[key])}" for key in self.lasting]
+        return " · ".join(said) or "Not pressed yet"
 
     def _draw(self, state: dict[str, Any], values: dict[str, Any]) -> None:
         self._state = state
-        self._figure = figure_of(lambda: self.draw(**values))
-        self.inputs.answer = {"state": state, "error": "", **picture(self._figure)}
+        self.figure = figure_of(lambda: self._draw_figure(**values))
+        self.answer(state=state, error="", **picture(self.figure))
 
     def _failed(self, error: Exception) -> None:
-        message = f"This cannot be drawn: {type(error).__name__}: {error}"
-        self.inputs.answer = {**self.inputs.answer, "state": self._state, "error": message}
+        self.answer(state=self._state, error=f"This cannot be drawn: {type(error).__name__}: {error}")
 
 
-def explore(draw: Callable[..., Any], *, name: str = "explore", **controls: Control) -> Explorer:
-    """Put a figure under the learner's hand: it is drawn anew while a control moves.
-
-    draw: takes the controls' values by name and returns the Axes or Figure it drew. It is called once in the cell, so
-    that its errors end the cell, then in a thread: let `sftlab.plot` make the figure, or `matplotlib.figure.Figure`,
-    never pyplot, and compute beforehand what takes longer than a quarter of a second. controls: `slider`, `choice`,
-    `strip`, `toggle`, `words`, `distribution`, `button`. name: part of the CSS classes `sft-NAME-KEY-input` and the
-    like. Raises ValueError if `draw` does not take what the controls give.
-    """
-    try:
-        inspect.signature(draw).bind(**controls)
-    except TypeError as error:
-        raise ValueError(f"draw and its controls ({', '.join(controls)}) do not fit: {error}") from None
-    for key, control in controls.items():
-        if not isinstance(control, Control):
-            raise ValueError(f"{key}={control!r} is no control, as slider, choice, words or button make them")
-    return Explorer(draw, controls, name).show()
+explore = shown(Explorer)
 
 
 class _Number(Element):
@@ -85,9 +92,32 @@ class _Number(Element):
 
 
 class Prediction(Panel):
-    """A number guessed before it is measured: `float(guess)`, or `guess.value`; `touched` once a learner chose it."""
+    """Ask for a number before the figure that shows it; the object is the guess: `float(guess)`, or `guess.value`.
 
-    def __init__(self, question: str, low: float, high: float, default: float, step: float, name: str) -> None:
+    low, high: ends of the scale. default: what stands until a learner moves it, and in unattended runs
+    (default: low). step: of the scale; default 1 between whole numbers, else a hundredth of it. name: part of
+    the CSS classes `sft-NAME-range`, `-number` and `-status`. Raises ValueError if the default is off the
+    scale.
+    """
+
+    def __init__(
+        self,
+        question: str,
+        low: float,
+        high: float,
+        default: float | None = None,
+        *,
+        step: float | None = None,
+        name: str = "guess",
+    ) -> None:
+        default = low if default is None else default
+        if not low < high:
+            raise ValueError(f"low={low}, high={high}: the scale must rise")
+        if not low <= default <= high:
+            raise ValueError(f"default={default} is not between {low} and {high}")
+        if step is None:
+            whole = all(float(v).is_integer() for v in (low, high, default)) and high - low >= 2
+            step = 1 if whole else (high - low) / 100
         self.question = f"Your guess: {question} ({low:g} to {high:g})"
         self._key = ("predict", name, question, low, high, default)
         kept = remembered.get(self._key)
@@ -112,10 +142,6 @@ class Prediction(Panel):
     def __float__(self) -> float:
         return float(self.view.value)
 
-    def html(self) -> str:
-        """Return the question and the guess that stands."""
-        return f"<p>{html.escape(self.text())}</p>"
-
     def text(self) -> str:
         """Return the question in one line, and the guess if it is one."""
         return f"{self.question}: {self.value:g}" if self.touched else self.question
@@ -124,27 +150,4 @@ class Prediction(Panel):
         remembered[self._key] = self.view.kept = self.view.value
 
 
-def predict(
-    question: str,
-    low: float,
-    high: float,
-    default: float | None = None,
-    *,
-    step: float | None = None,
-    name: str = "guess",
-) -> Prediction:
-    """Ask for a number before the figure that shows it; return an object that `float` turns into the guess.
-
-    low, high: ends of the scale. default: what stands until a learner moves it, and in unattended runs
-    (default: low). step: of the scale; default 1 between whole numbers, else a hundredth of it. name: part of
-    the CSS classes `sft-NAME-range`, `-number` and `-status`. Raises ValueError if the default is off the
-    scale.
-    """
-    default = low if default is None else default
-    if not low < high:
-        raise ValueError(f"low={low}, high={high}: the scale must rise")
-    if not low <= default <= high:
-        raise ValueError(f"default={default} is not between {low} and {high}")
-    if step is None:
-        step = 1 if all(float(v).is_integer() for v in (low, high, default)) and high - low >= 2 else (high - low) / 100
-    return Prediction(question, low, high, default, step, name).show()
+predict = shown(Prediction)

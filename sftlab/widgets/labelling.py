@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,18 @@ from sftlab.data import Data, Split, as_path, first_task, resize
 from sftlab.data.label_fixes import Correction, address, corrections_path, read_corrections, write_corrections
 from sftlab.plot import base
 from sftlab.plot.images import images
-from sftlab.widgets.base import Element, Panel, figure_html, figure_of, image_address, remembered, script, sureness
+from sftlab.widgets.base import (
+    Element,
+    Panel,
+    figure_html,
+    figure_of,
+    image_address,
+    paragraph,
+    remembered,
+    script,
+    shown,
+    sureness,
+)
 
 LARGEST = 320  # edge of a tile's image in pixels; larger ones would only load the page
 LEFT_OUT = "leave it out"
@@ -40,11 +50,25 @@ class Game(Element):
 
 
 class Labelling(Panel):
-    """Images that a learner labels against the clock: `answers` (class numbers), `seconds`, `accuracy`."""
+    """Let the learner label images against the clock: `answers` (class numbers), `seconds`, `accuracy`.
+
+    positions: which images of the split. seconds: the limit. noun: what one image shows. name: part of the CSS classes
+    `sft-NAME-start`, `-class-0`, `-status`, `-image`, … Nothing waits for a player: an unattended run shows the images
+    and goes on, with `answers` empty.
+    """
 
     def __init__(
-        self, split: Split, positions: Sequence[int], seconds: float, noun: str, name: str, licence: str
+        self,
+        split: Split,
+        positions: Sequence[int],
+        *,
+        seconds: float = 60,
+        noun: str = "cell",
+        licence: str = "",
+        name: str = "cells",
     ) -> None:
+        if not len(positions):
+            raise ValueError("no position given, so there is nothing to label")
         classes = split.classes
         self.classes = classes if isinstance(classes, list) else next(iter(classes.values()))
         self.split, self.positions = split, np.asarray(positions, dtype=np.int64)
@@ -81,33 +105,29 @@ class Labelling(Panel):
     @property
     def accuracy(self) -> Interval | None:
         """Right answers / answers given, with its Wilson interval; None if nothing was played."""
-        return wilson(self._right, len(self.answers)) if self.answers else None
-
-    @property
-    def _right(self) -> int:
-        return sum(answer == truth for answer, truth in zip(self.answers, self.truth, strict=False))
+        right = sum(answer == truth for answer, truth in zip(self.answers, self.truth, strict=False))
+        return wilson(right, len(self.answers)) if self.answers else None
 
     def text(self) -> str:
         """Return the score in one sentence, or how to play."""
-        total, score = f"{len(self.positions)} {self.noun}s", self.accuracy
+        total, score, given = f"{len(self.positions)} {self.noun}s", self.accuracy, len(self.answers)
         if score is None:
             return f"not played: {total} to label, {self.limit:g} seconds"
-        given = len(self.answers)
         reached = total if given == len(self.positions) else f"the {given} {self.noun}s you reached"
         return (
-            f"{self._right} of {reached} right in {self.seconds:.0f} s: accuracy {base.percent(score.value, 0)}, "
-            f"95 % interval {100 * score.low:.0f} to {100 * score.high:.0f} %"
+            f"{score.value * given:.0f} of {reached} right in {self.seconds:.0f} s: accuracy "
+            f"{base.percent(score.value, 0)}, 95 % interval {100 * score.low:.0f} to {100 * score.high:.0f} %"
         )
 
     def html(self) -> str:
         """Return the grid of the images: numbered before the game, with answer and truth after it."""
         if self.answers:
-            return f"<p>{html.escape(self.text())}</p>{self._score()}"
+            return paragraph(self.text()) + self._score()
         numbers = [str(i + 1) for i in range(len(self.truth))]
         title = f"{len(self.truth)} {self.noun}s: {' or '.join(self.classes)}?"
         grid = _grid(self.split, self.positions, numbers, title, self.licence)
         truth = ", ".join(f"{i} {self.classes[k]}" for i, k in zip(numbers, self.truth, strict=True))
-        return f"{grid}<details><summary>The answers</summary><p>{html.escape(truth)}</p></details>"
+        return f"{grid}<details><summary>The answers</summary>{paragraph(truth)}</details>"
 
     def _score(self) -> str:
         captions = [
@@ -134,24 +154,7 @@ def _grid(split: Split, positions: Any, captions: list[str], title: str, licence
     return figure_html(figure_of(lambda: images(split, positions, captions, title=title, licence=licence)))
 
 
-def label_cells(
-    split: Split,
-    positions: Sequence[int],
-    *,
-    seconds: float = 60,
-    noun: str = "cell",
-    licence: str = "",
-    name: str = "cells",
-) -> Labelling:
-    """Let the learner label images against the clock; return an object with `answers`, `seconds`, `accuracy`.
-
-    positions: which images of the split. seconds: the limit. noun: what one image shows. name: part of the CSS classes
-    `sft-NAME-start`, `-class-0`, `-status`, `-image`, … Nothing waits for a player: an unattended run shows the images
-    and goes on, with `answers` empty.
-    """
-    if not len(positions):
-        raise ValueError("no position given, so there is nothing to label")
-    return Labelling(split, positions, seconds, noun, name, licence).show()
+label_cells = shown(Labelling)
 
 
 class Tiles(Element):
@@ -167,16 +170,41 @@ class Tiles(Element):
 
 
 class Relabelling(Panel):
-    """Training images in doubt, each with the choice of another label; the CSV holds the corrections."""
+    """Show the training images whose labels are most likely wrong, and the least certain ones, to be corrected.
+
+    p: out-of-sample probabilities, a row a training image (`labels.cross_val_proba`). path: the CSV, by default
+    `corrections_path(data)`; every choice is written at once, a choice taken back is removed, and the images themselves
+    are never touched. `sft.corrected` reads it. each: tiles a group. noun: what one image shows. name: part of the CSS
+    classes `sft-NAME-select`, `-group-0` and `-status`. Raises ValueError for data without single class numbers, or
+    probabilities that do not fit.
+    """
 
     def __init__(
-        self, data: Data, p: np.ndarray, groups: Mapping[str, np.ndarray], path: Path, noun: str, name: str
+        self,
+        data: Data,
+        p: Any,
+        path: str | Path | None = None,
+        *,
+        each: int = 12,
+        noun: str = "image",
+        name: str = "relabel",
     ) -> None:
-        assert isinstance(data.classes, list)
+        targets = data.train.targets
+        if not isinstance(data.classes, list) or isinstance(targets, dict) or targets.ndim != 1:
+            raise ValueError("these data have soft labels or several tasks; one label an image can be corrected here")
+        p = np.asarray(p, dtype=float)
+        if p.shape != (len(data.train), len(data.classes)):
+            raise ValueError(
+                f"probabilities of shape {'×'.join(map(str, p.shape))}; expected {len(data.train)}×{len(data.classes)},"
+                " a row for each training image: labels.cross_val_proba(model, data)"
+            )
+        doubted = find_label_issues(p, data.train.y)[:each].tolist()
+        torn = [i for i in undecided(p).tolist() if i not in doubted][:each]
+        groups = {"most likely mislabelled": doubted, "least certain": torn}
+        self.groups = {title: positions for title, positions in groups.items() if positions}
+        self.p, self.noun, self.path = p, noun, corrections_path(data) if path is None else as_path(path)
         self.split, self.classes, self.licence = data.train, data.classes, data.card.licence
-        self.p, self.path, self.noun = p, path, noun
-        self.groups = {title: positions.tolist() for title, positions in groups.items() if len(positions)}
-        rows, y = read_corrections(path), np.asarray(self.split.y)
+        rows, y = read_corrections(self.path), np.asarray(self.split.y)
         self._keys = {i: address(self.split, i) for positions in self.groups.values() for i in positions}
         self._given = {i: rows[k].old if k in rows else self.classes[y[i]] for i, k in self._keys.items()}
         self.view = Tiles(
@@ -184,7 +212,7 @@ class Relabelling(Panel):
                 "name": name,
                 "title": f"{noun}s whose labels are in doubt",
                 "options": [*self.classes, LEFT_OUT],
-                "groups": [{"title": t, "tiles": [*map(self._tile, shown)]} for t, shown in self.groups.items()],
+                "groups": [{"title": t, "tiles": [*map(self._tile, tiles)]} for t, tiles in self.groups.items()],
             },
             chosen={str(i): self._number(rows[k].new) for i, k in self._keys.items() if k in rows},
             spoken={"said": self.text(), "error": False},
@@ -200,13 +228,12 @@ class Relabelling(Panel):
 
     def html(self) -> str:
         """Return the first group as a figure, with what was corrected."""
-        grid = ""
-        for title, positions in [*self.groups.items()][:1]:
-            files = {i: f"\n{Path(file).name}" * bool(file) for i, (_, file) in self._keys.items()}
-            captions = [f"is {self._given[i]}\n{self._says(i)}?{files[i]}" for i in positions]
-            finding = f"{len(captions)} {self.noun}s {title}: the label, and what networks say that have not seen it"
-            grid = _grid(self.split, positions, captions, finding, self.licence)
-        return f"{grid}<p>{html.escape(self.text())}</p>"
+        if not self.groups:
+            return super().html()
+        title, positions = next(iter(self.groups.items()))
+        captions = [f"is {self._given[i]}\n{self._says(i)}?\n{Path(self._keys[i][1]).name}".rstrip() for i in positions]
+        finding = f"{len(captions)} {self.noun}s {title}: the label, and what networks say that have not seen it"
+        return _grid(self.split, positions, captions, finding, self.licence) + paragraph(self.text())
 
     def _says(self, i: int) -> str:
         k = int(self.p[i].argmax())
@@ -216,7 +243,7 @@ class Relabelling(Panel):
         image = torch.from_numpy(np.array(self.split.images[self.split.index[i]]))[None]
         image = image if max(image.shape[2:]) <= LARGEST else resize(image, LARGEST)
         file, given = self._keys[i][1], self._given[i]
-        said = f"the network says {self._says(i)}" + (f" ({file})" if file else "")
+        said = f"the network says {self._says(i)}" + f" ({file})" * bool(file)
         alt = f"{file or f'{self.noun} {i} of {self.split.name}'}, labelled {given}"
         src = image_address(image[0].numpy())
         return {"key": str(i), "src": src, "alt": alt, "said": said, "given": self._number(given)}
@@ -230,7 +257,7 @@ class Relabelling(Panel):
             rows, now = read_corrections(self.path), datetime.now().astimezone().isoformat(timespec="seconds")
             for position, number in change["new"].items():
                 key, old = self._keys[int(position)], self._given[int(position)]
-                new = self.classes[number] if number < len(self.classes) else ""
+                new = [*self.classes, ""][number]
                 if new == old:
                     rows.pop(key, None)
                 elif key not in rows or rows[key].new != new:
@@ -243,34 +270,4 @@ class Relabelling(Panel):
         self.settle()
 
 
-def relabel(
-    data: Data,
-    p: Any,
-    path: str | Path | None = None,
-    *,
-    each: int = 12,
-    noun: str = "image",
-    name: str = "relabel",
-) -> Relabelling:
-    """Show the training images whose labels are most likely wrong, and the least certain ones, to be corrected.
-
-    p: out-of-sample probabilities, a row a training image (`labels.cross_val_proba`). path: the CSV, by default
-    `corrections_path(data)`; every choice is written at once, a choice taken back is removed, and the images themselves
-    are never touched. `sft.corrected` reads it. each: tiles a group. noun: what one image shows. name: part of the CSS
-    classes `sft-NAME-select`, `-group-0` and `-status`. Raises ValueError for data without single class numbers, or
-    probabilities that do not fit.
-    """
-    targets = data.train.targets
-    if not isinstance(data.classes, list) or isinstance(targets, dict) or targets.ndim != 1:
-        raise ValueError("these data have soft labels or several tasks; one label an image can be corrected here")
-    p = np.asarray(p, dtype=float)
-    if p.shape != (len(data.train), len(data.classes)):
-        raise ValueError(
-            f"probabilities of shape {'×'.join(map(str, p.shape))}; expected {len(data.train)}×{len(data.classes)}, a "
-            "row for each training image: labels.cross_val_proba(model, data)"
-        )
-    doubted = find_label_issues(p, data.train.y)[:each]
-    torn = np.array([i for i in undecided(p) if i not in set(doubted.tolist())][:each], dtype=np.int64)
-    groups = {"most likely mislabelled": doubted, "least certain": torn}
-    path = corrections_path(data) if path is None else as_path(path)
-    return Relabelling(data, p, groups, path, noun, name).show()
+relabel = shown(Relabelling)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import html
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -12,19 +11,19 @@ from typing import Any
 import numpy as np
 import torch
 import traitlets
-from torch import Tensor, nn
+from torch import nn
 
 from sftlab.analysis.explain import grad_cam
-from sftlab.core.model import evaluating
 from sftlab.data import Split, read_photo
 from sftlab.deploy.predict import Prediction, predictor
 from sftlab.deploy.reject import RejectOption
 from sftlab.plot import base, style
-from sftlab.widgets.base import Element, Panel, Worker, figure_html, figure_of, picture, remembered, script, sureness
+from sftlab.widgets.base import Element, Panel, Worker, figure_of, picture, remembered, script, shown, sureness
 
 KEPT = 30  # photographs in the table
 MOST_BARS = 6
 SIZE = (7.8, 2.9)  # inches
+SQUARE = (0, 1, 0, 1)
 TILE = 0.31  # width of a picture, as a share of the figure's: about as wide as high
 
 
@@ -47,33 +46,34 @@ Photograph = tuple[np.ndarray | None, Prediction]
 
 
 class Upload(Panel):
-    """A field for photographs and what a network says of them: `answers` holds the predictions, the newest first.
+    """Let the learner drop photographs; show the answer, its probability and its heat map, or "neither".
 
-    The network is a copy, so it can be trained on; running the cell again asks the new one about the same photographs.
+    reject: the limits beyond which the answer is "neither" (`choose_reject_option`). size: edge in pixels, by default
+    that of `example`, else the card's. example: a split whose first image is shown until a photograph comes, and in
+    unattended runs; licence: of its images. name: part of the CSS classes `sft-NAME-input`, `-status`, `-picture` and
+    `-rows`. Photographs go to the kernel only; the figure of the last one is saved with the notebook. `answers` holds
+    the predictions, the newest first. The network is a copy, so it can be trained on; running the cell again asks the
+    new one about the same photographs.
+    Raises ValueError for a model whose card names no single list of classes.
     """
-
-    _figure: Any = None
 
     def __init__(
         self,
         model: nn.Sequential,
-        reject: RejectOption | None,
-        size: int | None,
-        example: Split | None,
-        licence: str,
-        name: str,
+        *,
+        reject: RejectOption | None = None,
+        size: int | None = None,
+        example: Split | None = None,
+        licence: str = "",
+        name: str = "upload",
     ) -> None:
-        self.model, self.reject, self.licence = copy.deepcopy(model).eval(), reject, licence
+        self.model, self.reject = copy.deepcopy(model).eval(), reject
         if size is None and example is not None:
             size = example.size
         self.predictor = predictor(self.model, size=size, reject=reject)
-        self._stage = _last_maps(self.model, self.predictor.size)
         self._key = ("upload", name, tuple(self.predictor.classes), self.predictor.size)
-        self._photographs = [
-            self._ask(prediction.file, pixels)
-            for pixels, prediction in remembered.get(self._key, [])
-            if pixels is not None
-        ]
+        kept = remembered.get(self._key, [])
+        self._photographs = [self._ask(said.file, pixels) for pixels, said in kept if pixels is not None]
         self._pieces: dict[str, dict[int, bytes]] = {}
         self.worker = Worker(self._failed, waiting=None)
         self.view = DropZone(fixed={"name": name, "title": "Photographs for the network"})
@@ -92,10 +92,6 @@ class Upload(Panel):
     def text(self) -> str:
         """Return what the figure shows, in a line."""
         return self.view.drawn.get("alt") or "No photograph yet."
-
-    def html(self) -> str:
-        """Return the figure that is shown."""
-        return figure_html(self._figure) if self._figure else f"<p>{html.escape(self.text())}</p>"
 
     def _received(self, _: Any, content: dict[str, Any], buffers: list[Any]) -> None:
         """Collect the pieces of a photograph; the whole one is answered in a thread, one after the other."""
@@ -132,51 +128,24 @@ class Upload(Panel):
         status = f"{prediction.file}: {headline(prediction)}"
         if pixels is not None:
             limit = self.reject.probability if self.reject is not None else 0.0
-            heat = self._heat(torch.from_numpy(pixels)[None], prediction.label)
-            self._figure = figure_of(lambda: answer(pixels, prediction, heat, limit=limit, licence=licence))
-            drawn = picture(self._figure)
+            heat = self._heat(pixels, prediction.label)
+            self.figure = figure_of(lambda: answer(pixels, prediction, heat, limit=limit, licence=licence))
+            drawn = picture(self.figure)
             self.view.drawn = {**drawn, "alt": f"{status}. {drawn['alt']}"}
         self.view.spoken = {"said": f"{status}.", "error": bool(prediction.error)}
-        self.view.rows = [
-            [p.file, "–" if p.error else p.answer, p.error or in_words(p), not p.error] for p in self.answers
-        ]
+        self.view.rows = [[p.file, p.answer or "–", p.error or in_words(p), not p.error] for p in self.answers]
 
-    def _heat(self, x: Tensor, label: str) -> np.ndarray | None:
-        if self._stage is None:
+    def _heat(self, pixels: np.ndarray, label: str) -> np.ndarray | None:
+        x = torch.from_numpy(pixels)[None].to(next(self.model.parameters()).device)
+        stages = [name for name, _ in self.model.named_children()]
+        try:
+            last = stages[stages.index("pool") - 1]
+            return grad_cam(self.model, x, self.predictor.classes.index(label), last)[0].cpu().numpy()
+        except ValueError:  # nothing is pooled, or tokens are
             return None
-        x = x.to(next(self.model.parameters()).device)
-        return grad_cam(self.model, x, self.predictor.classes.index(label), self._stage)[0].cpu().numpy()
 
 
-def _last_maps(model: nn.Sequential, size: int) -> str | None:
-    """Return the last stage that makes maps of more than one place; None for a network of tokens."""
-    last, x = None, torch.zeros(1, 3, size, size, dtype=torch.uint8, device=next(model.parameters()).device)
-    with evaluating(model), torch.no_grad():
-        for name, stage in model.named_children():
-            x = stage(x)
-            if isinstance(x, Tensor) and x.ndim == 4 and x.shape[-1] > 1 and x.shape[1] > 3:
-                last = name
-    return last
-
-
-def upload(
-    model: nn.Sequential,
-    *,
-    reject: RejectOption | None = None,
-    size: int | None = None,
-    example: Split | None = None,
-    licence: str = "",
-    name: str = "upload",
-) -> Upload:
-    """Let the learner drop photographs; show the answer, its probability and its heat map, or "neither".
-
-    reject: the limits beyond which the answer is "neither" (`choose_reject_option`). size: edge in pixels, by default
-    that of `example`, else the card's. example: a split whose first image is shown until a photograph comes, and in
-    unattended runs; licence: of its images. name: part of the CSS classes `sft-NAME-input`, `-status`, `-picture` and
-    `-rows`. Photographs go to the kernel only; the figure of the last one is saved with the notebook.
-    Raises ValueError for a model whose card names no single list of classes.
-    """
-    return Upload(model, reject, size, example, licence, name).show()
+upload = shown(Upload)
 
 
 def answer(
@@ -201,13 +170,11 @@ def answer(
     if heat is not None:
         over = ax.inset_axes((start, 0.0, TILE, 0.9))
         _photo(over, photo, f"what speaks for ‘{base.clip(prediction.label, 16)}’")
-        how: dict[str, Any] = {"cmap": "inferno", "vmin": 0, "alpha": 0.55, "interpolation": "bilinear"}
-        over.imshow(heat, extent=over.images[0].get_extent(), vmax=max(float(np.max(heat)), 1e-12), **how)
+        over.imshow(heat, cmap="inferno", vmin=0, alpha=0.55, interpolation="bilinear", extent=SQUARE)
         start *= 2
     _bars(ax.inset_axes((start + 0.03, 0.0, min(0.4, 0.95 - start), 0.9)), prediction, limit)
-    base.title(
-        ax, headline(prediction), f"{in_words(prediction)}. {'With' if heat is not None else 'Without'} a heat map."
-    )
+    seen = "Without" if heat is None else "With"
+    base.title(ax, headline(prediction), f"{in_words(prediction)}. {seen} a heat map.")
     if licence:
         base.note(ax, base.clip(f"Picture: {licence}", 110), (0, -0.07), xycoords="axes fraction", fontsize=7)
     return ax
@@ -232,7 +199,7 @@ def _likeliest(prediction: Prediction) -> list[tuple[str, float]]:
 
 
 def _photo(ax: Any, photo: np.ndarray, words: str) -> None:
-    ax.imshow(photo, cmap="gray", vmin=0, vmax=255)
+    ax.imshow(photo, cmap="gray", vmin=0, vmax=255, extent=SQUARE)
     _frameless(ax)
     ax.set_anchor("W")
     ax.set_title(words, fontsize=8.5, loc="left", fontweight="normal", color=style.QUIET, pad=4)

@@ -23,32 +23,42 @@ function render({ model, el }) {
     if (late === null) late = setTimeout(() => say("the kernel is asked …"), LATE);
     lost = setTimeout(() => say("No answer yet. If the kernel was restarted, run this cell again."), LOST);
   }
+  function range(parent, id, css, most) {
+    const input = native(make("input", parent, { type: "range", id, className: css }));
+    const output = make("output", parent, { ariaHidden: "true" });  // the input speaks by itself
+    Object.assign(input, { min: 0, max: most, step: 1 });
+    const write = (at, words) => {
+      input.value = at;
+      output.textContent = words;
+      input.setAttribute("aria-valuetext", words);
+      input.style.setProperty("--sft-at", `${100 * at / Math.max(1, most)}%`);
+    };
+    return { input, output, write };
+  }
+  function upright(group, id, css, label, most) {  // a range in a column of its own, its value above and its name below
+    const column = make("span", group, { className: "sft-bar" }), bar = range(column, id, css, most);
+    column.prepend(bar.output);
+    make("label", column, { htmlFor: id }, label);
+    return bar;
+  }
   function slider(spec, box, css) {
     const id = `${uid}-${spec.key}`;
     make("label", box, { htmlFor: id }, spec.label);
-    const input = native(make("input", box, { type: "range", id, className: `${css}-input` }));
-    const output = make("output", box, { className: `${css}-value`, ariaHidden: "true" });  // it speaks by itself
-    Object.assign(input, { min: 0, max: spec.texts.length - 1, step: 1 });
+    const { input, output, write: tell } = range(box, id, `${css}-input`, spec.texts.length - 1);
+    output.classList.add(`${css}-value`);
     input.style.width = `${Math.min(15, Math.max(8, spec.texts.length * .7))}em`;
     output.style.minWidth = `${Math.max(...spec.texts.map(t => t.length)) + 1}ch`;
-    const write = position => {
-      output.textContent = spec.texts[position];
-      input.setAttribute("aria-valuetext", spec.texts[position]);
-      input.style.setProperty("--sft-at", `${100 * position / Math.max(1, spec.texts.length - 1)}%`);
-    };
+    const write = position => tell(position, spec.texts[position]);
     input.addEventListener("input", () => {
       write(Number(input.value));
       choose(spec.key, Number(input.value), false);
     });
     input.addEventListener("change", () => choose(spec.key, Number(input.value), true));
     inputs[spec.key] = [input];
-    return position => { input.value = position; write(position); };
+    return write;
   }
   function choice(spec, box, css) {
-    make("span", box, { className: "sft-label", id: `${uid}-${spec.key}` }, spec.label);
-    const group = make("span", box, { className: spec.kind === "strip" ? "sft-strip" : "sft-choice" });
-    group.setAttribute("role", "radiogroup");
-    group.setAttribute("aria-labelledby", `${uid}-${spec.key}`);
+    const group = groupOf(box, spec.label, spec.kind === "strip" ? "sft-strip" : "sft-choice", "radiogroup");
     const radios = spec.texts.map((text, k) => {
       const label = make("label", group, { className: `${css}-${k}` });
       const input = native(make("input", label, { type: "radio", name: `${uid}-${spec.key}`, value: k }));
@@ -87,10 +97,7 @@ function render({ model, el }) {
     return () => {};
   }
   function words(spec, box, css) {  // one stop of the tab key; arrows go from word to word
-    make("span", box, { className: "sft-label", id: `${uid}-${spec.key}` }, spec.label);
-    const group = make("span", box, { className: "sft-words" });
-    group.setAttribute("role", "toolbar");
-    group.setAttribute("aria-labelledby", `${uid}-${spec.key}`);
+    const group = groupOf(box, spec.label, "sft-words", "toolbar");
     const all = spec.texts.map((text, k) => {
       const word = native(make("button", group, { type: "button", className: `${css}-${k}-input` }, text));
       word.tabIndex = k ? -1 : 0;
@@ -109,18 +116,11 @@ function render({ model, el }) {
     return kept => all.forEach((word, k) => word.setAttribute("aria-pressed", !kept[k]));
   }
   function bars(spec, box, css) {
-    make("span", box, { className: "sft-label", id: `${uid}-${spec.key}` }, spec.label);
-    const group = make("span", box, { className: "sft-bars" });
-    group.setAttribute("role", "group");
-    group.setAttribute("aria-labelledby", `${uid}-${spec.key}`);
+    const group = groupOf(box, spec.label, "sft-bars", "group");
     let held = null;  // the shares when a drag began: who comes back from the top finds the others as they were
     const columns = spec.texts.map((text, k) => {
-      const column = make("span", group, { className: "sft-bar" });
-      const output = make("output", column, { ariaHidden: "true" }), id = `${uid}-${spec.key}-${k}`;
-      const input = native(make("input", column, { type: "range", id, className: `${css}-${k}-input` }));
-      Object.assign(input, { min: 0, max: 100, step: 1 });
+      const bar = upright(group, `${uid}-${spec.key}-${k}`, `${css}-${k}-input`, text, 100), { input } = bar;
       input.setAttribute("aria-label", `${spec.label}: ${text}`);
-      make("label", column, { htmlFor: id }, text);
       const move = final => {
         const now = give(held || model.get("state")[spec.key], k, Number(input.value));
         write(now);
@@ -129,14 +129,9 @@ function render({ model, el }) {
       input.addEventListener("pointerdown", () => { held = model.get("state")[spec.key]; });
       input.addEventListener("input", () => move(false));
       input.addEventListener("change", () => { move(true); held = null; });
-      return { input, output };
+      return bar;
     });
-    const write = shares => columns.forEach(({ input, output }, k) => {
-      input.value = shares[k];
-      output.textContent = `${shares[k]} %`;
-      input.setAttribute("aria-valuetext", `${shares[k]} %`);
-      input.style.setProperty("--sft-at", `${shares[k]}%`);
-    });
+    const write = shares => columns.forEach((bar, k) => bar.write(shares[k], `${shares[k]} %`));
     inputs[spec.key] = columns.map(column => column.input);
     return write;
   }
@@ -151,22 +146,15 @@ function render({ model, el }) {
   function profile(spec, box) {  // a bar a stage, as hot as its rate; dragging sideways paints the others
     const group = make("span", box, { className: `sft-bars sft-${name}-bars` }), most = spec.texts.length - 1;
     const columns = spec.stages.map((stage, k) => {
-      const column = make("span", group, { className: "sft-bar" });
-      const output = make("output", column, { ariaHidden: "true" }), id = `${uid}-${spec.key}-${k}`;
-      const input = native(make("input", column, { type: "range", id, className: `sft-${name}-${stage}-input` }));
-      Object.assign(input, { min: 0, max: most, step: 1 });
-      input.setAttribute("orient", "vertical");
-      make("label", column, { htmlFor: id }, stage);
-      return { input, output };
+      const bar = upright(group, `${uid}-${spec.key}-${k}`, `sft-${name}-${stage}-input`, stage, most);
+      bar.input.setAttribute("orient", "vertical");
+      return bar;
     });
     let origin = null, held = null;  // the bar that the hand took, and where it stood when the hand left it
-    const write = ({ input, output }) => {
-      const at = Number(input.value);
-      output.textContent = spec.texts[at];
-      input.setAttribute("aria-valuetext", spec.texts[at]);
+    const write = ({ input, write: tell }, at = Number(input.value)) => {
+      tell(at, spec.texts[at]);
       input.classList.toggle("sft-cold", at === 0);
       input.style.setProperty("--sft-hot", spec.heat[at]);
-      input.style.setProperty("--sft-at", `${100 * at / most}%`);
     };
     const send = () => {
       const now = columns.map(({ input }) => Number(input.value));
@@ -174,8 +162,8 @@ function render({ model, el }) {
     };
     for (const column of columns) {
       column.input.addEventListener("input", () => {
-        if (held !== null && origin === column) column.input.value = held;  // the hand paints another bar now
-        write(column);
+        if (held !== null && origin === column) write(column, Number(held));  // the hand paints another bar now
+        else write(column);
       });
       column.input.addEventListener("change", send);
       column.input.addEventListener("pointerdown", () => { origin = column; held = null; });
@@ -190,15 +178,14 @@ function render({ model, el }) {
       if (held === null) held = origin.input.value;
       const place = under.input.getBoundingClientRect();
       const share = Math.min(1, Math.max(0, (place.bottom - event.clientY) / place.height));
-      under.input.value = Math.round(share * most);
-      write(under);
+      write(under, Math.round(share * most));
     });
     const release = () => { if (origin) { origin = held = null; setTimeout(send); } };
     window.addEventListener("pointerup", release);
     leaving.push(() => window.removeEventListener("pointerup", release));
     inputs[spec.key] = columns.map(({ input }) => input);
     return positions => {
-      if (!origin) columns.forEach((column, k) => { column.input.value = positions[k]; write(column); });
+      if (!origin) columns.forEach((column, k) => write(column, positions[k]));
     };
   }
   const kinds = { slider, bars, choice, strip: choice, toggle, words, button, profile };

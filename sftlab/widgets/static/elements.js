@@ -22,6 +22,14 @@ function frameOf(el, css, label) {
   root.setAttribute("aria-label", label);
   return root;
 }
+// A label and, beside it, the group that it names.
+function groupOf(parent, text, css, role) {
+  const label = make("span", parent, { className: "sft-label", id: unique() }, text);
+  const group = make("span", parent, { className: css });
+  group.setAttribute("role", role);
+  group.setAttribute("aria-labelledby", label.id);
+  return group;
+}
 // A line that screen readers read out when it changes.
 function statusOf(parent, css) {
   const status = make("p", parent, { className: css });

@@ -32,7 +32,9 @@ function render({ model, el }) {
     if (!range.matches(":active")) range.value = value;
     if (!number.matches(":focus")) number.value = value;
     const kept = model.get("touched") && model.get("kept") === value;
-    status.textContent = kept ? `your guess ${value} is kept: run the next cells` : "drag, or type a number";
+    status.textContent = kept
+      ? `your guess ${value} is kept: run the next cells; a figure that stands already shows it when its cell runs again`
+      : "drag, or type a number";
   }
   for (const name of ["value", "touched", "kept"]) model.on(`change:${name}`, sync);
   sync();

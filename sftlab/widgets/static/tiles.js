@@ -3,9 +3,7 @@ function render({ model, el }) {
   const { name, title, groups, options } = model.get("fixed"), uid = unique();
   const root = frameOf(el, `sft-relabel sft-${name}`, title);
   const row = make("div", root, { className: "sft-controls" }), first = shown[name] ?? 0;
-  make("span", row, { className: "sft-label", id: `${uid}-groups` }, "show");
-  const choice = make("span", row, { className: "sft-choice" });
-  choice.setAttribute("role", "radiogroup"); choice.setAttribute("aria-labelledby", `${uid}-groups`);
+  const choice = groupOf(row, "show", "sft-choice", "radiogroup");
   groups.forEach((group, k) => {
     const label = make("label", choice, { className: `sft-${name}-group-${k}` });
     const input = native(make("input", label, { type: "radio", name: `${uid}-group`, checked: k === first }));
