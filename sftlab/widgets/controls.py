@@ -176,7 +176,7 @@ class ControlPanel(Panel):
             self.memory |= {"start": start, "state": {}}
         self.inputs = Controls(
             fixed={"name": name, "title": title, "specs": specs, "live": live},
-            state=start | self.memory.get("state", {}),
+            state=start | self.memory["state"],
         )
         self.inputs.observe(self._changed, "state")
 

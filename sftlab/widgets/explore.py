@@ -46,7 +46,7 @@ class Explorer(ControlPanel):
         self._draw_figure, self.view = draw, self.inputs
         self.worker = Worker(self._failed)
         state = self.inputs.state
-        self.memory.pop("state", None)  # what cannot be drawn shall not come back with every run of the cell
+        self.memory["state"] = {}  # what cannot be drawn shall not come back with every run of the cell
         self._draw(state, self.values)
         self.keep(state)
 

@@ -24,7 +24,8 @@ KEPT = 30  # photographs in the table
 MOST_BARS = 6
 SIZE = (7.8, 2.9)  # inches
 SQUARE = (0, 1, 0, 1)
-TILE = 0.31  # width of a picture, as a share of the figure's: about as wide as high
+BARE: dict[str, Any] = {"xticks": [], "yticks": [], "frame_on": False}
+TILE, STRIDE = 0.31, 0.33  # width of a picture and of its place, as shares of the figure: about as wide as high
 
 
 class DropZone(Element):
@@ -127,7 +128,7 @@ class Upload(Panel):
         pixels, prediction = photograph
         status = f"{prediction.file}: {headline(prediction)}"
         if pixels is not None:
-            limit = self.reject.probability if self.reject is not None else 0.0
+            limit = (self.reject or RejectOption()).probability
             heat = self._heat(pixels, prediction.label)
             self.figure = figure_of(lambda: answer(pixels, prediction, heat, limit=limit, licence=licence))
             drawn = picture(self.figure)
@@ -164,15 +165,17 @@ def answer(
     """
     ax = base.axes(ax, *SIZE)
     ax.set_axis_off()
-    photo = pixels.transpose(1, 2, 0)
-    _photo(ax.inset_axes((0.0, 0.0, TILE, 0.9)), photo, base.clip(prediction.file or "as the network gets it", 30))
-    start = TILE + 0.02
+    titles = [base.clip(prediction.file or "as the network gets it", 30)]
     if heat is not None:
-        over = ax.inset_axes((start, 0.0, TILE, 0.9))
-        _photo(over, photo, f"what speaks for ‘{base.clip(prediction.label, 16)}’")
-        over.imshow(heat, cmap="inferno", vmin=0, alpha=0.55, interpolation="bilinear", extent=SQUARE)
-        start *= 2
-    _bars(ax.inset_axes((start + 0.03, 0.0, min(0.4, 0.95 - start), 0.9)), prediction, limit)
+        titles.append(f"what speaks for ‘{base.clip(prediction.label, 16)}’")
+    for k, words in enumerate(titles):
+        panel = ax.inset_axes((k * STRIDE, 0.0, TILE, 0.9), anchor="W", **BARE)
+        panel.imshow(pixels.transpose(1, 2, 0), cmap="gray", vmin=0, vmax=255, extent=SQUARE)
+        panel.set_title(words, fontsize=8.5, loc="left", fontweight="normal", color=style.QUIET, pad=4)
+    if heat is not None:
+        panel.imshow(heat, cmap="inferno", vmin=0, alpha=0.55, interpolation="bilinear", extent=SQUARE)
+    start = len(titles) * STRIDE
+    _bars(ax.inset_axes((start + 0.03, 0.0, min(0.4, 0.95 - start), 0.9), **BARE), prediction, limit)
     seen = "Without" if heat is None else "With"
     base.title(ax, headline(prediction), f"{in_words(prediction)}. {seen} a heat map.")
     if licence:
@@ -198,13 +201,6 @@ def _likeliest(prediction: Prediction) -> list[tuple[str, float]]:
     return sorted(prediction.probabilities.items(), key=lambda pair: -pair[1])[:MOST_BARS]
 
 
-def _photo(ax: Any, photo: np.ndarray, words: str) -> None:
-    ax.imshow(photo, cmap="gray", vmin=0, vmax=255, extent=SQUARE)
-    _frameless(ax)
-    ax.set_anchor("W")
-    ax.set_title(words, fontsize=8.5, loc="left", fontweight="normal", color=style.QUIET, pad=4)
-
-
 def _bars(ax: Any, prediction: Prediction, limit: float) -> None:
     """Draw a bar a class, its name and probability above it, and the limit that the longest one must reach."""
     likeliest = _likeliest(prediction)
@@ -217,9 +213,3 @@ def _bars(ax: Any, prediction: Prediction, limit: float) -> None:
         ax.plot((limit, limit), ends, color=style.INK, linestyle=(0, (3, 2)), linewidth=1, gid="limit")
         base.note(ax, f"limit {limit:.2f}", (limit, ends[1]), (0, -3), ha="center", va="top", fontsize=8)
     ax.set(xlim=(0, 1), ylim=(max(3, len(likeliest)) - 0.4, -0.6))  # two bars need not fill the height of a picture
-    _frameless(ax)
-
-
-def _frameless(ax: Any) -> None:
-    ax.set(xticks=[], yticks=[])
-    ax.spines[:].set_visible(False)
