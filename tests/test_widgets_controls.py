@@ -1,6 +1,7 @@
 """Explorers and the cockpit without a browser: what controls can say, which figure is drawn, how runs end."""
 
 import asyncio
+import base64
 import threading
 import time
 from dataclasses import replace
@@ -16,6 +17,7 @@ from sftlab.core import monitors
 from sftlab.core.records import Epoch, History, Step
 from sftlab.plot.curves import divergence
 from sftlab.widgets import button, choice, distribution, explore, slider, strip, toggle, words
+from sftlab.widgets.base import picture
 
 pytestmark = pytest.mark.usefixtures("forget")
 
@@ -81,6 +83,14 @@ def test_a_figure_that_the_lab_draws_for_an_explorer_is_none_of_pyplots(monkeypa
     monkeypatch.setattr(plt, "figure", lambda *a, **k: pytest.fail("pyplot was used in a thread"))
     shown = explore(lambda k: plot.guess_vs_result(k, 5), k=slider("k", range(1, 10)))
     assert move(shown, k=7).startswith("Measured 8 %") and not shown.inputs.answer["error"]
+
+
+def test_lines_are_drawn_on_nothing_so_that_they_stand_in_every_theme_and_images_are_not():
+    ax = titled(k=1)
+    drawing = base64.b64decode(picture(ax.figure)["src"].removeprefix("data:image/svg+xml;base64,")).decode()
+    assert drawing.startswith("<svg") and "#ffffff" not in drawing
+    ax.imshow(np.zeros((2, 2)))
+    assert picture(ax.figure)["src"].startswith("data:image/png;base64,")
 
 
 def test_a_moved_control_redraws_and_the_choice_survives_running_the_cell_again():
@@ -294,6 +304,15 @@ def test_a_run_that_fails_says_so_on_the_page_and_in_the_cell(blobs, tiny):
         asyncio.run(cockpit.run())
     assert cockpit.inputs.answer["error"] == "This run failed: ZeroDivisionError: a loss of my own"
     assert cockpit.runs == [] and not monitors.is_running()
+    weights = [1.0, 1.0]
+
+    def twice(logits, y):
+        return weights.pop() * sft.cross_entropy(logits, y)
+
+    cockpit = widgets.cockpit(tiny, blobs, name="later", keep_best=False, loss=twice)
+    with pytest.raises(IndexError):
+        asyncio.run(cockpit.run())
+    assert [run.outcome for run in cockpit.runs] == ["failed"]
     twins = {"a": ["x", "y"], "b": ["x", "y"]}
     with pytest.raises(ValueError, match="one head"):
         widgets.cockpit(tiny, type("Data", (), {"classes": twins})())

@@ -231,12 +231,14 @@ class Cockpit(TrainingPanel):
         if not self.runs:
             return "No run yet"
         newest = self.runs[-1]
-        best = max(self.runs, key=lambda run: run.score)
         if newest.accuracy is None or divergence(newest.history):
             return newest.headline
-        other = f"best is run {best.number} with {base.percent(best.accuracy.value)}; "
-        other = "best so far; " if best is newest else other
-        return f"{newest.headline}; {other if len(self.runs) > 1 else ''}majority {base.percent(self.majority)}"
+        best, beside = max(self.runs, key=lambda run: run.score), ""
+        if best is not newest:
+            beside = f"best is run {best.number} with {base.percent(best.score)}; "
+        elif len(self.runs) > 1:
+            beside = "best so far; "
+        return f"{newest.headline}; {beside}majority {base.percent(self.majority)}"
 
     def is_instant(self, values: Mapping[str, Any]) -> bool:
         """Tell whether only the head learns, on features that are on disk: a matter of a tenth of a second."""

@@ -156,8 +156,8 @@ class TrainingPanel(ControlPanel):
         """Return the records of the training of `model`, which the run's history describes."""
         settings = self.settings | settings
         run.history.runs = [{"profile": profile, "epochs": epochs, **settings, "majority": self.data.valid.majority}]
-        events: dict[str, Any] = {"stop": self.worker.stopping, "say": self.busy}
-        return training.train(self.model, self.data, profile, epochs, **events, **settings)
+        settings |= {"stop": self.worker.stopping, "say": self.busy}
+        return training.train(self.model, self.data, profile, epochs, **settings)
 
     def tell(self, run: Any, record: Step | Epoch) -> str:
         """Return what goes on, now that the run's history has this record; '' if there is nothing new to see."""
@@ -180,15 +180,16 @@ class TrainingPanel(ControlPanel):
         self.error, slow = None, not self.is_instant(values)
         number = 1 + max((run.number for run in self.runs), default=0)
         run = self.kind(number, values, bool(self.data.valid.groups))
+        begins = f"run {number} begins"
         if slow:
-            self.busy(f"run {run.number} begins")
+            self.busy(begins)
             self.say("Training has begun; Stop ends it within one step.")
         while monitors.is_running() and not self.worker.stopping.is_set():
             self.busy("another panel is training; this one waits for it")
             slow = True
             time.sleep(0.02)
         if slow:
-            self.busy(f"run {run.number} begins")
+            self.busy(begins)
         before = list(self.runs)
         self.runs[:] = self._beside(run)
         clock = time.perf_counter()
@@ -205,6 +206,9 @@ class TrainingPanel(ControlPanel):
             run.outcome = "stopped" if self.worker.stopping.is_set() else "finished"
         except monitors.Diverged:
             run.outcome = "diverged"
+        except Exception:
+            run.outcome = "failed"
+            raise
         finally:
             run.seconds, run.history.stopped = time.perf_counter() - clock, [run.outcome]
             if not run.history.steps:

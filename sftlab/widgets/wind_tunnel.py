@@ -160,8 +160,10 @@ class WindTunnel(TrainingPanel):
             finding = f"Run {runs[0].number}: {old} of the old task, {new} of the new one"
         elif not self.beside:
             return base.empty(None, finding)
-        rates = {run.number: " ".join(map(base.rate_text, run.profile.values())) for run in runs}
-        return self._plot({f"{run.number}: {rates[run.number]}": [run.path[-1]] for run in runs}, finding=finding)
+        points = {
+            f"{run.number}: {' '.join(map(base.rate_text, run.profile.values()))}": [run.path[-1]] for run in runs
+        }
+        return self._plot(points, finding=finding)
 
 
 def _accuracy(model: nn.Sequential, data: Data) -> Interval:
