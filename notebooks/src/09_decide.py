@@ -31,6 +31,7 @@ LABELS: int = 2000                    # training images per class, all by defaul
 SEED: int = 0                         # split, order of batches, start of the head
 MISSED: float = 100.0                 # what an overlooked defect costs, in €
 ALARM: float = 20.0                   # what a false alarm costs, in €
+OUT: str = ""                         # folder for the record; "" keeps nothing
 
 # %% [markdown]
 # ## Which errors?
@@ -39,7 +40,7 @@ ALARM: float = 20.0                   # what a false alarm costs, in €
 
 # %%
 sft.check_parameters(globals(), BACKBONE=str, SIZE=(int, 64, 300), SEED=(int, 0),
-                     LABELS=(int, 10), MISSED=(float, 0.1), ALARM=(float, 0.1))
+                     LABELS=(int, 10), MISSED=(float, 0.1), ALARM=(float, 0.1), OUT=str)
 digits = sft.load("digits", valid=0.4, per_class=30, seed=SEED)
 (x, y), (x_new, y_new) = (next(iter(split.batches(len(split))))
                           for split in (digits.train, digits.valid))
@@ -83,8 +84,6 @@ ax
 
 # %%
 recall, precision = (np.diag(table) / table.sum(axis=axis) for axis in (1, 0))
-scikit = metrics.precision_recall_fscore_support(truth, called, zero_division=0)
-assert np.allclose(scikit[1], recall) and np.allclose(scikit[0], precision)
 
 # %%
 worst = recall.argmin()
@@ -94,7 +93,7 @@ print(f"‘{worst}’: recall {recall[worst]:.2f} ({low:.2f}–{high:.2f}), "
 plot.guess_vs_result(100 * recall[worst], guess)
 
 # %% [markdown]
-# One accuracy over ten classes can hide a class that is found less often. Mind the interval: a class has only about seventy images here, and the worst of ten was *chosen* as the worst, so it looks a little worse than it is (lesson 08).
+# Mind the interval: a class has only about seventy images here, and the worst of ten was *chosen* as the worst, so it looks a little worse than it is (lesson 08).
 #
 # ## Two classes: every answer is a threshold
 #
@@ -116,7 +115,7 @@ print(f"accuracy {valid.accuracy:.3f}, majority {valid.majority:.3f}, {valid.n} 
 print(f"{y.mean():.0%} of these cells are defect")
 
 # %% [markdown]
-# The network gives each cell a probability *p* of *defect*. So far the answer was *defect* from p = 0.5 on. Nothing obliges us to 0.5. A lower threshold finds more defects and raises more false alarms. To see whether the network *knows* anything, look at the order of the cells
+# The network gives each cell a probability *p* of *defect*. So far the answer was *defect* from p = 0.5 on. A lower threshold finds more defects and raises more false alarms. To see whether the network *knows* anything, look at the order of the cells
 # first, before any threshold is chosen.
 #
 # > **Predict.** Draw one defect cell and one intact cell, at random. In how many percent of such pairs does the defect cell get the higher probability? A coin gives 50.
@@ -226,11 +225,9 @@ print("formula against 0.5:          ", saving(p, y, modules, 0.5))
 print("formula against every cell:   ", saving(p, y, modules, 0))
 
 # %% [markdown]
-# Read both lines with their intervals. A saving whose interval holds zero has not been shown by these modules, however good the formula looks on paper.
-#
 # ## Hold the threshold in your hand
 #
-# Four piles: found, missed, false alarms, rightly left alone. Drag the threshold, and watch cells slide from pile to pile while the money moves.
+# Four piles: found, missed, false alarms, rightly left alone.
 
 # %%
 shown = np.random.default_rng(SEED).permutation(len(y))[:150]
@@ -261,6 +258,8 @@ widgets.explore(
 test = sft.evaluate(model, data.test)
 y_test, p_test = np.array(test.targets), np.array(test.probabilities)[:, 1]
 of_test = np.array(test.groups)
+if OUT:
+    sft.records.write(test, f"{OUT}/record.json")
 
 # %%
 print(f"accuracy at 0.5 {test.accuracy:.3f}, majority {test.majority:.3f}")
@@ -270,7 +269,7 @@ print("formula against 0.5:          ", saving(p_test, y_test, of_test, 0.5))
 print("formula against every cell:   ", saving(p_test, y_test, of_test, 0))
 
 # %% [markdown]
-# The first of the four lines is the formula's cost on about eleven modules. Where the last line ends in *zero is inside*, this test has not shown that the network is cheaper than *call every cell defect*: at 100 € a miss the answer without a network is hard to beat.
+# Where the last line ends in *zero is inside*, this test has not shown that the network is cheaper than *call every cell defect*: at 100 € a miss the answer without a network is hard to beat.
 #
 # ## What you have seen
 #
@@ -297,8 +296,6 @@ with torch.no_grad():
         alarms += int((defect & (labels == 0)).sum())
 print(f"found {found}, missed {missed}, false alarms {alarms}: "
       f"{(MISSED * missed + ALARM * alarms) / len(data.valid):.2f} € a cell")
-assert abs((MISSED * missed + ALARM * alarms) / len(data.valid)
-           - bill(p, y, at).mean()) < 0.02 * (MISSED + ALARM)
 
 # %% [markdown]
 # ## Try it
