@@ -360,7 +360,8 @@ print(f"looks    {result.evaluations} at this test set")
 
 # %% [markdown]
 # The third line matters most: this page's test is at the upper end of what other splits give, or beyond it. (Their probes keep no best epoch; a part may be due to that.) *How good will such a probe be on modules that nobody has seen?* Report the mean over the splits, with lowest and highest. *How good is this trained network on these modules?* The first line.
-#
+
+# %% [markdown]
 # ## What you have seen
 #
 # - An interval says how far *other test images* could move the number. Seed and split move it too, and related images make formulas too confident: count groups.

@@ -65,8 +65,6 @@ data = sft.corrected(sft.load(DATA, size=SIZE, seed=SEED))
 print(data.card)
 
 # %% [markdown]
-# `sft.corrected` reads the labels that you correct in check 4. As long as there are none, nothing changes.
-#
 # ## Check 1: can the difference be seen?
 #
 # These are the pictures as the network gets them: this small, this square, this cropped. If *you* cannot see the difference, choose a larger `SIZE`, or crop the photographs first.
@@ -173,7 +171,7 @@ except ValueError as few:
 
 # %% [markdown]
 # Choose another label below a picture, or leave the picture out: each choice is a line in a CSV file named after the data; your folder stays as it is. Run the notebook
-# again from the top, and `sft.corrected` uses the file. Correct what *you* can see to be wrong. Test labels are not shown: whoever corrects
+# again from the top, and `sft.corrected`, in the cell after the parameters, uses the file. Correct what *you* can see to be wrong. Test labels are not shown: whoever corrects
 # the test until the network passes has no test any more.
 #
 # ## Train: the probe first
