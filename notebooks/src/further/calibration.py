@@ -31,6 +31,7 @@ BACKBONE: str = "efficientnet_lite0"  # any name from sft.backbones()
 SIZE: int = 160                       # edge of the images in pixels, 64 to 300
 LABELS: int = 60                      # training images per typeface, up to 90
 SEED: int = 0                         # split, order of batches, start of the head
+OUT: str = ""                         # folder for results as a record; "" keeps nothing
 
 # %% [markdown]
 # ## How sure does it say it is?
@@ -39,7 +40,7 @@ SEED: int = 0                         # split, order of batches, start of the he
 
 # %%
 sft.check_parameters(globals(), BACKBONE=str, SIZE=(int, 64, 300),
-                     LABELS=(int, 10, 90), SEED=(int, 0))
+                     LABELS=(int, 10, 90), SEED=(int, 0), OUT=str)
 original = sft.backbone(BACKBONE)
 
 
@@ -171,16 +172,12 @@ early, z = heads[int(np.argmin(losses))], heads[-1](new)
 # Which modules are in which half is a matter of luck, so we deal them five times.
 
 # %%
-def temper(mine):
-    """Fit T on some cells; return it, and the others' calibration before and after."""
-    best = decisions.fit_temperature(z[mine].softmax(1), y_new[mine])
-    return best, *(decisions.calibration((z[~mine] / t).softmax(1), y_new[~mine])
-                   for t in (1, best))
-
-# %%
 for deal in range(5):
     some = np.random.default_rng(deal).permutation(np.unique(modules))[::2]
-    T, before, after = temper(torch.from_numpy(np.isin(modules, some)))
+    mine = torch.from_numpy(np.isin(modules, some))
+    T = decisions.fit_temperature(z[mine].softmax(1), y_new[mine])
+    before, after = (decisions.calibration((z[~mine] / t).softmax(1), y_new[~mine])
+                     for t in (1, T))
     print(f"T = {T:.1f}: ECE on other modules {before.ece:.3f} → {after.ece:.3f}, "
           f"calibrated up to {after.most:.3f}")
 
@@ -206,6 +203,9 @@ strangers = {"photographs": explain.photo_crops(80, size=SIZE),
              "digits": nn.functional.interpolate(digits, (SIZE, SIZE)),
              "noise": torch.from_numpy(noise.astype(np.uint8)),
              "negatives": 255 - cells, "turned cells": cells.rot90(1, (2, 3))}
+if OUT:  # the half of the modules that did not choose the epoch
+    result = sft.evaluate(model, data.valid.subset(np.flatnonzero(~half)))
+    sft.records.write(result, f"{OUT}/record.json")
 
 # %% [markdown]
 # These are five kinds of strangers: photographs, enlarged digits, noise, and two that are almost cells.
@@ -307,21 +307,7 @@ heatmaps(pixels, rows, licence=data.card.licence,
 #
 # **Can its certainty be trusted? On images like the training ones, after a check on new modules; on others, ask first whether they are alike.**
 #
-# *Where this lives in the library:* `sftlab.analysis.decisions` (`calibration`, `fit_temperature`, `temperature_scale`, `knn_distance`), `plot.reliability`, `sftlab.analysis.explain` (`grad_cam`, `cascade`), `sft.choose_reject_option`.
-#
-# ## The same in plain PyTorch
-#
-# Two lines more in the evaluation loop of lesson 00: a temperature, and a refusal.
-
-# %%
-with torch.no_grad():
-    f_new = model[:-1](data.valid.pixels(np.arange(8)))
-    T = decisions.fit_temperature(early(new[half]).softmax(dim=1), y_new[half])
-    q = (model[-1](f_new) / T).softmax(dim=1)
-    near = nn.functional.normalize(f_new, dim=1) @ unit[1].T
-for one, d in zip(q, 1 - near.topk(5, dim=1).values.mean(dim=1), strict=True):
-    name = "refused" if d > limit else data.classes[int(one.argmax())]
-    print(f"{name:8s} {one.max():.2f}")
+# *Where this lives in the library:* `sftlab.analysis.decisions` (`calibration`, `fit_temperature`, `temperature_scale`, `knn_distance`), `plot.reliability`, `sftlab.analysis.explain` (`grad_cam`, `cascade`), `sft.choose_reject_option`. *The same in plain PyTorch:* the loop for T and the two lines for the distance above need nothing of the library.
 
 # %% [markdown]
 # ## Try it

@@ -25,12 +25,14 @@ plot.style.use()
 CELLS: int = 10   # solar cells of each class with a label for the defect: 10, 25 or 50
 DIGITS: int = 1   # digits of each class with a label: 1, 2, 5 or 20
 SEED: int = 0     # split, draw of the labels, start of every network, order of batches
+OUT: str = ""     # folder for the results as a record; "" keeps nothing
 
 # %% [markdown]
 # Whether a solar cell is broken takes an expert and a minute. Whether its silicon is *mono* (cut from one crystal) or *poly* (from a block of many, whose borders show in the picture) stands on the delivery note. So you have ten labels of each class for the question that you care about, and hundreds for another one, for nothing. **Can the free labels help?**
 
 # %%
-sft.check_parameters(globals(), CELLS=(10, 25, 50), DIGITS=(1, 2, 5, 20), SEED=(int, 0))
+sft.check_parameters(globals(), CELLS=(10, 25, 50), DIGITS=(1, 2, 5, 20), SEED=(int, 0),
+                     OUT=str)
 solar = sft.load("solar", size=160, target="both", seed=SEED)
 source = sft.backbone("efficientnet_lite0")  # frozen: its features are computed once
 rows = np.sort(np.random.default_rng(SEED).permutation(len(solar.train))[:600])
@@ -103,6 +105,9 @@ for name, tasks in {"unknown is intact": {"defect": known.clamp(min=0)},
 kind = sft.proportion(z["type"].argmax(dim=1) == y_new["type"], solar.valid.groups)
 print(f"majority {1 - broken.float().mean():.3f}; the type itself: right {kind:.3f}")
 points = area["with the type"] - area["alone"]
+if OUT:
+    both = sft.evaluate(torch.nn.Sequential(*source[:-1], *net), solar.valid)
+    sft.records.write(both, f"{OUT}/record.json")
 plot.guess_vs_result(points, guess, low=-20, high=20, unit="points of area")
 
 # %% [markdown]
