@@ -286,12 +286,8 @@ plot.guess_vs_result(np.nanmean(found["head"]), rank_guess, low=-1, high=1, unit
 # Each line of the cascade says up to which stage the network is random, counted from the head; then the mean rank correlation and its range over starts and images. A mean near 0 says that little is left of the order of the places: the map depends on what was learned, as it did in the paper. Mind the range: with one random start and one image two maps can look alike by chance.
 
 # %%
-rows = {"the cell": None, "trained network": heat}
-for name, net in (("head random", model), ("all random", blanks[0])):
-    A = net[:-2](pixels).detach().requires_grad_()
-    logits = blanks[0][-1](net[-2](A))
-    gradient, = torch.autograd.grad(logits[:, 1].sum(), A)
-    rows[name] = (gradient.mean((2, 3), keepdim=True) * A).sum(1).relu().detach()
+rows = {"the cell": None, "trained network": heat,
+        "all random": explain.grad_cam(blanks[0], pixels, 1, last)}
 heatmaps(pixels, rows, licence=data.card.licence,
          title="Where the evidence for ‘defect’ lies")
 

@@ -6,7 +6,7 @@
 # - say from paired runs when a second task helps, when it harms and when it does nothing;
 # - measure which way each task pulls the layers that they share, and say what that leaves open.
 #
-# 30 minutes to read, half a minute to run. Needs lessons [03](../03_loss.ipynb) to [09](../09_decide.ipynb). Images: solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018; digits, CC BY 4.0, Alpaydin and Kaynak 1998.
+# 35 minutes to read, half a minute to run. Needs lessons [03](../03_loss.ipynb) to [09](../09_decide.ipynb). Images: solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018; digits, CC BY 4.0, Alpaydin and Kaynak 1998.
 
 # %%
 import copy
