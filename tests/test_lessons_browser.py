@@ -16,7 +16,6 @@ EXPLORERS = {  # the panels of each lesson, by the name that their CSS classes c
     "08_evaluate": ["peek"],
     "09_decide": ["piles"],
     "further/pretrain": ["gap"],
-    "further/rank": ["size"],
     "further/shift": ["handle"],
     "further/two_tasks": ["pull"],
     "further/text": ["words"],
