@@ -6,7 +6,7 @@
 # - repair the threshold with twenty labels, and say beforehand when that will not help;
 # - say what it costs to let BatchNorm's statistics follow a few hundred images.
 #
-# 40 minutes. Comes after [06 Finetune](../06_finetune.ipynb) and [09 Decide](../09_decide.ipynb).
+# 35 minutes. Comes after [06 Finetune](../06_finetune.ipynb) and [09 Decide](../09_decide.ipynb).
 # Images: solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018.
 
 # %%
