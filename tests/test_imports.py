@@ -93,17 +93,46 @@ def test_only_the_evaluation_reads_the_test_split():
             assert not (isinstance(node, ast.Attribute) and node.attr == "test"), f"{path}:{node.lineno} reads .test"
 
 
-def test_import_sftlab_is_light():
+def child(code):
+    """Return what Python prints in a process of its own, from JSON."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_everything_but_figures_panels_and_runs_is_light():
     pytest.importorskip("resource", reason="only on Linux and macOS can a process ask for its own peak memory")
     peak = "resource.getrusage(resource.RUSAGE_SELF).ru_maxrss"
+    heavy = ("plot", "style", "widgets", "lessons", "load_runs")
     code = (
         f"import json, resource, sys, torch; before = {peak}\n"
-        f"import sftlab; print(json.dumps([{peak} - before, sorted(sys.modules)]))"
+        f"import sftlab; [getattr(sftlab, name) for name in sftlab.__all__ if name not in {heavy}]\n"
+        f"print(json.dumps([{peak} - before, sorted(sys.modules)]))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    more, loaded = json.loads(done.stdout)
-    assert not HEAVY & set(loaded), f"import sftlab loads {', '.join(sorted(HEAVY & set(loaded)))}"
+    more, loaded = child(code)
+    assert not HEAVY & set(loaded), f"sftlab loads {', '.join(sorted(HEAVY & set(loaded)))}"
     drawing = {f"sftlab.{wing}" for wing in ("plot", "widgets", "lessons")}
     runs = {name for name in loaded if name.startswith("sftlab.runs.")}
     assert not drawing & set(loaded) and runs <= {"sftlab.runs.parameters"}
     assert more / (1024 if sys.platform == "linux" else 1024**2) <= 50, "megabytes beside torch's own"
+
+
+def test_help_and_import_do_not_wait_for_torch():
+    code = (
+        "import json, sys; import sftlab; from sftlab.runs.cli import app\n"
+        "app(['--help'], standalone_mode=False)\n"
+        "print(json.dumps(['torch' in sys.modules, 'fit' in dir(sftlab)]))"
+    )
+    assert child(code) == [False, True]
+
+
+def test_tab_offers_names_and_keywords_and_a_wrong_name_is_an_error():
+    code = (
+        "import json, warnings; from IPython.core.completer import IPCompleter; import sftlab as sft\n"
+        "warnings.simplefilter('ignore'); tab = IPCompleter(namespace={'sft': sft})\n"
+        "offered = lambda text: [one.text for one in tab.completions(text, len(text))]\n"
+        "print(json.dumps([offered(text) for text in ('sft.layer_d', 'sft.plo', 'sft.fit(model, pati')]))"
+    )
+    names, wings, keywords = child(code)
+    assert "layer_decay" in names[0] and wings and any("patience" in word for word in keywords)
+    with pytest.raises(AttributeError, match="no attribute 'lin_probe'"):
+        sftlab.lin_probe  # noqa: B018

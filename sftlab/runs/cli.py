@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sftlab.data import as_path
 from sftlab.runs.parameters import NotebookError, describe, read_parameters
 
 if TYPE_CHECKING:
@@ -19,9 +18,16 @@ if TYPE_CHECKING:
 
 START = "00_start_here"  # the lesson that JupyterLab opens at
 MAIN = "10_your_own_images"  # the notebook that is meant if none is named: the one for a learner's own data
-FILE = as_path
 WIDEST = 44  # letters of a file name in a line of `predict`
 LIKELIEST = 3  # classes in a line of `predict`; its files hold all of them
+
+
+def FILE(path: str) -> Path:  # noqa: N802
+    """Return a path that somebody typed."""
+    from sftlab.data import as_path
+
+    return as_path(path)
+
 
 notebook_argument = click.argument("notebook", default=MAIN)
 timeout_option = click.option("--timeout", default=3600, metavar="SECONDS", help="How long one cell may take.")

@@ -21,8 +21,6 @@ from importlib import import_module
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, get_args
 
-from sftlab.data import as_path
-
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
@@ -206,6 +204,8 @@ def _existing(name: str, value: str) -> str:
 
     Raises ValueError for what does not exist.
     """
+    from sftlab.data import as_path, datasets
+
     if value.startswith("folder:"):
         from sftlab.data.folder import folder_path
 
@@ -215,8 +215,6 @@ def _existing(name: str, value: str) -> str:
             raise ValueError(f"{name}: {error}") from None
     known = [value]
     if name == "DATA" and not value.startswith("csv:"):
-        from sftlab.data import datasets
-
         known = [*datasets(), "folder:PATH"]
     elif name == "BACKBONE":
         from sftlab.networks import backbones
