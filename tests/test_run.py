@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 
 import jupytext
 import nbformat
@@ -14,7 +15,7 @@ from sftlab.runs import notebooks, report
 from sftlab.runs.cli import app
 from sftlab.runs.parameters import NotebookError
 from sftlab.runs.results import Facts
-from sftlab.runs.run import new_folder, run
+from sftlab.runs.run import execute, new_folder, run
 
 ACCURACY = {"accuracy": records.Interval(0.5, 0.1, 0.9)}
 SHARES = [[0.9, 0.1], [0.8, 0.2]]
@@ -142,6 +143,34 @@ def test_what_goes_wrong_is_a_sentence(folder, code, words):
     (folder / "bad.py").write_text(f"# %% tags=['parameters']\nOUT = ''\n\n# %%\n{code}\n", encoding="utf-8")
     with pytest.raises(NotebookError, match=words):
         run("bad.py", out="runs", seconds=1)
+
+
+class Stillborn(notebooks.Kernel):
+    """Kernels of which the first `deaths` end before they answer, as where another kernel took their port."""
+
+    deaths = 0
+
+    def format_kernel_cmd(self, extra_arguments=None):
+        Stillborn.deaths -= 1
+        return [sys.executable, "-c", ""] if Stillborn.deaths >= 0 else super().format_kernel_cmd(extra_arguments)
+
+
+@pytest.mark.parametrize(("deaths", "status"), [(1, "finished"), (2, "failed")])
+def test_a_kernel_that_died_before_its_first_cell_is_started_once_more(folder, monkeypatch, deaths, status):
+    monkeypatch.setattr(notebooks, "Kernel", Stillborn)
+    monkeypatch.setattr(Stillborn, "deaths", deaths)
+    facts = execute(notebooks.read(folder / "lesson.py"), folder / "lesson.py", folder / "made", {})
+    assert facts.status == status
+    assert facts.error == (
+        "" if status == "finished" else "lesson: no kernel started: Kernel died before replying to kernel_info"
+    )
+
+
+def test_a_notebook_outside_a_clone_runs_and_is_kept_where_one_is(folder, monkeypatch):
+    monkeypatch.setattr(notebooks, "lab_folder", lambda: folder / "no clone and no wheel")
+    done = command("run", "lesson.py")
+    assert done.exit_code == 0 and len(list((folder / "runs").iterdir())) == 1, done.output
+    assert command("run", "mine.ipynb").exit_code == 1
 
 
 def test_two_runs_in_one_second_get_two_folders(tmp_path):

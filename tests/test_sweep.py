@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from html import escape
 from pathlib import Path
 
 import nbformat
@@ -145,6 +146,14 @@ def test_a_sweep_keeps_what_is_finished_and_tries_again_what_failed(folder, caps
     assert again.status.tolist() == table.status.tolist()
     kept = [(path / "run.json").stat().st_mtime_ns == old for path, old in zip(made, times, strict=True)]
     assert kept == [True, False, False]
+
+
+def test_the_command_that_goes_on_has_the_same_folder_and_workers(folder, capsys):
+    written(cases=[{"RATE": 1.0}])
+    sweep("grid.yml", out="kept here", jobs=2, seconds=60, again=True)
+    page = Path("kept here/grid/index.html").read_text(encoding="utf-8")
+    typed = "sftlab sweep grid.yml --out 'kept here' --jobs 2 --timeout 60"
+    assert f"<code>{escape(typed)}</code>" in page, "and not --again, which would run what is finished"
 
 
 def test_kill_9_of_a_sweep_loses_only_the_runs_in_flight(folder):

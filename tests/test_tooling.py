@@ -400,7 +400,7 @@ def test_one_check_that_fails_fails_them_all_and_words_go_to_pytest(words, modul
 
 
 @pytest.mark.parametrize(("user", "words", "told"), [(0, [], True), (0, ["--allow-root"], False), (1000, [], False)])
-def test_root_is_told_how_the_lab_opens_for_root(monkeypatch, user, words, told):
+def test_root_is_told_how_the_lab_opens_for_root(clone, monkeypatch, user, words, told):
     monkeypatch.setattr("os.geteuid", lambda: user, raising=False)
     monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 1))
     done = command("lab", *words)

@@ -273,6 +273,6 @@ def read(path: str | Path, kind: type[R] = object) -> R:  # type: ignore[assignm
 def stored(name: str) -> Any:
     """Return a record that the project keeps, such as "start", which `python benchmarks/start.py` has made.
 
-    It is found from any folder. Raises ValueError for another name, and where the package is not that of a clone.
+    It is found from any folder, in a clone and in an installed package. Raises ValueError for another name.
     """
     return read(kept_record(name))

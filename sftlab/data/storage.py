@@ -336,10 +336,16 @@ def _glibc() -> ctypes.CDLL | None:
     return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
 
 
+def lab_folder() -> Path:
+    """Return the folder that holds the lessons and the stored records: this package's clone, or its part of a wheel."""
+    package = Path(__file__).resolve().parents[1]
+    return next(folder for folder in (package / "lab", package.parent) if (folder / "notebooks").is_dir())
+
+
 def kept_record(name: str) -> Path:
-    """Return the file of a record that the project keeps: benchmarks/NAME.json of the clone that the package is in."""
-    folder = Path(__file__).resolve().parents[2] / "benchmarks"
+    """Return the file of a record that the project keeps: benchmarks/NAME.json."""
+    folder = lab_folder() / "benchmarks"
     names = sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.json"))
     if name not in names:
-        raise ValueError(f"no record is called {name!r}; there are {', '.join(names) or 'none: they stand in a clone'}")
+        raise ValueError(f"no record is called {name!r}; there are {', '.join(names)}")
     return folder / f"{name}.json"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 import sys
 from collections import Counter
 from pathlib import Path
@@ -16,7 +15,6 @@ from sftlab.runs.parameters import NotebookError, describe, read_parameters
 if TYPE_CHECKING:
     from sftlab.deploy.predict import Prediction, Predictor
 
-START = "00_start_here"  # the lesson that JupyterLab opens at
 MAIN = "10_your_own_images"  # the notebook that is meant if none is named: the one for a learner's own data
 WIDEST = 44  # letters of a file name in a line of `predict`
 LIKELIEST = 3  # classes in a line of `predict`; its files hold all of them
@@ -55,15 +53,13 @@ def app() -> None:
 @app.command(context_settings={"ignore_unknown_options": True})
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
 def lab(words: tuple[str, ...]) -> None:
-    """Open JupyterLab at the first lesson.
+    """Open JupyterLab at the first lesson, in `my_lab`: copies of the lessons that are yours to change.
 
     Further words go to JupyterLab: sftlab lab --no-browser --port 9000
     """
     from sftlab.runs.lab import open_lab
-    from sftlab.runs.notebooks import checkout
 
-    root = checkout()
-    sys.exit(open_lab(root, root / "notebooks" / f"{START}.ipynb", words))
+    sys.exit(open_lab(words))
 
 
 @app.command()
@@ -124,8 +120,7 @@ def sweep(
     if plan:
         click.echo(sweeps.listed(file, out))
         return
-    typed = shlex.join(["sftlab", *sys.argv[1:]])
-    table = sweeps.sweep(file, out=out, jobs=jobs, scheduler=scheduler, again=again, seconds=timeout, command=typed)
+    table = sweeps.sweep(file, out=out, jobs=jobs, scheduler=scheduler, again=again, seconds=timeout)
     sys.exit(not (table.status == "finished").all())
 
 

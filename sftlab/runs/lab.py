@@ -1,8 +1,14 @@
-"""JupyterLab as `sftlab lab` opens it: at the first lesson, without questions, and without controls that are dead."""
+"""JupyterLab as `sftlab lab` opens it: at a copy of the first lesson that is the learner's own, without outputs.
+
+The lessons of the clone, or of the wheel, stay as they are: to be read, with the outputs they were published with.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -10,10 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import click
+import nbformat
 from jupyter_server.services.contents.largefilemanager import AsyncLargeFileManager
+from nbformat import NotebookNode
 
+from sftlab.runs.notebooks import MY_LAB, NEW, built, checkout, emptied, read, workplace
 from sftlab.runs.report import without_widget
 
+START = "00_start_here.ipynb"
 WORDS = ("--ServerApp.contents_manager_class=sftlab.runs.lab.Contents",)
 CONFIG = Path(__file__).with_name("jupyter")  # no question about news over the first lesson, notebooks before folders
 
@@ -39,10 +49,47 @@ class Contents(AsyncLargeFileManager):
         return sessions is not None and path.strip("/") in {s["path"] for s in await sessions.list_sessions()}
 
 
-def open_lab(root: Path, lesson: Path, words: Sequence[str]) -> int:
-    """Open JupyterLab in the folder `root` at a lesson, wait until it is left, and return its exit code."""
-    open_at = [f"--LabApp.default_url=/lab/tree/{lesson.relative_to(root).as_posix()}"] if lesson.is_file() else []
-    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={root}", *WORDS, *open_at, *words]
+def copied(folder: Path) -> list[str]:
+    """Copy the lessons, outputs emptied, to a learner's `folder`; return a sentence for each that they had changed.
+
+    What was changed or run there is never overwritten: a lesson that has a newer version gets it as a file beside it.
+    """
+    root, notes = checkout(), []
+    for lesson in built(root):
+        book, own = emptied(read(lesson)), folder / lesson.relative_to(root / "notebooks")
+        version = _fingerprint(book)
+        book.metadata.sftlab = NotebookNode(copy_of=version)
+        for place in (own, own.with_suffix(NEW)):
+            theirs = read(place) if place.is_file() else None
+            mark = theirs and theirs.metadata.get("sftlab", {}).get("copy_of")
+            if mark == version:  # of this very version, whatever was done to it
+                break
+            if theirs is None or mark == _fingerprint(theirs):
+                place.parent.mkdir(parents=True, exist_ok=True)
+                nbformat.write(book, place)
+                if place != own:
+                    notes.append(f"{own.name} holds work of yours and was left alone; the new lesson is {place.name}")
+                break
+    for text in (*root.glob("notebooks/*.md"), *root.glob("notebooks/*/*.yml")):
+        if not (own := folder / text.relative_to(root / "notebooks")).exists():
+            own.parent.mkdir(exist_ok=True)
+            shutil.copyfile(text, own)
+    return notes
+
+
+def _fingerprint(book: NotebookNode) -> str:
+    """Return a hash of what a learner changes: cells and their outputs."""
+    content = [[cell.cell_type, cell.source, cell.get("outputs")] for cell in book.cells]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+
+def open_lab(words: Sequence[str]) -> int:
+    """Open JupyterLab at a learner's first lesson, wait until it is left, and return its exit code."""
+    root = workplace()
+    for note in copied(root / MY_LAB):
+        click.echo(note)
+    open_at = f"--LabApp.default_url=/lab/tree/{MY_LAB}/{START}"
+    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={root}", *WORDS, open_at, *words]
     try:
         code = subprocess.run(command, cwd=root, env=environment()).returncode
     except KeyboardInterrupt:  # how one leaves JupyterLab

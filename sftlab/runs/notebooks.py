@@ -1,4 +1,4 @@
-"""The notebooks of a clone: which there are, what they are called, how one is read; every command calls it.
+"""The notebooks of a clone or a wheel: which there are, what they are called, how one is read; every command calls it.
 
 Lessons are `notebooks/NN_name.ipynb`. Others stand in a folder beside them and are called by both names, such as
 `recipes/pytorch_recipe`. The source of each has the same name under `notebooks/src`.
@@ -19,12 +19,13 @@ from jupyter_client import AsyncKernelManager
 from nbclient.exceptions import CellTimeoutError
 from nbformat import NotebookNode
 
-from sftlab.data.storage import as_path
+from sftlab.data.storage import as_path, lab_folder
 from sftlab.runs.parameters import NotebookError
 
 CELL_SECONDS = 900  # a cell that encodes images on one slow core comes to 200; one that hangs must end
 START_SECONDS = 120  # a busy two-core machine takes its time to start a kernel
 NEW = ".new.ipynb"  # how a notebook ends that is written beside somebody's changes
+MY_LAB = "my_lab"  # a learner's copies of the lessons
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -44,12 +45,15 @@ class Kernel(AsyncKernelManager):
 
 
 def checkout() -> Path:
-    """Return the folder that holds `notebooks/src`: where one is, one above it, or this package's clone."""
+    """Return the folder that holds `notebooks`: the clone that one is in, or what this package came with."""
     here = Path.cwd()
-    for folder in (here, *here.parents, Path(__file__).resolve().parents[2]):
-        if (folder / "notebooks" / "src").is_dir():
-            return folder
-    raise NotebookError("there is no notebooks/ folder here: run this inside a clone of the sftlab repository")
+    return next((folder for folder in (here, *here.parents) if (folder / "notebooks" / "src").is_dir()), lab_folder())
+
+
+def workplace() -> Path:
+    """Return where `runs` and `my_lab` are made: in the clone that one is in, or in the working directory."""
+    root = checkout()
+    return root if Path.cwd().is_relative_to(root) else Path.cwd()
 
 
 def sources(root: Path, names: Iterable[str] = ()) -> list[Path]:
@@ -62,22 +66,26 @@ def sources(root: Path, names: Iterable[str] = ()) -> list[Path]:
     return picked or every
 
 
-def built(root: Path) -> list[Path]:
-    """Return the built notebooks under `root`, lessons first; not the `.new` ones beside somebody's changes."""
-    paths = _files(root / "notebooks", ".ipynb", _folders(root))
+def built(root: Path, place: Path | None = None) -> list[Path]:
+    """Return the built notebooks under `root`, lessons first; not the `.new` ones beside somebody's changes.
+
+    place: where a learner has copies of them, to be returned in their stead.
+    """
+    paths = _files(place or root / "notebooks", ".ipynb", _folders(root))
     return [path for path in paths if not path.name.endswith(NEW)]
 
 
 def find(name: str | Path) -> Path:
     """Return the notebook that `name` means: a path, or the start of a name such as `14` or `recipes/keras`.
 
-    The name of a folder may be left out. A notebook that has not been built yet is returned as its source; `read`
-    opens either.
+    The name of a folder may be left out. A learner's own copy is taken before the lesson, and for one that has not been
+    built yet its source; `read` opens either.
     """
     if (path := as_path(name)).suffix in (".ipynb", ".py") and path.is_file():
         return path.resolve()
     root = checkout()
-    files = {name_of(path): path for path in (*sources(root), *built(root))}  # the built one wins
+    own = built(root, workplace() / MY_LAB)
+    files = {name_of(path): path for path in (*sources(root), *built(root), *own)}  # the last one wins
     return _pick(list(files.values()), str(name))
 
 
@@ -86,7 +94,7 @@ def name_of(path: Path) -> str:
     folder, name = path.parent.name, path.name
     for ending in (NEW, ".ipynb", ".py"):
         name = name.removesuffix(ending)
-    return name if folder in ("", "src", "notebooks") else f"{folder}/{name}"
+    return name if folder in ("", "src", "notebooks", MY_LAB) else f"{folder}/{name}"
 
 
 def read(path: Path) -> NotebookNode:
@@ -107,6 +115,14 @@ def read(path: Path) -> NotebookNode:
     return book
 
 
+def emptied(book: NotebookNode) -> NotebookNode:
+    """Take the outputs out of a notebook, in place, and return it."""
+    for cell in book.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    return book
+
+
 def failure(name: str, count: int | None, source: str, kind: str, message: str) -> str:
     """Say which cell of a notebook failed (its `In [n]`, its first line) and what the error was."""
     first = source.strip().splitlines()[0]
@@ -122,9 +138,10 @@ def interruption(name: str, error: Exception, seconds: int) -> str:
 
 
 def _folders(root: Path) -> list[Path]:
-    """Return the folders beside the lessons that hold notebooks, relative to `notebooks`: those that have sources."""
-    src = root / "notebooks" / "src"
-    return [f.relative_to(src) for f in sorted(src.iterdir()) if f.is_dir() and any(f.glob("[a-z]*.py"))]
+    """Return the folders beside the lessons that hold notebooks: those of the sources, which a wheel does not have."""
+    notebooks = root / "notebooks"
+    src = notebooks / "src" if (notebooks / "src").is_dir() else notebooks
+    return [folder.relative_to(src) for folder in sorted(src.iterdir()) if folder.is_dir()]
 
 
 def _files(folder: Path, suffix: str, beside: Iterable[Path]) -> list[Path]:

@@ -79,7 +79,7 @@ def run(
     source = notebooks.find(notebook)
     book = notebooks.read(source)
     values = checked(read_parameters(book), parameters or {})
-    folder = new_folder(runs_folder() if out is None else as_path(out), source.stem)
+    folder = new_folder(notebooks.workplace() / "runs" if out is None else as_path(out), source.stem)
     if say:
         say(f"running {source.name} in {shown(folder)}/ …")
     facts = execute(book, source, folder, values, seconds=seconds, progress=say is not None and sys.stderr.isatty())
@@ -106,10 +106,7 @@ def execute(
     known = read_parameters(book)
     folder.mkdir(parents=True, exist_ok=True)
     executed = folder / f"{source.stem}.ipynb"
-    for cell in book.cells:
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None  # of an earlier run
-    nbformat.write(book, executed)
+    nbformat.write(notebooks.emptied(book), executed)
     given = {**values, **({"OUT": str(folder)} if "OUT" in known else {})}
     began, clock, error = datetime.now(), time.perf_counter(), ""
     try:
@@ -132,8 +129,13 @@ def execute(
     return facts
 
 
-def _papermill(executed: Path, source: Path, values: dict[str, Any], seconds: int, *, progress: bool) -> None:
-    """Run the notebook `executed` in place. Raises NotebookError, a sentence about what went wrong."""
+def _papermill(
+    executed: Path, source: Path, values: dict[str, Any], seconds: int, *, progress: bool, again: bool = True
+) -> None:
+    """Run the notebook `executed` in place. Raises NotebookError, a sentence about what went wrong.
+
+    A kernel that ends before its first cell is started once more: another one has taken its port, most likely.
+    """
     import papermill
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
@@ -159,12 +161,10 @@ def _papermill(executed: Path, source: Path, values: dict[str, Any], seconds: in
         ) from None
     except (CellTimeoutError, DeadKernelError) as error:
         raise NotebookError(notebooks.interruption(source.stem, error, seconds)) from None
-
-
-def runs_folder() -> Path:
-    """Return `runs` in the clone one works in, or in the working directory if that is no clone."""
-    root = notebooks.checkout()
-    return (root if Path.cwd().is_relative_to(root) else Path.cwd()) / "runs"
+    except RuntimeError as error:
+        if not again:
+            raise NotebookError(f"{source.stem}: no kernel started: {error}") from None
+        _papermill(executed, source, values, seconds, progress=progress, again=False)
 
 
 def shown(path: Path) -> str:

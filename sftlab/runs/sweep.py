@@ -18,6 +18,7 @@ import ast
 import hashlib
 import json
 import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
@@ -38,7 +39,7 @@ from sftlab.plot import base, style
 from sftlab.runs import notebooks
 from sftlab.runs.parameters import NotebookError, checked, read_parameters
 from sftlab.runs.results import FINISHED, RESULTS, page, row, versions
-from sftlab.runs.run import CELL_SECONDS, execute, runs_folder, shown
+from sftlab.runs.run import CELL_SECONDS, execute, shown
 
 if TYPE_CHECKING:
     import pandas
@@ -142,7 +143,6 @@ def sweep(
     scheduler: str | None = None,
     again: bool = False,
     seconds: int = CELL_SECONDS,
-    command: str = "",
 ) -> pandas.DataFrame:
     """Do every run that a sweep's file asks for and that is not finished yet; return a table with a row for each run.
 
@@ -150,13 +150,16 @@ def sweep(
     out: where the sweep's folder, named as the file, is made; `runs` by default. jobs: runs at once; by default as
     many as cores and memory allow. scheduler: the address of a Dask scheduler whose workers do the runs instead; they
     need sftlab and the folders of this machine. again: also runs that are finished. seconds: limit for one cell.
-    command: how to go on, as the page and a stopped sweep say it. A run that fails is listed, and tried again at the
-    next call. Raises NotebookError before anything starts if the file is wrong or another sweep works in the folder.
+    A run that fails is listed, and tried again at the next call: the page and a stopped sweep name the command.
+    Raises NotebookError before anything starts if the file is wrong or another sweep works in the folder.
     """
     from joblib import delayed
     from tqdm.auto import tqdm
 
-    plan, command = read(path), command or f"sftlab sweep {path}"
+    plan, limit = read(path), None if seconds == CELL_SECONDS else seconds
+    options = {"--out": out, "--jobs": jobs, "--scheduler": scheduler, "--timeout": limit}
+    given = [str(word) for option in options.items() if option[1] is not None for word in option]
+    command = shlex.join(["sftlab", "sweep", str(path), *given])
     folder = _folder(plan, out)
     folder.mkdir(parents=True, exist_ok=True)
     rows = {mark: {**values, **row(folder / mark)} for mark, values in plan.runs.items()}
@@ -190,7 +193,7 @@ def sweep(
 
 def _folder(plan: Plan, out: str | Path | None) -> Path:
     """Return the folder of a sweep, which is named as its file."""
-    return ((runs_folder() if out is None else as_path(out)) / plan.name).resolve()
+    return ((notebooks.workplace() / "runs" if out is None else as_path(out)) / plan.name).resolve()
 
 
 def perform(plan: Plan, folder: Path, mark: str, again: bool, seconds: int) -> tuple[str, dict[str, Any]]:
@@ -221,7 +224,7 @@ def _parallel(count: int, jobs: int | None, scheduler: str | None) -> Iterator[A
     try:
         from dask.distributed import Client
     except ImportError:
-        raise NotebookError('--scheduler needs Dask: pip install "sftlab[dask]"') from None
+        raise NotebookError('--scheduler needs Dask: pip install -e ".[dask]"') from None
     try:
         client = Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
