@@ -320,6 +320,17 @@ def test_settings_are_told_apart_seed_by_seed_because_a_split_that_is_hard_is_ha
     assert fixed == ahead, "one test set for all seeds"
 
 
+def test_a_lesson_may_leave_numbers_and_intervals_of_its_own_and_gets_a_picture(folder, house_style):
+    numbers = {"": RESULT, "valid_accuracy": records.Interval(0.7, 0.6, 0.8), "gap": 0.25, "task": RESULT}
+    lines = [line for line in TOY.splitlines() if not line.startswith(("history", "Path(OUT, \"history"))]
+    text = "\n".join(lines).replace(json.dumps(records.to_dict(RESULT)), json.dumps(records.to_dict(numbers)))
+    (folder / "toy.py").write_text(text, encoding="utf-8")
+    (row,) = sweep(written(cases=[{"RATE": 0.1}]), jobs=1).to_dict("records")
+    assert (row["valid_accuracy"], row["valid_accuracy_low"], row["gap"]) == (0.7, 0.6, 0.25)
+    assert (row["accuracy"], row["accuracy_high"], row["task_accuracy"]) == (0.5, 0.6, 0.5)
+    assert Path("runs/grid/picture.svg").is_file()
+
+
 MANY = [
     ([rate, layers], 0.7 + i / 100, 0.6)
     for i, (rate, layers) in enumerate((r, n) for r in (1e-4, 1e-3, 1e-2) for n in ("head", "all"))

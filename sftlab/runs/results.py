@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sftlab.core import records
-from sftlab.core.records import History, Result
+from sftlab.core.records import History, Interval, Result
 from sftlab.data import as_path
 from sftlab.runs.parameters import NotebookError
 
@@ -121,17 +121,23 @@ def row(folder: Path) -> dict[str, Any]:
 
 
 def measured(folder: Path) -> dict[str, Any]:
-    """Return the metrics that the records in a folder hold. Raises ValueError if one is damaged."""
+    """Return the metrics that the records in a folder hold. Raises ValueError if one is damaged.
+
+    `record.json` is a Result, or a dict of them by task ("" for the only one), of Intervals and numbers by metric.
+    """
     metrics: dict[str, Any] = {}
     record: Any = records.read(folder / RECORD) if (folder / RECORD).is_file() else {}
-    for task, result in (record if isinstance(record, dict) else {"": record}).items():
-        if isinstance(result, Result):
-            prefix = f"{task}_" if task else ""
-            for name, interval in result.metrics.items():
-                metrics[prefix + name] = interval.value
-                metrics[f"{prefix}{name}_low"], metrics[f"{prefix}{name}_high"] = interval.low, interval.high
-            metrics |= {f"{prefix}majority": result.majority, f"{prefix}images": result.n}
-            metrics["split"] = result.settings.get("images", "")
+    for name, content in (record if isinstance(record, dict) else {"": record}).items():
+        numbers = {name: content}
+        if isinstance(content, Result):
+            numbers = {**content.metrics, "majority": content.majority, "images": content.n}
+            numbers = {f"{name}_{metric}" if name else metric: value for metric, value in numbers.items()}
+            metrics["split"] = content.settings.get("images", "")
+        for metric, value in numbers.items():
+            if isinstance(value, Interval):
+                metrics |= {metric: value.value, f"{metric}_low": value.low, f"{metric}_high": value.high}
+            elif isinstance(value, (int, float)):
+                metrics[metric] = value
     if (folder / HISTORY).is_file():
         history = records.read(folder / HISTORY, History)
         if history.epochs:
