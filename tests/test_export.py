@@ -211,10 +211,10 @@ def test_a_saved_model_is_exported_with_its_limits_by_one_call(tiny, blobs, tmp_
 
 def test_without_the_packages_a_sentence_says_what_to_install(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(ask, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r'pip install "sftlab\[onnx\]"'):
+    with pytest.raises(ImportError, match=r'pip install -e "\.\[onnx\]"'):
         sft.export(tiny, tmp_path / "x.onnx")
     (tmp_path / "x.onnx").write_bytes(b"x")
-    with pytest.raises(ImportError, match=r'pip install "sftlab\[onnx\]"'):
+    with pytest.raises(ImportError, match=r'pip install -e "\.\[onnx\]"'):
         sft.predict(tmp_path / "x.onnx", [])
 
 

@@ -322,7 +322,7 @@ def test_settings_are_told_apart_seed_by_seed_because_a_split_that_is_hard_is_ha
 
 def test_a_lesson_may_leave_numbers_and_intervals_of_its_own_and_gets_a_picture(folder, house_style):
     numbers = {"": RESULT, "valid_accuracy": records.Interval(0.7, 0.6, 0.8), "gap": 0.25, "task": RESULT}
-    lines = [line for line in TOY.splitlines() if not line.startswith(("history", "Path(OUT, \"history"))]
+    lines = [line for line in TOY.splitlines() if not line.startswith(("history", 'Path(OUT, "history'))]
     text = "\n".join(lines).replace(json.dumps(records.to_dict(RESULT)), json.dumps(records.to_dict(numbers)))
     (folder / "toy.py").write_text(text, encoding="utf-8")
     (row,) = sweep(written(cases=[{"RATE": 0.1}]), jobs=1).to_dict("records")

