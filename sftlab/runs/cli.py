@@ -201,10 +201,7 @@ def predict(
             click.echo(_line(one, width))
     except (KeyboardInterrupt, BrokenPipeError):  # Ctrl-C, or `| head`: what was answered by then is kept
         pass
-    if table is not None:
-        write_csv(answers, asked.classes, table)
-    if document is not None:
-        write_json(answers, asked, model.name, document)
+    write_answers(answers, asked, model.name, table, document)
     counts = Counter(one.answer for one in answers if not one.error)
     parts = [f"{n} {answer}" for answer, n in counts.most_common()]
     if unread := len(answers) - counts.total():
@@ -235,29 +232,13 @@ def export(model: Path, file: Path | None) -> None:
     click.echo(export_file(model, file))
 
 
-def write_csv(answers: list[Prediction], classes: list[str], path: Path) -> None:
-    """Write a row a photograph: answer, probabilities of all classes, distance, why it was refused or not read."""
-    import pandas as pd
-
-    rows = [
-        {
-            "file": one.file,
-            "answer": one.answer,
-            "probability": one.confidence if one.probabilities else None,
-            **{f"p({name})": one.probabilities.get(name) for name in classes},
-            "distance": one.distance,
-            "refused": one.refused,
-            "error": one.error,
-        }
-        for one in answers
-    ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(rows).to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
-
-
-def write_json(answers: list[Prediction], model: Predictor, name: str, path: Path) -> None:
-    """Write model, limits and all answers as one JSON document."""
+def write_answers(
+    answers: list[Prediction], model: Predictor, name: str, table: Path | None, document: Path | None
+) -> None:
+    """Write all answers as a table, with a column a class, and as a JSON document, with model and limits."""
     import json
+
+    import pandas as pd
 
     rows = [
         {
@@ -272,10 +253,19 @@ def write_json(answers: list[Prediction], model: Predictor, name: str, path: Pat
         }
         for one in answers
     ]
-    limits = None if model.reject is None else model.reject.facts()
-    facts = {"name": name, "classes": model.classes, "size": model.size, "neither": limits}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"model": facts, "photos": rows}, ensure_ascii=False, indent=1), encoding="utf-8")
+    for path in filter(None, (table, document)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    if document is not None:
+        limits = None if model.reject is None else model.reject.facts()
+        facts = {"name": name, "classes": model.classes, "size": model.size, "neither": limits}
+        document.write_text(
+            json.dumps({"model": facts, "photos": rows}, ensure_ascii=False, indent=1), encoding="utf-8"
+        )
+    if table is not None:
+        frame = pd.DataFrame(rows, columns=["file", "answer", "probability", "distance", "refused", "error"])
+        for place, label in enumerate(model.classes, 3):
+            frame.insert(place, f"p({label})", [one.probabilities.get(label) for one in answers])
+        frame.to_csv(table, index=False, float_format="%.6g", lineterminator="\n")
 
 
 def _line(one: Prediction, width: int) -> str:

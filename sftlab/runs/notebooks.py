@@ -151,7 +151,7 @@ def _files(folder: Path, suffix: str, beside: Iterable[Path]) -> list[Path]:
 
 
 def _pick(paths: list[Path], name: str) -> Path:
-    asked = name_of(Path(name)) if name.endswith((".py", ".ipynb")) else name
+    asked = name_of(Path(name))
     found = [path for path in paths if asked in (name_of(path), path.stem)]
     found = found or [path for path in paths if name_of(path).startswith(asked) or path.stem.startswith(asked)]
     if len(found) == 1:
