@@ -12,7 +12,6 @@
 # %%
 import timeit
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.figure import Figure
@@ -78,13 +77,13 @@ guess = widgets.predict("times as long as efficientnet_lite0", 1, 20, 10)
 
 # %% [markdown]
 # torchvision's weights carry their published numbers in `meta`; of our small network, top-1 is what its authors publish (see the sources), and the rest is counted here.
-# Each network is timed on single pictures; the fastest of five passes counts.
+# Each network is timed on single pictures; the fastest of five passes counts (the stored times are from a busy machine).
 
 # %%
 shelf = {"efficientnet_lite0": sft.backbone("efficientnet_lite0")}
 for name in ("resnet18", "resnet50", "convnext_tiny", "vgg16", "vit_b_16"):
     shelf[name] = get_model(name).eval()  # weights=None: a random start
-costs = {}
+times = {}
 for name, network in shelf.items():
     x = torch.zeros(1, 3, 224, 224)
     if name == "efficientnet_lite0":
@@ -95,30 +94,16 @@ for name, network in shelf.items():
     with torch.no_grad():
         took = min(timeit.repeat(lambda n=network, x=x: n(x), number=1, repeat=5))
     size = sum(p.numel() for p in network.parameters()) / 1e6
-    costs[name] = work, top1, 1000 * took
-    print(f"{name:<20}{size:6.1f} M parameters {work:6.2f} G MACs  top-1 {top1:.1f} %")
-ratio = costs["resnet50"][2] / costs["efficientnet_lite0"][2]
+    times[name] = took
+    print(f"{name:<19}{size:6.1f} M parameters {work:6.2f} G MACs {1000 * took:5.0f} ms"
+          f"  top-1 {top1:.1f} %")
+ratio = times["resnet50"] / times["efficientnet_lite0"]
 plot.guess_vs_result(ratio, guess, low=1, high=20, unit="times as long")
 
 # %% [markdown]
 # Work and speed are not the same: ten times the MACs do not take ten times as long here (why is not measured). So read MACs in
-# papers, and measure speed on the machine that will do the work, when it does nothing else (the stored picture comes from a busy one). All six in one picture; a larger circle is more work:
-
-# %%
-figure, ax = plt.subplots(figsize=(7, 3.6))
-for name, (work, top1, took) in costs.items():
-    here = name == "efficientnet_lite0"
-    ax.plot(took, top1, "o", markersize=4 + 3 * work**0.5, color=style.VALID,
-            markerfacecolor=style.VALID if here else "white")
-    ax.annotate(f"{name}, {work:.1f} G MACs", (took, top1), (0, 12),
-                textcoords="offset points", ha="center", fontsize=9)
-ax.set(ylim=(67, 86), ylabel="published top-1 accuracy (%)",
-       xlabel="milliseconds a picture on this machine, 224 pixels")
-ax.margins(x=0.25)
-ax.set_title("Solid: weights on this machine. Hollow: to be downloaded")
-figure
-
-# %% [markdown]
+# papers, and measure speed on the machine that will do the work, when it does nothing else.
+#
 # Age shows: `vgg16` of 2014 does nearly as much work as `vit_b_16` and is far less accurate. `convnext_tiny` of 2022 costs about as much work as `resnet50`.
 #
 # The last cost is the **licence**. The Lite networks' authors published theirs under Apache-2.0. torchvision's *code* is BSD-3-Clause, but for these

@@ -255,13 +255,6 @@ plot.lr_finder(finder)
 def warm_up(t):
     return max(t, 1e-4) / 0.1 if t < 0.1 else (1 + np.cos(np.pi * (t - 0.1) / 0.9)) / 2
 
-
-figure, ax = plt.subplots(figsize=(6, 2.4))
-ax.plot(np.linspace(0, 1, 201), [warm_up(t) for t in np.linspace(0, 1, 201)])
-ax.set(xlabel="share of the run that is over", ylabel="factor on the rate",
-       title="Warm-up, then cosine")
-ax
-
 # %%
 cooled = sft.lr_sweep(model, data, RATES, EPOCHS, seeds=range(SEED, SEED + 3),
                       schedule=warm_up)

@@ -292,9 +292,8 @@ await tunnel.run()
 
 # %%
 chosen = max(found, key=lambda name: found[name].value)
-result = sft.evaluate({"head only": first, "two groups": model}[chosen], data.test)
-if OUT:
-    sft.records.write(result, f"{OUT}/record.json")
+networks = {"head only": first, "two groups": model}
+result = sft.evaluate(networks[chosen], data.test, out=OUT)
 print(f"{chosen}: test {result.accuracy}, majority rate {result.majority:.3f}")
 
 # %% [markdown]

@@ -309,9 +309,7 @@ for home, text in HOMES.items():
 # The test images, once, for what was decided before this lesson: all stages, from the pretrained start. (On valid, the intervals of the probe and of this one overlap.)
 
 # %%
-result = sft.evaluate(full, data.test)
-if OUT:
-    sft.records.write(result, f"{OUT}/record.json")
+result = sft.evaluate(full, data.test, out=OUT)
 print(f"test {result.accuracy}, majority {result.majority:.3f}")
 
 # %% [markdown]

@@ -45,9 +45,7 @@ model = sft.replace_head(sft.backbone(BACKBONE), data.classes, seed=SEED)
 history = sft.fit(model, data, sft.linear_probe(model, lr=1e-3), epochs=10, seed=SEED)
 
 # %%
-result = sft.evaluate(model, data.test)
-if OUT:
-    sft.records.write(result, f"{OUT}/record.json")
+result = sft.evaluate(model, data.test, out=OUT)
 right = np.array(result.predictions) == np.array(result.targets)
 n = len(right)
 print(f"accuracy {result.accuracy.value:.4f}, majority rate {result.majority:.4f}")

@@ -255,11 +255,9 @@ widgets.explore(
 # Everything is decided: the network, the costs, the rule. Now the modules that nothing here has seen.
 
 # %%
-test = sft.evaluate(model, data.test)
+test = sft.evaluate(model, data.test, out=OUT)
 y_test, p_test = np.array(test.targets), np.array(test.probabilities)[:, 1]
 of_test = np.array(test.groups)
-if OUT:
-    sft.records.write(test, f"{OUT}/record.json")
 
 # %%
 print(f"accuracy at 0.5 {test.accuracy:.3f}, majority {test.majority:.3f}")

@@ -203,9 +203,8 @@ strangers = {"photographs": explain.photo_crops(80, size=SIZE),
              "digits": nn.functional.interpolate(digits, (SIZE, SIZE)),
              "noise": torch.from_numpy(noise.astype(np.uint8)),
              "negatives": 255 - cells, "turned cells": cells.rot90(1, (2, 3))}
-if OUT:  # the half of the modules that did not choose the epoch
-    result = sft.evaluate(model, data.valid.subset(np.flatnonzero(~half)))
-    sft.records.write(result, f"{OUT}/record.json")
+# the half of the modules that did not choose the epoch
+result = sft.evaluate(model, data.valid.subset(np.flatnonzero(~half)), out=OUT)
 
 # %% [markdown]
 # These are five kinds of strangers: photographs, enlarged digits, noise, and two that are almost cells.

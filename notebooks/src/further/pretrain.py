@@ -197,8 +197,7 @@ ANSWER |= {way: lambda new, net=net: net(new).argmax(1) for way, net in tuned.it
 live = {way: score(answer, target.test) for way, answer in ANSWER.items()}
 print(f"test: majority rate {target.test.majority:.3f}",
       *(f"{way:20s} {accuracy}" for way, accuracy in live.items()), sep="\n")
-if OUT:
-    sft.records.write(sft.evaluate(tuned["LP-FT"], target.test), f"{OUT}/record.json")
+result = sft.evaluate(tuned["LP-FT"], target.test, out=OUT)
 now = {way: 100 * (one.value - live["from scratch"].value) for way, one in live.items()}
 others, row = [*AGAINST[1:], *tuned], f"{LABELS} labels a class"
 plot.differences({row: gains(others, "from scratch", LABELS)}, live={row: now},

@@ -110,7 +110,7 @@ assert abs(curves[BACKBONE, "ImageNet"]["layer4"] - now.value) < 0.01
 if OUT:  # the same features under a new head, on valid
     net = sft.replace_head(sft.backbone(BACKBONE), data.classes)
     sft.fit(net, data, sft.linear_probe(net), 10, verbose=False)
-    sft.records.write(sft.evaluate(net, data.valid), f"{OUT}/record.json")
+    sft.evaluate(net, data.valid, out=OUT)
 
 # %% [markdown]
 # The record as hollow points, a line a network; what we computed just now is solid, with its interval.

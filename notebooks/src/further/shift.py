@@ -134,11 +134,10 @@ guess_auc = widgets.predict("AUC away, fine-tuned, in percent", 40, 100, 60, nam
 batches = [pair for epoch in range(5)
            for pair in home.train.batches(32, seed=SEED, epoch=epoch)]
 tuned = train(copy.deepcopy(probe).requires_grad_(True), batches, RATE)
-after = {"home": sft.evaluate(tuned, home.valid), "away": sft.evaluate(tuned, away)}
+after = {"home": sft.evaluate(tuned, home.valid),
+         "away": sft.evaluate(tuned, away, out=OUT)}
 for place, one in after.items():
     print(f"{place}: right {one.accuracy}, AUC {one.metrics['roc_auc']}")
-if OUT:
-    sft.records.write(after, f"{OUT}/record.json")
 q_away = defect(tuned, x_away)
 plot.guess_vs_result(100 * auc(q_away, y_away), guess_auc, low=40)
 

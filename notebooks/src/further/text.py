@@ -183,8 +183,7 @@ plain = lora.merge(low).eval()
 logits = vectors(data.valid.texts, plain)
 assert torch.allclose(logits[:9], vectors(data.valid.texts[:9], low.eval()), atol=1e-3)
 print(f"probe {found['probe']:.3f}; LoRA, merged {score(logits.argmax(dim=1)):.3f}")
-if OUT:
-    sft.records.write(sft.evaluate(plain, data.valid), f"{OUT}/record.json")
+result = sft.evaluate(plain, data.valid, out=OUT)
 
 # %% [markdown]
 # It is a plain network again: one can keep a small file for each task, and one encoder for all. Does it gain accuracy? From the record, what five strategies gain over the probe with 50 labels a class, on five splits (LoRA there: rank 8, α = 8, all six layers):

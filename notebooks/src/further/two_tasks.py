@@ -105,9 +105,7 @@ for name, tasks in {"unknown is intact": {"defect": known.clamp(min=0)},
 kind = sft.proportion(z["type"].argmax(dim=1) == y_new["type"], solar.valid.groups)
 print(f"majority {1 - broken.float().mean():.3f}; the type itself: right {kind:.3f}")
 points = area["with the type"] - area["alone"]
-if OUT:
-    both = sft.evaluate(torch.nn.Sequential(*source[:-1], *net), solar.valid)
-    sft.records.write(both, f"{OUT}/record.json")
+both = sft.evaluate(torch.nn.Sequential(*source[:-1], *net), solar.valid, out=OUT)
 plot.guess_vs_result(points, guess, low=-20, high=20, unit="points of area")
 
 # %% [markdown]

@@ -228,10 +228,8 @@ net = nn.Sequential(OrderedDict(base | top(width, len(data.classes))))
 
 # %%
 sft.fit(net, data, sft.linear_probe(net, lr=0.001), EPOCHS, **HOW)
-result = sft.evaluate(net, data.test)
+result = sft.evaluate(net, data.test, out=OUT)
 print(f"accuracy {result.accuracy}, majority rate {result.majority:.3f}")
-if OUT:
-    sft.records.write(result, f"{OUT}/record.json")
 
 # %% [markdown]
 # It clears the majority rate by far.

@@ -220,7 +220,7 @@ results = {"as printed": sft.evaluate(printed, data.test)}
 def tested(profile):
     model = copy.deepcopy(untrained)
     sft.fit(model, data, profile, EPOCHS, **HOW)
-    return sft.evaluate(model, data.test)
+    return sft.evaluate(model, data.test, out=OUT)  # the last one is kept
 
 results["with eval()"] = tested(sft.linear_probe(untrained, RATE))
 for name, result in results.items():
@@ -270,8 +270,6 @@ plot.guess_vs_result(100 * sizes[1] / sizes[0], guess)
 # %%
 results["last stage"] = tested(sft.last_k(untrained, LAST, RATE))
 print(f"accuracy {results['last stage'].accuracy}")
-if OUT:
-    sft.records.write(results["last stage"], f"{OUT}/record.json")
 same = same and LAST == 1
 compared("last stage", "with eval()")
 
