@@ -33,7 +33,6 @@ from sftlab.lessons.evaluate import climb
 from sftlab.lessons.freeze import drift
 from sftlab.lessons.head import maps, reading
 from sftlab.lessons.loss import cross_entropy, shares
-from sftlab.lessons.rank import image_size
 from sftlab.lessons.rate import loss_surface
 from sftlab.lessons.shift import threshold
 from sftlab.lessons.start import strategies
@@ -106,7 +105,6 @@ CURVES = {"LP-FT": GOOD, "from scratch": POOR, "nearest neighbour": runs(UP - 0.
 GAINS = {"move": {"pretrained": [0.1, -0.2, 0.3, 0.0], "from scratch": [3.0, 5.0, 4.0, 4.2]},
          "widen": {"pretrained": [3.0, 4.0, 3.5, 3.2], "from scratch": [1.0, -1.0, 0.5, 0.2]}}  # fmt: skip
 P, Q, KINDS = [0.1, 0.7, 0.2], [0.6, 0.3, 0.1], ["intact", "cracked", "dead"]
-SIZES = {64: Interval(0.7, 0.68, 0.72), 160: Interval(0.8, 0.78, 0.82)}
 MISSED = {"majority": 0.69, "title": "✗ missed", "licence": "CC BY 4.0"}
 DRIFTED = Drift(
     ["stem", "layer1", "head"], [0, 1, 4], [{"stem": s, "layer1": s / 2, "head": 0.0} for s in (0.0, 0.1, 0.4)],
@@ -149,8 +147,6 @@ FIGURES = [
     (plot.differences, [{"this run": {"eval()": []}}], {"to": "none", "live": {"this run": {"eval()": 2.0}}}, ""),
     (plot.label_gap, [CURVES, "LP-FT", "from scratch"], {"at": 5}, "LP-FT with 5 labels a class: "),
     # of the lessons
-    (image_size, [np.arange(64.0).reshape(8, 8), 64, SIZES, {64: 0.05, 160: 0.3}], MISSED,
-     "64 pixels: 70.0 % (68.0–72.0), 0.05 G MACs"),
     (maps, [torch.arange(240.0).view(15, 4, 4), "layer4"], {"licence": "CC BY 4.0"}, "layer4: 12 of 15 maps, 4×4"),
     (cross_entropy, [P, Q, KINDS], {}, "H(p, q) = 1.35 nats: 0.80 floor + 0.55 removable"),
     (cross_entropy, [[0, 1], [1, 0], ["a", "b"]], {}, "H(p, q) = ∞ nats: q is 0 where p is not"),

@@ -8,11 +8,11 @@ Nothing is executed: the lessons' outputs are those that are committed.
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import nbformat
-from sphinx.cmd.build import main as sphinx
 
 from sftlab.runs.report import without_widget
 from tools import playground
@@ -93,11 +93,12 @@ def build(out: Path) -> int:
     place = ROOT / "build" / "book-sources"
     shutil.rmtree(place, ignore_errors=True)
     sources(place)
-    return sphinx(["-q", "-W", "--keep-going", str(place), str(out)])
+    words = ["-q", "-W", "--keep-going", str(place), str(out)]
+    return subprocess.run([sys.executable, "-m", "sphinx", *words]).returncode
 
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "build" / "book")
     failed = build(folder)
-    print(f"{folder / 'index.html'} opens from disk, without a server")
+    print("the book was not built" if failed else f"{folder / 'index.html'} opens from disk, without a server")
     sys.exit(failed)
