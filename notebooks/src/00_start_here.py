@@ -387,10 +387,10 @@ print(f"plain PyTorch: best on valid {best:.3f}, test {accuracy(net, test):.3f}"
 # **[04 Freeze](04_freeze.ipynb)**|When is a layer really frozen, and what does that buy?|45
 # **[05 Rate](05_rate.ipynb)**|How large a step?|45
 # **[06 Finetune](06_finetune.ipynb)**|Which layers should learn, and how fast?|40
-# **[07 Overfit](07_overfit.ipynb)**|Does it learn, or remember?|45
+# **[07 Overfit](07_overfit.ipynb)**|Does it learn, or remember?|40
 # **[08 Evaluate](08_evaluate.ipynb)**|How sure is this number?|50
 # **[09 Decide](09_decide.ipynb)**|What should I decide with it?|35
-# **[10 Your own images](10_your_own_images.ipynb)**|What must I check before I believe it on my own photos?|50
+# **[10 Your own images](10_your_own_images.ipynb)**|What must I check before I believe it on my own photos?|45
 #
 # **The short path:** 00, 02, 04, 05, 06, 08, then 10 on your own photographs.
 #

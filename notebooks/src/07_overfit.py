@@ -6,7 +6,7 @@
 # - say which augmentation keeps the label, and what too much of it does;
 # - measure what each remedy against overfitting gains, and how a fine-tuned network does on images of another kind.
 #
-# 45 minutes to read, half a minute to run. Comes after [06 Finetune](06_finetune.ipynb).
+# 40 minutes to read, half a minute to run. Comes after [06 Finetune](06_finetune.ipynb).
 # Images: handwritten digits, CC BY 4.0, Alpaydin and Kaynak 1998; characters drawn from matplotlib's fonts; solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018, behind stored numbers.
 
 # %%

