@@ -66,5 +66,5 @@ $(VENV)/.bench: $(READY)
 	@touch $@
 
 $(VENV)/.book: $(READY)
-	@$(call INSTALL,".[book]")
+	@$(call INSTALL,".[dev]" myst-nb furo)
 	@touch $@

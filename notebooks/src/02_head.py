@@ -69,12 +69,15 @@ print(resnet(torch.zeros(2, 3, 224, 224)).shape[1], "classes, still")
 #
 # Freezing needs such names too ("all but `fc`"), and so does everything else in this course. Therefore the lab brings each network into one form: a flat `nn.Sequential` of named **stages**,
 # the same modules under common names, of which the last one is `head` and holds only the last Linear. All stages before it are the **backbone**. Replacing the head is now
-# the same line for all. Below it, a network with pretrained weights and a real question: *is this solar cell broken?* Two classes.
+# the same line for all:
 
 # %%
 for name in ("resnet18", "mobilenet_v3_small", "efficientnet_lite0"):
     staged = sft.backbone(name, weights=None)
     print(f"{name:19s} {len(staged):2d} stages ", sft.replace_head(staged, 10).head)
+
+# %% [markdown]
+# Now a network with pretrained weights, and a real question: *is this solar cell broken?* Two classes.
 
 # %%
 sft.check_parameters(globals(), SIZE=(int, 64, 300), LABELS=(int, 10, 800),

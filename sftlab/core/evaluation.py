@@ -17,9 +17,9 @@ import torch
 from torch import nn
 
 from sftlab.core import records
-from sftlab.core.features import sources
+from sftlab.core.features import device_of, sources
 from sftlab.core.loop import on_device, together
-from sftlab.core.model import card, check_float32, device_of, evaluating
+from sftlab.core.model import card, check_float32, evaluating
 from sftlab.core.records import Interval, Result
 from sftlab.core.statistics import FEWEST, jackknife, leave_out, mean_of, proportion
 from sftlab.data import Split, first_task

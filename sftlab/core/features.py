@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sftlab.core.model import device_of, evaluating, fingerprint, frozen_prefix, has_parameters
+from sftlab.core.model import evaluating, fingerprint, frozen_prefix, has_parameters
 from sftlab.data import Split, View, batch_positions
 from sftlab.data.dataset import Targets
 from sftlab.data.storage import (
@@ -201,6 +201,11 @@ class Entry(Rows):
 
 def _as_tuple(x: Any) -> tuple[Tensor, ...]:
     return x if isinstance(x, tuple) else (x,)
+
+
+def device_of(stages: nn.Module) -> torch.device:
+    """Return where the parameters are; the CPU for stages without any."""
+    return next((p.device for p in stages.parameters()), torch.device("cpu"))
 
 
 def _run(stages: nn.Sequential, x: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:

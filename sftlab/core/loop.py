@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sftlab.core.losses import Loss, correct
-from sftlab.core.model import device_of, evaluating, stage_names, train_mode
+from sftlab.core.model import evaluating, stage_names, train_mode
 from sftlab.core.monitors import Checkpoint, Stream
 from sftlab.core.profiles import apply, factor
 from sftlab.core.records import Epoch, Step
@@ -134,7 +134,7 @@ def together(parts: Sequence[Any]) -> Any:
 
 def on_device(model: nn.Module, batches: Iterable[tuple[Any, Any]]) -> Iterable[tuple[Any, Any]]:
     """Move batches to where the model is; on the CPU they are there already."""
-    device = device_of(model)
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
     return batches if device.type == "cpu" else (_each(lambda t: t.to(device, non_blocking=True), b) for b in batches)
 
 

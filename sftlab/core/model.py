@@ -52,11 +52,6 @@ def has_parameters(stage: nn.Module) -> bool:
     return next(stage.parameters(), None) is not None
 
 
-def device_of(stages: nn.Module) -> torch.device:
-    """Return where the parameters are; the CPU for stages without any."""
-    return next((p.device for p in stages.parameters()), torch.device("cpu"))
-
-
 def is_trainable(stage: nn.Module) -> bool:
     """Tell whether any parameter of the stage takes gradients."""
     return any(p.requires_grad for p in stage.parameters())

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sftlab.core.features import sources
+from sftlab.core.features import device_of, sources
 from sftlab.core.loop import on_device
-from sftlab.core.model import card, device_of, evaluating
+from sftlab.core.model import card, evaluating
 from sftlab.data import Data, Split, first_task
 from sftlab.data.dataset import NO_LABEL, class_columns
 
