@@ -10,7 +10,6 @@
 # Images: solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018.
 
 # %%
-import math
 from functools import partial
 
 import matplotlib.pyplot as plt
