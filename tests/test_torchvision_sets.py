@@ -184,12 +184,12 @@ def test_an_archive_that_reaches_out_of_its_folder_writes_nothing_there(tmp_path
     archive.parent.mkdir(parents=True)
     if kind == "tar":
         archive.write_bytes(packed({"fine.txt": b"1", "../out.txt": b"2"}))
-        with pytest.raises(ValueError, match=r"out\.txt', which leads out of its folder"):
+        with pytest.raises(ValueError, match=r"x\.tar\.gz cannot be unpacked: '\.\./out\.txt' would be .* outside"):
             unpack(archive)
     else:
         with zipfile.ZipFile(archive, "w") as file:
             file.writestr("../out.txt", "2")
-        unpack(archive)  # zipfile itself leaves the dots out
+        unpack(archive)  # shutil itself leaves it out
     assert not list(tmp_path.glob("*.txt")) and not list((tmp_path / "in").glob("*.txt"))
 
 
@@ -200,7 +200,7 @@ def test_a_link_in_an_archive_that_leads_out_of_it_is_refused(tmp_path):
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         tar.addfile(link)
     archive.write_bytes(buffer.getvalue())
-    with pytest.raises(ValueError, match="'link', which leads out of its folder"):
+    with pytest.raises(ValueError, match="cannot be unpacked: 'link' is a link to an absolute path"):
         unpack(archive)
     assert [path.name for path in tmp_path.iterdir()] == ["x.tar.gz"]
 

@@ -101,15 +101,15 @@ class _Cut(ConnectionError):
 
 
 def _receive(url: str, part: Path, known: str) -> bool:
-    """Bring what is missing of a .part, in as many attempts as it takes; tell whether it is made of pieces."""
-    furthest, failed, in_pieces = _size(part), 0, False
+    """Bring what is missing of a .part, in as many attempts as it takes; tell whether the last one continued it."""
+    furthest, failed = _size(part), 0
     while True:
         try:
             # without a hash nothing would tell the pieces of two versions apart: then each attempt starts from nothing
-            return _attempt(url, part, _size(part) if known else 0) or in_pieces
+            return _attempt(url, part, _size(part) if known else 0)
         except _Cut:
             failed = 0 if _size(part) > furthest else failed + 1
-            furthest, in_pieces = max(furthest, _size(part)), True
+            furthest = max(furthest, _size(part))
             if failed > len(WAITS):
                 raise
             time.sleep(WAITS[max(failed, 1) - 1])

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sftlab.data.dataset import Data, Split, normal_name, with_targets
-from sftlab.data.storage import as_path
+from sftlab.data.storage import as_path, replacing
 
 Key = tuple[str, str]
 
@@ -52,11 +52,8 @@ def write_corrections(rows: Mapping[Key, Correction], path: str | Path) -> None:
     if not rows:
         path.unlink(missing_ok=True)
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8", newline="") as file:
+    with replacing(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows.values()])
-    partial.replace(path)
 
 
 def corrections_path(data: Data) -> Path:

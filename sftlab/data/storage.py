@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -35,8 +35,8 @@ class NoRoom(OSError):
 
 def data_dir() -> Path:
     """Return the folder for downloads and caches: $SFTLAB_DATA, else the checkout's data/, else a cache."""
-    if os.environ.get("SFTLAB_DATA"):
-        return as_path(os.environ["SFTLAB_DATA"])
+    if folder := os.environ.get("SFTLAB_DATA"):
+        return as_path(folder)
     checkout = Path(__file__).resolve().parents[2]
     if (checkout / "pyproject.toml").exists() and (checkout / "notebooks").is_dir():
         return checkout / "data"
@@ -54,7 +54,7 @@ def as_path(path: str | Path) -> Path:
 def replacing(path: Path) -> Iterator[Path]:
     """Context: a path to write to, whose file then takes the place of `path`: it is there whole, or as it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # two processes may write the same file at once
     try:
         yield partial
         partial.replace(path)
@@ -133,10 +133,8 @@ def decoded(name: str, shape: tuple[int, ...], images: Iterable[np.ndarray]) -> 
     path = data_dir() / "decoded" / f"{name}.npy"
     index = path.with_suffix(".json")
     if not index.exists() or len(json.loads(index.read_text())) != shape[0]:
-        path.parent.mkdir(parents=True, exist_ok=True)
         check_room(path.parent, math.prod(shape), "these images")
-        partial = path.with_name(f"{name}.{os.getpid()}.partial.npy")
-        try:
+        with replacing(path) as partial:
             array = np.lib.format.open_memmap(partial, "w+", np.dtype(np.uint8), shape)
             hashes = []
             for i, image in enumerate(images):
@@ -144,11 +142,8 @@ def decoded(name: str, shape: tuple[int, ...], images: Iterable[np.ndarray]) -> 
                 hashes.append(image_hash(array[i]))
             array.flush()
             del array  # unmapped before it is renamed, which Windows insists on
-            partial.replace(path)
+        with replacing(index) as partial:  # written last: a half-made set is never read
             partial.write_text(json.dumps(hashes))
-            partial.replace(index)  # written last: a half-made set is never read
-        finally:
-            partial.unlink(missing_ok=True)
     return np.load(path, mmap_mode="r"), json.loads(index.read_text())
 
 
@@ -159,8 +154,7 @@ class Rows:
     """A folder with a row of bytes for each image: `index.json`, and a file of rows for each tensor, memory-mapped.
 
     index: row and checksum of each image, by its hash. arrays: the rows of each tensor, (rows, bytes a row). facts:
-    what else is known of them. seconds: what making all of them cost. rows: of the images (by their hashes) it was
-    opened for; −1 where a row is missing or is not what was written: bytes are believed by their checksum only.
+    what else is known of them. seconds: what making all of them cost. Bytes are believed by their checksum only.
     """
 
     def __init__(self, folder: Path, hashes: list[str]) -> None:
@@ -179,20 +173,20 @@ class Rows:
             row, checksum = self.index[image]
             if _checksum(a[row] for a in self.arrays) != checksum:
                 del self.index[image]
-        self._locate()
 
     def open(self) -> None:
-        """Map the rows copy-on-write (who changes one in place changes his own copy) and look up each image's."""
+        """Map the rows copy-on-write: who changes one in place changes his own copy."""
         self.arrays = []
         for i, width in enumerate(self.widths):
             file = self.folder / f"{i}.bin"
             rows = file.stat().st_size // width if file.exists() else 0
             mapped = np.memmap(file, np.uint8, "c", shape=(rows, width)) if rows else np.empty((0, width), np.uint8)
             self.arrays.append(mapped.view(np.ndarray))
-        self._locate()
 
-    def _locate(self) -> None:
-        self.rows = np.array([self.index.get(image, (-1,))[0] for image in self.hashes], dtype=np.int64)
+    @property
+    def rows(self) -> np.ndarray:
+        """The row of each image it was opened for; −1 where there is none, or not what was written."""
+        return np.array([self.index.get(image, (-1,))[0] for image in self.hashes], dtype=np.int64)
 
     def append(self, positions: np.ndarray, parts: Sequence[np.ndarray]) -> None:
         """Write uint8 (images, bytes a row) of the images at `positions` behind the last row; see `save`."""
@@ -209,10 +203,9 @@ class Rows:
 
     def save(self) -> None:
         """Write the index, whole or not at all: it names a row only once its bytes are written."""
-        partial = self.folder / "index.partial"
         known = {"images": self.index, "widths": self.widths, "facts": self.facts, "seconds": self.seconds}
-        partial.write_text(json.dumps(known))
-        partial.replace(self.folder / "index.json")
+        with replacing(self.folder / "index.json") as partial:
+            partial.write_text(json.dumps(known))
 
 
 def _checksum(parts: Iterable[np.ndarray]) -> int:
@@ -221,13 +214,6 @@ def _checksum(parts: Iterable[np.ndarray]) -> int:
     for part in parts:
         checksum = zlib.crc32(part.data, checksum)
     return checksum
-
-
-class Info(NamedTuple):
-    """How many entries the feature store holds, and their size."""
-
-    entries: int
-    bytes: int
 
 
 def features_dir() -> Path:
@@ -244,15 +230,9 @@ def features_limit() -> int:
         raise ValueError(f"SFTLAB_CACHE_GB={text!r}: a number of gigabytes, such as 10") from None
 
 
-def features_info() -> Info:
-    """Return how many entries the feature store holds and how large it is."""
-    entries = _entries()
-    return Info(len(entries), sum(size for _, size, _ in entries))
-
-
 def clear_features() -> int:
     """Delete every entry; return the bytes set free. Features are made again when asked for."""
-    freed = features_info().bytes
+    freed = sum(size for _, size, _ in _entries())
     shutil.rmtree(features_dir(), ignore_errors=True)
     return freed
 

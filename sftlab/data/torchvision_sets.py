@@ -8,7 +8,6 @@ from __future__ import annotations
 import gzip
 import shutil
 import tarfile
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,8 +30,9 @@ class TorchvisionSet:
 
     cls: the class's name in torchvision.datasets. folder: where it looks for its files, below its root. files: their
     names, each with the md5 that torchvision states. bases: the addresses they lie at. megabytes: of all files,
-    packed. parts: constructor arguments for train, (valid,) test; one if the set has no splits. edge: the size in
-    which all its images come; None for photographs of many sizes.
+    packed. parts: constructor arguments for train, (valid,) test; one if the set has no splits. note: what a reader of
+    its numbers must know. edge: the size in which its images come; None for an array of images, and for photographs of
+    many sizes.
     """
 
     cls: str
@@ -40,12 +40,12 @@ class TorchvisionSet:
     files: Mapping[str, str]
     bases: Sequence[str]
     megabytes: int
-    parts: tuple[dict[str, Any], ...]
-    edge: int | None
+    parts: Sequence[dict[str, Any]]
     rule: str
     licence: str
     citation: str
-    notes: tuple[str, ...] = ()
+    note: str = ""
+    edge: int | None = None
 
     @property
     def place(self) -> Path:
@@ -66,8 +66,8 @@ def root() -> Path:
     return data_dir() / "torchvision"
 
 
-_TRAIN_TEST: tuple[dict[str, Any], ...] = ({"train": True}, {"train": False})
-_THREE: tuple[dict[str, Any], ...] = ({"split": "train"}, {"split": "val"}, {"split": "test"})
+_TRAIN_TEST = [{"train": True}, {"train": False}]
+_THREE = [{"split": "train"}, {"split": "val"}, {"split": "test"}]
 _FROM_THE_WEB = "none stated by its authors; photographs from the web, of many owners: for research and teaching"
 _TORONTO = ("https://www.cs.toronto.edu/~kriz/",)
 _OXFORD = "https://www.robots.ox.ac.uk/~vgg/data/"
@@ -82,11 +82,10 @@ TORCHVISION = {
         _TORONTO,
         170,
         _TRAIN_TEST,
-        32,
         "what the photograph shows, by paid students",
         _FROM_THE_WEB,
         _KRIZHEVSKY,
-        (_SMALL,),
+        _SMALL,
     ),
     "cifar100": TorchvisionSet(
         "CIFAR100",
@@ -95,11 +94,10 @@ TORCHVISION = {
         _TORONTO,
         169,
         _TRAIN_TEST,
-        32,
         "what the photograph shows, by paid students (the 100 fine classes)",
         _FROM_THE_WEB,
         _KRIZHEVSKY,
-        (_SMALL,),
+        _SMALL,
     ),
     "flowers102": TorchvisionSet(
         "Flowers102",
@@ -112,11 +110,10 @@ TORCHVISION = {
         (_OXFORD + "flowers/102/",),
         345,
         _THREE,
-        None,
         "the species of the flower",
         _FROM_THE_WEB,
         "Nilsback and Zisserman 2008, Automated Flower Classification over a Large Number of Classes, ICVGIP",
-        ("Ten training images a class, and a test set six times as large as train: so its authors made it.",),
+        "Ten training images a class, and a test set six times as large as train: so its authors made it.",
     ),
     "pets": TorchvisionSet(
         "OxfordIIITPet",
@@ -127,12 +124,11 @@ TORCHVISION = {
         },
         (_OXFORD + "pets/data/",),
         811,
-        ({"split": "trainval"}, {"split": "test"}),
-        None,
+        [{"split": "trainval"}, {"split": "test"}],
         "the breed of the cat or dog",
         "CC BY-SA 4.0 as its authors state; the photographs belong to their owners",
         "Parkhi, Vedaldi, Zisserman and Jawahar 2012, Cats and Dogs, CVPR",
-        ("ImageNet has many of these breeds: a pretrained network has met such dogs before.",),
+        "ImageNet has many of these breeds: a pretrained network has met such dogs before.",
     ),
     "eurosat": TorchvisionSet(
         "EuroSAT",
@@ -140,12 +136,12 @@ TORCHVISION = {
         {"EuroSAT.zip": "c8fa014336c82ac7804f0398fcb19387"},
         ("https://huggingface.co/datasets/torchgeo/eurosat/resolve/c877bcd43f099cd0196738f714544e355477f3fd/",),
         94,
-        ({},),
-        64,
+        [{}],
         "land use in a Sentinel-2 image of 640×640 metres",
         "MIT as its authors state; the images contain modified Copernicus Sentinel data",
         "Helber, Bischke, Dengel and Borth 2019, EuroSAT, IEEE JSTARS 12(7), doi:10.1109/JSTARS.2019.2918242",
-        ("It has no split of its own. Patches of one scene fall into different splits, which flatters.",),
+        "It has no split of its own. Patches of one scene fall into different splits, which flatters.",
+        edge=64,
     ),
     "dtd": TorchvisionSet(
         "DTD",
@@ -154,11 +150,10 @@ TORCHVISION = {
         (_OXFORD + "dtd/download/",),
         625,
         _THREE,
-        None,
         "the word that describes the texture best",
         "for research purposes, as its authors state; photographs from the web",
         "Cimpoi, Maji, Kokkinos, Mohamed and Vedaldi 2014, Describing Textures in the Wild, CVPR",
-        ("The first of its ten published splits.",),
+        "The first of its ten published splits.",
     ),
     "mnist": TorchvisionSet(
         "MNIST",
@@ -172,7 +167,6 @@ TORCHVISION = {
         ("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/"),
         12,
         _TRAIN_TEST,
-        28,
         "the digit that was written",
         "commonly distributed under CC BY-SA 3.0; derived from databases of NIST",
         "LeCun, Bottou, Bengio and Haffner 1998, Gradient-Based Learning Applied to Document Recognition, "
@@ -190,7 +184,6 @@ TORCHVISION = {
         ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
         31,
         _TRAIN_TEST,
-        28,
         "the kind of garment",
         "MIT",
         "Xiao, Rasul and Vollgraf 2017, Fashion-MNIST, arXiv:1708.07747",
@@ -227,7 +220,7 @@ def load_torchvision(
     borders = np.cumsum([len(part) for part in parts])[:-1]
     splits = ("train", "valid", "test") if len(parts) == 3 else ("train", "test")
     own = dict(zip(splits, np.split(np.arange(len(labels)), borders), strict=False))
-    notes, rows, split = list(about.notes), None, ""
+    notes, rows, split = [about.note] if about.note else [], None, ""
     if len(own) > 1:
         rows, copies, drawn = completed(own, labels.tolist(), hashes, seed, valid=valid, test=0.0)
         split = f"as published{drawn}"
@@ -239,7 +232,7 @@ def load_torchvision(
         [str(c).replace("_", " ") for c in parts[0].classes],
         name=name,
         rule=about.rule,
-        size=size or about.edge,
+        size=size,
         per_class=per_class,
         seed=seed,
         valid=valid,
@@ -292,14 +285,12 @@ def unpack(archive: Path) -> None:
     scratch.mkdir()
     try:
         if archive.suffix == ".zip":
-            with zipfile.ZipFile(archive) as packed:
-                packed.extractall(scratch)
+            shutil.unpack_archive(archive, scratch)
         elif archive.name.endswith((".tar.gz", ".tgz")):
-            with tarfile.open(archive) as packed_tar:
-                for member in packed_tar:
-                    _check_inside(member, scratch, archive.name)
-                safely: Any = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # since Python 3.11.4
-                packed_tar.extractall(scratch, **safely)
+            with tarfile.open(archive) as packed:
+                # nothing outside the folder, no link out of it; before Python 3.11.4 its hash alone says what it holds
+                packed.extraction_filter = getattr(tarfile, "data_filter", None)
+                packed.extractall(scratch)
         elif archive.suffix == ".gz":
             with gzip.open(archive) as content, (scratch / archive.stem).open("wb") as file:
                 shutil.copyfileobj(content, file)
@@ -308,18 +299,12 @@ def unpack(archive: Path) -> None:
             if place.is_dir():
                 shutil.rmtree(place)
             entry.replace(place)
+    except tarfile.TarError as error:
+        raise ValueError(
+            f"{archive.name} cannot be unpacked: {error}. Nothing of it is kept; delete it and download it again"
+        ) from None
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _check_inside(member: tarfile.TarInfo, folder: Path, archive: str) -> None:
-    """Raise ValueError for what would be unpacked outside the folder, and for links; these sets have none."""
-    inside = (folder / member.name).resolve().is_relative_to(folder.resolve())
-    if not (inside and (member.isfile() or member.isdir())):
-        raise ValueError(
-            f"{archive} holds {member.name!r}, which leads out of its folder; nothing of it is kept. Delete the "
-            "archive and download it again"
-        )
 
 
 def _open_or_bring(name: str) -> list[Any]:
@@ -359,9 +344,10 @@ def _damaged(name: str, error: object) -> str:
 
 
 def _labels(part: Any) -> np.ndarray:
-    # Three of torchvision's sets have no public name for their labels.
-    found = part.targets if hasattr(part, "targets") else part._labels
-    return np.array([int(label) for label in found], dtype=np.int64)
+    labels = (
+        part.targets if hasattr(part, "targets") else part._labels
+    )  # three of torchvision's sets have no other name
+    return np.array([int(label) for label in labels])
 
 
 def _pictures(name: str, parts: list[Any]) -> Iterator[Any]:
