@@ -113,8 +113,6 @@ def test_what_cannot_be_drawn_is_refused():
         sft.load("characters", alphabet="greek")
     with pytest.raises(ValueError, match="copies=0: at least one picture"):
         sft.load("characters", copies=0)
-    with pytest.raises(ValueError, match="'é' is not one of"):
-        generated.FACES[0].code("é")
 
 
 def test_typefaces_print_each_word_once_in_each_family_and_never_tear_a_word_apart():

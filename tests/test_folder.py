@@ -427,9 +427,7 @@ def test_a_deep_picture_brighter_than_the_set_is_refused_not_cut_off(tmp_path):
         ("training", "validation", "testing"),
         ("training_set", "", "test_set"),
         ("Train Data", "", "Testing Data"),
-        ("train", "dev", "eval"),
-        ("train", "eval", "test"),
-        ("train", "", "eval"),
+        ("train", "dev", "tst"),
         ("TrainingSet", "Validation-Images", "TestSet"),
         ("seg_train/seg_train", "", "seg_test/seg_test"),
         ("trainset", "valset", "testdata"),
@@ -524,8 +522,12 @@ def test_a_picture_of_train_that_is_in_test_as_well_is_dropped_and_listed(given)
     [
         (nothing, {"groups": str}, "groups= has no use"),
         (lambda root: put(root / "test" / "bird" / "0.png"), {}, "train has no usable photograph of the class bird"),
-        (lambda root: class_folders(root, {"validation/cat": 1}), {}, "two folders for one split"),
-        (lambda root: class_folders(root, {"spare/cat": 1}), {}, "spare beside its splits"),
+        (lambda root: class_folders(root, {"validation/cat": 1}), {}, "validation; expected one folder each"),
+        (
+            lambda root: class_folders(root, {"spare/cat": 1}),
+            {},
+            "spare, test, train, val; expected one",
+        ),
         (
             lambda root: [shutil.rmtree(root / s / c) for s in PARTS[::2] for c in ("cat", "dog")],
             {},

@@ -139,9 +139,9 @@ class Split:
         Of several tasks, over all of their labels together; nan without any label.
         """
         tasks = [first_task(y) for y in by_task(self.y).values()]
-        counts = [y[y >= 0].bincount() for y in tasks]
-        labelled = sum(int(count.sum()) for count in counts)
-        return sum(int(count.max()) for count in counts if len(count)) / labelled if labelled else float("nan")
+        counts = [y[y >= 0].bincount(minlength=1) for y in tasks]
+        labels = sum(int(count.sum()) for count in counts)
+        return sum(int(count.max()) for count in counts) / labels if labels else float("nan")
 
     @property
     def hashes(self) -> list[str]:
@@ -198,8 +198,13 @@ class Split:
     ) -> Iterator[tuple[Tensor, Targets]]:
         """Iterate over (uint8 N×C×H×W, targets): in order without a seed, shuffled by (seed, epoch) with one.
 
-        Augmentation of step k depends on (seed, epoch, k) alone: a resumed run sees what it would have seen.
+        Augmentation of step k depends on (seed, epoch, k) alone: a resumed run sees what it would have seen. Raises
+        ValueError for an augmentation of texts.
         """
+        if augment is not None and self.noun != "images":
+            raise ValueError(
+                f"augmentations are made for images here, and these data are {self.noun}: leave augment=None"
+            )
         for k, positions in enumerate(batch_positions(len(self), batch_size, seed=seed, epoch=epoch)):
             x, y = self.take(positions)
             if augment is not None:
@@ -284,7 +289,7 @@ def counted(parts: Sequence[Split], card: Card) -> Data:
     for part in parts:
         numbers = Counter(first_task(part.y).tolist())
         counts[part.name] = {name: numbers[k] for k, name in enumerate(names)}
-        if missing := [name for name, n in counts[part.name].items() if n == 0]:
+        if missing := [name for name, n in counts[part.name].items() if not n]:
             so = "it cannot be learnt" if part.name == "train" else "nothing is measured there for it"
             notes.append(f"{part.name} has no {part.noun[:-1]} of {', '.join(missing)}: {so}.")
     of_test = counts["test"].values()
@@ -332,34 +337,32 @@ def as_labels(y: Any, classes: Sequence[str] | None = None) -> tuple[np.ndarray,
     known = {i: v for i, v in enumerate(values) if str(v) not in missing and v != NO_LABEL}
     if not known:
         raise ValueError(f"all {len(values)} labels are missing; expected class numbers or names")
-    for i, v in known.items():
-        if isinstance(v, float):  # pandas makes floats of whole numbers where one is missing
-            if len(known) == len(values) or not v.is_integer():
-                raise ValueError(
-                    f"labels are {getattr(given, 'dtype', 'floats')}, such as {v}; expected class numbers or names. "
-                    "For whole numbers use y.astype(int); this lab classifies, it does no regression"
-                )
-            known[i] = int(v)
-    labels = list(known.values())
-    if all(isinstance(v, int) for v in labels):
-        names = names or [str(k) for k in range(max(0, *labels) + 1)]
-        if min(labels) < 0 or max(labels) >= len(names):
+    floats = [v for v in known.values() if isinstance(v, float)]  # pandas makes them of numbers where one is missing
+    if wrong := [v for v in floats if len(known) == len(values) or not v.is_integer()]:
+        raise ValueError(
+            f"labels are {getattr(given, 'dtype', 'floats')}, such as {wrong[0]}; expected class numbers or names. "
+            "For whole numbers use y.astype(int); this lab classifies, it does no regression"
+        )
+    if all(isinstance(v, (int, float)) for v in known.values()):
+        numbers = [int(v) for v in known.values()]
+        names = names or [str(k) for k in range(max(0, *numbers) + 1)]
+        if min(numbers) < 0 or max(numbers) >= len(names):
             raise ValueError(
-                f"labels run from {min(labels)} to {max(labels)} for {len(names)} classes; expected numbers from 0 to "
+                f"labels run from {min(numbers)} to {max(numbers)} for {len(names)} classes; expected numbers from 0 to "
                 f"{len(names) - 1}"
             )
-        labels = [names[k] for k in labels]
+        labels = [names[k] for k in numbers]
     else:
-        labels = [normal_name(v) for v in labels]
+        labels = [normal_name(int(v) if isinstance(v, float) else v) for v in known.values()]
         names = names or sorted({*labels})
         if unknown := sorted({*labels} - {*names}):
             raise ValueError(f"labels {', '.join(unknown[:5])} are not among the classes {', '.join(names)}")
-    place = {name: k for k, name in enumerate(dict.fromkeys(names))}  # two spellings of a name are one class
-    if len(place) < 2:
+    names = list(dict.fromkeys(names))  # two spellings of a name are one class
+    if len(names) < 2:
         raise ValueError(f"all images are of one class, {names[0]}; classifying needs at least two")
-    numbers = np.full(len(values), NO_LABEL)
-    numbers[list(known)] = [place[name] for name in labels]
-    return numbers, list(place)
+    y = np.full(len(values), NO_LABEL)
+    y[list(known)] = [names.index(label) for label in labels]
+    return y, names
 
 
 def labelled(targets: Tensor, classes: int) -> Tensor:

@@ -12,25 +12,20 @@ import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from itertools import permutations
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 
 from sftlab.data.dataset import Data, normal_name, resize
 from sftlab.data.download import file_hash
-from sftlab.data.splits import assemble, check_shares, completed
+from sftlab.data.splits import assemble, completed
 from sftlab.data.storage import allocate, as_path, image_hash
 
 Photos = Sequence[str | Path] | str | Path
-ROLES = {  # what a folder of a split is called; "eval" is the test split, or valid where there is a test as well
-    **dict.fromkeys(("train", "training", "trn"), "train"),
-    **dict.fromkeys(("valid", "val", "validation", "dev", "development"), "valid"),
-    **dict.fromkeys(("test", "testing", "tst"), "test"),
-    **dict.fromkeys(("eval", "evaluation"), "eval"),
-}
+ROLES = {"train": "train(ing)?|trn", "valid": "val(id(ation)?)?|dev(elopment)?", "test": "test(ing)?|tst"}
 # Pictures only: no PDF, PostScript or video. "JPEG" includes the multi-picture files of phones.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".7z", ".rar")
@@ -44,8 +39,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-@dataclass(frozen=True)
-class _Photo:
+class _Photo(NamedTuple):
     path: Path
     name: str  # relative to the whole folder, with forward slashes
     split: str  # "" where the folders name none
@@ -77,7 +71,6 @@ def load_folder(
     ValueError for what cannot be a data set: no class folders, one class, a class without a picture that can be read,
     or with fewer different ones than splits, folders that could be splits or classes.
     """
-    check_shares(valid, test)
     size, root = size or 224, folder_path(path)
     home, folders = _layout(root, [normal_name(name) for name in classes or ()])
     given = {split: folder for split, folder in folders if split}
@@ -95,19 +88,19 @@ def load_folder(
     notes, torn = _copies(photos, hashes)
     skipped |= torn
     usable = np.array([i for i, photo in enumerate(photos) if photo.name not in torn], dtype=np.int64)
-    _check_classes(home, names, [labels[i] for i in usable], skipped)
-    above = [home, *(p for p, is_folder in _inside(home) if given and is_folder)]
-    skipped |= {_name(home, p): "in no class folder" for at in above for p, is_folder in _inside(at) if not is_folder}
-    rows, split, note = None, "", ""
+    rows, split, note, learnt = None, "", "", usable
     if given:
         of = {part: usable[[photos[i].split == part for i in usable]] for part in given}
+        learnt = of["train"]
         rows, dropped, drawn = completed(of, labels, hashes, seed, valid=valid, test=test)
         skipped |= {photos[i].name: f"the same picture is in {where}" for i, where in dropped.items()}
-        _check_classes(home / "train", names, [labels[i] for i in of["train"] if i not in dropped], skipped)
         split = f"as the folders are{drawn}"
         if "valid" in given and "test" not in given:
             place = _name(home, given["valid"]).partition("/")[0]
             note = f"the test images were drawn from train; to measure on those in {place}, rename it to test"
+    _check_classes(home / "train" if given else home, names, {labels[i] for i in learnt}, skipped)
+    above = [home, *(p for p, is_folder in _inside(home) if given and is_folder)]
+    skipped |= {_name(home, p): "in no class folder" for at in above for p, is_folder in _inside(at) if not is_folder}
     if white is not None:
         notes.append(f"Files of more than 8 bits: no value is above {white}, which is shown as white.")
     return assemble(
@@ -175,8 +168,9 @@ def _unwrapped(folder: Path) -> tuple[Path, list[Path]]:
 def _role(name: str) -> str:
     """Return the split that a folder's name says, in any case and with any separator: "Train Data", "testing_set"."""
     words = re.findall("[a-z]+", re.sub("(?<=[a-z])(?=[A-Z])", " ", name).lower())
-    roles = {ROLES.get(re.sub("(data|set|images?)+$", "", word), "") for word in words} - {""}
-    return roles.pop() if len(roles) == 1 else ""
+    spelled = {role: rf"({names})(data|set|images?)*" for role, names in ROLES.items()}
+    roles = [role for role, names in spelled.items() if any(re.fullmatch(names, word) for word in words)]
+    return roles[0] if len(roles) == 1 else ""
 
 
 def _layout(root: Path, classes: Sequence[str]) -> tuple[Path, list[tuple[str, Path]]]:
@@ -189,27 +183,24 @@ def _layout(root: Path, classes: Sequence[str]) -> tuple[Path, list[tuple[str, P
         packed = next((p.name for p, _ in _inside(home) if p.suffix.lower() in ARCHIVES), "")
         remedy = f"unpack {packed} first" if packed else f"are these photographs of one class? Then name {home.parent}"
         raise ValueError(f"{home} has no class folders; expected one for each class, such as cat and dog ({remedy})")
-    inner = {folder: _unwrapped(folder)[1] for folder in folders}
-    roles = {folder: role for folder in folders if (role := _role(normal_name(folder.name)))}
+    inner = [_unwrapped(folder)[1] for folder in folders]
+    roles = [_role(name) for name in names]
+    splits = [role for role in roles if role]
     # A "train" beside "bus" and "tram" is a class; where all folders have such names, or hold folders, they are splits.
-    named = "train" in roles.values() and len(roles) > 1
-    if classes or not named or (len(roles) < len(folders) and not any(inner[f] for f in roles)):
-        shared = [name for name, n in Counter(normal_name(p.name) for f in inner.values() for p in f).items() if n > 1]
+    named = "train" in splits and len(splits) > 1
+    if classes or not named or ("" in roles and not any(held for role, held in zip(roles, inner, strict=True) if role)):
+        shared = [name for name, n in Counter(normal_name(p.name) for held in inner for p in held).items() if n > 1]
         if len(shared) > 1 and not classes:
             raise ValueError(
                 f"{home} has {' and '.join(names[:3])}, which hold the same folders ({', '.join(shared[:3])}): splits? "
                 f"Then name them train, valid and test. Or classes? Then load it with classes={names}"
             )
         return home, [("", folder) for folder in folders]
-    evaluation = "valid" if "test" in roles.values() else "test"
-    roles = {folder: evaluation if role == "eval" else role for folder, role in roles.items()}
-    if len({*roles.values()}) < len(roles):
-        raise ValueError(f"{home} has {', '.join(names)}: two folders for one split; keep one of them")
-    if others := [name for folder, name in zip(folders, names, strict=True) if folder not in roles]:
-        raise ValueError(f"{home} has {', '.join(others)} beside its splits; expected train, valid and test only")
-    if not any(inner[folder] for folder, role in roles.items() if role == "train"):
+    if "" in roles or len({*splits}) < len(splits):
+        raise ValueError(f"{home} has {', '.join(names)}; expected one folder each for train, valid and test")
+    if not inner[roles.index("train")]:
         raise ValueError(f"the training folder of {home} has no class folders; expected one for each class")
-    return home, [(role, p) for folder, role in roles.items() for p in inner[folder]]
+    return home, [(role, folder) for role, held in zip(roles, inner, strict=True) for folder in held]
 
 
 def _below(folder: Path, seen: set[Path] | None = None) -> Iterator[Path]:
@@ -236,27 +227,27 @@ def _read(photos: list[_Photo], size: int) -> tuple[np.ndarray, list[_Photo], li
         highest = max(pool.map(largest_value, (photo.path for photo in photos)), default=0)
         white = next((w for w in WHITES if w >= highest), None) if highest else None
 
-        def attempt(photo: _Photo) -> tuple[np.ndarray, str] | str:
+        def attempt(photo: _Photo) -> tuple[np.ndarray | None, str]:
             try:
                 return read_photo(photo.path, size, white), file_hash(photo.path)[:16]
             except (OSError, ValueError) as error:
-                return str(error)
+                return None, str(error)
 
-        for photo, image in zip(photos, pool.map(attempt, photos), strict=True):
-            if isinstance(image, str):
-                skipped[photo.name] = image
+        for photo, (image, facts) in zip(photos, pool.map(attempt, photos), strict=True):
+            if image is None:
+                skipped[photo.name] = facts
             else:
-                images[len(readable)] = image[0]
+                images[len(readable)] = image
                 readable.append(photo)
-                files.append(image[1])
+                files.append(facts)
     return images[: len(readable)], readable, files, white, skipped
 
 
-def _check_classes(root: Path, classes: list[str], labels: list[str], skipped: dict[str, str]) -> None:
+def _check_classes(root: Path, classes: list[str], usable: set[str], skipped: dict[str, str]) -> None:
     if len(classes) < 2:
         raise ValueError(f"{root} has one class, {classes[0]}; classifying needs a folder for each of at least two")
-    for name in set(classes).difference(labels):
-        tried = [f"{file}: {why}" for file, why in skipped.items() if name in map(normal_name, file.split("/"))]
+    for name in set(classes) - usable:
+        tried = [f"{file}: {why}" for file, why in skipped.items() if name in file.split("/")]
         because = f" ({len(tried)} skipped, such as {tried[0]})" if tried else ""
         raise ValueError(f"{root} has no usable photograph of the class {name}{because}; add some or remove it")
 
@@ -268,11 +259,10 @@ def _copies(photos: list[_Photo], hashes: list[str]) -> tuple[list[str], dict[st
         same[image].append(photo)
     several = [copies for copies in same.values() if len(copies) > 1]
     torn = {
-        photo.name: f"the same picture is {next(other.name for other in copies if other.label != photo.label)}: one of "
-        "the labels is wrong"
+        photo.name: f"the same picture is {other.name}: one of the labels is wrong"
         for copies in several
-        if len({photo.label for photo in copies}) > 1
-        for photo in copies
+        for photo, other in permutations(copies, 2)
+        if photo.label != other.label
     }
     notes = []
     if several:
@@ -342,7 +332,7 @@ def largest_value(path: Path) -> float:
 
 def to_square(image: Image, size: int, turn: int = 1, white: int | None = None) -> np.ndarray:
     """Return a PIL image as uint8 3×size×size: RGB, turned as EXIF says, resized and centre cropped."""
-    from PIL import Image
+    from PIL import ExifTags, Image, ImageOps
 
     image = to_rgb(image, white)
     short = min(image.size)
@@ -351,18 +341,10 @@ def to_square(image: Image, size: int, turn: int = 1, white: int | None = None) 
     square = image.resize(
         (size, size), Image.Resampling.BILINEAR, box=(left, top, left + short, top + short), reducing_gap=2.0
     )
-    turns = Image.Transpose
-    how = {
-        2: turns.FLIP_LEFT_RIGHT,
-        3: turns.ROTATE_180,
-        4: turns.FLIP_TOP_BOTTOM,
-        5: turns.TRANSPOSE,
-        6: turns.ROTATE_270,
-        7: turns.TRANSVERSE,
-        8: turns.ROTATE_90,
-    }.get(turn)
-    square = square.transpose(how) if how is not None else square
-    return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
+    square.info = {}  # what else an EXIF block says may be damaged
+    square.getexif()[ExifTags.Base.Orientation] = turn
+    upright = ImageOps.exif_transpose(square)
+    return np.ascontiguousarray(np.asarray(upright).transpose(2, 0, 1))
 
 
 class Unscaled(ValueError):

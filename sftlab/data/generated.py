@@ -18,12 +18,11 @@ import ast
 import hashlib
 import json
 import math
-import os
 import re
 import string
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,8 +31,9 @@ import numpy as np
 import torch
 
 from sftlab.data.dataset import Data
+from sftlab.data.download import file_hash
 from sftlab.data.splits import assemble, drop_copies, split_rows
-from sftlab.data.storage import data_dir, decoded, package_folder
+from sftlab.data.storage import data_dir, decoded, package_folder, replacing
 from sftlab.data.texts import from_texts
 
 LICENCE = (
@@ -53,21 +53,17 @@ DOTS = 4  # a block of 4×4 black or white dots makes a grey pixel
 CELLS = 3  # the wobble moves the corners of 3×3 cells
 
 
-@dataclass(frozen=True)
-class Face:
-    """One way to print the alphabet: its family, its file, and where its digits, capitals and small letters begin."""
+class Face(NamedTuple):
+    """One way to print the alphabet: its family, its file, and which of Unicode's mathematical alphabets of that."""
 
     family: str
     file: str
-    starts: tuple[int, int, int] = (ord("0"), ord("A"), ord("a"))
+    style: str = ""
 
     def code(self, character: str) -> int:
         """Return the code point under which this face keeps a character."""
-        alphabets = (string.digits, string.ascii_uppercase, string.ascii_lowercase)
-        for start, ordinary in zip(self.starts, alphabets, strict=True):
-            if character in ordinary:
-                return start + ordinary.index(character)
-        raise ValueError(f"{character!r} is not one of {ALPHABETS['all']}")
+        name = unicodedata.name(character).replace("LATIN ", "").replace("LETTER ", "")
+        return ord(unicodedata.lookup(f"MATHEMATICAL {self.style} {name}") if self.style else character)
 
 
 def _family(name: str, stem: str, *styles: str) -> list[Face]:
@@ -79,8 +75,8 @@ FACES = [
     *_family("DejaVu Sans Mono", "DejaVuSansMono", "", "-Bold", "-Oblique", "-BoldOblique"),
     *_family("DejaVu Serif", "DejaVuSerif", "", "-Bold", "-Italic", "-BoldItalic"),
     *_family("STIX", "STIXGeneral", "", "Bol", "Italic", "BolIta"),
-    Face("STIX Sans", "STIXGeneral.ttf", (0x1D7E2, 0x1D5A0, 0x1D5BA)),  # Unicode's mathematical alphabets
-    Face("STIX Mono", "STIXGeneral.ttf", (0x1D7F6, 0x1D670, 0x1D68A)),
+    Face("STIX Sans", "STIXGeneral.ttf", "SANS-SERIF"),
+    Face("STIX Mono", "STIXGeneral.ttf", "MONOSPACE"),
     *_family("CM Roman", "cm", "r10", "b10", "ti10"),
     Face("CM Sans", "cmss10.ttf"),
     Face("CM Typewriter", "cmtt10.ttf"),
@@ -88,15 +84,22 @@ FACES = [
 
 
 def load_characters(
-    *, alphabet: str = "all", copies: int = 20, size: int | None = None, seed: int = 0, valid: float = 0.15,
-    test: float = 0.15, per_class: int | None = None,
-) -> Data:  # fmt: skip
+    *,
+    alphabet: str = "all",
+    copies: int = 20,
+    size: int | None = None,
+    seed: int = 0,
+    valid: float = 0.15,
+    test: float = 0.15,
+    **options: Any,
+) -> Data:
     """Load printed characters, grey on black: 23 faces of nine font families, `copies` pictures of each glyph.
 
     alphabet: "digits" (10 classes), "letters" (37), or "all" (47); small letters that look like their capitals share a
     class with them. size: edge in pixels (8); other sizes are drawn anew, not enlarged. seed: of the split, which is by
-    font family, so that valid and test are fonts never seen. The pictures are the same for every seed. About 10 s
-    the first time, then from disk. Raises ValueError for an unknown alphabet or fewer than one copy.
+    font family, so that valid and test are fonts never seen. The pictures are the same for every seed. options:
+    per_class. About 10 s the first time, then from disk. Raises ValueError for an unknown alphabet or less than one
+    copy.
     """
     if alphabet not in ALPHABETS:
         raise ValueError(f"alphabet={alphabet!r}: one of {', '.join(map(repr, ALPHABETS))}")
@@ -105,29 +108,34 @@ def load_characters(
     size, characters = size or 8, ALPHABETS[alphabet]
     classes = list(dict.fromkeys(label(c) for c in characters))
     labels = [classes.index(label(c)) for c in characters for _ in range(copies)] * len(FACES)
-    some = (picture for face in FACES for picture in pictures(face, "4", 1, size))
-    images, hashes = decoded(
-        f"characters-{alphabet}-{copies}-{size}-{_drawing(some)}", (len(labels), 1, size, size),
-        (picture[None] for face in FACES for c in characters for picture in pictures(face, c, copies, size)),
-    )  # fmt: skip
-    parts, _ = split_rows(
-        np.arange(len(FACES)), ["face"] * len(FACES), list(map(str, FACES)), [f.family for f in FACES], valid=valid,
-        test=test, seed=seed,
-    )  # fmt: skip
+    some = _drawing(picture for face in FACES for picture in pictures(face, "4", 1, size))
+    drawn = (picture[None] for face in FACES for c in characters for picture in pictures(face, c, copies, size))
+    images, hashes = decoded(f"characters-{alphabet}-{copies}-{size}-{some}", (len(labels), 1, size, size), drawn)
+    every, families = list(map(str, FACES)), [face.family for face in FACES]
+    parts, _ = split_rows(np.arange(len(FACES)), [""] * len(FACES), every, families, valid=valid, test=test, seed=seed)
     faces = np.repeat(np.arange(len(FACES)), len(characters) * copies)
     rows, dropped = drop_copies([np.flatnonzero(np.isin(faces, part)) for part in parts], hashes)
-    unseen = [", ".join(dict.fromkeys(FACES[k].family for k in part)) for part in parts[1:]]
+    unseen = [", ".join(dict.fromkeys(families[k] for k in part)) for part in parts[1:]]
     notes = ["No hand wrote any of it: slant, turn, width, wobble and pen are random, the skeletons are print."]
     if dropped:
         notes.append(f"{len(dropped)} pictures were the same to the pixel in another split; they were dropped.")
     return assemble(
-        images, torch.tensor(labels), classes, name=f"characters ({alphabet})",
+        images,
+        torch.tensor(labels),
+        classes,
+        name=f"characters ({alphabet})",
         rule="the character that was printed; c and C, o and O and their like are one class",
-        size=size, per_class=per_class, seed=seed, rows=rows, hashes=hashes,
+        size=size,
+        seed=seed,
+        rows=rows,
+        hashes=hashes,
         split=f"by font family, seed {seed}; valid: {unseen[0]}; test: {unseen[1]}",
-        source="drawn from the fonts of matplotlib", licence=LICENCE, citation=f"{CITATION}; {MERGED}",
+        source="drawn from the fonts of matplotlib",
+        licence=LICENCE,
+        citation=f"{CITATION}; {MERGED}",
         notes=notes,
-    )  # fmt: skip
+        **options,
+    )
 
 
 def label(character: str) -> str:
@@ -144,8 +152,12 @@ def pictures(face: Face, character: str, copies: int, size: int) -> Iterator[np.
 
     They depend on the glyph and their number alone: more copies add to those there are, another alphabet changes none.
     """
+    from PIL import Image, ImageOps
+
     edge = max(48, DOTS * size)
-    printed = _glyph(face, character, edge)
+    mask = _font(face, edge).getmask(chr(face.code(character)), mode="L")
+    glyph = Image.frombytes("L", mask.size, bytes(mask))
+    printed = ImageOps.contain(glyph.crop(glyph.getbbox()), (edge, edge), Image.Resampling.BILINEAR)
     rng = _random(f"{face.file} {face.code(character)}")
     for _ in range(copies):
         yield _written(printed, edge, size, rng)
@@ -182,18 +194,6 @@ def _written(printed: Any, edge: int, size: int, rng: np.random.Generator) -> np
     ink = int(rng.uniform(0.3, 0.6) * box[0] * box[1])  # a thick pen blackens more of the box than a thin one
     black = soft > np.partition(soft.ravel(), -ink - 1)[-ink - 1]
     return np.asarray(Image.fromarray(black.astype(np.uint8) * 255).reduce(DOTS))
-
-
-def _glyph(face: Face, character: str, edge: int) -> Any:
-    """Return the printed glyph as a PIL image, its longer edge `edge` dots, cut to its ink."""
-    from PIL import Image
-
-    mask = _font(face, edge).getmask(chr(face.code(character)), mode="L")
-    glyph = Image.frombytes("L", mask.size, bytes(mask))
-    glyph = glyph.crop(glyph.getbbox())
-    scale = edge / max(glyph.size)
-    width, height = (max(1, round(scale * s)) for s in glyph.size)
-    return glyph.resize((width, height), Image.Resampling.BILINEAR)
 
 
 def _font(face: Face, size: int) -> Any:
@@ -241,11 +241,22 @@ def load_typefaces(*, size: int | None = None, valid: float = 0.25, test: float 
     some = _drawing(printed_word("zebra", family, size) for family in families)
     images, hashes = decoded(f"typefaces-{size}-{some}", (len(table), 1, size, size), drawn)
     return assemble(
-        images, torch.tensor([families.index(family) for _, family in table]), families, name="typefaces", size=size,
-        rule="the family of the font in which the word is printed", groups=[word for word, _ in table], hashes=hashes,
-        valid=valid, test=test, source="drawn with the fonts of matplotlib", licence=LICENCE, citation=CITATION,
-        notes=["Valid and test are words that train does not have."], **options,
-    )  # fmt: skip
+        images,
+        torch.tensor([families.index(family) for _, family in table]),
+        families,
+        name="typefaces",
+        size=size,
+        rule="the family of the font in which the word is printed",
+        groups=[word for word, _ in table],
+        hashes=hashes,
+        valid=valid,
+        test=test,
+        source="drawn with the fonts of matplotlib",
+        licence=LICENCE,
+        citation=CITATION,
+        notes=["Valid and test are words that train does not have."],
+        **options,
+    )
 
 
 def printed_word(word: str, family: str, size: int) -> np.ndarray:
@@ -303,38 +314,42 @@ def load_docstrings(*, split: str = "grouped", valid: float = 0.2, test: float =
     words in five in common) are dropped beforehand, wherever they stand. The modules of a library contribute as evenly
     as they can. The texts follow the installed versions, which the card names. options: size, per_class, seed.
     """
-    if split not in ("grouped", "random"):
-        raise ValueError(f"split={split!r}: 'grouped' or 'random'")
-    versions = {library: version(library) for library in LIBRARIES.values()}
     notes = {
         "grouped": "Whole modules (numpy.fft, torch.optim, …) lie in one part of the split.",
         "random": "Texts of one module fall on both sides of a random split, which flatters the number.",
     }
+    if split not in notes:
+        raise ValueError(f"split={split!r}: 'grouped' or 'random'")
+    versions = {library: version(library) for library in LIBRARIES.values()}
     rows = _chosen(versions)
+    left_out = "Sentences with code or package names, prompts, section headers and what follows them are left out."
     return from_texts(
-        [row.text for row in rows], [row.library for row in rows], classes=list(LIBRARIES.values()),
-        groups=[row.module for row in rows] if split == "grouped" else None, files=[row.place for row in rows],
-        name="docstrings", rule="the library in whose source the docstring stands",
-        valid=valid, test=test, **options,
+        [row.text for row in rows],
+        [row.library for row in rows],
+        classes=list(versions),
+        groups=[row.module for row in rows] if split == "grouped" else None,
+        files=[row.place for row in rows],
+        name="docstrings",
+        rule="the library in whose source the docstring stands",
+        valid=valid,
+        test=test,
         source="as installed here: " + ", ".join(f"{library} {number}" for library, number in versions.items()),
         licence="BSD 3-Clause (numpy, scipy, scikit-learn, torch), matplotlib licence (after the Python licence)",
         citation="the contributors of these libraries",
-        notes=["Sentences with code or package names, prompts, section headers and what follows them are left out.",
-               notes[split]],
-    )  # fmt: skip
+        notes=[left_out, notes[split]],
+        **options,
+    )
 
 
 def _chosen(versions: dict[str, str]) -> list[Docstring]:
     """Return the chosen docstrings; reading 4,000 files takes 20 seconds, so the choice is stored on disk."""
-    state = f"{versions} {hashlib.sha256(Path(__file__).read_bytes()).hexdigest()}"
+    state = f"{versions} {file_hash(Path(__file__))}"
     path = data_dir() / "decoded" / f"docstrings-{hashlib.sha256(state.encode()).hexdigest()[:16]}.json"
     if not path.exists():
         rows = _distinct([row for package in LIBRARIES for row in read(package)])
-        chosen = [row for name in versions for row in _evenly([r for r in rows if r.library == name], EACH)]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-        partial.write_text(json.dumps(chosen), encoding="utf-8")
-        partial.replace(path)
+        chosen = [row for name in versions for row in _evenly([r for r in rows if r.library == name])]
+        with replacing(path) as partial:
+            partial.write_text(json.dumps(chosen), encoding="utf-8")
     return [Docstring(*row) for row in json.loads(path.read_text(encoding="utf-8"))]
 
 
@@ -350,7 +365,7 @@ def read(package: str) -> Iterator[Docstring]:
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
                 text = prose(ast.get_docstring(node) or "")
                 if len(re.findall(r"[A-Za-z]{2,}", text)) >= WORDS:
-                    yield Docstring(LIBRARIES.get(package, package), module, f"{place}:{node.lineno}", text)
+                    yield Docstring(LIBRARIES[package], module, f"{place}:{node.lineno}", text)
 
 
 def prose(docstring: str) -> str:
@@ -384,12 +399,12 @@ def _distinct(rows: list[Docstring]) -> list[Docstring]:
     return [row for row, good in zip(rows, keep, strict=True) if good]
 
 
-def _evenly(rows: list[Docstring], count: int) -> list[Docstring]:
-    """Return `count` rows, drawn so that no module of the library has more of them than need be."""
+def _evenly(rows: list[Docstring]) -> list[Docstring]:
+    """Return EACH of the rows of a library, drawn so that no module of the library has more of them than need be."""
     sizes = Counter(row.module for row in rows)
-    most = next((m for m in range(1, len(rows)) if sum(min(n, m) for n in sizes.values()) >= count), len(rows))
+    most = next((m for m in range(1, len(rows)) if sum(min(n, m) for n in sizes.values()) >= EACH), len(rows))
     rng, chosen = np.random.default_rng(0), list[Docstring]()
     for module in sizes:
         own = [row for row in rows if row.module == module]
         chosen += [own[i] for i in rng.permutation(len(own))[:most]]
-    return [chosen[i] for i in sorted(rng.permutation(len(chosen))[:count])]
+    return [chosen[i] for i in sorted(rng.permutation(len(chosen))[:EACH])]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -80,9 +80,8 @@ def load_solar(*, split: str = "grouped", target: str = "defect", seed: int = 0,
     valid, test.
     """
     images, hashes, probability, cell_type = _solar_cells()
-    defect = torch.from_numpy((probability > 0.5).astype(np.int64))
-    kind = torch.from_numpy((cell_type == "poly").astype(np.int64))
-    p = torch.from_numpy(probability.astype(np.float32))
+    p, kind = torch.from_numpy(probability).float(), torch.from_numpy(cell_type == "poly").long()
+    defect = (p > 0.5).long()
     names = {"defect": ["intact", "defect"], "type": ["mono", "poly"]}
     of: dict[str, tuple[Targets, Classes, str]] = {
         "defect": (defect, names["defect"], "defect ⇔ the expert's defect probability > 0.5"),
@@ -110,8 +109,6 @@ def load_solar(*, split: str = "grouped", target: str = "defect", seed: int = 0,
     if split not in ways:
         raise ValueError(f"split={split!r}: 'grouped' or 'random'")
     targets, classes, rule = of[target]
-    strata = [f"{q:.2f} {t}" for q, t in zip(probability, cell_type, strict=True)]
-    groups = module_blocks(cell_type).tolist() if split == "grouped" else None
     how, note = ways[split]
     return assemble(
         images,
@@ -120,8 +117,8 @@ def load_solar(*, split: str = "grouped", target: str = "defect", seed: int = 0,
         name="solar",
         rule=rule,
         seed=seed,
-        groups=groups,
-        strata=strata,
+        groups=module_blocks(cell_type).tolist() if split == "grouped" else None,
+        strata=[f"{q:.2f} {t}" for q, t in zip(probability, cell_type, strict=True)],
         hashes=hashes,
         split=f"{how}, seed {seed}",
         source="package elpv-dataset",
@@ -218,33 +215,27 @@ def from_dataset(
         whole = whole.dataset
     names = classes if classes is not None else getattr(whole, "classes", None)
     edge, shape = size or 224, _stored(dataset[0][0], None).shape
-    collected = _collected(dataset, shape, None) if max(shape[1:]) <= edge else None
-    images, labels, hashes = collected or _collected(dataset, (3, edge, edge), edge)  # type: ignore[misc]  # squares fit
+    as_they_are = max(shape[1:]) <= edge and all(_stored(image, None).shape == shape for image, *_ in _items(dataset))
+    images = allocate((len(dataset), *(shape if as_they_are else (3, edge, edge))))
+    labels, hashes = [], []
+    for i, (image, label, *_) in enumerate(_items(dataset)):
+        images[i] = _stored(image, None if as_they_are else edge)
+        labels.append(label)
+        hashes.append(image_hash(np.asarray(image)))
     facts: dict[str, Any] = {"name": type(whole).__name__, "identities": hashes} | options
     return from_arrays(images, labels, classes=names, size=size, **facts)
 
 
-def _collected(
-    dataset: Any, shape: tuple[int, ...], edge: int | None
-) -> tuple[np.ndarray, list[Any], list[str]] | None:
-    """Return (images as they are or as squares of `edge`, labels, hashes of the originals); None for unequal shapes."""
-    images, labels, hashes = allocate((len(dataset), *shape)), [], []
-    for i in range(len(dataset)):
-        image, label, *_ = dataset[i]
-        x = _stored(image, edge)
-        if x.shape != shape:
-            return None
-        images[i] = x
-        labels.append(label)
-        hashes.append(image_hash(np.asarray(image)))
-    return images, labels, hashes
+def _items(dataset: Any) -> Iterator[Any]:
+    """Iterate over a map-style data set: not each raises IndexError at its end."""
+    return (dataset[i] for i in range(len(dataset)))
 
 
 def _stored(image: Any, edge: int | None) -> np.ndarray:
     """Return uint8 C×H×W of a PIL image, array or tensor; with `edge`, a square of three channels."""
-    if hasattr(image, "convert") and edge is not None:
-        return to_square(image, edge)
     if hasattr(image, "convert"):
+        if edge is not None:
+            return to_square(image, edge)
         image = image if image.mode in ("L", "RGB") else to_rgb(image)
     x = as_images((image if isinstance(image, Tensor) else np.asarray(image))[None])
     if edge is None:

@@ -30,7 +30,8 @@ from sftlab.data.dataset import (
 )
 from sftlab.data.storage import image_hash
 
-Rows = tuple[np.ndarray, np.ndarray, np.ndarray]
+Rows = Sequence[np.ndarray]  # of train, valid and test
+PARTS = ("train", "valid", "test")
 DRAWS = 2000  # of groups, of which the best balanced one is taken
 EDGE = 32  # pixels of a thumbnail that near-duplicates are compared by
 Pair = tuple[str, int, str, int, float]
@@ -68,79 +69,41 @@ def draw(
     return tuple(np.sort(np.array(part, dtype=np.int64)) for part in parts)
 
 
-def drop_copies(rows: Sequence[np.ndarray], hashes: Sequence[str]) -> tuple[Rows, dict[int, str]]:
+def drop_copies(rows: Rows, hashes: Sequence[str]) -> tuple[Rows, dict[int, str]]:
     """Drop from train what is in valid or test too, from valid what is in test; return rows, {row: where}."""
-    train, valid, test = rows
-    in_test = {hashes[i] for i in test}
-    in_valid = {hashes[i] for i in valid} - in_test
-    dropped = {int(i): "test" for part in (train, valid) for i in part if hashes[i] in in_test}
-    dropped |= {int(i): "valid" for i in train if hashes[i] in in_valid}
-    train, valid = (part[~np.isin(part, list(dropped))] for part in (train, valid))
-    return (train, valid, test), dropped
+    belongs = {hashes[i]: name for name, part in zip(PARTS, rows, strict=True) for i in part}  # the last one counts
+    dropped = {
+        int(i): belongs[hashes[i]]
+        for name, part in zip(PARTS, rows, strict=True)
+        for i in part
+        if belongs[hashes[i]] != name
+    }
+    return [part[~np.isin(part, list(dropped))] for part in rows], dropped
 
 
 def completed(
-    given: Mapping[str, np.ndarray],
-    labels: Sequence[object],
-    hashes: Sequence[str],
-    seed: int,
-    **shares: float,
+    given: Mapping[str, np.ndarray], labels: Sequence[object], hashes: Sequence[str], seed: int, **shares: float
 ) -> tuple[Rows, dict[int, str], str]:
     """Return (rows of all splits, {row: where} of the copies that were dropped, in words which were drawn from train).
 
-    given: the rows of train, and of valid and test where they are given. shares: of train, for `valid` and `test`.
+    given: the rows of train, and of valid and test where they are given. shares: of train, for those that are not.
     """
-    (train, *others), dropped = drop_copies([given.get(part, np.array([], int)) for part in ("train", *shares)], hashes)
-    rows = dict(zip(shares, others, strict=True))
-    if missing := [part for part in shares if part not in given]:
-        train, *drawn = draw(train, labels, hashes, [shares[part] for part in missing], seed)
-        rows |= dict(zip(missing, drawn, strict=True))
-    words = f", {' and '.join(missing)} drawn from train, seed {seed}" if missing else ""
-    return (train, rows["valid"], rows["test"]), dropped, words
+    check_shares(**shares)
+    kept, dropped = drop_copies([given.get(name, np.array([], int)) for name in PARTS], hashes)
+    rows = dict(zip(PARTS, kept, strict=True))
+    missing = [name for name in shares if name not in given]
+    if not missing:
+        return kept, dropped, ""
+    drawn = draw(rows["train"], labels, hashes, [shares[name] for name in missing], seed)
+    rows |= zip(("train", *missing), drawn, strict=True)
+    return list(rows.values()), dropped, f", {' and '.join(missing)} drawn from train, seed {seed}"
 
 
-def check_shares(valid: float, test: float) -> None:
-    """Raise ValueError unless both are shares in (0, 1) that leave something for train."""
-    if not (0 < valid < 1 and 0 < test < 1 and valid + test < 1):
-        raise ValueError(f"valid={valid}, test={test}: two shares in (0, 1) that leave something for train")
-
-
-def grouped_split(
-    strata: Sequence[object],
-    groups: Sequence[object],
-    hashes: Sequence[str],
-    *,
-    valid: float,
-    test: float,
-    seed: int,
-) -> Rows:
-    """Split whole groups (a module, a patient, a camera), strata in proportion as far as the groups allow.
-
-    Of many random draws the one whose strata come closest to proportion is taken, so that another seed gives
-    another split. (scikit-learn's StratifiedGroupKFold gives nearly the same one for every seed: it shuffles only
-    among groups of equal composition.) Two groups that share an image count as one. Raises ValueError for fewer
-    than three groups.
-    """
-    joined = join_groups(groups, hashes)
-    count = int(joined.max()) + 1
-    if count < 3:
-        raise ValueError(
-            f"{count} group{'s' * (count != 1)}: a grouped split needs at least 3, one each for train, valid and test"
-        )
-    labels = np.unique([str(s) for s in strata], return_inverse=True)[1]
-    table = np.zeros((count, labels.max() + 1))  # images of each stratum in each group
-    np.add.at(table, (joined, labels), 1)
-    wanted = np.array([1 - valid - test, valid, test])[:, None] * table.sum(axis=0)
-    rng = np.random.default_rng(seed)
-    best, part_of = np.inf, np.zeros(count, dtype=np.int64)
-    for _ in range(DRAWS):
-        parts = _deal(table.sum(axis=1), wanted.sum(axis=1), rng)
-        counts = np.stack([table[parts == part].sum(axis=0) for part in range(3)])
-        distance = float(((counts - wanted) ** 2 / wanted).sum())
-        if distance < best:
-            best, part_of = distance, parts
-    train, valids, tests = (np.flatnonzero(part_of[joined] == part) for part in range(3))
-    return train, valids, tests
+def check_shares(**shares: float) -> None:
+    """Raise ValueError unless all are shares in (0, 1) that leave something for train."""
+    if not (all(0 < share < 1 for share in shares.values()) and sum(shares.values()) < 1):
+        named = ", ".join(f"{name}={share}" for name, share in shares.items())
+        raise ValueError(f"{named}: shares in (0, 1) that leave something for train")
 
 
 def split_rows(
@@ -153,27 +116,48 @@ def split_rows(
     test: float,
     seed: int,
 ) -> tuple[Rows, str]:
-    """Return the rows of train, valid and test, and how they were split: by `groups`, or without any at random."""
-    check_shares(valid, test)
+    """Return the rows of train, valid and test, and how they were split: by `groups`, or without any at random.
+
+    Groups (a module, a patient, a camera) stay whole, strata in proportion as far as the groups allow. Of many random
+    draws the one whose strata come closest to proportion is taken, so that another seed gives another split.
+    (scikit-learn's StratifiedGroupKFold gives nearly the same one for every seed: it shuffles only among groups of
+    equal composition.) Two groups that share an image count as one. Raises ValueError for fewer than three groups.
+    """
+    check_shares(valid=valid, test=test)
     if groups is None:
         train, tests, valids = draw(rows, strata, hashes, (test, valid), seed)
         return (train, valids, tests), "random, stratified"
-    of_rows = ([values[i] for i in rows] for values in (strata, groups, hashes))
-    train, valids, tests = (rows[part] for part in grouped_split(*of_rows, valid=valid, test=test, seed=seed))
-    return (train, valids, tests), "grouped"
+    joined = join_groups([groups[i] for i in rows], [hashes[i] for i in rows])
+    count = int(joined.max()) + 1
+    if count < 3:
+        raise ValueError(
+            f"{count} group{'s' * (count != 1)}: a grouped split needs at least 3, one each for train, valid and test"
+        )
+    labels = np.unique([str(strata[i]) for i in rows], return_inverse=True)[1]
+    table = np.zeros((count, labels.max() + 1))  # images of each stratum in each group
+    np.add.at(table, (joined, labels), 1)
+    wanted = np.array([1 - valid - test, valid, test])[:, None] * table.sum(axis=0)
+    rng = np.random.default_rng(seed)
+
+    def distance(part_of: np.ndarray) -> float:
+        counts = np.stack([table[part_of == part].sum(axis=0) for part in range(3)])
+        return float(((counts - wanted) ** 2 / wanted).sum())
+
+    deals = (_deal(table.sum(axis=1), wanted.sum(axis=1), rng) for _ in range(DRAWS))
+    part_of = min(deals, key=distance)[joined]
+    return [rows[part_of == part] for part in range(3)], "grouped"
 
 
 def _deal(sizes: np.ndarray, wanted: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Deal groups in random order to test, then valid, until each has its share; the rest is train. None is empty."""
     order = rng.permutation(len(sizes))
     part_of = np.zeros(len(sizes), dtype=np.int64)
-    start = 0
-    for part, left in ((2, 2), (1, 1)):
-        reached = np.cumsum(sizes[order[start:]])
+    for part in (2, 1):
+        reached = np.cumsum(sizes[order])
         take = int(np.argmin(np.abs(reached - wanted[part]))) + 1
-        take = min(take, len(order) - start - left)  # something must be left for each part still to come
-        part_of[order[start : start + take]] = part
-        start += take
+        take = min(take, len(order) - part)  # something must be left for each part still to come
+        part_of[order[:take]] = part
+        order = order[take:]
     return part_of
 
 
@@ -256,7 +240,7 @@ def assemble(
     joined = join_groups(groups, hashes).tolist() if groups is not None else ()
     made = [
         kind(part, images, targets, index, classes, size, hashes, files, identities, note, joined)
-        for part, index, note in (("train", kept, ""), ("valid", rows[1], ""), ("test", rows[2], test_note))
+        for part, index, note in zip(PARTS, (kept, *rows[1:]), ("", "", test_note), strict=True)
     ]
     card = Card(name, rule, classes, {}, 0.0, made[0].sizes, split, notes=notes, noun=kind.noun, **facts)
     return counted(made, card)
@@ -279,7 +263,7 @@ def resplit(data: Data, seed: int) -> Data:
 def check_disjoint(rows: Sequence[np.ndarray], hashes: Sequence[str]) -> None:
     """Raise ValueError if an image, by its pixels, is in two of the splits, or if a split is empty."""
     seen: dict[str, str] = {}
-    for name, part in zip(("train", "valid", "test"), rows, strict=True):
+    for name, part in zip(PARTS, rows, strict=True):
         if not len(part):
             raise ValueError(f"the {name} split is empty; train, valid and test each need images")
         for i in part:

@@ -8,9 +8,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sftlab.data.dataset import Augment, Data, Split, Targets, as_labels
+from sftlab.data.dataset import Data, Split, as_labels
 from sftlab.data.splits import assemble
 from sftlab.data.storage import allocate, as_path
 
@@ -57,14 +56,6 @@ class Texts(Split):
         """Raise TypeError: texts have no pixels."""
         raise TypeError("texts have no pixels; ask for .inputs (bytes) or .texts")
 
-    def batches(
-        self, batch_size: int = 32, *, seed: int | None = None, epoch: int = 0, augment: Augment | None = None
-    ) -> Iterator[tuple[Tensor, Targets]]:
-        """Iterate over (bytes, targets) as `Split.batches` does. Raises ValueError for an augmentation."""
-        if augment is not None:
-            raise ValueError("augmentations are made for images here, and these data are texts: leave augment=None")
-        return super().batches(batch_size, seed=seed, epoch=epoch)
-
 
 def as_bytes(texts: Sequence[str], size: int = SIZE) -> Tensor:
     """Return texts as uint8 N×L: UTF-8, cut after `size` bytes, zeros at the end.
@@ -74,7 +65,7 @@ def as_bytes(texts: Sequence[str], size: int = SIZE) -> Tensor:
             [99,  0]], dtype=torch.uint8)
     """
     codes = [text.replace("\0", " ").encode()[:size] for text in ([texts] if isinstance(texts, str) else texts)]
-    rows = allocate((len(codes), max(1, *map(len, codes), 1)))
+    rows = allocate((len(codes), max([1, *map(len, codes)])))
     rows[:] = 0
     for row, code in zip(rows, codes, strict=True):
         row[: len(code)] = np.frombuffer(code, dtype=np.uint8)
@@ -130,8 +121,8 @@ def load_csv(
     path = as_path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
-    header, table = _read(path)
-    columns = _columns(path, header, table, {"text": text, "label": label} | ({"group": group} if group else {}))
+    table = _read(path)
+    columns = _columns(path, table, {"text": text, "label": label} | ({"group": group} if group else {}))
     entries, skipped = dict[str, dict[str, str]](), dict[str, str]()
     for line, row in enumerate(table, 2):
         values = {key: row[column].strip() for key, column in columns.items()}
@@ -143,33 +134,33 @@ def load_csv(
         raise ValueError(f"{path.name} has no row with both a text and a label")
     texts, labels, groups = ([values.get(key, "") for values in entries.values()] for key in ("text", "label", "group"))
     facts: dict[str, Any] = {"name": path.stem, "rule": f"the column {columns['label']!r}", "skipped": skipped}
-    return from_texts(texts, labels, groups=groups if group else None, files=list(entries), **(facts | options))
+    return from_texts(texts, labels, groups=groups if group else None, files=list(entries), **facts | options)
 
 
-def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+def _read(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a table, each by the names in its header."""
     try:
         content = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path.name} is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from None
     delimiter = max(",;\t|", key=content.partition("\n")[0].count)
-    rows = [row for row in csv.reader(io.StringIO(content, newline=""), delimiter=delimiter) if any(row)]
-    if len(rows) < 2 or len(rows[0]) < 2:
+    rows = csv.DictReader(io.StringIO(content, newline=""), delimiter=delimiter, restval="")
+    rows.fieldnames = [name.strip() for name in rows.fieldnames or ()]
+    table = [row for row in rows if any(row.values())]
+    if not table or len(rows.fieldnames) < 2:
         raise ValueError(f"{path.name} has no table of two columns or more below a header")
-    header = [name.strip() for name in rows[0]]
-    return header, [dict(zip_longest(header, row[: len(header)], fillvalue="")) for row in rows[1:]]
+    return table
 
 
-def _columns(
-    path: Path, header: list[str], table: list[dict[str, str]], names: dict[str, str | None]
-) -> dict[str, str]:
+def _columns(path: Path, table: list[dict[str, str]], names: dict[str, str | None]) -> dict[str, str]:
     """Return the name of the column for text, label and group."""
+    header = [name for name in table[0] if name]  # None has what stands beyond the last column
     lower = {name.lower(): name for name in header}
-    columns = {key: name for key, name in names.items() if name in header}
-    columns |= {key: lower[key] for key, name in names.items() if name is None and key in lower}
-    if len(header) == 2 and not columns and not any(names.values()):
-        longest = sorted(header, key=lambda name: sum(len(row[name]) for row in table), reverse=True)
-        columns = dict(zip(("text", "label"), longest, strict=True))
-    if missing := [name or key for key, name in names.items() if key not in columns]:
+    columns = {key: lower.get(key, "") if name is None else name for key, name in names.items()}
+    if len(header) == 2 and not any(columns.values()):
+        long, short = sorted(header, key=lambda name: sum(len(row[name]) for row in table), reverse=True)
+        columns = {"text": long, "label": short}
+    if missing := [names[key] or key for key, column in columns.items() if column not in header]:
         raise ValueError(
             f"{path.name} has no column {' and no column '.join(map(repr, missing))}; there are {', '.join(header)}. "
             "Name them: load('csv:PATH', text=…, label=…)"

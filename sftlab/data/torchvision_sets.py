@@ -20,7 +20,7 @@ import torch
 from sftlab.data.dataset import Data
 from sftlab.data.download import Damaged, RemoteFile, download, lock
 from sftlab.data.folder import to_square
-from sftlab.data.splits import assemble, check_shares, completed
+from sftlab.data.splits import assemble, completed
 from sftlab.data.storage import check_room, data_dir, decoded, full_disk_explained, image_hash
 
 
@@ -30,9 +30,8 @@ class TorchvisionSet:
 
     cls: the class's name in torchvision.datasets. folder: where it looks for its files, below its root. files: their
     names, each with the md5 that torchvision states. bases: the addresses they lie at. megabytes: of all files,
-    packed. parts: constructor arguments for train, (valid,) test; one if the set has no splits. note: what a reader of
-    its numbers must know. edge: the size in which its images come; None for an array of images, and for photographs of
-    many sizes.
+    packed. parts: constructor arguments for train, (valid,) test. note: what a reader of
+    its numbers must know.
     """
 
     cls: str
@@ -45,7 +44,6 @@ class TorchvisionSet:
     licence: str
     citation: str
     note: str = ""
-    edge: int | None = None
 
     @property
     def place(self) -> Path:
@@ -130,19 +128,6 @@ TORCHVISION = {
         "Parkhi, Vedaldi, Zisserman and Jawahar 2012, Cats and Dogs, CVPR",
         "ImageNet has many of these breeds: a pretrained network has met such dogs before.",
     ),
-    "eurosat": TorchvisionSet(
-        "EuroSAT",
-        "eurosat",
-        {"EuroSAT.zip": "c8fa014336c82ac7804f0398fcb19387"},
-        ("https://huggingface.co/datasets/torchgeo/eurosat/resolve/c877bcd43f099cd0196738f714544e355477f3fd/",),
-        94,
-        [{}],
-        "land use in a Sentinel-2 image of 640×640 metres",
-        "MIT as its authors state; the images contain modified Copernicus Sentinel data",
-        "Helber, Bischke, Dengel and Borth 2019, EuroSAT, IEEE JSTARS 12(7), doi:10.1109/JSTARS.2019.2918242",
-        "It has no split of its own. Patches of one scene fall into different splits, which flatters.",
-        edge=64,
-    ),
     "dtd": TorchvisionSet(
         "DTD",
         "dtd",
@@ -203,29 +188,25 @@ def load_torchvision(
     """Load a set of torchvision, downloading it if it is not here yet.
 
     Its own test split is `.test`; valid is its own, or a share of its training images drawn at random
-    (`valid`), each class in proportion. `test` is a share of all images and only for a set without a test
-    split (eurosat). A training image that is in test as well is dropped, and the card says how many.
-    Photographs of many sizes are kept as squares of `size` (224).
+    (`valid`), each class in proportion. A training image that is in test as well is dropped, and the card
+    says how many. Photographs of many sizes are kept as squares of `size` (224).
 
     Raises FileNotFoundError with what to fetch and where to put it if the set is not here and cannot be
     downloaded.
     """
     about = TORCHVISION[name]
-    if test is not None and len(about.parts) > 1:
+    if test is not None:
         raise ValueError(f"test={test}: {name} has a test split of its own, which stays as it is; leave test out")
-    check_shares(valid, test or 0.25)
     parts = _open_or_bring(name)
     labels = np.concatenate([_labels(part) for part in parts])
-    images, hashes = _images(name, parts, about.edge or size or 224)
+    images, hashes = _images(name, parts, size or 224)
     borders = np.cumsum([len(part) for part in parts])[:-1]
-    splits = ("train", "valid", "test") if len(parts) == 3 else ("train", "test")
-    own = dict(zip(splits, np.split(np.arange(len(labels)), borders), strict=False))
-    notes, rows, split = [about.note] if about.note else [], None, ""
-    if len(own) > 1:
-        rows, copies, drawn = completed(own, labels.tolist(), hashes, seed, valid=valid, test=0.0)
-        split = f"as published{drawn}"
-        if copies:
-            notes.append(f"{len(copies)} images of train are in test as well, to the pixel; they were dropped.")
+    own = np.split(np.arange(len(labels)), borders)
+    given = {"train": own[0], "test": own[-1]} | ({"valid": own[1]} if len(own) == 3 else {})
+    rows, copies, drawn = completed(given, labels.tolist(), hashes, seed, valid=valid)
+    notes = [about.note] if about.note else []
+    if copies:
+        notes.append(f"{len(copies)} images of train are in test as well, to the pixel; they were dropped.")
     return assemble(
         images,
         torch.from_numpy(labels),
@@ -235,10 +216,8 @@ def load_torchvision(
         size=size,
         per_class=per_class,
         seed=seed,
-        valid=valid,
-        test=test or 0.25,
         rows=rows,
-        split=split,
+        split=f"as published{drawn}",
         hashes=hashes,
         identities=[f"{name} {row}" for row in range(len(labels))],
         source=f"torchvision.datasets.{about.cls}",
@@ -274,7 +253,7 @@ def count_images(name: str) -> int:
 
 
 def unpack(archive: Path) -> None:
-    """Unpack a .tar.gz, .tgz, .zip or .gz beside itself; any other file is left as it is.
+    """Unpack a .tar.gz, .tgz or .gz beside itself; any other file is left as it is.
 
     A process that is killed meanwhile leaves nothing that looks like a set: everything is written into a folder of
     its own first, and each top-level entry then moved into place in one step.
@@ -284,9 +263,7 @@ def unpack(archive: Path) -> None:
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
     try:
-        if archive.suffix == ".zip":
-            shutil.unpack_archive(archive, scratch)
-        elif archive.name.endswith((".tar.gz", ".tgz")):
+        if archive.name.endswith((".tar.gz", ".tgz")):
             with tarfile.open(archive) as packed:
                 # nothing outside the folder, no link out of it; before Python 3.11.4 its hash alone says what it holds
                 packed.extraction_filter = getattr(tarfile, "data_filter", None)
