@@ -343,17 +343,18 @@ def as_labels(y: Any, classes: Sequence[str] | None = None) -> tuple[np.ndarray,
             f"labels are {getattr(given, 'dtype', 'floats')}, such as {wrong[0]}; expected class numbers or names. "
             "For whole numbers use y.astype(int); this lab classifies, it does no regression"
         )
-    if all(isinstance(v, (int, float)) for v in known.values()):
-        numbers = [int(v) for v in known.values()]
-        names = names or [str(k) for k in range(max(0, *numbers) + 1)]
-        if min(numbers) < 0 or max(numbers) >= len(names):
+    labels: list[Any] = [int(v) if isinstance(v, float) else v for v in known.values()]
+    if all(isinstance(v, int) for v in labels):
+        low, high = min(labels), max(labels)
+        names = names or [str(k) for k in range(high + 1)]
+        if low < 0 or high >= len(names):
+            last = len(names) - 1
             raise ValueError(
-                f"labels run from {min(numbers)} to {max(numbers)} for {len(names)} classes; expected numbers from 0 to "
-                f"{len(names) - 1}"
+                f"labels run from {low} to {high} for {len(names)} classes; expected numbers from 0 to {last}"
             )
-        labels = [names[k] for k in numbers]
+        labels = [names[k] for k in labels]
     else:
-        labels = [normal_name(int(v) if isinstance(v, float) else v) for v in known.values()]
+        labels = [normal_name(v) for v in labels]
         names = names or sorted({*labels})
         if unknown := sorted({*labels} - {*names}):
             raise ValueError(f"labels {', '.join(unknown[:5])} are not among the classes {', '.join(names)}")
@@ -446,9 +447,10 @@ def in_order_of(known: Classes | None, outputs: int | None, data: Data) -> Data:
 
 def in_columns(split: Split, columns: Mapping[str, Sequence[int]]) -> Split:
     """Return the split with its classes in another order: class k of a task is then number columns[task][k]."""
-    targets, classes = dict(by_task(split.targets)), dict(by_task(split.classes))
-    for task, to in columns.items():
-        y, come_from = targets[task], np.argsort(to)
-        targets[task] = y[:, come_from] if y.ndim == 2 else torch.where(y < 0, y, torch.tensor(to)[y.clamp(min=0)])
-        classes[task] = [classes[task][k] for k in come_from]
+    targets, classes = {}, {}
+    for task, y in by_task(split.targets).items():
+        to = torch.tensor(columns[task])
+        come_from = to.argsort()
+        targets[task] = y[:, come_from] if y.ndim == 2 else torch.where(y < 0, y, to[y.clamp(min=0)])
+        classes[task] = [by_task(split.classes)[task][k] for k in come_from]
     return replace(split, targets=targets.get("", targets), classes=classes.get("", classes))

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sftlab.data.dataset import Data, Split, normal_name, with_targets
+from sftlab.data.dataset import NO_LABEL, Data, Split, normal_name, with_targets
 from sftlab.data.storage import as_path, replacing
 
 Key = tuple[str, str]
@@ -90,27 +90,25 @@ def corrected(data: Data, path: str | Path | None = None) -> Data:
     classes, targets = data.classes, data.train.targets
     if not isinstance(classes, list) or isinstance(targets, dict) or targets.ndim != 1:
         raise ValueError("corrections give one class an image, but these data have soft labels or several tasks")
-    new, left_out, used = targets.clone(), set[int](), set[Key]()
+    new, used = targets.clone(), set[Key]()
     for index, key in enumerate(_addresses(data.train)):
         row, label = rows.get(key), int(targets[index])
         if row and label >= 0 and classes[label] in (row.old, row.new):
             used.add(key)
             if row.new not in ("", *classes):
                 raise ValueError(f"{path.name} says {row.new}; the classes are {', '.join(classes)}")
-            if row.new:
-                new[index] = classes.index(row.new)
-            else:
-                left_out.add(index)
+            new[index] = classes.index(row.new) if row.new else NO_LABEL
     parts: dict[str, Split] = {}
     notes = list(data.card.notes)
     for part in (data.train, data.valid, data.test):
-        stays = ~np.isin(part.index, list(left_out))
-        if not stays.any():
+        changes = (new != targets)[part.index].numpy()
+        gone = changes & (new == NO_LABEL)[part.index].numpy()
+        if gone.all():
             raise ValueError(f"these corrections leave no image of the {part.name} split")
-        parts[part.name] = replace(part, index=part.index[stays])
-        changed = int((new != targets)[part.index].sum())
-        if changed or not stays.all():
-            notes.append(f"{path.name} corrects {part.name}: {changed} with a new label, {(~stays).sum()} left out.")
+        parts[part.name] = part.subset(np.flatnonzero(~gone))
+        if changes.any():
+            relabelled = changes.sum() - gone.sum()
+            notes.append(f"{path.name} corrects {part.name}: {relabelled} with a new label, {gone.sum()} left out.")
     if idle := len(rows) - len(used):
         notes.append(f"{path.name}: {idle} row{'s' * (idle > 1)} about other images, or other labels, not used.")
     return with_targets(Data(**parts, card=replace(data.card, notes=notes)), new, classes)

@@ -289,26 +289,24 @@ def keep_memory() -> Iterator[None]:
     Half of the time of a large batch goes into asking the system again for what was just freed, and into clearing it
     (benchmarks/README.md). glibc can be told to keep it; elsewhere this does nothing.
     """
-    _keep(1)
+    global _users
+    libc = _glibc()
+    with _lock:
+        _users += 1
+        if libc and _users == 1:
+            libc.mallopt(M_ARENA_MAX, 1)  # only the main heap can keep blocks of any size; threads from now on share it
+            libc.mallopt(M_MMAP_MAX, 0)
+            libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
     try:
         yield
     finally:
-        _keep(-1)
-
-
-def _keep(change: int) -> None:
-    global _users
-    with _lock:
-        before, _users = _users, _users + change
-        libc, keep = _glibc(), _users > 0
-        if libc is None or keep == (before > 0):
-            return
-        libc.mallopt(M_ARENA_MAX, 1)  # only the main heap can keep blocks of any size; threads from now on share it
-        libc.mallopt(M_MMAP_MAX, 0 if keep else 65536)
-        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1 if keep else 2**26)
-        if not keep:  # the limits of a process that runs networks, where glibc moves its own up to 32 MB
-            libc.mallopt(M_MMAP_THRESHOLD, 2**25)
-            libc.malloc_trim(0)
+        with _lock:
+            _users -= 1
+            if libc and not _users:  # the limits of a process that runs networks, where glibc moves its own up to 32 MB
+                libc.mallopt(M_MMAP_MAX, 65536)
+                libc.mallopt(M_TRIM_THRESHOLD, 2**26)
+                libc.mallopt(M_MMAP_THRESHOLD, 2**25)
+                libc.malloc_trim(0)
 
 
 @cache

@@ -295,8 +295,8 @@ def _open_or_bring(name: str) -> list[Any]:
         raise FileNotFoundError(
             f"{name} is not on this machine and could not be downloaded ({error}). Where there is a network, run "
             f"`sftlab fetch {name}` and copy its data folder to this machine; or fetch {', '.join(about.files)} "
-            f"({about.megabytes} MB; torchvision.datasets.{about.cls}(folder, download=True) does it), put "
-            f"{'it' if len(about.files) == 1 else 'them'} into {about.place} and load again: it is unpacked then."
+            f"({about.megabytes} MB; torchvision.datasets.{about.cls}(folder, download=True) does it), put all of it "
+            f"into {about.place} and load again: it is unpacked then."
         ) from None
     return _opened(name)
 
@@ -306,9 +306,8 @@ def _opened(name: str) -> list[Any]:
     from torchvision import datasets
 
     about = TORCHVISION[name]
-    make = getattr(datasets, about.cls)
     try:
-        return [make(root(), **part, download=False) for part in about.parts]
+        return [getattr(datasets, about.cls)(root(), **part, download=False) for part in about.parts]
     except (RuntimeError, FileNotFoundError, EOFError):
         raise FileNotFoundError(_damaged(name, "torchvision does not find its files in it")) from None
 
