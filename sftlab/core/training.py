@@ -38,7 +38,6 @@ from sftlab.core.profiles import Groups, Schedule, apply, check, constant, param
 from sftlab.core.records import History
 from sftlab.data import Augment, Data, View, as_path
 from sftlab.data.dataset import check_labels, in_order_of
-from sftlab.data.identity import identity
 from sftlab.data.storage import keep_memory
 
 Optimizer = Callable[[Groups], torch.optim.Optimizer]
@@ -257,6 +256,8 @@ def _stream(
     check_learning(model)
     start, facts = monitors.Checkpoint(), dict[str, Any]()
     if s.checkpoint is not None:
+        from sftlab.data.identity import identity  # joblib is not needed before
+
         facts = {**s.facts(identity), "profile": rates, "start weights": identity((repr(model), fingerprint(model)))}
         facts |= {split.name: identity((split.digest, split.y)) for split in (data.train, data.valid)}
     if s.device is not None:
