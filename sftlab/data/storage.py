@@ -173,20 +173,20 @@ class Rows:
             row, checksum = self.index[image]
             if _checksum(a[row] for a in self.arrays) != checksum:
                 del self.index[image]
+        self._locate()
 
     def open(self) -> None:
-        """Map the rows copy-on-write: who changes one in place changes his own copy."""
+        """Map the rows copy-on-write (who changes one in place changes his own copy) and look up each image's."""
         self.arrays = []
         for i, width in enumerate(self.widths):
             file = self.folder / f"{i}.bin"
             rows = file.stat().st_size // width if file.exists() else 0
             mapped = np.memmap(file, np.uint8, "c", shape=(rows, width)) if rows else np.empty((0, width), np.uint8)
             self.arrays.append(mapped.view(np.ndarray))
+        self._locate()
 
-    @property
-    def rows(self) -> np.ndarray:
-        """The row of each image it was opened for; −1 where there is none, or not what was written."""
-        return np.array([self.index.get(image, (-1,))[0] for image in self.hashes], dtype=np.int64)
+    def _locate(self) -> None:
+        self.rows = np.array([self.index.get(image, (-1,))[0] for image in self.hashes], dtype=np.int64)
 
     def append(self, positions: np.ndarray, parts: Sequence[np.ndarray]) -> None:
         """Write uint8 (images, bytes a row) of the images at `positions` behind the last row; see `save`."""
