@@ -97,8 +97,8 @@ def test_a_rule_in_words():
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [
-        ("LABLES", "3", "LABLES is not a parameter of this notebook; did you mean LABELS?"),
-        ("labels", "3", "did you mean LABELS?"),
+        ("LABLES", "3", "LABLES is not a parameter of this notebook; did you mean 'LABELS'?"),
+        ("labels", "3", "did you mean 'LABELS'?"),
         ("X", "3", "it has LABELS, OUT, DATA, BACKBONE"),
         ("LABELS", "many", "LABELS must be int from 1 to 1000, not 'many'"),
         ("LABELS", "2.5", "LABELS must be int from 1 to 1000, not 2.5"),
@@ -127,7 +127,7 @@ def test_data_and_networks_that_exist_are_accepted_and_a_folder_is_as_seen_from_
 
 def test_the_check_cell_refuses_what_papermill_injected_under_a_wrong_name():
     cells = ["", "LABELS: int = 1", "# Parameters\nLABLES = 5\n", "check_parameters(…)"]
-    with pytest.raises(NameError, match="did you mean LABELS"):
+    with pytest.raises(NameError, match="did you mean 'LABELS'"):
         check_parameters({"LABELS": 1, "LABLES": 5, "In": cells}, LABELS=int)
     check_parameters({"LABELS": 1, "In": [*cells, "LABLES = 3", "check_parameters(…)"]}, LABELS=int)
     with pytest.raises(NameError, match="EPOCHS has no value"):

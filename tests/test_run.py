@@ -1,8 +1,13 @@
 """One run of a notebook: what it leaves in its folder, what it refuses, and what it says of a failure."""
 
+import dataclasses
+import io
 import json
 import re
+import signal
+import subprocess
 import sys
+import time
 
 import jupytext
 import nbformat
@@ -84,6 +89,7 @@ def test_run_leaves_notebook_report_and_record_in_a_dated_folder(folder):
     assert "accuracy           0.500 (0.100–0.900)" in done.output and "test: 2 images" in done.output
     assert "always 'a' would give 0.500" in done.output
     assert "report    lesson.html" in done.output and "model" not in done.output
+    assert "\nWhat does one run leave, at p_i = 1/2?\n" in done.output, "in a pipe a section is a line"
 
     html = (made / "lesson.html").read_text(encoding="utf-8")
     assert not report.FETCHED.search(html)
@@ -95,6 +101,38 @@ def test_run_leaves_notebook_report_and_record_in_a_dated_folder(folder):
     book = nbformat.read(made / "lesson.ipynb", as_version=4)
     tags = [tag for cell in book.cells for tag in cell.metadata.get("tags", [])]
     assert tags == ["parameters", "injected-parameters"]
+
+
+class Terminal(io.StringIO):
+    """Where a person looks on."""
+
+    def isatty(self):
+        return True
+
+
+def test_in_a_terminal_one_line_shows_the_section_the_clock_and_what_a_cell_printed(folder, monkeypatch):
+    said, terminal = [], Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    for expected in (r"\d\d, 2 of 3", r"\d\d of 00:09 last time, done"):
+        done = run("lesson.py", out="kept", say=said.append)
+        assert re.search(rf"What does one run leave, at p_i = 1/2\?, 00:{expected}", terminal.getvalue())
+        facts = Facts.read(done.folder)
+        dataclasses.replace(facts, seconds=9.0).write(done.folder)
+    assert len(said) == 2 and not any("What" in line for line in said)
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_run_in_a_sentence_that_promises_nothing(folder):
+    (folder / "long.py").write_text("# %%\nimport time\nopen('begun', 'w').close()\ntime.sleep(600)", encoding="utf-8")
+    words = [sys.executable, "-c", "from sftlab.runs.cli import app; app()", "run", "long.py"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        while not (folder / "begun").exists():
+            assert process.poll() is None, process.stdout.read()
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        printed = process.communicate(timeout=300)[0]
+    assert process.returncode == 130 and "Traceback" not in printed
+    assert re.search(r"stopped; .* runs/\S+/long.ipynb; the same command starts anew", printed), printed
 
 
 def test_a_kernel_that_ended_well_is_not_interrupted(folder, monkeypatch):
@@ -112,7 +150,7 @@ def test_a_kernel_that_ended_well_is_not_interrupted(folder, monkeypatch):
 def test_a_wrong_parameter_is_refused_before_a_kernel_starts(folder, monkeypatch):
     monkeypatch.setattr(notebooks.Kernel, "__init__", lambda *_, **__: pytest.fail("a kernel was started"))
     done = command("run", "lesson.py", "-p", "LABLES", "3")
-    assert done.exit_code and "LABLES is not a parameter of this notebook; did you mean LABELS?" in done.output
+    assert done.exit_code and "LABLES is not a parameter of this notebook; did you mean 'LABELS'?" in done.output
     assert not (folder / "runs").exists(), "no folder for a run that never began"
     assert "requires 2 arguments" in command("run", "lesson.py", "-p", "LABELS").output
     assert "no notebook begins with 'nothing'" in command("run", "nothing").output

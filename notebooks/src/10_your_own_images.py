@@ -38,6 +38,7 @@ RATE: float = 1e-4                    # learning rate of the head while fine-tun
 EPOCHS: int = 3                       # passes over the images while fine-tuning
 AUGMENT: bool = False                 # mirror training images at random meanwhile
 SEED: int = 0                         # split, order of batches, start of the head
+DEVICE: str = "cpu"                   # where the network computes: "cpu", "cuda" or "mps"
 OUT: str = ""                         # folder for record and model; "" keeps nothing
 
 # %% [markdown]
@@ -54,13 +55,14 @@ OUT: str = ""                         # folder for record and model; "" keeps no
 # | under 30 | `STRATEGY="probe"`; each further photograph helps more than a setting |
 # | 30 to 300 | `"auto"`; `SIZE=160` if you can see the difference at that size |
 # | 300 to 3,000 | `"partial"`, `RATE=1e-4`, `EPOCHS=8`; `AUGMENT=True` if a mirrored photograph is still one of its class; another `BACKBONE` of lesson 01 |
-# | more | `"full"`, `RATE=3e-4`, on a GPU; compare it with `"probe"` on the validation images |
+# | more | `"full"`, `RATE=3e-4`, on a GPU (`DEVICE="cuda"`); compare it with `"probe"` on the validation images |
 
 # %%
 sft.check_parameters(globals(), DATA=str, GROUPS=("", "subfolder", "prefix", "minute"),
                      BACKBONE=str, SIZE=(int, 32, 600),
                      STRATEGY=("auto", "probe", "partial", "full"), RATE=(float, 0, 1),
-                     EPOCHS=(int, 1, 200), AUGMENT=bool, SEED=(int, 0), OUT=str)
+                     EPOCHS=(int, 1, 200), AUGMENT=bool, SEED=(int, 0),
+                     DEVICE=("cpu", "cuda", "mps"), OUT=str)
 data = sft.corrected(sft.load(DATA, size=SIZE, seed=SEED))
 print(data.card)
 
@@ -158,7 +160,7 @@ def in_doubt(p, y):
 # What they name are wrong labels, and images that are hard. Which of the two, you decide.
 
 # %%
-original = sft.backbone(BACKBONE)
+original = sft.backbone(BACKBONE).to(DEVICE)
 try:
     opinion = sft.labels.cross_val_proba(original, data, seed=SEED)
     rest = np.where(np.arange(len(names)) == y[:, None], -1, opinion).argmax(axis=1)

@@ -52,6 +52,9 @@ class RejectOption:
             return f"undecided (probability {p:.3f}, limit {self.probability:.3f})"
         return ""
 
+    def __str__(self) -> str:
+        return f"“neither” at a probability below {self.probability:.3f} or a distance above {self.distance:.3f}"
+
     def facts(self) -> dict[str, Any]:
         """Return the numbers, for a card."""
         far = self.distance if math.isfinite(self.distance) else None

@@ -11,6 +11,7 @@ import json
 import platform
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -190,7 +191,7 @@ def compose_card(model: nn.Sequential, reject: RejectOption | None = None, **giv
     facts |= {name: value for name, value in given.items() if value}
     return plain(
         facts
-        | {"reject": reject and reject.facts(), "input": input_facts(model, input_size(facts)), "versions": _versions()}
+        | {"reject": reject and reject.facts(), "input": input_facts(model, input_size(facts)), "versions": versions()}
         | {"saved": datetime.now(UTC).date().isoformat(), "weights_hash": weights}
     )
 
@@ -211,15 +212,13 @@ def _plain_object(value: Any) -> Any:
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that shape a model's numbers."""
-    versions = {"python": platform.python_version()}
+    numbers = {"python": platform.python_version()}
     for name in PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:  # a checkout that was never installed
-            continue
-    return versions
+        with suppress(PackageNotFoundError):  # a checkout that was never installed
+            numbers[name] = version(name)
+    return numbers
 
 
 def input_facts(model: nn.Sequential, size: int) -> dict[str, Any]:

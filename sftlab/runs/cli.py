@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
+import re
+import shlex
 import sys
 from collections import Counter
-from pathlib import Path
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,13 +19,6 @@ if TYPE_CHECKING:
 MAIN = "10_your_own_images"  # the notebook that is meant if none is named: the one for a learner's own data
 WIDEST = 44  # letters of a file name in a line of `predict`
 LIKELIEST = 3  # classes in a line of `predict`; its files hold all of them
-
-
-def FILE(path: str) -> Path:  # noqa: N802
-    """Return a path that somebody typed."""
-    from sftlab.data import as_path
-
-    return as_path(path)
 
 
 notebook_argument = click.argument("notebook", default=MAIN)
@@ -41,7 +35,7 @@ class Commands(click.Group):
         except (NotebookError, OSError, ValueError, ImportError) as error:
             raise click.ClickException(str(error)) from error
         except KeyboardInterrupt as stopped:
-            click.echo(str(stopped) or "stopped; what is done is kept, and the same command goes on", err=True)
+            click.echo(str(stopped) or "stopped", err=True)
             sys.exit(130)
 
 
@@ -65,9 +59,9 @@ def lab(words: tuple[str, ...]) -> None:
 @app.command()
 @notebook_argument
 @click.option("-p", "values", nargs=2, multiple=True, metavar="NAME VALUE", help="Set a parameter; repeatable.")
-@click.option("--out", type=FILE, metavar="FOLDER", help="Where its dated folder is made; `runs` by default.")
+@click.option("--out", metavar="FOLDER", help="Where its dated folder is made; `runs` by default.")
 @timeout_option
-def run(notebook: str, values: tuple[tuple[str, str], ...], out: Path | None, timeout: int) -> None:
+def run(notebook: str, values: tuple[tuple[str, str], ...], out: str | None, timeout: int) -> None:
     """Run a notebook with your parameters and keep what it produced.
 
     Leaves a dated folder with the executed notebook, an HTML report that opens offline, the record and the
@@ -96,22 +90,19 @@ def params(notebook: str) -> None:
 
 
 @app.command()
-@click.argument("file", type=FILE)
+@click.argument("file")
 @click.option("--jobs", type=click.IntRange(1), metavar="N", help="Runs at once; else what cores and memory allow.")
 @click.option("--scheduler", metavar="ADDRESS", help="Run on this Dask cluster (tcp://host:8786).")
-@click.option("--out", type=FILE, metavar="FOLDER", help="Where its folder goes; else `runs`.")
-@click.option("--again", is_flag=True, help="Also run what is finished.")
+@click.option("--out", metavar="FOLDER", help="Where its folder goes; else `runs`.")
 @click.option("--plan", is_flag=True, help="Only check the file and list the runs.")
 @timeout_option
-def sweep(
-    file: Path, jobs: int | None, scheduler: str | None, out: Path | None, again: bool, plan: bool, timeout: int
-) -> None:
+def sweep(file: str, jobs: int | None, scheduler: str | None, out: str | None, plan: bool, timeout: int) -> None:
     """Run a notebook for every combination of parameters and seeds.
 
     FILE is YAML and says which: the notebook, what is `fixed`, a `grid` (or `cases`), and `seeds`. It is checked as a
     whole before anything starts. Call the same command again to go on where it stopped: what is finished is not run
-    twice, what failed is tried again. Leaves a folder with results.csv, picture.svg and an index.html that links
-    every notebook and report.
+    twice (delete its folder for that), what failed is tried again. Leaves a folder with results.csv, picture.svg and
+    an index.html that links every notebook and report.
 
     sftlab sweep notebooks/sweeps/rate_by_layers.yml
     """
@@ -120,15 +111,16 @@ def sweep(
     if plan:
         click.echo(sweeps.listed(file, out))
         return
-    table = sweeps.sweep(file, out=out, jobs=jobs, scheduler=scheduler, again=again, seconds=timeout)
+    typed = shlex.join(["sftlab", *sys.argv[1:]])
+    table = sweeps.sweep(file, out=out, jobs=jobs, scheduler=scheduler, seconds=timeout, command=typed)
     sys.exit(not (table.status == "finished").all())
 
 
 @app.command()
-@click.argument("first", type=FILE)
-@click.argument("second", type=FILE)
-@click.option("--html", type=FILE, metavar="FILE", help="Where the page goes; else beside the runs.")
-def compare(first: Path, second: Path, html: Path | None) -> None:
+@click.argument("first")
+@click.argument("second")
+@click.option("--html", metavar="FILE", help="Where the page goes; else beside the runs.")
+def compare(first: str, second: str, html: str | None) -> None:
     """Compare two runs that were judged by the same test images.
 
     Tells which settings differ, every metric with its paired difference, whether one is right more often than chance
@@ -167,17 +159,17 @@ def fetch(names: tuple[str, ...], notebook: str | None, offline: bool) -> None:
 
 
 @app.command()
-@click.argument("model", type=FILE)
-@click.argument("photos", type=FILE, nargs=-1, required=True)
-@click.option("--csv", "table", type=FILE, metavar="FILE", help="Write a table: a row a photograph.")
-@click.option("--json", "document", type=FILE, metavar="FILE", help="Write all of it, and the model's limits.")
+@click.argument("model")
+@click.argument("photos", nargs=-1, required=True)
+@click.option("--csv", "table", metavar="FILE", help="Write a table: a row a photograph.")
+@click.option("--json", "document", metavar="FILE", help="Write all of it, and the model's limits.")
 @click.option("--reject-below", type=float, metavar="P", help="“neither” below this probability; 0: never.")
 @click.option("--reject-beyond", type=float, metavar="D", help="“neither” beyond this distance; inf: never.")
 def predict(
-    model: Path,
-    photos: tuple[Path, ...],
-    table: Path | None,
-    document: Path | None,
+    model: str,
+    photos: tuple[str, ...],
+    table: str | None,
+    document: str | None,
     reject_below: float | None,
     reject_beyond: float | None,
 ) -> None:
@@ -193,33 +185,23 @@ def predict(
     asked = limited(predictor(model), reject_below, reject_beyond)
     files = photos_in(photos)
     if not files:
-        raise ValueError(f"no file in {', '.join(map(str, photos))}; give photographs, or folders that hold some")
+        raise ValueError(f"no file in {', '.join(photos)}; give photographs, or folders that hold some")
     width, answers = min(WIDEST, max(len(str(file)) for file in files)), list[Any]()
-    try:
+    with suppress(KeyboardInterrupt, BrokenPipeError):  # Ctrl-C, or `| head`: what was answered by then is kept
         for one in predictions(asked, files):
             answers.append(one)
             click.echo(_line(one, width))
-    except (KeyboardInterrupt, BrokenPipeError):  # Ctrl-C, or `| head`: what was answered by then is kept
-        pass
-    write_answers(answers, asked, model.name, table, document)
-    counts = Counter(one.answer for one in answers if not one.error)
-    parts = [f"{n} {answer}" for answer, n in counts.most_common()]
-    if unread := len(answers) - counts.total():
-        parts.append(f"{unread} not readable")
-    click.echo(f"\n{len(answers)} of {len(files)} files: {', '.join(parts)}")
-    reject = asked.reject
-    if reject is None or not (reject.probability or math.isfinite(reject.distance)):
-        click.echo("never answers “neither”: the model has no limits (--reject-below P sets one)")
-    else:
-        below, beyond = reject.probability, reject.distance
-        click.echo(f"“neither” at a probability below {below:.3f} or a distance above {beyond:.3f}")
+    write_answers(answers, asked, table, document)
+    counts = Counter(one.answer or "not readable" for one in answers).most_common()
+    click.echo(f"\n{len(answers)} of {len(files)} files: {', '.join(f'{n} {answer}' for answer, n in counts)}")
+    click.echo(asked.reject or "never answers “neither”: the model has no limits (--reject-below P sets one)")
     sys.exit(all(one.error for one in answers))
 
 
 @app.command()
-@click.argument("model", type=FILE)
-@click.argument("file", type=FILE, required=False)
-def export(model: Path, file: Path | None) -> None:
+@click.argument("model")
+@click.argument("file", required=False)
+def export(model: str, file: str | None) -> None:
     """Write a model for use without sftlab.
 
     As an ONNX graph from uint8 pixels to probabilities, checked against torch, its card inside and beside it; or,
@@ -232,40 +214,38 @@ def export(model: Path, file: Path | None) -> None:
     click.echo(export_file(model, file))
 
 
-def write_answers(
-    answers: list[Prediction], model: Predictor, name: str, table: Path | None, document: Path | None
-) -> None:
+def write_answers(answers: list[Prediction], model: Predictor, table: str | None, document: str | None) -> None:
     """Write all answers as a table, with a column a class, and as a JSON document, with model and limits."""
     import json
 
     import pandas as pd
 
+    from sftlab.data.storage import as_path, replacing
+
     rows = [
         {
             "file": one.file,
-            "answer": one.answer or None,
-            "likeliest": one.label or None,
-            "probability": one.confidence if one.probabilities else None,
-            "probabilities": one.probabilities,
+            "answer": one.answer,
+            "likeliest": one.label,
+            "probability": one.confidence or None,
             "distance": one.distance,
-            "refused": one.refused or None,
-            "error": one.error or None,
+            "refused": one.refused,
+            "error": one.error,
+            "probabilities": one.probabilities,
         }
         for one in answers
     ]
-    for path in filter(None, (table, document)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    if document is not None:
-        limits = None if model.reject is None else model.reject.facts()
-        facts = {"name": name, "classes": model.classes, "size": model.size, "neither": limits}
-        document.write_text(
-            json.dumps({"model": facts, "photos": rows}, ensure_ascii=False, indent=1), encoding="utf-8"
+    if document:
+        limits = model.reject and model.reject.facts()
+        facts = {"classes": model.classes, "size": model.size, "neither": limits}
+        with replacing(as_path(document)) as partial:
+            partial.write_text(json.dumps({"model": facts, "photos": rows}, ensure_ascii=False, indent=1), "utf-8")
+    if table:
+        frame = pd.json_normalize(rows, max_level=1).rename(
+            columns=lambda name: re.sub(r"^probabilities\.(.*)", r"p(\1)", name)
         )
-    if table is not None:
-        frame = pd.DataFrame(rows, columns=["file", "answer", "probability", "distance", "refused", "error"])
-        for place, label in enumerate(model.classes, 3):
-            frame.insert(place, f"p({label})", [one.probabilities.get(label) for one in answers])
-        frame.to_csv(table, index=False, float_format="%.6g", lineterminator="\n")
+        with replacing(as_path(table)) as partial:
+            frame.to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
 
 
 def _line(one: Prediction, width: int) -> str:
@@ -273,11 +253,11 @@ def _line(one: Prediction, width: int) -> str:
     name = one.file if len(one.file) <= width else f"…{one.file[1 - width :]}"
     if one.error:
         return f"{name:<{width}}  cannot be read: {one.error}"
-    likeliest = sorted(one.probabilities.items(), key=lambda pair: -pair[1])
-    shares = ", ".join(f"{label} {_percent(p)}" for label, p in likeliest[:LIKELIEST])
-    more = f", {len(likeliest) - LIKELIEST} more" if len(likeliest) > LIKELIEST else ""
-    why = f"; {one.refused}" if one.refused else ""
-    return f"{name:<{width}}  {one.answer}  ({shares}{more}){why}"
+    likeliest = Counter(one.probabilities).most_common(LIKELIEST)
+    shares = ", ".join(f"{label} {_percent(p)}" for label, p in likeliest)
+    if len(one.probabilities) > LIKELIEST:
+        shares += f", {len(one.probabilities) - LIKELIEST} more"
+    return "; ".join(filter(None, [f"{name:<{width}}  {one.answer}  ({shares})", one.refused]))
 
 
 def _percent(p: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,10 +17,9 @@ from sftlab.core.evaluation import auc, balanced_accuracy
 from sftlab.core.records import Interval, Result
 from sftlab.core.statistics import jackknife
 from sftlab.data import as_path, datasets, load
-from sftlab.data.dataset import NO_LABEL
 from sftlab.plot.base import points
 from sftlab.runs.parameters import NotebookError
-from sftlab.runs.results import FACTS, RECORD, Facts, page
+from sftlab.runs.results import FACTS, RECORD, Facts, named, page
 
 if TYPE_CHECKING:
     import pandas
@@ -62,34 +61,30 @@ def compare(first: str | Path, second: str | Path) -> Comparison:
 
     (a, settings_a), (b, settings_b) = _read(first), _read(second)
     settings = pd.DataFrame({"first": settings_a, "second": settings_b}, dtype=object).fillna("")
-    settings = settings[[settings_a.get(name) != settings_b.get(name) for name in settings.index]]
+    settings = settings[settings["first"] != settings["second"]]
     parameters = settings[settings.index.str.isupper()]
-    names = [", ".join(f"{name} {value}" for name, value in parameters[run].items()) for run in settings]
+    names = [named(parameters[run]) for run in settings]
     if not 0 < len(parameters) <= 3:
         names = [f"{folder(first).resolve().name} (first)", f"{folder(second).resolve().name} (second)"]
 
-    b = _named_as(a, b)
-    pairs = _pairs(a, b)
-    y, classes = pairs.target_a.to_numpy(), np.array(a.classes)
-    p = [np.array(a.probabilities)[pairs.row_a], np.array(b.probabilities)[pairs.row_b]]
-    right = [probabilities.argmax(axis=1) == y for probabilities in p]
-    groups = np.array(a.groups)[pairs.row_a] if a.groups else ()
-    changes = differences(y, p[0], p[1], groups)
-    metrics = [(f"{a.metrics[name]:.3f}", f"{b.metrics[name]:.3f}", f"{changes[name]:+.3f}") for name in changes]
-    first_error, second_error = (f"{calibration(one, y)}".removeprefix("ECE ") for one in p)
-    metrics.append((first_error, second_error, ""))
-    images = pd.DataFrame({"image": pairs.image, "truth": classes[y], "right": np.where(right[0], 0, 1)})
-    for i in (0, 1):
-        images[f"answer{i}"] = [f"{classes[row.argmax()]} {100 * row.max():.0f} %" for row in p[i]]
-    mistake = np.where(right[0], p[1].max(axis=1), p[0].max(axis=1))
-    one_alone = np.flatnonzero(right[0] != right[1])
+    p, truth = _pairs(a, b)
+    y = np.array([a.classes.index(name) for name in truth])
+    groups = np.array(a.groups)[np.array(a.targets) >= 0] if a.groups else ()
+    changes = differences(y, p[0].to_numpy(), p[1].to_numpy(), groups)
+    metrics = {name: [f"{r.metrics[name]:.3f}" for r in (a, b)] + [f"{changes[name]:+.3f}"] for name in changes}
+    metrics["ece"] = [str(calibration(one, y)).removeprefix("ECE ") for one in p] + [""]
+    called, sure = [one.idxmax(axis=1) for one in p], [one.max(axis=1) for one in p]
+    right = [(answer == truth).rename(f"{name} is right") for answer, name in zip(called, names, strict=True)]
+    says = [answer + (100 * share).map(" {:.0f} %".format) for answer, share in zip(called, sure, strict=True)]
+    images = pd.DataFrame({"truth": truth, "right": 1 - right[0], "answer0": says[0], "answer1": says[1]})
+    mistake = sure[1].where(right[0], sure[0])[right[0] != right[1]]
     return Comparison(
         names,
         settings.set_axis(names, axis=1),
-        pd.DataFrame(metrics, [*changes, "ece"], [*names, "second minus first"]),
-        pd.crosstab(*(pd.Series(r, name=f"{name} is right") for r, name in zip(right, names, strict=True))),
+        pd.DataFrame.from_dict(metrics, "index", columns=[*names, "second minus first"]),
+        pd.crosstab(*right),
         _verdict(names, changes["accuracy"], None if len(groups) else mcnemar(*right), len(y)),
-        images.iloc[one_alone[np.argsort(-mistake[one_alone], kind="stable")]],
+        images.loc[mistake.sort_values(ascending=False, kind="stable").index].reset_index("image"),
         _sources(a, settings_a, settings_b),
     )
 
@@ -122,7 +117,9 @@ def write_page(comparison: Comparison, path: str | Path) -> Path:
     parts = [f"<p>{escape(c.verdict)}", settings, c.metrics.to_html(border=0), c.counts.to_html(border=0)]
     for i, name in enumerate(c.names):
         parts.append(f"<h2>Only {escape(name)} is right: {(c.images.right == i).sum()} images</h2>")
-        parts += [_figure(one, c.names, pictures.get(one.image, "")) for one in shown[i].itertuples()]
+        answers = shown[i][["truth", "answer0", "answer1"]].set_axis(["truth", *c.names], axis=1).map(escape)
+        answers.insert(0, "image", [pictures.get(image, "") for image in shown[i].image])
+        parts.append(answers.to_html(border=0, index=False, escape=False))
     path = as_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page(" against ".join(c.names), *parts, f"<p>{escape(licence)}"), encoding="utf-8")
@@ -136,16 +133,8 @@ def beside(first: str | Path, second: str | Path) -> Path:
     return holds / f"compare_{one.name[-40:]}_{two.name[-40:]}.html"
 
 
-def _figure(one: Any, names: list[str], picture: str) -> str:
-    """Return an image that one run alone has right, with what both say of it."""
-    answers = enumerate((one.answer0, one.answer1))
-    says = [f"{'✓' if one.right == i else '✗'} {names[i]}: {answer}" for i, answer in answers]
-    image = f'<img src="{picture}" alt="{escape(one.truth)}" width={EDGE}>' if picture else ""
-    return f"<figure>{image}<figcaption>{'<br>'.join(map(escape, [one.truth, *says]))}</figcaption></figure>"
-
-
 def _thumbnails(sources: list[tuple[str, Any]], hashes: list[str]) -> tuple[dict[str, str], str]:
-    """Return images as `data:` addresses by their hash, and a line with their licence, or that they are not at hand."""
+    """Return images as HTML by their hash, and a line with their licence, or that they are not at hand."""
     from PIL import Image
 
     for name, size in sources:
@@ -159,22 +148,20 @@ def _thumbnails(sources: list[tuple[str, Any]], hashes: list[str]) -> tuple[dict
         pictures = {}
         split = data.train.of_rows([rows[image] for image in hashes])
         for image, pixels in zip(hashes, split.pixels(np.arange(len(hashes))).numpy(), strict=True):
-            picture = Image.fromarray(pixels.transpose(1, 2, 0).squeeze())
-            small = picture.width < EDGE // 2  # a digit of eight pixels stays one of eight pixels
-            buffer = io.BytesIO()
-            picture.resize((EDGE, EDGE), Image.Resampling.NEAREST if small else Image.Resampling.LANCZOS).save(
-                buffer, "png"
-            )
-            pictures[image] = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+            picture, content = Image.fromarray(pixels.transpose(1, 2, 0).squeeze()), io.BytesIO()
+            picture.thumbnail((EDGE, EDGE))
+            picture.save(content, "png")
+            code = base64.b64encode(content.getvalue()).decode()
+            pictures[image] = f'<img src="data:image/png;base64,{code}" width={EDGE} alt="">'
         return pictures, f"Pictures: {data.card.licence}"
     return {}, "The images are not shown: the data of these runs is not at hand here."
 
 
 def _sources(result: Result, *settings: dict[str, Any]) -> list[tuple[str, Any]]:
     """Return the data sets that the settings name, and those that are always there, with the size of the images."""
-    values = [value for one in settings for value in one.values() if isinstance(value, str)]
-    named = [value for value in values if value.startswith("folder:") or value in datasets()]
-    return [(name, result.settings.get("size")) for name in dict.fromkeys([*named, *OFFLINE])]
+    values = [str(value) for one in settings for value in one.values()]
+    names = [value for value in values if value.startswith("folder:") or value in datasets()]
+    return [(name, result.settings.get("size")) for name in dict.fromkeys([*names, *OFFLINE])]
 
 
 def folder(run: str | Path) -> Path:
@@ -195,41 +182,38 @@ def _read(run: str | Path) -> tuple[Result, dict[str, Any]]:
         raise NotebookError(f"{run} holds no {RECORD}: give the folder of a run that left one") from None
     except ValueError as error:
         raise NotebookError(f"{run} cannot be compared: {error}") from None
-    about |= result.settings
-    return result, {name: about[name] for name in about if name not in ("images", "size", "code")}
+    settings = {name: value for name, value in result.settings.items() if name not in ("images", "size")}
+    return result, about | settings
 
 
-def _named_as(a: Result, b: Result) -> Result:
-    """Return `b` with its classes in the order of `a`: they match by name. Raises NotebookError where they do not."""
-    if {*a.classes} != {*b.classes}:
-        raise NotebookError(f"their classes differ: {', '.join(a.classes)} and {', '.join(b.classes)}")
-    to = [b.classes.index(name) for name in a.classes]
-    targets = [to.index(target) if target >= 0 else target for target in b.targets]
-    return replace(b, classes=a.classes, targets=targets, probabilities=np.array(b.probabilities)[:, to].tolist())
-
-
-def _pairs(a: Result, b: Result) -> pandas.DataFrame:
-    """Return the labelled test images of both, by their hash: image, target_a, row_a and row_b.
+def _pairs(a: Result, b: Result) -> tuple[list[pandas.DataFrame], pandas.Series]:
+    """Return the probabilities of both for the same labelled images and classes, and the name of each image's class.
 
     Raises NotebookError for what is no pair.
     """
     import pandas as pd
 
-    tables = [pd.DataFrame({"image": r.hashes, "target": r.targets, "row": range(len(r.hashes))}) for r in (a, b)]
-    one, two = (
-        table.assign(copy=table.groupby("image").cumcount()) for table in tables
-    )  # a picture may be there twice
-    pairs = one.merge(two, on=["image", "copy"], suffixes=("_a", "_b"))
-    if not len(one) == len(two) == len(pairs):
+    if {*a.classes} != {*b.classes}:
+        raise NotebookError(f"their classes differ: {', '.join(a.classes)} and {', '.join(b.classes)}")
+    tables = []
+    for result in (a, b):
+        image = pd.Series(result.hashes, name="image")
+        table = pd.DataFrame(result.probabilities, [image, image.groupby(image).cumcount()], result.classes)
+        truth = pd.Series([result.classes[t] if t >= 0 else "" for t in result.targets], table.index)
+        tables.append((table, truth))
+    (p_a, truth), (p_b, other) = tables
+    shared = p_a.index.intersection(p_b.index)
+    if not len(p_a) == len(p_b) == len(shared):
         raise NotebookError(
-            f"their test images differ ({len(one)} and {len(two)} images, {len(pairs)} in common), so image by image "
+            f"their test images differ ({len(p_a)} and {len(p_b)} images, {len(shared)} in common), so image by image "
             "they cannot be compared; compare runs of the same data and the same SEED, which draws the split"
         )
-    if other := (pairs.target_a != pairs.target_b).sum():
+    if changed := (truth != other[truth.index]).sum():
         raise NotebookError(
-            f"{other} of their {len(pairs)} test images have another label in each; correct one of them"
+            f"{changed} of their {len(truth)} test images have another label in each; correct one of them"
         )
-    return pairs[pairs.target_a != NO_LABEL]
+    labelled = truth.index[truth != ""]
+    return [p_a.loc[labelled], p_b.loc[labelled, a.classes]], truth[labelled]
 
 
 def _verdict(names: list[str], change: Interval, p: float | None, n: int) -> str:

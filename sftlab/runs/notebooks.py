@@ -58,7 +58,7 @@ def workplace() -> Path:
 
 def sources(root: Path, names: Iterable[str] = ()) -> list[Path]:
     """Return the notebooks' sources under `root`, lessons first; `names` (`14`, `recipes`, a path) picks some."""
-    every = _files(root / "notebooks" / "src", ".py", _folders(root))
+    every = _files(root / "notebooks" / "src", ".py")
     picked: list[Path] = []
     for name in names:
         inside = [path for path in every if path.parent.name == name.rstrip("/")]
@@ -66,13 +66,9 @@ def sources(root: Path, names: Iterable[str] = ()) -> list[Path]:
     return picked or every
 
 
-def built(root: Path, place: Path | None = None) -> list[Path]:
-    """Return the built notebooks under `root`, lessons first; not the `.new` ones beside somebody's changes.
-
-    place: where a learner has copies of them, to be returned in their stead.
-    """
-    paths = _files(place or root / "notebooks", ".ipynb", _folders(root))
-    return [path for path in paths if not path.name.endswith(NEW)]
+def built(root: Path) -> list[Path]:
+    """Return the built notebooks under `root`, lessons first; not the `.new` ones beside somebody's changes."""
+    return [path for path in _files(root / "notebooks", ".ipynb") if not path.name.endswith(NEW)]
 
 
 def find(name: str | Path) -> Path:
@@ -84,7 +80,8 @@ def find(name: str | Path) -> Path:
     if (path := as_path(name)).suffix in (".ipynb", ".py") and path.is_file():
         return path.resolve()
     root = checkout()
-    own = built(root, workplace() / MY_LAB)
+    copies = [workplace() / MY_LAB / path.relative_to(root / "notebooks") for path in built(root)]
+    own = [path for path in copies if path.is_file()]
     files = {name_of(path): path for path in (*sources(root), *built(root), *own)}  # the last one wins
     return _pick(list(files.values()), str(name))
 
@@ -115,6 +112,12 @@ def read(path: Path) -> NotebookNode:
     return book
 
 
+def heading(prose: str) -> str:
+    """Return the first heading of some Markdown, without its marks; empty if it has none."""
+    found = re.search(r"^#+\s+(.+)$", prose, re.MULTILINE)
+    return re.sub(r"[*`$]", "", found[1]).strip() if found else ""
+
+
 def emptied(book: NotebookNode) -> NotebookNode:
     """Take the outputs out of a notebook, in place, and return it."""
     for cell in book.cells:
@@ -137,17 +140,9 @@ def interruption(name: str, error: Exception, seconds: int) -> str:
     return f"{name}: the kernel died, most likely for want of memory"
 
 
-def _folders(root: Path) -> list[Path]:
-    """Return the folders beside the lessons that hold notebooks: those of the sources, which a wheel does not have."""
-    notebooks = root / "notebooks"
-    src = notebooks / "src" if (notebooks / "src").is_dir() else notebooks
-    return [folder.relative_to(src) for folder in sorted(src.iterdir()) if folder.is_dir()]
-
-
-def _files(folder: Path, suffix: str, beside: Iterable[Path]) -> list[Path]:
+def _files(folder: Path, ending: str) -> list[Path]:
     """Return lessons (their names begin with a number), then what stands in the folders beside them."""
-    found = sorted(folder.glob(f"[0-9]*{suffix}"))
-    return found + [path for other in beside for path in sorted((folder / other).glob(f"[a-z]*{suffix}"))]
+    return [*sorted(folder.glob(f"[0-9]*{ending}")), *sorted(folder.glob(f"[a-z]*/[a-z]*{ending}"))]
 
 
 def _pick(paths: list[Path], name: str) -> Path:

@@ -82,8 +82,8 @@ def read_parameters(notebook: NotebookNode) -> dict[str, Parameter]:
     lines, parameters = tagged.encode().splitlines(), {}
     for node in assignments:
         match node:
-            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
-                default, rule = _evaluate(value), _evaluate(node.annotation)
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value, annotation=hint):
+                default, rule = _evaluate(value), _evaluate(hint)
             case ast.Assign(targets=[ast.Name(id=name)], value=value):
                 default = _evaluate(value)
                 rule = None if default is None else type(default)
@@ -113,6 +113,8 @@ def checked(parameters: Mapping[str, Parameter], values: Mapping[str, Any]) -> d
             value = _typed(value, rule)
             check_value(name, value, rule)
             result[name] = _existing(name, value) if isinstance(value, str) else value
+        except OSError as error:
+            raise NotebookError(f"{name}: {error}") from None
         except (TypeError, ValueError) as error:
             raise NotebookError(str(error)) from None
     return result
@@ -120,24 +122,28 @@ def checked(parameters: Mapping[str, Parameter], values: Mapping[str, Any]) -> d
 
 def unknown(name: str, names: Iterable[str]) -> str:
     """Say that a notebook has no such parameter, with the nearest name it does have."""
-    near = difflib.get_close_matches(name.upper(), names, n=1)  # 'labels' is most likely LABELS
-    hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(names) or 'none'}"
-    return f"{name} is not a parameter of this notebook; {hint}"
+    hint = _near(name.upper(), names) or f"; it has {', '.join(names) or 'none'}"  # 'labels' is most likely LABELS
+    return f"{name} is not a parameter of this notebook{hint}"
+
+
+def _near(word: str, words: Iterable[Any]) -> str:
+    """Return "; did you mean …?" with the nearest of some words; empty if none is near."""
+    near = difflib.get_close_matches(word, map(str, words), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def check_value(name: str, value: Any, rule: Any) -> None:
     """Raise TypeError or ValueError, in a sentence, unless `value` obeys `rule`."""
-    kind, bounds, choices = _parts(rule)
-    sentence = f"{name} must be {describe(rule)}, not {value!r}"
+    _, bounds, choices = _parts(rule)
+    sentence, kinds = f"{name} must be {describe(rule)}, not {value!r}", _kinds(rule)
     if choices:
         if (type(value), value) not in [(type(choice), choice) for choice in choices]:
-            near = difflib.get_close_matches(str(value), map(str, choices), n=1)
-            raise ValueError(sentence + (f"; did you mean {near[0]!r}?" if near else ""))
-    elif not _is_a(value, kind):
+            raise ValueError(sentence + _near(str(value), choices))
+    elif not (kinds & {type(value), object} or (type(value) is int and float in kinds)):
         raise TypeError(f"{sentence} (a {type(value).__name__})")
     elif isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{name} must be a finite number, not {value}")
-    elif bounds and value is not None and not bounds[0] <= value <= bounds[1]:
+    elif bounds and value is not None and not bounds[0] <= value <= (*bounds, math.inf)[1]:
         raise ValueError(sentence)
 
 
@@ -147,33 +153,24 @@ def describe(rule: Any) -> str:
     if choices:
         return " or ".join(map(repr, choices))
     words = "anything" if kind is object else kind.__name__ if isinstance(kind, type) else str(kind)
-    if bounds is None:
-        return words
-    low, high = bounds
-    return f"{words} from {low} to {high}" if high < math.inf else f"{words}, at least {low}"
+    return words + {0: "", 1: ", at least {}", 2: " from {} to {}"}[len(bounds)].format(*bounds)
 
 
-def _parts(rule: Any) -> tuple[Any, tuple[float, float] | None, tuple[Any, ...]]:
-    """Split a rule into (type, bounds, choices)."""
-    if not isinstance(rule, (tuple, list)):
-        return (object if rule is None else rule), None, ()
-    if not isinstance(rule[0], (type, UnionType)):
-        return object, None, tuple(rule)
-    bounds = (rule[1], rule[2] if len(rule) > 2 else math.inf) if len(rule) > 1 else None
-    return rule[0], bounds, ()
+def _parts(rule: Any) -> tuple[Any, tuple[Any, ...], tuple[Any, ...]]:
+    """Split a rule into (type, bounds: none, the lower, or both, choices)."""
+    first, *more = rule if isinstance(rule, (tuple, list)) else (object if rule is None else rule,)
+    return (first, tuple(more), ()) if isinstance(first, (type, UnionType)) else (object, (), (first, *more))
 
 
-def _is_a(value: Any, kind: Any) -> bool:
-    kinds = get_args(kind) or (kind,)
-    if isinstance(value, bool):  # a bool is an int to Python; to a reader it is not
-        return bool in kinds or object in kinds
-    return isinstance(value, kind) or (isinstance(value, int) and float in kinds)
+def _kinds(rule: Any) -> set[type]:
+    """Return the types that a value may have."""
+    kind, _, choices = _parts(rule)
+    return {type(choice) for choice in choices} or {*(get_args(kind) or (kind,))}
 
 
 def _typed(value: Any, rule: Any) -> Any:
     """Turn text into what the rule asks for, as far as it can be read so, and a whole number into a float."""
-    kind, _, choices = _parts(rule)
-    kinds = {type(choice) for choice in choices} or set(get_args(kind) or (kind,))
+    kinds = _kinds(rule)
     if isinstance(value, str) and str not in kinds:
         with suppress(ValueError, SyntaxError):
             value = ast.literal_eval(value.title() if value.lower() in ("true", "false", "none") else value)
@@ -202,20 +199,16 @@ def _evaluate(node: ast.expr) -> Any:
 def _existing(name: str, value: str) -> str:
     """Return text as the notebook needs it: DATA is a data set and BACKBONE a network in every notebook.
 
-    Raises ValueError for what does not exist.
+    Raises OSError or ValueError for what does not exist.
     """
     from sftlab.data import as_path, datasets
+    from sftlab.data.folder import folder_path
 
     if value.startswith("folder:"):
-        from sftlab.data.folder import folder_path
-
-        try:
-            return f"folder:{folder_path(value.removeprefix('folder:'))}"
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{name}: {error}") from None
+        return f"folder:{folder_path(value.removeprefix('folder:'))}"
     known = [value]
     if name == "DATA" and not value.startswith("csv:"):
-        known = [*datasets(), "folder:PATH"]
+        known = [*datasets(), *([f"folder:{value}"] if as_path(value).exists() else ["folder:PATH"])]
     elif name == "BACKBONE":
         from sftlab.networks import backbones
 
@@ -224,9 +217,7 @@ def _existing(name: str, value: str) -> str:
             import timm
 
             known += timm.list_models()
-    if value not in known and value.split(".")[0] not in known:
-        near = difflib.get_close_matches(value, known, n=1)
-        near = near or [f"folder:{value}"] * (name == "DATA" and as_path(value).exists())
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known[:6])} …"
-        raise ValueError(f"{name}: nothing is named {value!r}; {hint}")
+    if not {value, value.split(".")[0]} & {*known}:
+        hint = _near(value, known) or f"; there are {', '.join(known[:6])} …"
+        raise ValueError(f"{name}: nothing is named {value!r}{hint}")
     return value

@@ -88,8 +88,7 @@ def report(executed: str | Path, pictures: Path | None = None) -> Path:
     book = notebooks.read(executed)
     book.metadata.pop("widgets", None)
     prose = "\n".join(cell.source for cell in book.cells if cell.cell_type == "markdown")
-    heading = re.search(r"^#+\s+(.+)$", prose, re.MULTILINE)
-    book.metadata["title"] = re.sub(r"[*`$]", "", heading[1]).strip() if heading else executed.stem
+    book.metadata["title"] = notebooks.heading(prose) or executed.stem
     for cell in book.cells:
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if without_widget(output)]

@@ -9,13 +9,10 @@ was cut off.
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
 import json
 import os
-import platform
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from functools import cache
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from sftlab.core import records
 from sftlab.core.records import History, Interval, Result
 from sftlab.data import as_path
+from sftlab.deploy.save import versions
 from sftlab.runs.parameters import NotebookError
 
 if TYPE_CHECKING:
@@ -30,27 +28,15 @@ if TYPE_CHECKING:
 
 FACTS, RECORD, HISTORY, MODEL = "run.json", "record.json", "history.json", "model.safetensors"
 RESULTS = "results.csv"  # in the folder of a sweep
-FINISHED, FAILED, UNFINISHED, DAMAGED = "finished", "failed", "unfinished", "damaged"
+FINISHED, FAILED, UNFINISHED, TO_DO, DAMAGED = "finished", "failed", "unfinished", "to do", "damaged"
 STYLE = """
 body { font: 15px/1.5 "DejaVu Sans", Verdana, sans-serif; color: #222; max-width: 72rem; margin: 2rem auto }
 body { padding: 0 1rem }
-h1 { font-size: 1.4rem } h2 { font-size: 1.1rem; margin-top: 2rem } p { max-width: 46rem } img { max-width: 100% }
+h1 { font-size: 1.4rem } h2 { font-size: 1.1rem; margin-top: 2rem } p { max-width: 46rem }
+img { max-width: 100%; image-rendering: pixelated }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; display: block; overflow-x: auto }
 th, td { text-align: left; padding: .25rem 1.2rem .25rem 0; border-bottom: 1px solid #ddd }
-figure { display: inline-block; width: 130px; margin: 0 1rem 1rem 0; font-size: .8rem; vertical-align: top }
 """
-
-
-@cache
-def versions() -> dict[str, str]:
-    """Return the versions that a run's numbers depend on; `code` is a hash of sftlab's own files."""
-    package = Path(__file__).parent.parent
-    code = [(str(path.relative_to(package)), path.read_bytes()) for path in sorted(package.rglob("*.py"))]
-    return {
-        **{name: importlib.metadata.version(name) for name in ("sftlab", "torch", "numpy")},
-        "python": platform.python_version(),
-        "code": hashlib.sha256(repr(code).encode()).hexdigest()[:12],
-    }
 
 
 @dataclass(frozen=True)
@@ -87,9 +73,9 @@ class Facts:
 def load_runs(folder: str | Path) -> pandas.DataFrame:
     """Return a DataFrame with a row for each run that ended in `folder` and the folders below it.
 
-    Columns: the parameters under their own names, `status` ("finished", "failed", "unfinished", "damaged"), `error`,
-    `seconds`, `notebook`, `folder`; where the notebook left records also each test metric with `_low` and `_high` (the
-    ends of its interval), `majority`, `images`, `split` (a hash of the test images), and `train_images`,
+    Columns: the parameters under their own names, `status` ("finished", "failed", "unfinished", "to do", "damaged"),
+    `error`, `seconds`, `notebook`, `folder`; where the notebook left records also each test metric with `_low` and
+    `_high` (the ends of its interval), `majority`, `images`, `split` (a hash of the test images), and `train_images`,
     `valid_accuracy`, `valid_loss` of the epoch that was kept.
     In the folder of a sweep: all runs of its last call, in their order. Raises NotebookError if there is no such
     folder, or no run in it.
@@ -108,16 +94,17 @@ def load_runs(folder: str | Path) -> pandas.DataFrame:
 
 def row(folder: Path) -> dict[str, Any]:
     """Return what the folder of one run says, flat. What is damaged raises nothing: it says so under `error`."""
+    where = {"folder": str(folder)}
     if not (folder / FACTS).is_file():
-        return {"status": UNFINISHED, "error": "it was cut off" if folder.is_dir() else "", "folder": str(folder)}
+        cut = folder.is_dir()
+        return {"status": UNFINISHED if cut else TO_DO, "error": "it was cut off" if cut else "", **where}
     try:
-        facts = Facts.read(folder)
-        metrics = measured(folder)
+        facts, metrics = Facts.read(folder), measured(folder)
         json.loads((folder / f"{facts.notebook}.ipynb").read_bytes())
     except (ValueError, OSError) as error:
-        return {"status": DAMAGED, "error": str(error), "folder": str(folder)}
+        return {"status": DAMAGED, "error": str(error), **where}
     about = {name: getattr(facts, name) for name in ("status", "error", "seconds", "notebook")}
-    return {**facts.parameters, **about, **metrics, "folder": str(folder)}
+    return {**facts.parameters, **about, **metrics, **where}
 
 
 def measured(folder: Path) -> dict[str, Any]:
@@ -150,3 +137,13 @@ def page(title: str, *parts: str) -> str:
     """Return an HTML page that needs no network: the parts below their title, the empty ones left out."""
     head = f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(title)}</title><style>{STYLE}</style>"
     return "\n".join([head, f"<h1>{escape(title)}</h1>", *filter(None, parts), "</html>"])
+
+
+def named(values: Mapping[str, Any]) -> str:
+    """Return parameters and their values as one line."""
+    return ", ".join(f"{name} {text(value)}" for name, value in values.items())
+
+
+def text(value: Any) -> str:
+    """Return a value as a table shows it."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

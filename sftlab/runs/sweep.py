@@ -15,12 +15,10 @@ choice and may be believed.
 from __future__ import annotations
 
 import ast
-import hashlib
-import json
 import re
-import shlex
 import shutil
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import chdir, closing, contextmanager
 from dataclasses import dataclass, replace
@@ -28,6 +26,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import yaml
 from filelock import FileLock, Timeout
 from nbformat import NotebookNode
@@ -35,17 +34,17 @@ from nbformat import NotebookNode
 from sftlab.core.records import Interval
 from sftlab.core.statistics import t_interval
 from sftlab.data import as_path
+from sftlab.deploy.save import versions
 from sftlab.plot import base, style
 from sftlab.runs import notebooks
 from sftlab.runs.parameters import NotebookError, checked, read_parameters
-from sftlab.runs.results import FINISHED, RESULTS, page, row, versions
+from sftlab.runs.results import FINISHED, RESULTS, named, page, row, text
 from sftlab.runs.run import CELL_SECONDS, execute, shown
 
 if TYPE_CHECKING:
     import pandas
 
 SEED, CHOOSE, JUDGE = "SEED", "valid_accuracy", "accuracy"
-KEYS = ("notebook", "fixed", "grid", "cases", "seeds")
 INDEX, PICTURE = "index.html", "picture.svg"
 GIGABYTES = 2.0  # what one run may need while it fine-tunes; fewer at once where memory is short
 CONNECT_SECONDS = 15  # to wait for a Dask scheduler and its workers
@@ -68,41 +67,49 @@ class Plan:
 
 def read(path: str | Path) -> Plan:
     """Read a sweep's file and check all of it. Raises NotebookError that says what is wrong."""
-    from sklearn.model_selection import ParameterGrid
-
     path = as_path(path)
     try:
-        parts = yaml.safe_load(path.read_text(encoding="utf-8"))
+        notebook, varied, runs = combinations(**yaml.safe_load(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise NotebookError(f"{path} cannot be read as YAML: {error}") from None
-    if not isinstance(parts, dict) or "notebook" not in parts or {*parts} - {*KEYS} or {"grid", "cases"} <= {*parts}:
-        has = f"keys {', '.join(map(str, parts))}" if isinstance(parts, dict) else f"a {type(parts).__name__}"
-        raise NotebookError(f"{path.name} has {has}; a sweep has {', '.join(KEYS)}: a notebook, and a grid or cases")
-    beside = path.parent / str(parts["notebook"])
-    source = notebooks.find(beside if beside.is_file() else str(parts["notebook"]))
-    book = notebooks.read(source)
-    known, fixed, seeds = read_parameters(book), parts.get("fixed") or {}, parts.get("seeds", [])
-    try:
-        cases = parts.get("cases") or list(ParameterGrid(parts.get("grid") or {}))
-        varied = list(parts.get("grid") or dict.fromkeys(name for case in cases for name in case))
-        seeded = [{SEED: seed} for seed in (range(seeds) if isinstance(seeds, int) else seeds)] or [{}]
-        names = [*fixed, *varied, *seeded[0]]
-        runs = [fixed | case | seed for case in cases for seed in seeded]
     except (TypeError, ValueError) as error:
         raise NotebookError(
-            f"{path.name}: {error}; a grid has lists, as in RATE: [1e-4, 1e-3], cases are a list of {{NAME: value}}, "
-            "seeds a number or a list"
+            f"{path.name}: {error}; a sweep has a notebook, what is fixed ({{NAME: value}}), a grid of lists "
+            "({RATE: [1e-4, 1e-3]}) or cases (a list of {NAME: value}), and seeds (a number or a list)"
         ) from None
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise NotebookError(f"{path.name} sets {', '.join(twice)} twice; a name is fixed, varied, or left to `seeds`")
+    beside = path.parent / notebook
+    source = notebooks.find(beside if beside.is_file() else notebook)
+    book = notebooks.read(source)
     try:
         with chdir(path.parent):  # `folder:` is meant as seen from the file
-            found = {address(book, source, values): values for values in (checked(known, run) for run in runs)}
+            values = [checked(read_parameters(book), run) for run in runs]
     except NotebookError as error:
         raise NotebookError(f"{path.name}: {error}".replace("this notebook", source.stem)) from None
-    if len(found) < len(runs):
-        raise NotebookError(f"{path.name} asks for {len(runs) - len(found)} of its {len(runs)} runs twice")
-    return Plan(path.stem, source, book, varied, found)
+    return Plan(path.stem, source, book, varied, {address(book, source, run): run for run in values})
+
+
+def combinations(
+    notebook: str,
+    fixed: dict[str, Any] | None = None,
+    grid: dict[str, Any] | None = None,
+    cases: Sequence[dict[str, Any]] | None = None,
+    seeds: Any = (),
+) -> tuple[str, list[str], list[dict[str, Any]]]:
+    """Return what a file asks for: its notebook, the names that differ, without the seed, and the values of each run.
+
+    Raises TypeError or ValueError for what is no such file.
+    """
+    from sklearn.model_selection import ParameterGrid
+
+    if grid and cases:
+        raise ValueError("it has a grid and cases")
+    settings = cases or list(ParameterGrid(grid or {}))
+    varied = list(grid or dict.fromkeys(name for setting in settings for name in setting))
+    seeded = [{SEED: seed} for seed in (range(seeds) if isinstance(seeds, int) else seeds)] or [{}]
+    names = Counter([*varied, *seeded[0], *(fixed or {})])
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise ValueError(f"{', '.join(twice)} is set twice: a name is fixed, varied, or left to `seeds`")
+    return str(notebook), varied, [{**setting, **seed, **(fixed or {})} for setting in settings for seed in seeded]
 
 
 def address(book: NotebookNode, source: Path, values: dict[str, Any]) -> str:
@@ -112,19 +119,16 @@ def address(book: NotebookNode, source: Path, values: dict[str, Any]) -> str:
     the CSV files beside it that its code names (corrected labels, say), and the versions of sftlab and torch. A run
     made with other ones has another address and is left alone.
     """
+    import joblib
+
     code = [(_bare(c.source), c.metadata.get("tags", [])) for c in book.cells if c.cell_type == "code"]
     every = {name: p.default for name, p in read_parameters(book).items() if name != "OUT"} | values
-    folders = [v.removeprefix("folder:") for v in every.values() if isinstance(v, str) and v.startswith("folder:")]
-    stats = [(str(p), p.stat()) for folder in folders for p in sorted(as_path(folder).rglob("*")) if p.is_file()]
-    tables = [source.parent / name for text, _ in code for name in re.findall(r"[\"']([^\"'\n]+\.csv)[\"']", text)]
-    content = [
-        code,
-        every,
-        [versions()[name] for name in ("sftlab", "torch")],
-        [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats],
-        [hashlib.sha256(path.read_bytes()).hexdigest() for path in tables if path.is_file()],
-    ]
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:12]
+    files = [source.parent / name for text, _ in code for name in re.findall(r"[\"']([^\"'\n]+\.csv)[\"']", text)]
+    for value in every.values():
+        if isinstance(value, str) and value.startswith("folder:"):
+            files += sorted(as_path(value.removeprefix("folder:")).rglob("*"))
+    stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files if path.is_file()]
+    return joblib.hash([code, every, stats, [versions().get(name) for name in ("sftlab", "torch")]])[:12]
 
 
 def _bare(source: str) -> str:
@@ -141,30 +145,27 @@ def sweep(
     out: str | Path | None = None,
     jobs: int | None = None,
     scheduler: str | None = None,
-    again: bool = False,
     seconds: int = CELL_SECONDS,
+    command: str = "the same call",
 ) -> pandas.DataFrame:
     """Do every run that a sweep's file asks for and that is not finished yet; return a table with a row for each run.
 
     Prints how each run ended, and what the sweep says; leaves index.html, results.csv and picture.svg in its folder.
     out: where the sweep's folder, named as the file, is made; `runs` by default. jobs: runs at once; by default as
     many as cores and memory allow. scheduler: the address of a Dask scheduler whose workers do the runs instead; they
-    need sftlab and the folders of this machine. again: also runs that are finished. seconds: limit for one cell.
-    A run that fails is listed, and tried again at the next call: the page and a stopped sweep name the command.
+    need sftlab and the folders of this machine. seconds: limit for one cell. command: what
+    the page and a stopped sweep name to go on with; a run that failed is then tried again.
     Raises NotebookError before anything starts if the file is wrong or another sweep works in the folder.
     """
     from joblib import delayed
     from tqdm.auto import tqdm
 
-    plan, limit = read(path), None if seconds == CELL_SECONDS else seconds
-    options = {"--out": out, "--jobs": jobs, "--scheduler": scheduler, "--timeout": limit}
-    given = [str(word) for option in options.items() if option[1] is not None for word in option]
-    command = shlex.join(["sftlab", "sweep", str(path), *given])
+    plan = read(path)
     folder = _folder(plan, out)
     folder.mkdir(parents=True, exist_ok=True)
     rows = {mark: {**values, **row(folder / mark)} for mark, values in plan.runs.items()}
-    todo = [mark for mark in rows if again or rows[mark]["status"] != FINISHED]
-    orders = (delayed(perform)(plan, folder, mark, again, seconds) for mark in todo)
+    todo = [mark for mark in rows if rows[mark]["status"] != FINISHED]
+    orders = (delayed(perform)(plan, folder, mark, seconds) for mark in todo)
     try:
         with (
             FileLock(folder / ".lock", timeout=0),
@@ -187,7 +188,8 @@ def sweep(
     except KeyboardInterrupt:
         count = sum(about["status"] == FINISHED for about in rows.values())
         raise KeyboardInterrupt(f"stopped with {count} of {len(rows)} runs finished; go on with: {command}") from None
-    print(f"{verdict(settings(table, plan.varied))}\neverything is in {shown(folder)}/: {INDEX}, {RESULTS}, {PICTURE}")
+    left = [name for name in (INDEX, RESULTS, PICTURE) if (folder / name).is_file()]
+    print(f"{verdict(settings(table, plan.varied))}\neverything is in {shown(folder)}/: {', '.join(left)}")
     return table
 
 
@@ -196,14 +198,14 @@ def _folder(plan: Plan, out: str | Path | None) -> Path:
     return ((notebooks.workplace() / "runs" if out is None else as_path(out)) / plan.name).resolve()
 
 
-def perform(plan: Plan, folder: Path, mark: str, again: bool, seconds: int) -> tuple[str, dict[str, Any]]:
+def perform(plan: Plan, folder: Path, mark: str, seconds: int) -> tuple[str, dict[str, Any]]:
     """Do one run of a plan unless it is finished; return its address and its row. Called in a worker.
 
     Two workers may be given the same run: by a cluster that believes the first one lost, or by a sweep that is called
     again while a worker of the one that was killed still works. The second waits, and takes over what the first did.
     """
     with FileLock(folder / f".{mark}.lock"):
-        if again or row(folder / mark)["status"] != FINISHED:
+        if row(folder / mark)["status"] != FINISHED:
             shutil.rmtree(folder / mark, ignore_errors=True)
             execute(plan.book, plan.source, folder / mark, plan.runs[mark], seconds=seconds)
     return mark, row(folder / mark)
@@ -223,19 +225,17 @@ def _parallel(count: int, jobs: int | None, scheduler: str | None) -> Iterator[A
         return
     try:
         from dask.distributed import Client
+
+        client = Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
+        client.wait_for_workers(1, timeout=CONNECT_SECONDS)
     except ImportError:
         raise NotebookError('--scheduler needs Dask: pip install -e ".[dask]"') from None
-    try:
-        client = Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
-        raise NotebookError(f"no Dask scheduler answers at {scheduler}: {error or 'it took too long'}") from None
-    with client:
-        try:
-            client.wait_for_workers(1, timeout=CONNECT_SECONDS)
-        except TimeoutError:
-            raise NotebookError(f"the scheduler at {scheduler} has no workers: start some with `dask worker`") from None
-        with joblib.parallel_config("dask", client=client):
-            yield joblib.Parallel(**options)
+        raise NotebookError(
+            f"no Dask scheduler with workers (`dask worker`) answers at {scheduler}: {error or 'it took too long'}"
+        ) from None
+    with client, joblib.parallel_config("dask", client=client):
+        yield joblib.Parallel(**options)
 
 
 def shares(count: int, jobs: int | None = None) -> tuple[int, int]:
@@ -255,8 +255,7 @@ def shares(count: int, jobs: int | None = None) -> tuple[int, int]:
 def listed(path: str | Path, out: str | Path | None = None) -> str:
     """Check a sweep's file and return its runs as text, each with its status."""
     plan = read(path)
-    folder = _folder(plan, out)
-    status = {mark: row(folder / mark)["status"] if (folder / mark).is_dir() else "to do" for mark in plan.runs}
+    status = {mark: row(_folder(plan, out) / mark)["status"] for mark in plan.runs}
     count = sum(word != FINISHED for word in status.values())
     lines = [f"{word:<10}  {label(plan, mark)}" for mark, word in status.items()]
     return "\n".join([f"{plan.source.stem}: {len(status)} runs, {count} of them to do", *lines])
@@ -266,16 +265,6 @@ def label(plan: Plan, mark: str) -> str:
     """Return what is particular to a run, as one line: `RATE 0.001, STRATEGY full, SEED 0`."""
     values = plan.runs[mark]
     return named({name: values[name] for name in (*plan.varied, SEED) if name in values}) or plan.source.stem
-
-
-def named(values: dict[str, Any]) -> str:
-    """Return parameters and their values as one line."""
-    return ", ".join(f"{name} {text(value)}" for name, value in values.items())
-
-
-def text(value: Any) -> str:
-    """Return a value as a table shows it."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True)
@@ -360,27 +349,26 @@ def picture(table: pandas.DataFrame, varied: list[str], *, ax: Any = None) -> An
     if not ranked:
         raise ValueError("no finished run has a valid_accuracy, so there is nothing to draw")
     along = max(varied, key=lambda name: table[name].nunique(), default="")
-    ticks = sorted(table[along].dropna().unique()) if along else [""]
-    lines: dict[str, list[tuple[int, Interval]]] = {}
+    ticks = sorted({setting.values.get(along, "") for setting in ranked})
+    lines: dict[str, dict[int, Interval]] = {}
     for setting in ranked:
         name = named({name: value for name, value in setting.values.items() if name != along})
-        lines.setdefault(name, []).append((ticks.index(setting.values.get(along, "")), setting.mean(CHOOSE)))
+        lines.setdefault(name, {})[ticks.index(setting.values.get(along, ""))] = setting.mean(CHOOSE)
     ax, ends = base.axes(ax, 7.5, 3.8), []
-    for i, (name, points) in enumerate(lines.items()):
-        points.sort(key=lambda point: point[0])
-        x = [at + 0.07 * (i - (len(lines) - 1) / 2) for at, _ in points]
-        y = [mean.value for _, mean in points]
-        bars = [[m.value - m.low for _, m in points], [m.high - m.value for _, m in points]]
-        colour = style.hue(name, i)
-        ax.errorbar(x, y, bars, fmt="o-", color=colour, capsize=3, markersize=5, elinewidth=1)
+    for i, (name, scores) in enumerate(lines.items()):
+        colour, shift = style.hue(name, i), 0.07 * (i - (len(lines) - 1) / 2)
+        x, y = np.array([(at + shift, scores[at].value) for at in sorted(scores)]).T
+        ax.plot(x, y, color=colour)
+        for at, score in scores.items():
+            base.dot(ax, score, at + shift, colour, upright=True)
         ends.append((x[-1], y[-1], name or "valid", colour))
     best = ranked[0]
     finding = f"{best} was chosen on valid: {base.percent(best.mean(CHOOSE).value)}"
     if JUDGE in best.runs:
-        test, at = best.mean(JUDGE), ticks.index(best.values.get(along, "")) - 0.2
-        bars = [[test.value - test.low], [test.high - test.value]]
-        ax.errorbar([at], [test.value], bars, fmt="D", color=style.INK, capsize=4, elinewidth=1, gid="chosen")
-        base.note(ax, "test", (at, test.high), (0, 9), color=style.INK, ha="center")
+        test, beside = best.mean(JUDGE), ticks.index(best.values.get(along, "")) - 0.2
+        ax.plot([beside, beside], base.ends(test), color=style.INK)
+        ax.plot(beside, test.value, "D", color=style.INK, gid="chosen")
+        base.note(ax, "test", (beside, test.high), (0, 9), color=style.INK, ha="center")
         finding += f"; on untouched test {base.interval(test)}"
     if "majority" in table:
         base.majority_line(ax, table.majority.mean())
@@ -399,9 +387,7 @@ def write(folder: Path, plan: Plan, rows: dict[str, dict[str, Any]], command: st
     import matplotlib as mpl
     import pandas as pd
 
-    table, fixed = pd.DataFrame(list(rows.values())), next(iter(plan.runs.values()))
-    first = [name for name in dict.fromkeys([*plan.varied, SEED, *fixed, "status"]) if name in table]
-    table = table[[*first, *table.columns.drop(first)]]
+    table = pd.DataFrame(list(rows.values()))
     table.assign(folder=list(rows)).to_csv(folder / RESULTS, index=False)
     ranked, image = settings(table, plan.varied), ""
     if ranked:
@@ -410,8 +396,9 @@ def write(folder: Path, plan: Plan, rows: dict[str, dict[str, Any]], command: st
             style.plain_powers(figure)
             figure.savefig(folder / PICTURE)
         image = f'<p><img src="{PICTURE}" alt="{escape(verdict(ranked))}">'
-    columns = [name for name in (*first, CHOOSE, JUDGE, "seconds", "error") if name in table]
-    cells = table[columns].astype(object).fillna("").map(lambda value: escape(text(value)))
+    given = dict.fromkeys([*plan.varied, *next(iter(plan.runs.values()))])
+    cells = table.reindex(columns=[*given, "status", CHOOSE, JUDGE, "seconds", "error"]).astype(object).fillna("")
+    cells = cells.map(lambda value: escape(text(value)))
     link = '<a href="{0}/{1}.ipynb">notebook</a> <a href="{0}/{1}.html">report</a>'.format
     cells["files"] = [link(mark, plan.source.stem) if (folder / mark).is_dir() else "" for mark in rows]
     html = page(
@@ -420,7 +407,7 @@ def write(folder: Path, plan: Plan, rows: dict[str, dict[str, Any]], command: st
         f"<p>{escape(verdict(ranked))}",
         image,
         cells.to_html(escape=False, index=False, border=0),
-        f"<p>The same command goes on where this stands: <code>{escape(command)}</code>",
+        f"<p>To go on where this stands: <code>{escape(command)}</code>",
     )
     (folder / INDEX).write_text(html, encoding="utf-8")
     return table
