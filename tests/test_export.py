@@ -109,13 +109,16 @@ def test_a_pretrained_network_is_checked_on_real_photographs_and_its_card_travel
     model = sft.replace_head(sft.backbone("efficientnet_lite0"), ["intact", "defect"])
     before = sft.fingerprint(model)
     file = sft.export(model, tmp_path / "cells.onnx", size=64)
-    assert sft.fingerprint(model) == before and {p.name for p in tmp_path.iterdir()} == {"cells.onnx", "cells.onnx.md"}
+    assert sft.fingerprint(model) == before and {p.name for p in tmp_path.iterdir()} == {
+        "cells.onnx",
+        "cells.onnx.card.md",
+    }
     _, card = read_graph(file)
     made = card["onnx"]
     assert made["images"] == 16 and made["pictures"] == "squares of two photographs"
     assert 0 < made["difference"] < made["tolerance"] / 10
     assert card["classes"] == ["intact", "defect"] and card["licence"] == "Apache-2.0" and card["input"]["size"] == 64
-    page = (tmp_path / "cells.onnx.md").read_text(encoding="utf-8")
+    page = (tmp_path / "cells.onnx.card.md").read_text(encoding="utf-8")
     assert "Checked against torch on 16 squares of two photographs" in page and "sftlab predict cells.onnx" in page
     x = pixels(5, 64)
     wanted = predictor(model, size=64).answers(list("abcde"), x)
@@ -200,7 +203,7 @@ def test_a_saved_model_is_exported_with_its_limits_by_one_call(tiny, blobs, tmp_
     refusal = sft.choose_reject_option(tiny, blobs)
     saved = sft.save(tiny, tmp_path / "m.safetensors", data=blobs, reject=refusal)
     said = export_file(saved)
-    assert "m.onnx" in said and "checked against torch on 16 squares" in said
+    assert "m.onnx" in said and "Checked against torch on 16 squares" in said
     opened = predictor(tmp_path / "m.onnx")
     assert opened.size == 8 and opened.reject.distance == refusal.distance
     assert read_graph(tmp_path / "m.onnx")[1]["data"]["name"] == "blobs"

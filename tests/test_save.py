@@ -120,7 +120,7 @@ def test_the_card_says_what_a_stranger_must_know(told, blobs):
 
 def test_the_page_beside_the_file_says_the_same(told, blobs):
     model, file = told
-    page = file.with_name("m.md").read_text(encoding="utf-8")
+    page = file.with_name("m.card.md").read_text(encoding="utf-8")
     found = sft.evaluate(model, blobs.test)
     assert f"| accuracy | {found.accuracy:.3f} |" in page
     assert f"right on {100 * found.majority:.1f} %" in page and "“neither”" in page
@@ -134,7 +134,7 @@ def test_the_licence_of_the_data_and_that_of_the_weights_are_two(tmp_path):
     data = sft.load("solar", size=32, per_class=2)
     model = sft.replace_head(sft.backbone("efficientnet_lite0"), data.classes)
     file = sft.save(model, tmp_path / "cells.safetensors", data=data)
-    card, page = sft.card(sft.load_model(file)), (tmp_path / "cells.md").read_text(encoding="utf-8")
+    card, page = sft.card(sft.load_model(file)), (tmp_path / "cells.card.md").read_text(encoding="utf-8")
     assert card["licence"] == "Apache-2.0" and "CC BY-NC-SA 4.0" in card["data"]["licence"]
     assert "licence of the data: CC BY-NC-SA 4.0" in page and "licence of those weights: Apache-2.0" in page
     assert "Buerhop-Lutz" in page
@@ -146,7 +146,7 @@ def test_where_somebody_s_photographs_lie_and_their_names_stay_at_home(photos, t
     assert "anna_at_home" in str(data.card), "the card of the data does name it"
     model = sft.replace_head(sft.backbone("tiny"), data.classes)
     file = sft.save(model, tmp_path / "m.safetensors", data=data)
-    everything = json.dumps(sft.card(sft.load_model(file))) + (tmp_path / "m.md").read_text(encoding="utf-8")
+    everything = json.dumps(sft.card(sft.load_model(file))) + (tmp_path / "m.card.md").read_text(encoding="utf-8")
     assert str(photos.parent) not in everything and "anna" not in everything
     assert sft.card(sft.load_model(file))["data"]["skipped"] == 1
 
@@ -173,15 +173,13 @@ def test_a_loaded_card_stays_true_when_the_weights_move_on(told, blobs, tmp_path
     assert moved["earlier"][0]["name"] == "blobs", "what the weights have seen does not wear off"
 
 
-def test_a_page_of_somebody_s_own_is_not_overwritten_and_the_lab_s_own_is(tiny, tmp_path):
+def test_the_page_is_the_lab_s_own_file_and_follows_the_model(tiny, tmp_path):
     (tmp_path / "m.md").write_text("my notes")
-    file = sft.save(tiny, tmp_path / "m.safetensors")
-    assert (tmp_path / "m.md").read_text() == "my notes" and (tmp_path / "m.card.md").is_file()
-    sft.save(tiny, tmp_path / "n.safetensors", use="For tests.")
-    sft.save(tiny, tmp_path / "n.safetensors", use="For more tests.")
-    assert "For more tests." in (tmp_path / "n.md").read_text(encoding="utf-8")
-    assert not (tmp_path / "n.card.md").exists()
-    assert file.stat().st_mode == (tmp_path / "m.md").stat().st_mode, "whoever may read the page may read the model"
+    sft.save(tiny, tmp_path / "m.safetensors", use="For tests.")
+    file = sft.save(tiny, tmp_path / "m.safetensors", use="For more tests.")
+    page = tmp_path / "m.card.md"
+    assert "For more tests." in page.read_text(encoding="utf-8") and (tmp_path / "m.md").read_text() == "my notes"
+    assert file.stat().st_mode == page.stat().st_mode, "whoever may read the page may read the model"
 
 
 def test_a_note_cannot_take_the_name_of_a_fact(tiny, tmp_path):
@@ -250,5 +248,5 @@ def test_an_interval_that_is_not_known_is_said_to_be_missing_on_the_page(tiny, b
     result = sft.evaluate(tiny, blobs.test)
     unknown = sft.Interval(0.7, 0.0, 1.0, why="2 of the 5 images that it needs")
     result = dataclasses.replace(result, metrics={**result.metrics, "roc_auc": unknown})
-    page = sft.save(tiny, tmp_path / "m.safetensors", data=blobs, result=result).with_suffix(".md")
+    page = sft.save(tiny, tmp_path / "m.safetensors", data=blobs, result=result).with_suffix(".card.md")
     assert "0.700 (no interval: 2 of the 5 images that it needs)" in page.read_text(encoding="utf-8")

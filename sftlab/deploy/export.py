@@ -19,6 +19,7 @@ from sftlab.data.storage import as_path, replacing
 from sftlab.deploy.predict import ONNX, Answers, check_installed, graph_session, read_graph
 from sftlab.deploy.reject import RejectOption
 from sftlab.deploy.save import (
+    checked,
     compose_card,
     input_facts,
     input_size,
@@ -85,30 +86,24 @@ def export_file(file: str | Path, path: str | Path | None = None) -> str:
     export(load_model(file), path, reject=load_reject_option(file))
     if path.suffix != ".onnx":
         return f"{path}: the weights under their original library's names"
-    check = read_graph(path)[1]["onnx"]
-    return (
-        f"{path} and its card, {page_path(path).name}\n"
-        f"checked against torch on {check['images']} {check['pictures']}: log-probabilities differ by at most "
-        f"{check['difference']:.1g} (allowed {check['tolerance']:g})"
-    )
+    return f"{path} and its card, {page_path(path).name}\n{checked(read_graph(path)[1]['onnx'])}"
 
 
 def _export_weights(model: nn.Sequential, path: Path, size: int | None) -> None:
     """Write the weights under their original names; print Python that asks them about a photograph."""
     state = {k: v.detach().cpu().contiguous() for k, v in original_state_dict(model).items()}
     classes = card(model).get("classes") or list(range(len(model.get_submodule("head").get_parameter("bias"))))
-    call = _plain_call(card(model), len(classes))
     with replacing(path) as partial:
         if path.suffix == ".safetensors":
             from safetensors.torch import save as as_bytes
 
-            text = json.dumps(plain({**card(model), "plain": call}), ensure_ascii=False)
+            text = json.dumps(plain(card(model)), ensure_ascii=False)
             partial.write_bytes(as_bytes(state, {"format": "pt", "card": text}))
             module, load = "safetensors.torch", f"load_file({str(path)!r})"
         else:
             torch.save(state, partial)
             module, load = "torch", f"load({str(path)!r}, weights_only=True)"
-    if call:
+    if call := _plain_call(card(model), len(classes)):
         imports = [f"import {name}" for name in sorted({"torch", "torchvision", call.split(".")[0], module})]
         facts = input_facts(model, size or input_size(card(model)))
         asked = {"imports": "\n".join(imports), "build": call, "load": f"{module}.{load}", "classes": classes}

@@ -53,18 +53,17 @@ class RejectOption:
         return ""
 
     def __str__(self) -> str:
-        return f"“neither” at a probability below {self.probability:.3f} or a distance above {self.distance:.3f}"
+        far = f" or a distance above {self.distance:.3f}" if math.isfinite(self.distance) else ""
+        return f"“neither” at a probability below {self.probability:.3f}{far}"
 
     def facts(self) -> dict[str, Any]:
         """Return the numbers, for a card."""
-        far = self.distance if math.isfinite(self.distance) else None
-        return {"probability": self.probability, "distance": far, "kept": self.kept, "images": self.images}
+        return {name: value for name, value in vars(self).items() if name != "known"}
 
     @classmethod
     def of(cls, facts: Mapping[str, Any], known: Tensor | None = None) -> RejectOption:
-        """Rebuild what `facts` told; the features come from elsewhere."""
-        far = math.inf if facts["distance"] is None else facts["distance"]
-        return cls(**{**facts, "distance": far, "known": known})
+        """Rebuild what `facts` told, from JSON, which has no infinity; the features come from elsewhere."""
+        return cls(**{"distance": math.inf, **{k: v for k, v in facts.items() if v is not None}}, known=known)
 
 
 def distances(features: Tensor, known: Tensor) -> Tensor:

@@ -38,7 +38,6 @@ EVALUATED = ("split", "majority", "evaluations", "metrics", "per_class")  # of a
 RESIZE = "turned as EXIF says, transparency on white, shorter edge resized with antialiasing, centre square"
 PACKAGES = ("sftlab", "torch", "timm", "torchvision", "numpy", "pillow")
 OWN_FOLDER = "your own folder "  # how the card of a folder's data begins to say where it lies
-MARK = "<!-- the card of a model, written by sftlab; it is in the model file as well -->"
 MOST_CLASSES = 30
 SAME = 1e-4  # largest difference between two answers that are the same, as a share of the largest logit
 
@@ -203,13 +202,13 @@ def input_size(facts: Mapping[str, Any]) -> int:
 
 def plain(value: Any) -> Any:
     """Turn a value into what JSON can hold everywhere: no NaN, no infinity, no classes."""
-    return json.loads(json.dumps(value, default=_plain_object), parse_constant=lambda name: None)
 
+    def simpler(value: Any) -> Any:
+        if hasattr(value, "tolist"):  # a number of numpy or torch, or an array of them
+            return value.tolist()
+        return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
 
-def _plain_object(value: Any) -> Any:
-    if hasattr(value, "tolist"):  # a number of numpy or torch, or an array of them
-        return value.tolist()
-    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
+    return json.loads(json.dumps(value, default=simpler), parse_constant=lambda name: None)
 
 
 def versions() -> dict[str, str]:
@@ -239,22 +238,16 @@ def _data_facts(data: Data) -> dict[str, Any]:
 
 
 def page_path(path: Path) -> Path:
-    """Return where the page of a model file goes: cells.safetensors → cells.md, cells.onnx → cells.onnx.md.
+    """Return where the page of a model file goes: cells.safetensors → cells.card.md, cells.onnx → cells.onnx.card.md.
 
-    A page of somebody's own under that name is left alone: the card is then called NAME.card.md.
+    Not cells.md: that may be somebody's own.
     """
-    name = path.name.removesuffix(".safetensors")
-    page = path.with_name(f"{name}.md")
-    if page.is_file() and not page.read_text(encoding="utf-8", errors="replace").startswith(MARK):
-        return path.with_name(f"{name}.card.md")
-    return page
+    return path.with_name(path.name.removesuffix(".safetensors") + ".card.md")
 
 
-def write_page(facts: Mapping[str, Any], path: Path) -> Path:
-    """Write the page of the model file at `path` beside it; return the page's path."""
-    page = page_path(path)
-    page.write_text(model_card(facts, path.name), encoding="utf-8")
-    return page
+def write_page(facts: Mapping[str, Any], path: Path) -> None:
+    """Write the page of the model file at `path` beside it."""
+    page_path(path).write_text(model_card(facts, path.name), encoding="utf-8")
 
 
 def limits(facts: Mapping[str, Any]) -> str:
@@ -277,19 +270,31 @@ def model_card(facts: Mapping[str, Any], file: str) -> str:
     tasks = by_task(facts.get("classes") or []).items()
     answers = "; ".join(f"{task}: " * bool(task) + _listed(names) for task, names in tasks if names)
     what = f"It answers {answers}." if answers else "It has no classes of its own yet."
+    asked = facts["input"]
+    scaling = "mean" in asked and f"the first stage subtracts {asked['mean']} from 0 … 1 and divides by {asked['std']}"
+    given = {
+        "pictures": f"N×3×{asked['size']}×{asked['size']}, {asked['values']}, RGB; a grey one is repeated three times",
+        "a photograph": f"{asked['resize']} of {asked['size']} pixels",
+        "scaling": scaling,
+    }
+    network = {
+        "name": f"{facts.get('name', 'not stated')}, starting from: {facts.get('weights', 'not stated')}",
+        "source of those weights": facts.get("source"),
+        "licence of those weights": facts.get("weights") != "random start" and (facts.get("licence") or "not stated"),
+        "hidden units before the head": facts.get("hidden"),
+    }
     sections = {
         "Measured": _measured_lines(facts),
         "Use and limits": [limits(facts)],
-        "Input": _input_lines(facts["input"]),
+        "Input": _bullets(given),
         "Data": _data_lines(facts) if facts.get("data") else ["Not given when it was saved."],
-        "Network": _network_lines(facts),
-        "Training": _training_lines(facts.get("training", [])),
-        "Also": [f"- {name}: {note}" for name, note in facts.get("notes", {}).items()],
+        "Network": _bullets(network),
+        "Training": [_training_line(run) for run in facts.get("training", [])],
+        "Also": _bullets(facts.get("notes", {})),
         "How to ask it": _usage_lines(facts, file),
         "Made with": [", ".join(f"{name} {number}" for name, number in facts["versions"].items())],
     }
-    network = f"Network: {facts.get('name', 'not stated')}. Saved {facts['saved']}."
-    lines = [MARK, f"# {file.rsplit('.', 1)[0]}", "", f"{what} {network}"]
+    lines = [f"# {file.rsplit('.', 1)[0]}", "", f"{what} Saved {facts['saved']}."]
     for title, body in sections.items():
         lines += ["", f"## {title}", "", *body] if body else []
     return "\n".join(lines).rstrip() + "\n"
@@ -305,96 +310,70 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(f"*{_as_it_is(name)}*" for name in names[:MOST_CLASSES]) + more
 
 
+def _bullets(rows: Mapping[str, Any]) -> list[str]:
+    return [f"- {name}: {value}" for name, value in rows.items() if value]
+
+
 def _measured_lines(facts: Mapping[str, Any]) -> list[str]:
     lines = []
     for task, result in facts.get("evaluation", {}).items():
         rows = {name.replace("_", " "): metric for name, metric in result["metrics"].items()}
-        if len(result["per_class"]) <= MOST_CLASSES:
-            for name, scores in result["per_class"].items():
-                rows |= {f"{kind} of *{_as_it_is(name)}*": scores[kind] for kind in ("precision", "recall")}
-        lines += [f"**{task}**\n"] if task else []
+        for name, scores in result["per_class"].items() if len(result["per_class"]) <= MOST_CLASSES else ():
+            rows |= {f"{kind} of *{_as_it_is(name)}*": scores[kind] for kind in ("precision", "recall")}
         lines += [
-            f"On {result['images']:,} {result['split']} images, looked at {result['evaluations']} "
-            f"time{'s' * (result['evaluations'] != 1)} in that process. Always giving the most frequent answer would "
-            f"be right on {100 * result['majority']:.1f} %.\n",
+            f"**{task}**\n" * bool(task) + f"On {result['images']:,} {result['split']} images, looked at "
+            f"{result['evaluations']} times in that process. Always giving the most frequent answer would be right on "
+            f"{100 * result['majority']:.1f} %.\n",
             "| | value (95 % interval) |",
             "|---|---|",
             *(f"| {name} | {Interval(**metric):.3f} |" for name, metric in rows.items()),
             "",
         ]
     if reject := facts.get("reject"):
-        far = reject["distance"]
-        further = f", or where a picture is further than {far:.3f} from the nearest training images" if far else ""
-        lines += [
-            f"It answers “neither” where its largest probability is below {reject['probability']:.3f}{further}. "
-            f"That keeps {100 * reject['kept']:.1f} % of its {reject['images']} right answers to validation images."
-        ]
+        right = f"{100 * reject['kept']:.1f} % of its {reject['images']} right answers to validation images"
+        lines.append(f"It answers {RejectOption.of(reject)}. That keeps {right}.")
     return lines or ["Nothing: no result was given when it was saved."]
 
 
-def _input_lines(given: Mapping[str, Any]) -> list[str]:
-    size = given["size"]
-    lines = [
-        f"- N×3×{size}×{size}, {given['values']}, RGB; a grey picture is repeated three times",
-        f"- a photograph is {given['resize']} of {size} pixels",
-    ]
-    if "mean" in given:
-        lines += [f"- the first stage scales to 0 … 1, subtracts {given['mean']} and divides by {given['std']} itself"]
-    return lines
-
-
 def _data_lines(facts: Mapping[str, Any]) -> list[str]:
-    data, lines = facts["data"], []
+    data, rows = facts["data"], {}
     for split, counts in data["counts"].items():
         first = ", ".join(f"{_as_it_is(name)} {n:,}" for name, n in list(counts.items())[:MOST_CLASSES])
-        lines += [f"- {split} {sum(counts.values()):,} images ({first})"]
-    return [
-        f"- {data['name']}: {data['rule']}",
-        *lines,
-        f"- split: {data['split']}; {data['size']}",
-        f"- **licence of the data: {data['licence'] or 'not stated'}**",
-        *(f"- {key}: {data[key]}" for key in ("source", "citation") if data[key]),
-        *(f"- note: {_as_it_is(note)}" for note in data["notes"]),
-        *(
-            f"- before that, these weights were trained on {was['name']} (licence: {was['licence'] or 'not stated'})"
-            for was in facts.get("earlier", [])
-        ),
-    ]
+        rows[split] = f"{sum(counts.values()):,} images ({first})"
+    before = [f"{was['name']} (licence: {was['licence'] or 'not stated'})" for was in facts.get("earlier", [])]
+    rows |= {
+        "split": f"{data['split']}; {data['size']}",
+        "licence of the data": data["licence"] or "not stated",
+        **{key: data[key] for key in ("source", "citation")},
+        "notes": _as_it_is(" ".join(data["notes"])),
+        "before that, these weights were trained on": ", ".join(before),
+    }
+    return _bullets({data["name"]: data["rule"], **rows})
 
 
-def _network_lines(facts: Mapping[str, Any]) -> list[str]:
-    lines = [f"- {facts.get('name', 'not stated')}, starting from: {facts.get('weights', 'not stated')}"]
-    if facts.get("source"):
-        lines += [f"- source of those weights: {facts['source']}"]
-    if facts.get("weights") != "random start":
-        lines += [f"- **licence of those weights: {facts.get('licence') or 'not stated'}**"]
-    if facts.get("hidden"):
-        lines += [f"- a hidden layer of {facts['hidden']} units before the head"]
-    return lines
-
-
-def _training_lines(runs: Sequence[Mapping[str, Any]]) -> list[str]:
-    lines = []
-    for i, run in enumerate(runs, 1):
-        rates = ", ".join(f"{stage} {rate:g}" for stage, rate in run["profile"].items())
-        shown = ("profile", "epochs", "ran", "ended", "majority")
-        settings = ", ".join(f"{k} {v}" for k, v in run.items() if k not in shown and v is not None)
-        ran = f"{run['ran']} of {run['epochs']} epochs ({run['ended']})"
-        lines += [f"{i}. {ran}; rates (0: frozen): {rates}; {settings}"]
-    return lines
+def _training_line(run: Mapping[str, Any]) -> str:
+    rates = ", ".join(f"{stage} {rate:g}" for stage, rate in run["profile"].items())
+    shown = ("profile", "epochs", "ran", "ended", "majority")
+    settings = ", ".join(f"{k} {v}" for k, v in run.items() if k not in shown and v is not None)
+    return f"1. {run['ran']} of {run['epochs']} epochs ({run['ended']}); rates (0: frozen): {rates}; {settings}"
 
 
 def _usage_lines(facts: Mapping[str, Any], file: str) -> list[str]:
     if not file.endswith(".onnx"):
         ask = f'sftlab predict {file} photos/    # or sft.predict("{file}", ["photo.jpg"])'
         return ["```", ask, f"sftlab export {file}", "```"]
-    check, outputs = facts["onnx"], "`probabilities` (N×classes)"
-    if facts["reject"]:
-        outputs += " and `distance` (N)"
+    distances = " and `distance` (N)" * bool(facts["reject"])
     return [
-        f"One input, `images` (uint8, as above, any N); output {outputs}. Scaling is part of the graph.",
-        f"Checked against torch on {check['images']} {check['pictures']}: log-probabilities differ by at most "
-        f"{check['difference']:.1g} (allowed {check['tolerance']:g}, relative to 1 + |log p|).",
+        f"One input, `images` (uint8, as above, any N); output `probabilities` (N×classes){distances}. Scaling is part "
+        f"of the graph. {checked(facts['onnx'])}.",
         "",
         *("```", f"sftlab predict {file} photo.jpg", "```"),
     ]
+
+
+def checked(onnx: Mapping[str, Any]) -> str:
+    """Say how a graph was compared with its network: `export` wrote it onto the card."""
+    return (
+        f"Checked against torch on {onnx['images']} {onnx['pictures']}: log-probabilities differ by at most "
+        f"{onnx['difference']:.1g} (allowed {onnx['tolerance']:g}, relative to 1 + |log p|)"
+    )

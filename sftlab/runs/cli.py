@@ -221,6 +221,7 @@ def write_answers(answers: list[Prediction], model: Predictor, table: str | None
     import pandas as pd
 
     from sftlab.data.storage import as_path, replacing
+    from sftlab.deploy.save import plain
 
     rows = [
         {
@@ -239,7 +240,9 @@ def write_answers(answers: list[Prediction], model: Predictor, table: str | None
         limits = model.reject and model.reject.facts()
         facts = {"classes": model.classes, "size": model.size, "neither": limits}
         with replacing(as_path(document)) as partial:
-            partial.write_text(json.dumps({"model": facts, "photos": rows}, ensure_ascii=False, indent=1), "utf-8")
+            partial.write_text(
+                json.dumps(plain({"model": facts, "photos": rows}), ensure_ascii=False, indent=1), "utf-8"
+            )
     if table:
         frame = pd.json_normalize(rows, max_level=1).rename(
             columns=lambda name: re.sub(r"^probabilities\.(.*)", r"p(\1)", name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ from sftlab.core.statistics import jackknife
 from sftlab.data import as_path, datasets, load
 from sftlab.plot.base import points
 from sftlab.runs.parameters import NotebookError
-from sftlab.runs.results import FACTS, RECORD, Facts, named, page
+from sftlab.runs.results import FACTS, RECORD, Facts, Html, named, page
 
 if TYPE_CHECKING:
     import pandas
@@ -113,16 +112,14 @@ def write_page(comparison: Comparison, path: str | Path) -> Path:
     c = comparison
     shown = [c.images[c.images.right == i][:SHOWN] for i in (0, 1)]
     pictures, licence = _thumbnails(c.sources, [image for part in shown for image in part.image])
-    settings = "<p>No setting differs." if c.settings.empty else c.settings.to_html(border=0)
-    parts = [f"<p>{escape(c.verdict)}", settings, c.metrics.to_html(border=0), c.counts.to_html(border=0)]
+    parts: list[Any] = [c.verdict, "No setting differs." if c.settings.empty else c.settings, c.metrics, c.counts]
     for i, name in enumerate(c.names):
-        parts.append(f"<h2>Only {escape(name)} is right: {(c.images.right == i).sum()} images</h2>")
-        answers = shown[i][["truth", "answer0", "answer1"]].set_axis(["truth", *c.names], axis=1).map(escape)
-        answers.insert(0, "image", [pictures.get(image, "") for image in shown[i].image])
-        parts.append(answers.to_html(border=0, index=False, escape=False))
+        answers = shown[i].set_axis(["image", "truth", "right", *c.names], axis=1).drop(columns="right")
+        answers["image"] = [pictures.get(image, "") for image in shown[i].image]
+        parts += [f"Only {name} is right: {(c.images.right == i).sum()} images", answers]
     path = as_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page(" against ".join(c.names), *parts, f"<p>{escape(licence)}"), encoding="utf-8")
+    path.write_text(page(" against ".join(c.names), *parts, licence), encoding="utf-8")
     return path
 
 
@@ -145,14 +142,14 @@ def _thumbnails(sources: list[tuple[str, Any]], hashes: list[str]) -> tuple[dict
         rows = {image: row for row, image in enumerate(data.train.identities or data.train.image_hashes)}
         if not rows.keys() >= {*hashes}:
             continue
-        pictures = {}
+        pictures: dict[str, str] = {}
         split = data.train.of_rows([rows[image] for image in hashes])
         for image, pixels in zip(hashes, split.pixels(np.arange(len(hashes))).numpy(), strict=True):
             picture, content = Image.fromarray(pixels.transpose(1, 2, 0).squeeze()), io.BytesIO()
             picture.thumbnail((EDGE, EDGE))
             picture.save(content, "png")
             code = base64.b64encode(content.getvalue()).decode()
-            pictures[image] = f'<img src="data:image/png;base64,{code}" width={EDGE} alt="">'
+            pictures[image] = Html(f'<img src="data:image/png;base64,{code}" width={EDGE} alt="">')
         return pictures, f"Pictures: {data.card.licence}"
     return {}, "The images are not shown: the data of these runs is not at hand here."
 

@@ -123,13 +123,8 @@ def bring(names: Iterable[str]) -> bool:
     # a set lies there twice: packed, and unpacked
     missing = {name: max(0.0, megabytes(name) - megabytes_here(name)) * (1 + (name in TORCHVISION)) for name in wanted}
     check_room(data_dir(), sum(missing.values()) * 1e6, "what is still to come")
-    failed = _failures(wanted, _brought)
-    if failed:
-        print(f"\n{len(failed)} of {len(wanted)} not here. To go on:  sftlab fetch {' '.join(failed)}")
-    else:
-        print(f"\nAll here, in {data_dir()}")
-        print("Copy that folder to the other machines, and there:  sftlab fetch --offline")
-    return not failed
+    good = f"All here, in {data_dir()}\nCopy that folder to the other machines, and there:  sftlab fetch --offline"
+    return _each(wanted, _brought, good, "not here. To go on")
 
 
 def prove(names: Iterable[str] = ()) -> bool:
@@ -142,12 +137,8 @@ def prove(names: Iterable[str] = ()) -> bool:
     if not wanted:
         print(f"Nothing has been fetched into {data_dir()} yet:  sftlab fetch NAMES")
         return False
-    failed = _failures(wanted, opened)
-    if failed:
-        print(f"\n{len(failed)} of {len(wanted)} not ready. With a network:  sftlab fetch {' '.join(failed)}")
-    else:
-        print("\nAll of it is here and opens; every file whose hash is published has it.")
-    return not failed
+    good = "All of it is here and opens; every file whose hash is published has it."
+    return _each(wanted, opened, good, "not ready. With a network")
 
 
 def opened(name: str) -> str:
@@ -177,8 +168,8 @@ def _brought(name: str) -> str:
     return "comes with the installation" if name in INSTALLED else "was here" if complete else "brought"
 
 
-def _failures(names: Iterable[str], action: Callable[[str], str]) -> list[str]:
-    """Print a line with what an action says of each name, or why it failed, and return the names that failed."""
+def _each(names: list[str], action: Callable[[str], str], good: str, bad: str) -> bool:
+    """Print a line with what an action says of each name, or why it failed, and an end; tell whether none failed."""
     failed = []
     for name in names:
         try:
@@ -187,7 +178,8 @@ def _failures(names: Iterable[str], action: Callable[[str], str]) -> list[str]:
             failed.append(name)
             outcome = str(error)
         print(_line(name, megabytes_here(name), outcome), flush=True)
-    return failed
+    print(f"\n{len(failed)} of {len(names)} {bad}:  sftlab fetch {' '.join(failed)}" if failed else f"\n{good}")
+    return not failed
 
 
 def _line(name: str, megabytes: float, outcome: str) -> str:

@@ -151,6 +151,7 @@ def _pick(paths: list[Path], name: str) -> Path:
     found = found or [path for path in paths if name_of(path).startswith(asked) or path.stem.startswith(asked)]
     if len(found) == 1:
         return found[0]
-    names = ", ".join(name_of(path) for path in paths) or "none yet"
-    what = "several notebooks begin" if found else "no notebook begins"
-    raise NotebookError(f"{what} with {asked!r}; there are {names}")
+    names = ", ".join(map(name_of, paths)) or "none yet"
+    raise NotebookError(
+        f"{'several notebooks begin' if found else 'no notebook begins'} with {asked!r}; there are {names}"
+    )

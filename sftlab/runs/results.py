@@ -133,10 +133,26 @@ def measured(folder: Path) -> dict[str, Any]:
     return metrics
 
 
-def page(title: str, *parts: str) -> str:
-    """Return an HTML page that needs no network: the parts below their title, the empty ones left out."""
+class Html(str):
+    """Text that is HTML already."""
+
+
+def page(title: str, *parts: Any) -> str:
+    """Return an HTML page that needs no network: its title, then sentences, DataFrames, and `Html` as it is."""
     head = f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(title)}</title><style>{STYLE}</style>"
-    return "\n".join([head, f"<h1>{escape(title)}</h1>", *filter(None, parts), "</html>"])
+    return "\n".join([head, f"<h1>{escape(title)}</h1>", *map(_part, parts), "</html>"])
+
+
+def _part(part: Any) -> str:
+    """Return a part of a page as HTML; whatever is in it is text, unless it is `Html`."""
+    if isinstance(part, str):
+        return part if isinstance(part, Html) else f"<p>{escape(part)}"
+    table = part.astype(object).fillna("").map(_cell).rename(columns=_cell, index=_cell)
+    return table.to_html(border=0, escape=False, index=part.index.dtype == object)
+
+
+def _cell(value: Any) -> str:
+    return value if isinstance(value, Html) else escape(text(value))
 
 
 def named(values: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -119,7 +119,7 @@ def execute(
     took = [one["seconds"] for one in earlier if same.items() <= one.items()]
     began, clock, error = datetime.now(), time.perf_counter(), ""
     try:
-        with watched(source.stem, say, took[-1] if took else None) if say else nullcontext({}) as words:
+        with watched(source.stem, say, took[-1] if took else None) as words:
             _papermill(executed, source, given, seconds, **words)
         measured(folder)
     except NotebookError as failure:
@@ -140,7 +140,7 @@ def execute(
 
 
 @contextmanager
-def watched(name: str, say: Callable[[str], None], took: float | None) -> Iterator[dict[str, Any]]:
+def watched(name: str, say: Callable[[str], None] | None, took: float | None) -> Iterator[dict[str, Any]]:
     """Yield papermill's words for a run that a person watches: its section, the clock, the last line that was printed.
 
     Elsewhere than in a terminal each section is a line, which `say` gets. took: seconds of the last run with the same
@@ -148,6 +148,9 @@ def watched(name: str, say: Callable[[str], None], took: float | None) -> Iterat
     """
     from tqdm import tqdm
 
+    if say is None:
+        yield {}
+        return
     last = f" of {tqdm.format_interval(took)} last time" if took else ""
     form = f"{{desc}}, {{elapsed}}{last}{{postfix}}"
     ended = threading.Event()

@@ -38,7 +38,7 @@ from sftlab.deploy.save import versions
 from sftlab.plot import base, style
 from sftlab.runs import notebooks
 from sftlab.runs.parameters import NotebookError, checked, read_parameters
-from sftlab.runs.results import FINISHED, RESULTS, named, page, row, text
+from sftlab.runs.results import FINISHED, RESULTS, Html, named, page, row, text
 from sftlab.runs.run import CELL_SECONDS, execute, shown
 
 if TYPE_CHECKING:
@@ -366,8 +366,7 @@ def picture(table: pandas.DataFrame, varied: list[str], *, ax: Any = None) -> An
     finding = f"{best} was chosen on valid: {base.percent(best.mean(CHOOSE).value)}"
     if JUDGE in best.runs:
         test, beside = best.mean(JUDGE), ticks.index(best.values.get(along, "")) - 0.2
-        ax.plot([beside, beside], base.ends(test), color=style.INK)
-        ax.plot(beside, test.value, "D", color=style.INK, gid="chosen")
+        base.dot(ax, test, beside, style.INK, upright=True)
         base.note(ax, "test", (beside, test.high), (0, 9), color=style.INK, ha="center")
         finding += f"; on untouched test {base.interval(test)}"
     if "majority" in table:
@@ -389,25 +388,24 @@ def write(folder: Path, plan: Plan, rows: dict[str, dict[str, Any]], command: st
 
     table = pd.DataFrame(list(rows.values()))
     table.assign(folder=list(rows)).to_csv(folder / RESULTS, index=False)
-    ranked, image = settings(table, plan.varied), ""
+    ranked = settings(table, plan.varied)
+    words = verdict(ranked)
     if ranked:
         with mpl.rc_context(style.RULES), base.offscreen():
             figure = picture(table, plan.varied).figure
             style.plain_powers(figure)
             figure.savefig(folder / PICTURE)
-        image = f'<p><img src="{PICTURE}" alt="{escape(verdict(ranked))}">'
     given = dict.fromkeys([*plan.varied, *next(iter(plan.runs.values()))])
-    cells = table.reindex(columns=[*given, "status", CHOOSE, JUDGE, "seconds", "error"]).astype(object).fillna("")
-    cells = cells.map(lambda value: escape(text(value)))
+    shown_first = table.reindex(columns=[*given, "status", CHOOSE, JUDGE, "seconds", "error"])
     link = '<a href="{0}/{1}.ipynb">notebook</a> <a href="{0}/{1}.html">report</a>'.format
-    cells["files"] = [link(mark, plan.source.stem) if (folder / mark).is_dir() else "" for mark in rows]
+    links = [Html(link(mark, plan.source.stem) * (folder / mark).is_dir()) for mark in rows]
     html = page(
         plan.name,
-        f"<p>{escape(plan.source.name)}: {len(rows)} runs, {(table.status == FINISHED).sum()} of them finished",
-        f"<p>{escape(verdict(ranked))}",
-        image,
-        cells.to_html(escape=False, index=False, border=0),
-        f"<p>To go on where this stands: <code>{escape(command)}</code>",
+        f"{plan.source.name}: {len(rows)} runs, {(table.status == FINISHED).sum()} of them finished",
+        words,
+        Html(f'<p><img src="{PICTURE}" alt="{escape(words)}">' * bool(ranked)),
+        shown_first.assign(files=links),
+        Html(f"<p>To go on where this stands: <code>{escape(command)}</code>"),
     )
     (folder / INDEX).write_text(html, encoding="utf-8")
     return table
