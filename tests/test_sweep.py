@@ -262,12 +262,6 @@ def test_a_run_is_found_again_by_what_its_numbers_depend_on(folder):
     assert address(WAIT="folder:photos") != empty
 
 
-def test_the_plan_lists_the_runs_and_starts_none(folder):
-    done = CliRunner().invoke(app, ["sweep", written(grid={"RATE": [0.1, 0.2]}, seeds=2), "--plan"])
-    assert done.exit_code == 0 and "toy: 4 runs, 4 of them to do" in done.output
-    assert "to do       RATE 0.2, SEED 1" in done.output and not Path("runs/grid").exists()
-
-
 @pytest.mark.parametrize(
     ("gigabytes", "asked", "shares"),
     [(100, (24,), (8, 1)), (100, (3,), (3, 2)), (100, (24, 2), (2, 4)), (5, (24,), (2, 4))],

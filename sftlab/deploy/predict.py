@@ -154,15 +154,18 @@ def predictor(
 
 def limited(model: Predictor, below: float | None = None, beyond: float | None = None) -> Predictor:
     """Return the predictor with other limits of probability and distance; None leaves one as it is."""
-    reject = model.reject or RejectOption()
-    if below is not None and not 0 <= below <= 1:
-        raise ValueError(f"reject_below={below}: a probability from 0 (never) to 1")
-    if beyond is not None and not beyond >= 0:
-        raise ValueError(f"reject_beyond={beyond}: a cosine distance from 0 on; inf is never")
-    if beyond is not None and not np.isfinite(reject.distance):
-        raise ValueError("this model cannot tell distances: save it with reject=choose_reject_option(model, data)")
-    given = {name: limit for name, limit in (("probability", below), ("distance", beyond)) if limit is not None}
-    return dataclasses.replace(model, reject=dataclasses.replace(reject, **given)) if given else model
+    reject = model.reject
+    if below is not None:
+        if not 0 <= below <= 1:
+            raise ValueError(f"reject_below={below}: a probability from 0 (never) to 1")
+        reject = dataclasses.replace(reject or RejectOption(), probability=below)
+    if beyond is not None:
+        if not beyond >= 0:
+            raise ValueError(f"reject_beyond={beyond}: a cosine distance from 0 on; inf is never")
+        if reject is None or not np.isfinite(reject.distance):
+            raise ValueError("this model cannot tell distances: save it with reject=choose_reject_option(model, data)")
+        reject = dataclasses.replace(reject, distance=beyond)
+    return dataclasses.replace(model, reject=reject)
 
 
 def predictions(model: Predictor, files: Sequence[str | Path], *, batch_size: int = BATCH) -> Iterator[Prediction]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import sys
 from collections import Counter
@@ -14,11 +13,11 @@ import click
 from sftlab.runs.parameters import NotebookError, describe, read_parameters
 
 if TYPE_CHECKING:
-    from sftlab.deploy.predict import Prediction, Predictor
+    from sftlab.deploy.predict import Prediction
 
 MAIN = "10_your_own_images"  # the notebook that is meant if none is named: the one for a learner's own data
 WIDEST = 44  # letters of a file name in a line of `predict`
-LIKELIEST = 3  # classes in a line of `predict`; its files hold all of them
+LIKELIEST = 3  # classes in a line of `predict`; its table holds all of them
 
 
 notebook_argument = click.argument("notebook", default=MAIN)
@@ -94,9 +93,8 @@ def params(notebook: str) -> None:
 @click.option("--jobs", type=click.IntRange(1), metavar="N", help="Runs at once; else what cores and memory allow.")
 @click.option("--scheduler", metavar="ADDRESS", help="Run on this Dask cluster (tcp://host:8786).")
 @click.option("--out", metavar="FOLDER", help="Where its folder goes; else `runs`.")
-@click.option("--plan", is_flag=True, help="Only check the file and list the runs.")
 @timeout_option
-def sweep(file: str, jobs: int | None, scheduler: str | None, out: str | None, plan: bool, timeout: int) -> None:
+def sweep(file: str, jobs: int | None, scheduler: str | None, out: str | None, timeout: int) -> None:
     """Run a notebook for every combination of parameters and seeds.
 
     FILE is YAML and says which: the notebook, what is `fixed`, a `grid` (or `cases`), and `seeds`. It is checked as a
@@ -108,9 +106,6 @@ def sweep(file: str, jobs: int | None, scheduler: str | None, out: str | None, p
     """
     from sftlab.runs import sweep as sweeps
 
-    if plan:
-        click.echo(sweeps.listed(file, out))
-        return
     typed = shlex.join(["sftlab", *sys.argv[1:]])
     table = sweeps.sweep(file, out=out, jobs=jobs, scheduler=scheduler, seconds=timeout, command=typed)
     sys.exit(not (table.status == "finished").all())
@@ -162,14 +157,12 @@ def fetch(names: tuple[str, ...], notebook: str | None, offline: bool) -> None:
 @click.argument("model")
 @click.argument("photos", nargs=-1, required=True)
 @click.option("--csv", "table", metavar="FILE", help="Write a table: a row a photograph.")
-@click.option("--json", "document", metavar="FILE", help="Write all of it, and the model's limits.")
 @click.option("--reject-below", type=float, metavar="P", help="“neither” below this probability; 0: never.")
 @click.option("--reject-beyond", type=float, metavar="D", help="“neither” beyond this distance; inf: never.")
 def predict(
     model: str,
     photos: tuple[str, ...],
     table: str | None,
-    document: str | None,
     reject_below: float | None,
     reject_beyond: float | None,
 ) -> None:
@@ -191,7 +184,8 @@ def predict(
         for one in predictions(asked, files):
             answers.append(one)
             click.echo(_line(one, width))
-    write_answers(answers, asked, table, document)
+    if table:
+        write_answers(answers, table)
     counts = Counter(one.answer or "not readable" for one in answers).most_common()
     click.echo(f"\n{len(answers)} of {len(files)} files: {', '.join(f'{n} {answer}' for answer, n in counts)}")
     click.echo(asked.reject or "never answers “neither”: the model has no limits (--reject-below P sets one)")
@@ -214,41 +208,26 @@ def export(model: str, file: str | None) -> None:
     click.echo(export_file(model, file))
 
 
-def write_answers(answers: list[Prediction], model: Predictor, table: str | None, document: str | None) -> None:
-    """Write all answers as a table, with a column a class, and as a JSON document, with model and limits."""
-    import json
-
+def write_answers(answers: list[Prediction], path: str) -> None:
+    """Write all answers as a table, with a column a class."""
     import pandas as pd
 
     from sftlab.data.storage import as_path, replacing
-    from sftlab.deploy.save import plain
 
     rows = [
         {
             "file": one.file,
             "answer": one.answer,
-            "likeliest": one.label,
             "probability": one.confidence or None,
+            **{f"p({label})": p for label, p in one.probabilities.items()},
             "distance": one.distance,
             "refused": one.refused,
             "error": one.error,
-            "probabilities": one.probabilities,
         }
         for one in answers
     ]
-    if document:
-        limits = model.reject and model.reject.facts()
-        facts = {"classes": model.classes, "size": model.size, "neither": limits}
-        with replacing(as_path(document)) as partial:
-            partial.write_text(
-                json.dumps(plain({"model": facts, "photos": rows}), ensure_ascii=False, indent=1), "utf-8"
-            )
-    if table:
-        frame = pd.json_normalize(rows, max_level=1).rename(
-            columns=lambda name: re.sub(r"^probabilities\.(.*)", r"p(\1)", name)
-        )
-        with replacing(as_path(table)) as partial:
-            frame.to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
+    with replacing(as_path(path)) as partial:
+        pd.DataFrame(rows).to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
 
 
 def _line(one: Prediction, width: int) -> str:

@@ -10,7 +10,6 @@ was cut off.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from html import escape
@@ -44,8 +43,7 @@ class Facts:
     """What is known of a run without opening its notebook: `run.json`.
 
     parameters: every parameter of the notebook but OUT, given or default. status: "finished" or "failed"; error: the
-    sentence that says why. seconds: kernel, cells and report. began: local time. threads: what OMP_NUM_THREADS said, 0
-    if nothing.
+    sentence that says why. seconds: kernel, cells and report. began: local time.
     """
 
     notebook: str
@@ -54,7 +52,6 @@ class Facts:
     seconds: float
     began: str
     error: str = ""
-    threads: int = field(default_factory=lambda: int(os.environ.get("OMP_NUM_THREADS") or 0))
     versions: dict[str, str] = field(default_factory=versions)
 
     def write(self, folder: Path) -> None:
@@ -138,21 +135,20 @@ class Html(str):
 
 
 def page(title: str, *parts: Any) -> str:
-    """Return an HTML page that needs no network: its title, then sentences, DataFrames, and `Html` as it is."""
+    """Return an HTML page that needs no network: its title, then sentences and DataFrames, their text but `Html`."""
+
+    def shown(value: Any) -> str:
+        return value if isinstance(value, Html) else escape(text(value))
+
     head = f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(title)}</title><style>{STYLE}</style>"
-    return "\n".join([head, f"<h1>{escape(title)}</h1>", *map(_part, parts), "</html>"])
-
-
-def _part(part: Any) -> str:
-    """Return a part of a page as HTML; whatever is in it is text, unless it is `Html`."""
-    if isinstance(part, str):
-        return part if isinstance(part, Html) else f"<p>{escape(part)}"
-    table = part.astype(object).fillna("").map(_cell).rename(columns=_cell, index=_cell)
-    return table.to_html(border=0, escape=False, index=part.index.dtype == object)
-
-
-def _cell(value: Any) -> str:
-    return value if isinstance(value, Html) else escape(text(value))
+    lines = [head, f"<h1>{escape(title)}</h1>"]
+    for part in parts:
+        if isinstance(part, str):
+            lines.append(f"<p>{shown(part)}")
+        else:
+            table = part.astype(object).fillna("").map(shown).rename(columns=shown, index=shown)
+            lines.append(table.to_html(border=0, escape=False, index=part.index.dtype == object))
+    return "\n".join([*lines, "</html>"])
 
 
 def named(values: Mapping[str, Any]) -> str:

@@ -252,15 +252,6 @@ def shares(count: int, jobs: int | None = None) -> tuple[int, int]:
     return jobs, max(1, cores // jobs)
 
 
-def listed(path: str | Path, out: str | Path | None = None) -> str:
-    """Check a sweep's file and return its runs as text, each with its status."""
-    plan = read(path)
-    status = {mark: row(_folder(plan, out) / mark)["status"] for mark in plan.runs}
-    count = sum(word != FINISHED for word in status.values())
-    lines = [f"{word:<10}  {label(plan, mark)}" for mark, word in status.items()]
-    return "\n".join([f"{plan.source.stem}: {len(status)} runs, {count} of them to do", *lines])
-
-
 def label(plan: Plan, mark: str) -> str:
     """Return what is particular to a run, as one line: `RATE 0.001, STRATEGY full, SEED 0`."""
     values = plan.runs[mark]
@@ -403,9 +394,9 @@ def write(folder: Path, plan: Plan, rows: dict[str, dict[str, Any]], command: st
         plan.name,
         f"{plan.source.name}: {len(rows)} runs, {(table.status == FINISHED).sum()} of them finished",
         words,
-        Html(f'<p><img src="{PICTURE}" alt="{escape(words)}">' * bool(ranked)),
+        Html(f'<img src="{PICTURE}" alt="{escape(words)}">' * bool(ranked)),
         shown_first.assign(files=links),
-        Html(f"<p>To go on where this stands: <code>{escape(command)}</code>"),
+        Html(f"To go on where this stands: <code>{escape(command)}</code>"),
     )
     (folder / INDEX).write_text(html, encoding="utf-8")
     return table
