@@ -79,7 +79,7 @@ def run(
     source = notebooks.find(notebook)
     book = notebooks.read(source)
     values = checked(read_parameters(book), parameters or {})
-    folder = new_folder(notebooks.workplace() / "runs" if out is None else as_path(out), source.stem)
+    folder = new_folder(as_path(out or notebooks.workplace() / "runs"), source.stem)
     if say:
         say(f"running {source.name} in {shown(folder)}/ …")
     try:

@@ -161,7 +161,7 @@ def sweep(
     from tqdm.auto import tqdm
 
     plan = read(path)
-    folder = _folder(plan, out)
+    folder = (as_path(out or notebooks.workplace() / "runs") / plan.name).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     rows = {mark: {**values, **row(folder / mark)} for mark, values in plan.runs.items()}
     todo = [mark for mark in rows if rows[mark]["status"] != FINISHED]
@@ -177,7 +177,7 @@ def sweep(
             for mark, about in finished:
                 rows[mark] = {**plan.runs[mark], **about}
                 bar.update()
-                bar.write(f"{label(plan, mark)}: {about['status']} {about['error']}".rstrip())
+                bar.write(f"{named(plan.runs[mark])}: {about['status']} {about['error']}".rstrip())
                 table = write(folder, plan, rows, command)
     except Timeout:
         raise NotebookError(f"another sweep is at work in {shown(folder)}/; wait for it, or stop it") from None
@@ -191,11 +191,6 @@ def sweep(
     left = [name for name in (INDEX, RESULTS, PICTURE) if (folder / name).is_file()]
     print(f"{verdict(settings(table, plan.varied))}\neverything is in {shown(folder)}/: {', '.join(left)}")
     return table
-
-
-def _folder(plan: Plan, out: str | Path | None) -> Path:
-    """Return the folder of a sweep, which is named as its file."""
-    return ((notebooks.workplace() / "runs" if out is None else as_path(out)) / plan.name).resolve()
 
 
 def perform(plan: Plan, folder: Path, mark: str, seconds: int) -> tuple[str, dict[str, Any]]:
@@ -250,12 +245,6 @@ def shares(count: int, jobs: int | None = None) -> tuple[int, int]:
     jobs = jobs or min(cores, int(virtual_memory().available / 1e9 / GIGABYTES))
     jobs = max(1, min(jobs, count))
     return jobs, max(1, cores // jobs)
-
-
-def label(plan: Plan, mark: str) -> str:
-    """Return what is particular to a run, as one line: `RATE 0.001, STRATEGY full, SEED 0`."""
-    values = plan.runs[mark]
-    return named({name: values[name] for name in (*plan.varied, SEED) if name in values}) or plan.source.stem
 
 
 @dataclass(frozen=True)
