@@ -67,8 +67,14 @@ def sources(root: Path, names: Iterable[str] = ()) -> list[Path]:
 
 
 def built(root: Path) -> list[Path]:
-    """Return the built notebooks under `root`, lessons first; not the `.new` ones beside somebody's changes."""
-    return [path for path in _files(root / "notebooks", ".ipynb") if not path.name.endswith(NEW)]
+    """Return the built notebooks under `root`, lessons first; not the `.new` ones beside somebody's changes.
+
+    In a clone a folder holds notebooks of ours if it has sources; in a wheel, which has none, all do.
+    """
+    home = root / "notebooks"
+    ours = home / "src" if (home / "src").is_dir() else home
+    paths = [path for path in _files(home, ".ipynb") if (ours / path.parent.relative_to(home)).is_dir()]
+    return [path for path in paths if not path.name.endswith(NEW)]
 
 
 def find(name: str | Path) -> Path:
