@@ -26,8 +26,8 @@ def world(digits):
     return source, old, new
 
 
-def fly(tunnel, **settings):
-    asyncio.run(tunnel.run(**settings))
+def fly(tunnel):
+    asyncio.run(tunnel.run())
     return tunnel.runs[-1]
 
 
@@ -36,9 +36,9 @@ def test_a_run_leaves_old_and_new_accuracy_after_each_epoch(world):
     before = sft.fingerprint(source)
     tunnel = widgets.wind_tunnel(*world, epochs=3, batchnorm="frozen")
     flight = fly(tunnel)
-    assert len(flight.path) == 4 and flight.outcome == "finished" and not tunnel.is_training
+    assert len(flight.old) == 4 and flight.outcome == "finished" and not tunnel.is_training
     assert sft.fingerprint(source) == before, "the pretrained network is not touched"
-    for model, split, said in ((source, old.valid, flight.path[0][0]), (tunnel.model, new.valid, flight.path[-1][1])):
+    for model, split, said in ((source, old.valid, flight.old[0]), (tunnel.model, new.valid, flight.accuracy)):
         images, targets = split.take(np.arange(len(split)))
         assert said.value == pytest.approx((answers(model, images) == targets).float().mean().item())
 
@@ -49,14 +49,14 @@ def test_where_images_come_in_groups_the_intervals_of_the_tunnel_are_over_them(w
     tunnel = widgets.wind_tunnel(source, *parts, epochs=2)
     flight = fly(tunnel)
     source_now = nn.Sequential(OrderedDict([*tunnel.model.named_children()][:-1], head=source.get_submodule("head")))
-    for model, data, said in zip((source_now, tunnel.model), parts, flight.path[-1], strict=True):
+    for model, data, said in zip((source_now, tunnel.model), parts, (flight.old[-1], flight.accuracy), strict=True):
         assert said == sft.evaluate(model, data.valid).accuracy and said.groups == 8
 
 
 def test_a_probe_forgets_nothing(world):
-    tunnel = widgets.wind_tunnel(*world, epochs=3)
-    flight = fly(tunnel, profile=sft.linear_probe(world[0], 1e-2))
-    assert len({old for old, _ in flight.path}) == 1 and tunnel.profile["stem"] == 0
+    tunnel = widgets.wind_tunnel(*world, epochs=3, profile=sft.linear_probe(world[0], 1e-2))
+    flight = fly(tunnel)
+    assert len(set(flight.old)) == 1 and tunnel.profile["stem"] == 0
 
 
 def test_painting_trains_and_the_same_profile_takes_the_place_of_its_run(world):
@@ -65,7 +65,7 @@ def test_painting_trains_and_the_same_profile_takes_the_place_of_its_run(world):
     tunnel.inputs.state = {**tunnel.inputs.state, "profile": [0, 0, 0, 9]}
     asyncio.run(until_done(tunnel))
     assert [run.number for run in tunnel.runs] == [1, 2]
-    assert tunnel.runs[-1].profile == {"stem": 0.0, "layer1": 0.0, "layer2": 0.0, "head": 5e-3}
+    assert tunnel.runs[-1].history.runs[0]["profile"] == {"stem": 0.0, "layer1": 0.0, "layer2": 0.0, "head": 5e-3}
     fly(tunnel)
     assert [run.number for run in tunnel.runs] == [1, 3]
     again = widgets.wind_tunnel(*world, epochs=1)
@@ -82,13 +82,13 @@ def test_stop_ends_a_run_within_a_step_and_forget_empties_the_plane(world):
 
     async def stopped():
         tunnel.start()
-        while not (tunnel.runs and len(tunnel.runs[-1].path) > 1):
+        while not (tunnel.runs and len(tunnel.runs[-1].old) > 1):
             await asyncio.sleep(0.01)
         tunnel.inputs.state = {**tunnel.inputs.state, "stop": 1}
         await until_done(tunnel)
 
     asyncio.run(stopped())
-    assert tunnel.runs[-1].outcome == "stopped" and len(tunnel.runs[-1].path) < 5000
+    assert tunnel.runs[-1].outcome == "stopped" and len(tunnel.runs[-1].old) < 5000
     assert "It was stopped." in tunnel.inputs.answer["said"] and tunnel.inputs.disabled == ["stop"]
     tunnel.inputs.state = {**tunnel.inputs.state, "forget": 1}
     assert tunnel.runs == [] and tunnel.text() == "No run yet"

@@ -39,7 +39,7 @@ def test_what_a_learner_reads_is_escaped(blobs):
 
 def test_a_game_nobody_plays_shows_the_images_and_goes_on(blobs):
     game = widgets.label_cells(blobs.test, [0, 1, 2], seconds=30, licence="CC BY 4.0")
-    assert (game.answers, game.seconds, game.accuracy, game.view.score) == ([], 0.0, None, "")
+    assert (game.answers, game.view.elapsed, game.accuracy, game.view.score) == ([], 0.0, None, "")
     assert game.text() == "not played: 3 cells to label, 30 seconds"
     page = game.html()
     assert page.count("<img") == 1 and 'alt="3 cells: 0 or 1?' in page and "<details>" in page
@@ -51,10 +51,10 @@ def test_a_game_is_scored_with_the_interval_that_networks_get(blobs):
     truth = [int(k) for k in blobs.test.y[:12]]
     answers = [*truth[:9], *(1 - k for k in truth[9:])]
     play(game, answers, 41.0)
-    assert game.answers == answers and game.seconds == 41.0
+    assert game.answers == answers and game.view.elapsed == 41.0
     assert game.accuracy == wilson(9, 12)
     assert game.text() == "9 of 12 cells right in 41 s: accuracy 75 %, 95 % interval 47 to 91 %"
-    assert game.view.message == game.text() + "." and "✓" in game.view.score and "✗" in game.view.score
+    assert game.view.spoken["said"] == game.text() + "." and "✓" in game.view.score and "✗" in game.view.score
     assert game.text() in game.html()
 
 

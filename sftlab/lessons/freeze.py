@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from sftlab.analysis import explain
-from sftlab.plot import base, networks, style
+from sftlab.plot import base, style
 
 if TYPE_CHECKING:
     from sftlab.analysis.explain import Drift
@@ -28,14 +28,21 @@ def drift(record: Drift, cut: str, step: int, *, train: bool, ax: Any = None) ->
     ax.set_axis_off()
     strip = ax.inset_axes((0, 0.64, 1, 0.36))
     for i, name in enumerate(record.stages):
+        moved = shifts[name] if i < frozen else 0.0
+        colour, lines = style.heat(GLOW * moved), (name, "same", f"by {moved:.2f} σ" if moved else "same")
+        look, behind = {"gid": "learning"}, None
         if i >= frozen:
-            networks.box(strip, i, "white", [name, "learn", ""])
-        else:
-            moved = f"by {shifts[name]:.2f} σ" if shifts[name] else "same"
-            networks.box(strip, i, style.heat(GLOW * shifts[name]), [name, "same", moved], cold=not shifts[name])
+            colour, lines = "white", (name, "learn", "")
+        elif not moved:  # hatched, but not behind letters
+            look, behind = {"gid": "frozen", "hatch": "////"}, {"facecolor": colour, "edgecolor": "none", "pad": 1.2}
+        strip.bar(i, 0.94, bottom=0.03, width=0.94, color=colour, edgecolor="#7C8CA0", linewidth=0.7, **look)
+        for k, word in enumerate(lines):
+            ink = {"color": style.ink_on(colour), "fontweight": "normal" if k else "bold", "bbox": behind}
+            strip.text(i, 0.8 - 0.3 * k, word, fontsize=7.8, ha="center", va="center", **ink)
     for k, name in enumerate(("stage", "weights", "statistics")):
         base.note(strip, name, (-0.58, 0.8 - 0.3 * k), ha="right", fontsize=8)
-    networks.frame(strip, len(record.stages))
+    strip.set(xlim=(-0.55, len(record.stages) - 0.45), ylim=(-0.02, 1.02))
+    strip.set_axis_off()
     curve = ax.inset_axes((0.07, 0.0, 0.86, 0.47))
     shares = [answers[cut] * train for answers in record.answers]
     curve.plot(record.steps, shares, color=style.WRONG, marker="o", markersize=4)

@@ -7,8 +7,7 @@ line stands at the majority rate wherever accuracy is shown. Each Axes carries a
 from sftlab.plot.curves import curves, lr_finder, lr_sweep
 from sftlab.plot.differences import differences, label_gap
 from sftlab.plot.images import images, mistakes
-from sftlab.plot.networks import profile
-from sftlab.plot.results import confusion, guess_vs_result, old_and_new, reliability
+from sftlab.plot.results import confusion, guess_vs_result, old_and_new
 from sftlab.plot.style import show
 
 __all__ = [
@@ -22,7 +21,5 @@ __all__ = [
     "lr_sweep",
     "mistakes",
     "old_and_new",
-    "profile",
-    "reliability",
     "show",
 ]

@@ -17,12 +17,13 @@ _offscreen: ContextVar[bool] = ContextVar("offscreen", default=False)
 
 @contextmanager
 def offscreen() -> Iterator[None]:
-    """Keep figures that are made inside from pyplot, which is not made for threads and would show them once more."""
-    token = _offscreen.set(True)
-    try:
-        yield
-    finally:
-        _offscreen.reset(token)
+    """Keep figures that are made inside from pyplot, which would show them once more; one thread at a time."""
+    with style.drawing:
+        token = _offscreen.set(True)
+        try:
+            yield
+        finally:
+            _offscreen.reset(token)
 
 
 def axes(ax: Any, width: float, height: float) -> Any:

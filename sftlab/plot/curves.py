@@ -35,44 +35,42 @@ def curves(history: History | Mapping[str, History], *, hues: Iterable[str] = ()
     colours = [*hues] or [style.hue(name, i) for i, name in enumerate(runs)]
     *_, newest = runs.values()
     train, majority, borders = train_curve(newest), newest.majority, run_borders(newest)
+    lowest, highest, floor = limits(runs.values(), majority)
     last = max(run.epochs[-1].epoch for run in runs.values() if run.epochs)
     ax = base.axes(ax, 8.6, 3.5)
     left, right = base.panels(ax, 1, 2, (0, 0.26))
     left.plot(*zip(*train, strict=True), color=style.LINE, linestyle=(0, (4, 2)), linewidth=1.4)
-    left.set(
-        ylim=(loss_floor(runs.values()), loss_ceiling(runs.values())), ylabel=f"loss (nats per {newest.noun[:-1]})"
-    )
-    right.set(ylim=(accuracy_floor(runs.values(), majority), 1.0), ylabel="valid accuracy (%)")
+    left.set(ylim=(lowest, highest), ylabel=f"loss (nats per {newest.noun[:-1]})")
+    right.set(ylim=(floor, 1.0), ylabel="valid accuracy (%)")
     base.percent_axis(right.yaxis)
-    loss_ends = [] if divergence(newest) else [(*train[-1], "train", style.QUIET)]
-    accuracy_ends = []
+    ends = {left: [] if divergence(newest) else [(*train[-1], "train", style.QUIET)], right: []}
     if majority is not None:
         base.majority_line(right, majority)
-        accuracy_ends.append((last + 0.2, majority, "majority", INK))
-    for panel, field, ends in ((left, "valid_loss", loss_ends), (right, "valid_accuracy", accuracy_ends)):
-        for i, ((name, run), colour) in enumerate(zip(runs.items(), colours, strict=True)):
+        ends[right].append((last + 0.2, majority, "majority", INK))
+    height = 0.94
+    for i, ((name, run), colour) in enumerate(zip(runs.items(), colours, strict=True)):
+        if trouble := divergence(run):
+            how: dict[str, Any] = {"xycoords": "axes fraction", "fontsize": 9, "color": style.ink_safe(colour)}
+            base.note(left, f"✗ {name}: {trouble}", (0.04, height), **how)
+            height -= 0.09
+        for panel, field in ((left, "valid_loss"), (right, "valid_accuracy")):
             points = [(e.epoch, getattr(e, field)) for e in run.epochs if math.isfinite(getattr(e, field))]
             if not points:
                 continue
             marker = MARKERS[i % 5] if len(points) <= 30 else None
             panel.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=4.5, linewidth=1.8)
-            if panel is right or not divergence(run):
-                ends.append((*points[-1], name, colour))
+            if panel is right or not trouble:
+                ends[panel].append((*points[-1], name, colour))
             if run.best is not None and len(runs) == 1:
                 ring = {"markersize": 11, "markerfacecolor": "none", "markeredgecolor": INK}
                 panel.plot(run.kept.epoch, getattr(run.kept, field), "o", gid="kept", clip_on=False, **ring)
+    for panel in (left, right):
         panel.set(xlim=(-0.2, last + 0.2), xlabel=f"epoch (passes over the train {newest.noun})")
         panel.locator_params(axis="x", integer=True, nbins=6)
         panel.grid(axis="y")
-        base.label_ends(panel, ends)
+        base.label_ends(panel, ends[panel])
         for border in borders:
             panel.axvline(border + 0.5, color="#AAAAAA", linewidth=1, linestyle=":", gid="border")
-    height = 0.94
-    for (name, run), colour in zip(runs.items(), colours, strict=True):
-        if trouble := divergence(run):
-            how: dict[str, Any] = {"xycoords": "axes fraction", "fontsize": 9, "color": style.ink_safe(colour)}
-            base.note(left, f"✗ {name}: {trouble}", (0.04, height), **how)
-            height -= 0.09
     words = " ".join(f"{name}: {in_words(run)}." for name, run in runs.items())
     if borders:
         words += f" A next run begins after epoch {base.listed([str(border) for border in borders])} (dotted)."
@@ -121,36 +119,27 @@ def divergence(run: History) -> str:
 
 def train_curve(run: History) -> list[tuple[float, float]]:
     """Return the train loss as (epoch, mean over a quarter of an epoch), finite values only."""
-    per_epoch: dict[int, list[float]] = {}
-    for step in run.steps:
-        per_epoch.setdefault(step.epoch, []).append(step.loss)
-    length, points = max(map(len, per_epoch.values()), default=1), []
-    size = max(1, length // PIECES)
-    for epoch, losses in per_epoch.items():
-        for begin in range(0, len(losses), size):
-            piece = losses[begin : begin + size]
-            points.append((epoch - 1 + (begin + len(piece)) / length, sum(piece) / len(piece)))
-    return [point for point in points if math.isfinite(point[1])] or [(0.0, math.nan)]
+    epochs, losses = np.array([step.epoch for step in run.steps], dtype=int), [step.loss for step in run.steps]
+    done = np.arange(1, len(epochs) + 1) - np.searchsorted(epochs, epochs)  # steps of its epoch at the end of each
+    ends = epochs - 1 + done / np.max(done, initial=1)
+    quarters, which = np.unique(np.ceil(PIECES * ends), return_inverse=True)
+    means = np.bincount(which, losses) / np.bincount(which)
+    return [(x, y) for x, y in zip(quarters / PIECES, means, strict=True) if math.isfinite(y)] or [(0.0, math.nan)]
 
 
-def loss_ceiling(runs: Collection[History]) -> float:
-    """Return the highest loss worth showing: half as far again above the floor as what the untrained head has."""
-    starts = [run.epochs[0].valid_loss for run in runs if run.epochs and math.isfinite(run.epochs[0].valid_loss)]
-    start, floor = max(starts, default=1.0), loss_floor(runs)
-    return start + 0.5 * max(start - floor, 1e-3)
+def limits(runs: Collection[History], majority: float | None) -> tuple[float, float, float]:
+    """Return the lowest loss, the highest loss and the lowest accuracy worth showing.
 
-
-def loss_floor(runs: Iterable[History]) -> float:
-    """Return the lowest loss worth showing: 0, but of a loss that may be negative the lowest there is."""
-    losses = [loss for run in runs for e in run.epochs for loss in (e.train_loss, e.valid_loss)]
-    return min([0.0, *filter(math.isfinite, losses)])
-
-
-def accuracy_floor(runs: Iterable[History], majority: float | None) -> float:
-    """Return the lowest accuracy worth showing, a multiple of a tenth below everything."""
-    values = [e.valid_accuracy for run in runs for e in run.epochs if math.isfinite(e.valid_accuracy)]
-    low = min([*values, 1.0 if majority is None else majority])
-    return max(0.0, math.floor(10 * low - 0.2) / 10)
+    The lowest loss is 0, but of a loss that may be negative the lowest there is. The highest is half as far again above
+    it as what the untrained head has. The accuracy is a multiple of a tenth below everything.
+    """
+    epochs = [epoch for run in runs for epoch in run.epochs]
+    losses = [0.0, *(e.train_loss for e in epochs), *(e.valid_loss for e in epochs)]
+    shares = [1.0 if majority is None else majority, *(e.valid_accuracy for e in epochs)]
+    starts = (run.epochs[0].valid_loss for run in runs if run.epochs)
+    lowest, start = min(filter(math.isfinite, losses)), max(filter(math.isfinite, starts), default=1.0)
+    floor = math.floor(10 * min(filter(math.isfinite, shares)) - 0.2) / 10
+    return lowest, start + 0.5 * max(start - lowest, 1e-3), max(0.0, floor)
 
 
 def run_borders(history: History) -> list[int]:

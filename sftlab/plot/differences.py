@@ -13,7 +13,7 @@ from sftlab.core.records import Interval
 from sftlab.core.statistics import t_interval
 from sftlab.plot import base, style
 
-MARKS = ("o", "s", "D", "^", "v", "P", "X")
+MARKS = "osD^vPX"
 
 
 def differences(
@@ -40,12 +40,7 @@ def differences(
     means: dict[tuple[str, str], Interval] = {}
     for k, way in enumerate(ways):
         colour = style.ink_safe(style.hue(way, k))
-        mark: dict[str, Any] = {
-            "color": colour,
-            "marker": MARKS[k % len(MARKS)],
-            "markersize": 6.5,
-            "linestyle": "none",
-        }
+        mark: dict[str, Any] = {"color": colour, "marker": MARKS[k % 7], "markersize": 6.5, "linestyle": "none"}
         ax.plot([], [], markerfacecolor="white", label=way, **mark)
         for row, (condition, values) in enumerate(gains.items()):
             y = row + 0.72 * ((k + 0.5) / len(ways) - 0.5)
@@ -104,7 +99,7 @@ def label_gap(
         y = [mean.value for mean in means]
         band = [mean.low for mean in means], [mean.high for mean in means]
         ax.fill_between(x, *band, color=colour, alpha=0.18 * alpha**1.4, linewidth=0)
-        look = {"marker": MARKS[i % len(MARKS)], "markersize": 5.5, "markerfacecolor": "white", "linewidth": 1.4}
+        look = {"marker": MARKS[i % 7], "markersize": 5.5, "markerfacecolor": "white", "linewidth": 1.4}
         ax.plot(x, y, color=colour, alpha=alpha, gid="stored", **look)
         ends.append((x[-1], y[-1], name, colour))
         said.append(f"{name}: " + ", ".join(f"{n:g} {base.percent(v, 0)}" for n, v in zip(x, y, strict=True)))

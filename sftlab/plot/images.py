@@ -12,12 +12,11 @@ from sftlab.core.records import Result
 from sftlab.plot import base, style
 
 LEAST = 3.4  # inches: a title needs as much, however few images there are
-Positions = Sequence[int] | np.ndarray | None
 
 
 def images(
     source: Any,
-    positions: Positions = None,
+    positions: Sequence[int] | np.ndarray | None = None,
     titles: Sequence[str] | None = None,
     *,
     columns: int | None = None,
@@ -40,7 +39,8 @@ def images(
         raise ValueError(f"{len(captions)} titles for {len(chosen)} images")
     ax = image_grid(ax, split.pixels(chosen).numpy(), captions, columns, licence)
     finding = title or f"{len(chosen)} of {len(split):,} {split.name} images, {split.size}×{split.size} pixels"
-    base.title(ax, finding, f"In order: {in_words(captions)}.")
+    words = "; ".join(caption.replace("\n", ", ") or "untitled" for caption in captions)
+    base.title(ax, finding, f"In order: {words}.")
     return ax
 
 
@@ -69,11 +69,9 @@ def mistakes(
         truth, called = (base.clip(result.classes[k], 13) for k in (result.targets[i], result.predictions[i]))
         file = f"\n{name.rpartition('/')[2]}" if split.files else ""
         captions.append(f"is {truth}\n✗ {called} {100 * max(result.probabilities[i]):.0f} %{file}")
-    ax = image_grid(ax, shown.pixels(np.arange(len(shown))).numpy(), captions, columns, licence)
     order = "the most confident first" if len(wrong) <= n else f"the {n} most confident"
-    finding = f"{len(wrong)} of {result.n} {result.split} images wrong; {order}, ✗ what the network said"
-    base.title(ax, finding, f"In order: {in_words(captions)}.")
-    return ax
+    title = f"{len(wrong)} of {result.n} {result.split} images wrong; {order}, ✗ what the network said"
+    return images(shown, range(len(shown)), captions, columns=columns, licence=licence, title=title, ax=ax)
 
 
 def most_confident_mistakes(result: Result) -> list[int]:
@@ -98,11 +96,6 @@ def split_of(source: Any, name: str, licence: str | None) -> tuple[Any, str]:
     if card is None:
         return source, licence or ""
     return getattr(source, name), card.licence if licence is None else licence
-
-
-def in_words(captions: Sequence[str]) -> str:
-    """Return captions one after the other, for a text alternative."""
-    return "; ".join(caption.replace("\n", ", ") or "untitled" for caption in captions)
 
 
 def image_grid(ax: Any, pixels: np.ndarray, captions: list[str], columns: int | None, licence: str) -> Any:

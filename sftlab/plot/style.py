@@ -12,8 +12,23 @@ import html
 import io
 import re
 import sys
+import threading
 import warnings
 from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.collections import Collection
+from matplotlib.colors import LinearSegmentedColormap, LogNorm, to_hex, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
+from matplotlib.image import AxesImage
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogFormatterSciNotation
+from PIL import Image
 
 STRATEGIES = {
     "scratch": "#999999",
@@ -30,7 +45,6 @@ INK, QUIET, LINE, VALID = "#222222", "#6B6B6B", "#8A8A8A", "#0072B2"
 RIGHT, WRONG, GUESS = "#009E73", "#D55E00", "#AA3377"
 
 COLD = "#C3CFDC"  # frozen, whatever the scale
-HATCH = "////"
 RAMP = ("#FFE9A8", "#FDBE5C", "#F28A3A", "#D9512C", "#A3201F", "#5F0F1B")  # darker is hotter, in grey as well
 COOLEST, HOTTEST = 1e-6, 1e-1  # the rates at the two ends of the ramp
 
@@ -56,7 +70,11 @@ SCRIPTS = [
     "Leelawadee UI",
 ]
 DPI = 110  # of pictures; lines are vectors
+SHARP = 144  # of live pictures: sharp on most screens, and drawn in a tenth of a second
 POINTS = 6000  # a figure with more points than this is smaller as a picture
+
+# Matplotlib is made for one thread: figures of all panels are drawn one after the other.
+drawing = threading.RLock()
 
 RULES: dict[Any, Any] = {
     "figure.figsize": (7.5, 3.2),
@@ -97,12 +115,6 @@ def use() -> None:
 
     A cell that ends in an Axes or a Figure shows the figure, once. Call it again as often as you like.
     """
-    import matplotlib as mpl
-    from cycler import cycler
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from matplotlib.font_manager import fontManager
-
     installed = {font.name for font in fontManager.ttflist}
     fonts = ["DejaVu Sans", *(name for name in SCRIPTS if name in installed)]
     colours = cycler(color=[VALID, *STRATEGIES.values(), *OTHERS[1:]])
@@ -122,8 +134,6 @@ def hue(name: str, index: int = 0) -> str:
 
 def heat(rate: float) -> str:
     """Return the colour of a stage that learns at `rate`: log scale from 1e-6 to 0.1; 0 is cold blue-grey."""
-    from matplotlib.colors import LinearSegmentedColormap, LogNorm, to_hex
-
     if not rate > 0:
         return COLD
     return to_hex(LinearSegmentedColormap.from_list("heat", RAMP)(LogNorm(COOLEST, HOTTEST, clip=True)(rate)))
@@ -131,19 +141,15 @@ def heat(rate: float) -> str:
 
 def ink_on(colour: str) -> str:
     """Return black or white, whichever reads better on `colour` (relative luminance after WCAG 2)."""
-    from matplotlib.colors import to_rgb
-
-    return "white" if _luminance(to_rgb(colour)) < 0.18 else INK
+    return "white" if _luminance(colour) < 0.18 else INK
 
 
 def ink_safe(colour: str) -> str:
     """Return `colour` darkened until letters of it read well on white (contrast 4.5 after WCAG 2)."""
-    from matplotlib.colors import to_hex, to_rgb
-
-    rgb = to_rgb(colour)
+    rgb = np.array(to_rgb(colour))
     while 1.05 / (_luminance(rgb) + 0.05) < 4.5:
-        rgb = (0.94 * rgb[0], 0.94 * rgb[1], 0.94 * rgb[2])
-    return to_hex(rgb)
+        rgb = 0.94 * rgb
+    return to_hex(rgb.tolist())
 
 
 def verdict(text: str) -> str:
@@ -158,23 +164,24 @@ def alt(fig: Any) -> str:
     return " ".join(descriptions) or ". ".join(titles) or "A figure without a description."
 
 
-def picture(fig: Any) -> tuple[str, bytes]:
+def picture(fig: Any, *, live: bool = False) -> tuple[str, bytes]:
     """Draw the figure as (MIME type, bytes): SVG if it is lines and text, a JPEG if it holds images, else a PNG.
 
     A PNG (of many points) has a palette; a JPEG has not, because a palette makes islands of the sky in a photograph.
-    Where no font here has a letter, it is an SVG in any case: the browser has other fonts.
+    Where no font here has a letter, it is an SVG in any case: the browser has other fonts. live: drawn quickly and for
+    the page alone, so that a PNG may be large, and an SVG is transparent: the page turns it light in a dark theme.
     """
-    from PIL import Image
-
     plain_powers(fig)
-    if is_drawing(fig):
-        return "image/svg+xml", svg(fig)
+    if not _has_images(fig) and _points(fig) <= POINTS:
+        return "image/svg+xml", _svg(fig, live)
     buffer = io.BytesIO()
-    with warnings.catch_warnings(record=True) as missing:
+    with drawing, warnings.catch_warnings(record=True) as missing:
         warnings.filterwarnings("always", "Glyph .* missing from font")
-        fig.savefig(buffer, format="png", dpi=DPI)
+        fig.savefig(buffer, format="png", dpi=SHARP if live else DPI, pil_kwargs={"compress_level": 1})
     if missing:
-        return "image/svg+xml", svg(fig)
+        return "image/svg+xml", _svg(fig, live)
+    if live:
+        return "image/png", buffer.getvalue()
     image, small = Image.open(buffer).convert("RGB"), io.BytesIO()
     if _has_images(fig):
         image.save(small, format="jpeg", quality=90, subsampling=0, optimize=True)  # 0: letters keep their edges
@@ -183,82 +190,76 @@ def picture(fig: Any) -> tuple[str, bytes]:
     return "image/png", small.getvalue()
 
 
-def svg(fig: Any, *, transparent: bool = False) -> bytes:
-    """Draw the figure as lines and text."""
-    buffer = io.BytesIO()
-    fig.savefig(buffer, format="svg", transparent=transparent)
-    return _slim(buffer.getvalue().decode()).encode()
+class Plain(LogFormatterSciNotation):
+    """Labels of a logarithmic axis as one types numbers, 1e-5, where matplotlib's would be formulas, which are off."""
 
-
-def is_drawing(fig: Any) -> bool:
-    """Tell whether the figure is lines and text, and not too many of them for a vector file."""
-    return not _has_images(fig) and _points(fig) <= POINTS
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        """Return the label at x, '' where there is none."""
+        return f"{x:g}".replace("e-0", "e-") if super().__call__(x, pos) else ""
 
 
 def plain_powers(fig: Any) -> None:
-    """Label logarithmic axes as one types numbers, 1e-5: matplotlib's own labels are formulas, which are off here."""
-    from matplotlib.axis import Axis
-    from matplotlib.ticker import LogFormatterSciNotation
-
-    class Plain(LogFormatterSciNotation):
-        def __call__(self, x: float, pos: int | None = None) -> str:
-            return f"{x:g}".replace("e-0", "e-") if super().__call__(x, pos) else ""
-
+    """Label logarithmic axes as one types numbers."""
     for axis in fig.findobj(Axis):
         if type(axis.get_major_formatter()) is LogFormatterSciNotation:
             axis.set_major_formatter(Plain())
             axis.set_minor_formatter(Plain(labelOnlyBase=False))
 
 
+def address(mime: str, content: bytes) -> str:
+    """Return a picture as an address that is its own content."""
+    return f"data:{mime};base64,{base64.b64encode(content).decode()}"
+
+
 def figure_html(fig: Any) -> str:
     """Return `<figure><img alt=…></figure>`: the form whose text alternative notebooks and exports keep."""
-    mime, data = picture(fig)
-    width, code = round(fig.get_figwidth() * 96), base64.b64encode(data).decode()
     return (
-        f'<figure style="margin:0"><img alt="{html.escape(alt(fig), quote=True)}" width="{width}" '
-        f'style="max-width:100%;height:auto" src="data:{mime};base64,{code}"></figure>'
+        f'<figure style="margin:0"><img alt="{html.escape(alt(fig), quote=True)}" '
+        f'width="{round(fig.get_figwidth() * 96)}" style="max-width:100%;height:auto" src="{address(*picture(fig))}">'
+        "</figure>"
     )
 
 
 def show(thing: Any) -> None:
-    """Show an Axes or a Figure in the notebook with its text alternative; close it, so that it shows once."""
+    """Show an Axes or a Figure in the notebook with its text alternative, once."""
     from IPython.display import display
 
-    fig = thing if hasattr(thing, "savefig") else thing.get_figure(root=True)
+    fig = released(thing)
     display({"text/html": figure_html(fig), "text/plain": alt(fig)}, raw=True)
+
+
+def released(thing: Any) -> Any:
+    """Return the Figure of an Axes, or a Figure itself, closed for pyplot, which would show it once more."""
+    fig = thing.get_figure(root=True)
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close(fig)
+    return fig
 
 
-def _luminance(rgb: tuple[float, ...]) -> float:
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in rgb]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+def _luminance(colour: Any) -> float:
+    rgb = np.array(to_rgb(colour))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return float(linear @ (0.2126, 0.7152, 0.0722))
 
 
 def _has_images(fig: Any) -> bool:
-    from matplotlib.image import AxesImage
-
     return bool(fig.findobj(AxesImage))
 
 
 def _points(fig: Any) -> int:
     """Return about how many points a vector file of the figure would hold."""
-    from matplotlib.collections import Collection
-    from matplotlib.lines import Line2D
-
     lines = sum(len(line.get_xdata()) for line in fig.findobj(Line2D))
     return lines + sum(len(c.get_offsets()) + len(c.get_paths()) for c in fig.findobj(Collection))
 
 
-def _slim(svg: str) -> str:
-    """Drop what nobody sees: prolog, metadata, digits beyond a hundredth of a point, and line breaks."""
-
-    def short(number: re.Match[str]) -> str:
-        value = float(number[0])  # small ones are scales, which multiply: they keep their digits
-        return f"{value:.2f}".rstrip("0").rstrip(".") if abs(value) >= 1 else f"{value:.6g}"
-
+def _svg(fig: Any, transparent: bool) -> bytes:
+    """Draw lines and text, without what nobody sees: prolog, metadata, a sixth digit of a number, and line breaks."""
+    buffer = io.StringIO()
+    with drawing:
+        fig.savefig(buffer, format="svg", transparent=transparent)
+    svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = svg.replace("'DejaVu Sans'", "'DejaVu Sans',Verdana")  # the same letter widths where DejaVu is missing
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.S)
-    svg = re.sub(r"(?<![#\w.])-?\d+\.\d{3,}", short, svg)
-    return re.sub(r"\s+", " ", svg).replace("> <", "><")
+    svg = re.sub(r"(?<![#\w.])-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.5g}", svg)
+    return re.sub(r"\s+", " ", svg).replace("> <", "><").encode()

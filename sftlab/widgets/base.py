@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import base64
-import functools
 import html
 import io
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import anywidget
 import numpy as np
 import traitlets
 from IPython import get_ipython
 from IPython.display import display
+from torch import Tensor
+from torchvision.transforms.functional import to_pil_image
 
 from sftlab.core.records import Interval
 from sftlab.core.statistics import proportion
 from sftlab.plot import base, style
 
 STATIC = Path(__file__).parent / "static"
-SHARP = 144  # dots per inch of a live picture of images: sharp on most screens, and drawn in a tenth of a second
-
-# Matplotlib is made for one thread: figures of all panels are drawn one after the other.
-drawing = threading.RLock()
 
 # What the learner did, by control and question: running a cell again, or all of them, does not throw it away.
 remembered: dict[tuple[Any, ...], Any] = {}
@@ -41,13 +36,15 @@ def script(name: str) -> str:
 class Element(anywidget.AnyWidget):
     """A part of the page. fixed: what does not change; its `name` is part of the CSS classes of everything in it.
 
-    asked, heard: the page counts what it sends, and the kernel says up to where it has heard.
+    asked, heard: the page counts what it sends, and the kernel says up to where it has heard. spoken: what it says:
+    `said`, and whether that is an `error`.
     """
 
     _css = (STATIC / "panel.css").read_text(encoding="utf-8")
     fixed = traitlets.Dict().tag(sync=True)
     asked = traitlets.Int(0).tag(sync=True)
     heard = traitlets.Int(0).tag(sync=True)
+    spoken = traitlets.Dict({"said": ""}).tag(sync=True)
 
     @traitlets.observe("asked")
     def _hear(self, change: Any) -> None:
@@ -102,52 +99,30 @@ class Worker:
 
 def figure_of(draw: Callable[[], Any]) -> Any:
     """Return the Figure that `draw` makes, or whose Axes it returns; it is none of pyplot's, so threads may draw it."""
-    with drawing, base.offscreen():
+    with base.offscreen():
         drawn = draw()
     if drawn is None:
         raise TypeError("draw returned nothing; it must return the Axes or the Figure that it drew")
-    figure = drawn if hasattr(drawn, "savefig") else drawn.get_figure(root=True)
-    style.plain_powers(figure)
-    if "matplotlib.pyplot" in sys.modules:
-        sys.modules["matplotlib.pyplot"].close(figure)  # a learner's own may be; the cell would show it a second time
-    return figure
+    return style.released(drawn)  # a learner's own may be pyplot's
 
 
 def picture(figure: Any) -> dict[str, Any]:
-    """Return a figure for the page: `src`, `alt` and `width` (CSS pixels) of its picture.
-
-    Lines and text are a transparent SVG, which the page turns light where its theme is dark; images are a PNG.
-    """
-    with drawing:
-        if style.is_drawing(figure):
-            address = _address("svg+xml", style.svg(figure, transparent=True))
-        else:
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format="png", dpi=SHARP, pil_kwargs={"compress_level": 1})
-            address = _address("png", buffer.getvalue())
-    return {"src": address, "alt": style.alt(figure), "width": round(96 * figure.get_figwidth())}
+    """Return a figure for the page: `src`, `alt` and `width` (CSS pixels) of its picture."""
+    source = style.address(*style.picture(figure, live=True))
+    return {"src": source, "alt": style.alt(figure), "width": round(96 * figure.get_figwidth())}
 
 
-def figure_html(figure: Any) -> str:
-    """Return a figure for readers without a kernel: a small picture with its text alternative."""
-    with drawing:
-        return style.figure_html(figure)
-
-
-def image_address(pixels: Any) -> str:
+def image_address(pixels: Tensor) -> str:
     """Return an image, uint8 C×H×W, as the address of a PNG that is its own content."""
-    from PIL import Image
-
-    buffer, rows = io.BytesIO(), pixels.transpose(1, 2, 0)
-    Image.fromarray(rows if rows.shape[2] == 3 else rows[..., 0]).save(buffer, format="png")
-    return _address("png", buffer.getvalue())
+    buffer = io.BytesIO()
+    to_pil_image(pixels).save(buffer, format="png")
+    return style.address("image/png", buffer.getvalue())
 
 
 def share(counts: Sequence[Sequence[int]], *, grouped: bool) -> Interval:
     """Return the share of right answers from (right, labelled) of each group, or of all images if not `grouped`."""
-    right, n = np.array(counts).T
-    hits = np.repeat(np.tile([True, False], len(n)), np.stack([right, n - right], axis=1).ravel())
-    return proportion(hits, np.repeat(np.arange(len(n)), n) if grouped else ())
+    hits = [np.arange(labelled) < right for right, labelled in counts]
+    return proportion(np.concatenate(hits), np.repeat(np.arange(len(hits)), [*map(len, hits)]) if grouped else ())
 
 
 def sureness(p: float) -> str:
@@ -160,12 +135,11 @@ def paragraph(words: str) -> str:
     return f"<p>{html.escape(words)}</p>"
 
 
-def _address(kind: str, content: bytes) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-
-
 class Panel:
-    """A live control with a static twin. Subclasses set `view` (a widget), perhaps `figure`, and say `text()`."""
+    """A live control with a static twin, shown below the cell that makes it.
+
+    Subclasses set `view` (a widget), perhaps `figure`, say `text()`, and are made with a last call of `show()`.
+    """
 
     view: Any
     figure: Any = None
@@ -174,7 +148,7 @@ class Panel:
 
     def html(self) -> str:
         """Return what a reader without a kernel sees: the figure, or else the words."""
-        return figure_html(self.figure) if self.figure else paragraph(self.text())
+        return style.figure_html(self.figure) if self.figure else paragraph(self.text())
 
     def text(self) -> str:
         """Return it in words, for terminals."""
@@ -210,19 +184,3 @@ class Panel:
         """A cell that ends in the control shows it once, although making it has shown it already."""
         if getattr(get_ipython(), "execution_count", None) != self._shown:
             self.show()
-
-
-P = ParamSpec("P")
-Made = TypeVar("Made", bound=Panel)
-
-
-def shown(panel: Callable[P, Made]) -> Callable[P, Made]:
-    """Return the function that learners call: it makes a panel, shows it below the cell and returns it."""
-
-    @functools.wraps(panel)
-    def make(*args: P.args, **kwargs: P.kwargs) -> Made:
-        made = panel(*args, **kwargs)
-        made.show()
-        return made
-
-    return make

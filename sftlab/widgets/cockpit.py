@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,14 +16,14 @@ from torch import nn
 
 from sftlab.core import profiles
 from sftlab.core.features import features, missing
-from sftlab.core.model import card, evaluating, stage_names, with_card
+from sftlab.core.model import evaluating, stage_names
 from sftlab.core.monitors import Stream
 from sftlab.core.records import Epoch, History, Step
 from sftlab.data import Data, Split, first_task, resize
 from sftlab.plot import base, style
 from sftlab.plot import curves as plot_curves
-from sftlab.plot.curves import accuracy_floor, divergence, loss_ceiling, loss_floor, train_curve
-from sftlab.widgets.base import Element, figure_html, figure_of, image_address, script, shown
+from sftlab.plot.curves import divergence, limits, train_curve
+from sftlab.widgets.base import Element, figure_of, image_address, script
 from sftlab.widgets.controls import choice, slider, strip
 from sftlab.widgets.training_panel import Run, TrainingPanel
 
@@ -44,15 +43,6 @@ class CockpitRun(Run):
     def hue(self) -> str:
         """The colour of its rate, dark enough for a line."""
         return style.ink_safe(style.heat(self.settings["rate"]))
-
-    @property
-    def headline(self) -> str:
-        """What it reached, as a sentence without a full stop; a rate that is too high is named."""
-        s = self.settings
-        begin = f"Run {self.number} ({self.learns}, {s['optimizer']}, rate {rate_text(s['rate'])})"
-        if trouble := divergence(self.history):
-            return f"{begin} {trouble}: this rate is too high"
-        return f"{begin}: valid accuracy {base.percent(self.accuracy.value)}" if self.accuracy else f"{begin} has begun"
 
     @property
     def ended(self) -> str:
@@ -161,14 +151,15 @@ class Cockpit(TrainingPanel):
         key = ("cockpit", name, data.train.digest, data.valid.digest)
         title = "learning rate, layers, optimizer, epochs"
         super().__init__(key, model, data, controls, settings, name=name, title=title)
-        cut = [child for child, _ in self._base.named_children()].index(self._probes[0])
-        self._on_disk = not any(missing(self._base[:cut], split) for split in (data.train, data.valid))
+        frozen = self._base[: self._before(self._probes[0])]
+        self._on_disk = not any(missing(frozen, split) for split in (data.train, data.valid))
         self.shown, images = _some(data.valid, data.classes)
         self._inputs: dict[int, Any] = {}  # what the shown images are behind so many frozen stages
         self.chart = Chart(fixed={"name": name, "images": images, "classes": data.classes})
         self.view = ipywidgets.VBox([self.inputs, self.chart])
         self.draw()
         self.say("")
+        self.show()
 
     @property
     def pinned(self) -> int:  # type: ignore[override]
@@ -182,15 +173,15 @@ class Cockpit(TrainingPanel):
 
     def draw(self) -> None:
         """Send the curves to the page."""
-        histories = [run.history for run in self.runs]
+        foot, roof, floor = limits([run.history for run in self.runs], self.majority)
         self.chart.chart = {
             "title": self.finding(),
             "majority": self.majority,
             "columns": self.columns,
             "epochs": max((run.settings["epochs"] for run in self.runs), default=10),
-            "roof": loss_ceiling(histories),
-            "foot": loss_floor(histories),
-            "floor": accuracy_floor(histories, self.majority),
+            "roof": roof,
+            "foot": foot,
+            "floor": floor,
             "runs": [run.curve() for run in self.runs],
         }
 
@@ -224,21 +215,26 @@ class Cockpit(TrainingPanel):
             return ax
 
         table = pd.DataFrame([run.row() for run in runs.values()], [*runs], self.columns)
-        return figure_html(figure_of(draw)) + table[::-1].to_html()
+        return style.figure_html(figure_of(draw)) + table[::-1].to_html()
 
     def finding(self) -> str:
         """Return what the newest run reached, beside the best one and the majority rate."""
         if not self.runs:
             return "No run yet"
         newest = self.runs[-1]
-        if newest.accuracy is None or divergence(newest.history):
-            return newest.headline
+        s = newest.settings
+        begin = f"Run {newest.number} ({newest.learns}, {s['optimizer']}, rate {rate_text(s['rate'])})"
+        if trouble := divergence(newest.history):
+            return f"{begin} {trouble}: this rate is too high"
+        if newest.accuracy is None:
+            return f"{begin} has begun"
         best, beside = max(self.runs, key=lambda run: run.score), ""
         if best is not newest:
             beside = f"best is run {best.number} with {base.percent(best.score)}; "
         elif len(self.runs) > 1:
             beside = "best so far; "
-        return f"{newest.headline}; {beside}majority {base.percent(self.majority)}"
+        reached = f"valid accuracy {base.percent(newest.score)}; {beside}majority {base.percent(self.majority)}"
+        return f"{begin}: {reached}"
 
     def is_instant(self, values: Mapping[str, Any]) -> bool:
         """Tell whether only the head learns, on features that are on disk: a matter of a tenth of a second."""
@@ -249,8 +245,8 @@ class Cockpit(TrainingPanel):
         s = run.settings
         run.learns = self._strategy(s["layers"])
         learns = self.stages[self.stages.index(s["layers"]) :]
-        stages = [(name, copy.deepcopy(x) if name in learns else x) for name, x in self._base.named_children()]
-        self.model = with_card(nn.Sequential(OrderedDict(stages)), card(self._base))
+        shared = {id(stage): stage for stage in self._base[: self._before(s["layers"])]}
+        self.model = copy.deepcopy(self._base, shared)
         profile = profiles.surgical(self.model, learns, lr=s["rate"])
         return self.train(run, profile, s["epochs"], optimizer=s["optimizer"].lower())
 
@@ -258,10 +254,14 @@ class Cockpit(TrainingPanel):
         """Return how far a run is; after an epoch its network is asked about the images on the page."""
         done = f"run {run.number}: epoch {record.epoch} of {run.settings['epochs']}"
         if isinstance(record, Epoch):
-            run.answers = self._answers([name for name, _ in self.model.named_children()].index(run.settings["layers"]))
+            run.answers = self._answers(self._before(run.settings["layers"]))
             return done
         self._on_disk = self._on_disk or run.settings["layers"] in self._probes
         return f"{done}, loss {record.loss:.3f}"
+
+    def _before(self, stage: str) -> int:
+        """Return how many parts of the network come before a stage."""
+        return [name for name, _ in self._base.named_children()].index(stage)
 
     def _answers(self, frozen: int) -> list[int]:
         """Return what the network answers to the shown images; their features before what learns stay the same."""
@@ -289,15 +289,14 @@ class Cockpit(TrainingPanel):
         return "linear probe" if stage in self._probes else f"last {len(self.stages) - position} stages"
 
 
-def _some(split: Split, names: Sequence[str]) -> tuple[Split, list[dict[str, str]]]:
+def _some(split: Split, names: list[str]) -> tuple[Split, list[dict[str, str]]]:
     """Return a dozen images of a split to look at, and what the page needs to show them; of texts none."""
     y = first_task(split.y).numpy()
     possible = np.flatnonzero((y >= 0) & (split.noun == "images"))
     some = np.sort(np.random.default_rng(0).permutation(possible)[:SHOWN])
-    small = resize(split.pixels(some), EDGE).numpy() if len(some) else some
-    return split.subset(some), [
-        {"src": image_address(image), "label": names[y[i]]} for image, i in zip(small, some, strict=True)
-    ]
+    small = resize(split.pixels(some), EDGE) if len(some) else ()
+    images = [{"src": image_address(image), "label": names[k]} for image, k in zip(small, y[some], strict=True)]
+    return split.subset(some), images
 
 
-cockpit = shown(Cockpit)
+cockpit = Cockpit

@@ -17,23 +17,34 @@ GONE = "····"  # in place of a word that was clicked out
 class Control:
     """One control: what it is, its label, the values it can take, how each is written, where it starts.
 
-    A position is an index into `values`; a button has no values, and its position is the number of clicks. look: what
-    else the page should know.
+    A position is an index into `values`, or one for each of the `parts`; a button has no values, and its position is
+    the number of clicks. look: what else the page should know.
     """
 
     kind: str
     label: str
-    values: tuple[Any, ...]
-    texts: tuple[str, ...]
+    values: tuple[Any, ...] = ()
+    texts: tuple[str, ...] = ()
     start: Any = 0
+    parts: tuple[str, ...] = ()
     look: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.texts and not self.parts and self.kind != "button":
+            raise ValueError(f"{self.label}: there is nothing to choose from")
 
     def value(self, position: Any) -> Any:
         """Return what the control says at a position."""
+        if self.parts:
+            return [self.values[place] for place in position]
         return self.values[position] if self.values else position
 
     def text(self, position: Any) -> str:
-        """Return what it says in words, as in '160 px'."""
+        """Return what it says in words, as in '160 px', 'crack 20 %, dust 80 %' or 'not ···· bad'."""
+        if self.kind == "words":
+            return " ".join(word if kept else GONE for word, kept in zip(self.parts, position, strict=True))
+        if self.parts:
+            return ", ".join(f"{part} {self.texts[place]}" for part, place in zip(self.parts, position, strict=True))
         return self.texts[position] if self.texts else str(position)
 
     def position(self, value: Any) -> Any:
@@ -43,39 +54,6 @@ class Control:
         if self.kind == "slider" and isinstance(value, (int, float)) and self.values[0] <= value <= self.values[-1]:
             return min(range(len(self.values)), key=lambda i: abs(self.values[i] - value))
         raise ValueError(f"{self.label}: {value!r} is not among {', '.join(self.texts[:12])}")
-
-
-class _Bars(Control):
-    """Bars that share a hundred percent: the position is the percentage of each, `texts` are their names."""
-
-    def value(self, position: Any) -> Any:
-        return [share / 100 for share in position]
-
-    def text(self, position: Any) -> str:
-        return ", ".join(f"{name} {share} %" for name, share in zip(self.texts, position, strict=True))
-
-    def position(self, value: Any) -> Any:
-        """Return whole percents that sum to 100; what rounding leaves over goes to the largest bar."""
-        if len(value) != len(self.texts) or min(value) < 0 or abs(sum(value) - 1) > 1e-3:
-            raise ValueError(f"{self.label}: {list(value)} is not one probability for each of {', '.join(self.texts)}")
-        shares = [round(100 * v) for v in value]
-        shares[shares.index(max(shares))] += 100 - sum(shares)
-        return shares
-
-
-class _Words(Control):
-    """Words of a text: the position is 1 for each that is kept, else 0."""
-
-    def value(self, position: Any) -> Any:
-        return [bool(kept) for kept in position]
-
-    def text(self, position: Any) -> str:
-        return " ".join(word if kept else GONE for word, kept in zip(self.texts, position, strict=True))
-
-    def position(self, value: Any) -> Any:
-        if len(value) != len(self.texts):
-            raise ValueError(f"{self.label}: kept has {len(value)} values for {len(self.texts)} words")
-        return [int(kept) for kept in value]
 
 
 def slider(
@@ -116,12 +94,15 @@ def words(label: str, text: Sequence[str], kept: Sequence[bool] | None = None) -
 
     kept: which of them are there at the start (default: all).
     """
-    return starting(_Words("words", label, (), tuple(text)), [True] * len(text) if kept is None else kept)
+    start = [1] * len(text) if kept is None else [*map(int, kept)]
+    if len(start) != len(text):
+        raise ValueError(f"{label}: kept has {len(start)} values for {len(text)} words")
+    return Control("words", label, (False, True), start=start, parts=tuple(text))
 
 
 def button(label: str) -> Control:
     """Make a button that counts its clicks; running the cell again starts at 0."""
-    return Control("button", label, (), ())
+    return Control("button", label)
 
 
 def distribution(label: str, names: Sequence[str], value: Sequence[float]) -> Control:
@@ -129,13 +110,16 @@ def distribution(label: str, names: Sequence[str], value: Sequence[float]) -> Co
 
     value: where they start, a probability each, summing to one. A draw function gets them as a list of floats.
     """
-    return starting(_Bars("bars", label, (), tuple(map(str, names))), value)
+    if len(value) != len(names) or min(value) < 0 or abs(sum(value) - 1) > 1e-3:
+        raise ValueError(f"{label}: {list(value)} is not one probability for each of {', '.join(map(str, names))}")
+    shares = [round(100 * v) for v in value]
+    shares[shares.index(max(shares))] += 100 - sum(shares)  # what rounding leaves over goes to the largest bar
+    values, texts = zip(*((k / 100, f"{k} %") for k in range(101)), strict=True)
+    return Control("bars", label, values, texts, shares, tuple(map(str, names)))
 
 
 def starting(control: Control, value: Any) -> Control:
     """Return the control as it stands at `value`; None: at its first one."""
-    if not control.texts:
-        raise ValueError(f"{control.label}: there is nothing to choose from")
     return control if value is None else replace(control, start=control.position(value))
 
 
@@ -165,12 +149,12 @@ class ControlPanel(Panel):
         self, key: tuple[Any, ...], controls: Mapping[str, Control], *, name: str, title: str, live: bool
     ) -> None:
         self.controls = dict(controls)
-        self.memory = remembered.setdefault((*key, *((k, c.kind, c.label, c.texts) for k, c in controls.items())), {})
         self.lasting = [key for key, c in controls.items() if c.kind != "button"]
         specs = [
-            {"key": key, "kind": c.kind, "label": c.label, "texts": list(c.texts), **c.look}
+            {"key": key, "kind": c.kind, "label": c.label, "texts": [*c.texts], "parts": [*c.parts], **c.look}
             for key, c in controls.items()
         ]
+        self.memory = remembered.setdefault((*key, str(specs)), {})
         start = {key: c.start for key, c in controls.items()}
         if self.memory.get("start") != start:  # where code says another start than before, code is right
             self.memory |= {"start": start, "state": {}}
@@ -179,6 +163,7 @@ class ControlPanel(Panel):
             state=start | self.memory["state"],
         )
         self.inputs.observe(self._changed, "state")
+        self.view = self.inputs
 
     @property
     def values(self) -> dict[str, Any]:
@@ -189,21 +174,11 @@ class ControlPanel(Panel):
         """Answer a change of the controls, given where they stood and where they stand."""
         raise NotImplementedError
 
-    def place(self, **values: Any) -> None:
-        """Let the controls say these values, without an answer."""
-        self.inputs.unobserve(self._changed, "state")
-        positions = {key: self.controls[key].position(value) for key, value in values.items()}
-        self.inputs.state = {**self.inputs.state, **positions}
-        self.inputs.observe(self._changed, "state")
-
     def answer(self, **words: Any) -> None:
         """Answer where the controls stand; what is not said stays as it was."""
         self.inputs.answer = {**self.inputs.answer, "state": self.inputs.state, **words}
 
-    def keep(self, state: Mapping[str, Any]) -> None:
-        """Remember where the controls stand; clicks are counted from 0 again."""
-        self.memory["state"] = {key: state[key] for key in self.lasting}
-
     def _changed(self, change: Any) -> None:
-        self.keep(change["new"])
+        """Remember where the controls stand, but for clicks, which are counted from 0 again, and answer."""
+        self.memory["state"] = {key: change["new"][key] for key in self.lasting}
         self.changed(change["old"], change["new"])

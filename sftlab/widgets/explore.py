@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import traitlets
 
+from sftlab.plot import style
 from sftlab.widgets.base import (
     Element,
     Panel,
     Worker,
-    figure_html,
     figure_of,
     paragraph,
     picture,
     remembered,
     script,
-    shown,
 )
 from sftlab.widgets.controls import Control, ControlPanel
 
@@ -31,24 +29,20 @@ class Explorer(ControlPanel):
     that its errors end the cell, then in a thread: let `sftlab.plot` make the figure, or `matplotlib.figure.Figure`,
     never pyplot, and compute beforehand what takes longer than a quarter of a second. controls: `slider`, `choice`,
     `strip`, `toggle`, `words`, `distribution`, `button`. name: part of the CSS classes `sft-NAME-KEY-input` and the
-    like. Raises ValueError if `draw` does not take what the controls give.
+    like.
     """
 
     def __init__(self, draw: Callable[..., Any], *, name: str = "explore", **controls: Control) -> None:
-        try:
-            inspect.signature(draw).bind(**controls)
-        except TypeError as error:
-            raise ValueError(f"draw and its controls ({', '.join(controls)}) do not fit: {error}") from None
         for key, control in controls.items():
             if not isinstance(control, Control):
                 raise ValueError(f"{key}={control!r} is no control, as slider, choice, words or button make them")
         super().__init__(("explore", name), controls, name=name, title=f"controls of {name}", live=True)
-        self._draw_figure, self.view = draw, self.inputs
-        self.worker = Worker(self._failed)
-        state = self.inputs.state
+        self._draw_figure, self.worker = draw, Worker(self._failed)
+        kept = self.memory["state"]
         self.memory["state"] = {}  # what cannot be drawn shall not come back with every run of the cell
-        self._draw(state, self.values)
-        self.keep(state)
+        self._draw(self.inputs.state, self.values)
+        self.memory["state"] = kept
+        self.show()
 
     def text(self) -> str:
         """Return the settings and the figure's text alternative."""
@@ -56,7 +50,7 @@ class Explorer(ControlPanel):
 
     def html(self) -> str:
         """Return the settings and the figure."""
-        return paragraph(self._settings()) + figure_html(self.figure)
+        return paragraph(self._settings()) + style.figure_html(self.figure)
 
     def changed(self, old: dict[str, Any], new: dict[str, Any]) -> None:
         """Draw once more; the newest wish wins."""
@@ -76,11 +70,11 @@ class Explorer(ControlPanel):
         self.answer(state=self._state, error=f"This cannot be drawn: {type(error).__name__}: {error}")
 
 
-explore = shown(Explorer)
+explore = Explorer
 
 
 class _Number(Element):
-    """A labelled range and a number field that show one value. kept: what the kernel has heard of it.
+    """A labelled range and a number field that show one value.
 
     fixed: `name`, `question`, and the scale: `min`, `max`, `step`.
     """
@@ -88,7 +82,6 @@ class _Number(Element):
     _esm = script("guess")
     value = traitlets.Float().tag(sync=True)
     touched = traitlets.Bool(False).tag(sync=True)
-    kept = traitlets.Float(None, allow_none=True).tag(sync=True)
 
 
 class Prediction(Panel):
@@ -125,9 +118,9 @@ class Prediction(Panel):
             fixed={"name": name, "question": self.question, "min": low, "max": high, "step": step},
             value=default if kept is None else kept,
             touched=kept is not None,
-            kept=kept,
         )
         self.view.observe(self._remember, ["value", "touched"])
+        self.show()
 
     @property
     def value(self) -> float:
@@ -147,7 +140,7 @@ class Prediction(Panel):
         return f"{self.question}: {self.value:g}" if self.touched else self.question
 
     def _remember(self, _: Any) -> None:
-        remembered[self._key] = self.view.kept = self.view.value
+        remembered[self._key] = self.view.value
 
 
-predict = shown(Prediction)
+predict = Prediction

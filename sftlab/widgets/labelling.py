@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +16,18 @@ from sftlab.analysis.labels import find_label_issues, undecided
 from sftlab.core.records import Interval
 from sftlab.core.statistics import wilson
 from sftlab.data import Data, Split, as_path, first_task, resize
+from sftlab.data.dataset import first_names
 from sftlab.data.label_fixes import Correction, address, corrections_path, read_corrections, write_corrections
-from sftlab.plot import base
+from sftlab.plot import base, style
 from sftlab.plot.images import images
 from sftlab.widgets.base import (
     Element,
     Panel,
-    figure_html,
     figure_of,
     image_address,
     paragraph,
     remembered,
     script,
-    shown,
     sureness,
 )
 
@@ -45,12 +45,11 @@ class Game(Element):
     answers = traitlets.List(traitlets.Int()).tag(sync=True)
     elapsed = traitlets.Float(0).tag(sync=True)
     rounds = traitlets.Int(0).tag(sync=True)
-    message = traitlets.Unicode("").tag(sync=True)
     score = traitlets.Unicode("").tag(sync=True)
 
 
 class Labelling(Panel):
-    """Let the learner label images against the clock: `answers` (class numbers), `seconds`, `accuracy`.
+    """Let the learner label images against the clock: `answers` (class numbers), `accuracy`.
 
     positions: which images of the split. seconds: the limit. noun: what one image shows. name: part of the CSS classes
     `sft-NAME-start`, `-class-0`, `-status`, `-image`, … Nothing waits for a player: an unattended run shows the images
@@ -69,21 +68,20 @@ class Labelling(Panel):
     ) -> None:
         if not len(positions):
             raise ValueError("no position given, so there is nothing to label")
-        classes = split.classes
-        self.classes = classes if isinstance(classes, list) else next(iter(classes.values()))
+        self.classes = first_names(split.classes)
         self.split, self.positions = split, np.asarray(positions, dtype=np.int64)
         self.limit, self.licence, self.noun = seconds, licence, noun
-        self.truth = [int(k) for k in first_task(split.labels(self.positions))]
+        self.truth = first_task(split.labels(self.positions)).tolist()
         self._key = ("label", name, split.digest, tuple(positions))
         answers, elapsed = remembered.get(self._key, ([], 0.0))
-        stored = np.asarray(split.images[split.index[self.positions]])  # as they are: a crack needs every pixel
+        stored = np.array(split.images[split.index[self.positions]])  # as they are: a crack needs every pixel
         self.view = Game(
             fixed={
                 "name": name,
                 "noun": noun,
                 "classes": self.classes,
                 "limit": seconds,
-                "images": [image_address(image) for image in stored],
+                "images": [*map(image_address, torch.from_numpy(stored))],
             },
             answers=answers,
             elapsed=elapsed,
@@ -91,16 +89,12 @@ class Labelling(Panel):
         )
         self._say()
         self.view.observe(self._finished, "rounds")
+        self.show()
 
     @property
     def answers(self) -> list[int]:
         """The class numbers given, in order; empty until a game has ended, fewer if time ran out."""
         return list(self.view.answers)
-
-    @property
-    def seconds(self) -> float:
-        """Seconds the last game took; 0 if none was played."""
-        return float(self.view.elapsed)
 
     @property
     def accuracy(self) -> Interval | None:
@@ -115,46 +109,46 @@ class Labelling(Panel):
             return f"not played: {total} to label, {self.limit:g} seconds"
         reached = total if given == len(self.positions) else f"the {given} {self.noun}s you reached"
         return (
-            f"{score.value * given:.0f} of {reached} right in {self.seconds:.0f} s: accuracy "
+            f"{score.value * given:.0f} of {reached} right in {self.view.elapsed:.0f} s: accuracy "
             f"{base.percent(score.value, 0)}, 95 % interval {100 * score.low:.0f} to {100 * score.high:.0f} %"
         )
 
     def html(self) -> str:
         """Return the grid of the images: numbered before the game, with answer and truth after it."""
         if self.answers:
-            return paragraph(self.text()) + self._score()
+            return str(self.view.score)
         numbers = [str(i + 1) for i in range(len(self.truth))]
         title = f"{len(self.truth)} {self.noun}s: {' or '.join(self.classes)}?"
         grid = _grid(self.split, self.positions, numbers, title, self.licence)
         truth = ", ".join(f"{i} {self.classes[k]}" for i, k in zip(numbers, self.truth, strict=True))
         return f"{grid}<details><summary>The answers</summary>{paragraph(truth)}</details>"
 
-    def _score(self) -> str:
-        captions = [
-            f"✓ {self.classes[truth]}" if answer == truth else f"✗ {self.classes[answer]}\nis {self.classes[truth]}"
-            for answer, truth in zip(self.answers, self.truth, strict=False)
-        ]
-        captions += [f"–\nis {self.classes[truth]}" for truth in self.truth[len(captions) :]]
-        return _grid(self.split, self.positions, captions, self.text(), self.licence)
-
     def _finished(self, _: Any) -> None:
-        remembered[self._key] = (self.answers, self.seconds)
+        remembered[self._key] = (self.answers, self.view.elapsed)
         self._say()
         self.settle()
 
     def _say(self) -> None:
-        keys = " ".join(f"{k + 1} = {c}" for k, c in enumerate(self.classes[:9]))
-        how = f"{len(self.positions)} {self.noun}s, {self.limit:g} seconds. Buttons, or keys: {keys}."
-        self.view.message = f"{self.text()}." if self.answers else how
+        if not self.answers:
+            keys = " ".join(f"{k + 1} = {c}" for k, c in enumerate(self.classes[:9]))
+            how = f"{len(self.positions)} {self.noun}s, {self.limit:g} seconds. Buttons, or keys: {keys}."
+            self.view.spoken = {"said": how}
+            return
+        captions = []
+        for answer, truth in zip_longest(self.answers, self.truth):
+            called = "–" if answer is None else f"✗ {self.classes[answer]}"
+            captions.append(f"✓ {self.classes[truth]}" if answer == truth else f"{called}\nis {self.classes[truth]}")
+        self.view.spoken = {"said": f"{self.text()}."}
         # The round makes each score a new string, so that two equal games are both shown.
-        self.view.score = f"<!--{self.view.rounds}-->{self._score()}" if self.answers else ""
+        score = _grid(self.split, self.positions, captions, self.text(), self.licence)
+        self.view.score = f"<!--{self.view.rounds}-->{score}"
 
 
 def _grid(split: Split, positions: Any, captions: list[str], title: str, licence: str) -> str:
-    return figure_html(figure_of(lambda: images(split, positions, captions, title=title, licence=licence)))
+    return style.figure_html(figure_of(lambda: images(split, positions, captions, title=title, licence=licence)))
 
 
-label_cells = shown(Labelling)
+label_cells = Labelling
 
 
 class Tiles(Element):
@@ -166,7 +160,6 @@ class Tiles(Element):
 
     _esm = script("tiles")
     chosen = traitlets.Dict().tag(sync=True)
-    spoken = traitlets.Dict().tag(sync=True)
 
 
 class Relabelling(Panel):
@@ -174,9 +167,8 @@ class Relabelling(Panel):
 
     p: out-of-sample probabilities, a row a training image (`labels.cross_val_proba`). path: the CSV, by default
     `corrections_path(data)`; every choice is written at once, a choice taken back is removed, and the images themselves
-    are never touched. `sft.corrected` reads it. each: tiles a group. noun: what one image shows. name: part of the CSS
-    classes `sft-NAME-select`, `-group-0` and `-status`. Raises ValueError for data without single class numbers, or
-    probabilities that do not fit.
+    are never touched. `sft.corrected` reads it. each: tiles a group. name: part of the CSS classes `sft-NAME-select`,
+    `-group-0` and `-status`. Raises ValueError for data without single class numbers, or probabilities that do not fit.
     """
 
     def __init__(
@@ -186,7 +178,6 @@ class Relabelling(Panel):
         path: str | Path | None = None,
         *,
         each: int = 12,
-        noun: str = "image",
         name: str = "relabel",
     ) -> None:
         targets = data.train.targets
@@ -201,8 +192,8 @@ class Relabelling(Panel):
         doubted = find_label_issues(p, data.train.y)[:each].tolist()
         torn = [i for i in undecided(p).tolist() if i not in doubted][:each]
         groups = {"most likely mislabelled": doubted, "least certain": torn}
-        self.groups = {title: positions for title, positions in groups.items() if positions}
-        self.p, self.noun, self.path = p, noun, corrections_path(data) if path is None else as_path(path)
+        self.groups = {title: positions for title, positions in groups.items() if positions}  # at least one
+        self.p, self.path = p, corrections_path(data) if path is None else as_path(path)
         self.split, self.classes, self.licence = data.train, data.classes, data.card.licence
         rows, y = read_corrections(self.path), np.asarray(self.split.y)
         self._keys = {i: address(self.split, i) for positions in self.groups.values() for i in positions}
@@ -210,7 +201,7 @@ class Relabelling(Panel):
         self.view = Tiles(
             fixed={
                 "name": name,
-                "title": f"{noun}s whose labels are in doubt",
+                "title": "images whose labels are in doubt",
                 "options": [*self.classes, LEFT_OUT],
                 "groups": [{"title": t, "tiles": [*map(self._tile, tiles)]} for t, tiles in self.groups.items()],
             },
@@ -218,21 +209,20 @@ class Relabelling(Panel):
             spoken={"said": self.text(), "error": False},
         )
         self.view.observe(self._chosen, "chosen")
+        self.show()
 
     def text(self) -> str:
         """Say how many labels are in doubt, and how many are corrected."""
         doubted = ", ".join(f"{len(positions)} {title}" for title, positions in self.groups.items())
         n = len(read_corrections(self.path))
         corrected = f"{n} correction{'s' * (n > 1)} in {self.path.name}" if n else "nothing corrected"
-        return f"{doubted or f'no {self.noun} is in doubt'}; {corrected}."
+        return f"{doubted}; {corrected}."
 
     def html(self) -> str:
         """Return the first group as a figure, with what was corrected."""
-        if not self.groups:
-            return super().html()
         title, positions = next(iter(self.groups.items()))
         captions = [f"is {self._given[i]}\n{self._says(i)}?\n{Path(self._keys[i][1]).name}".rstrip() for i in positions]
-        finding = f"{len(captions)} {self.noun}s {title}: the label, and what networks say that have not seen it"
+        finding = f"{len(captions)} images {title}: the label, and what networks say that have not seen it"
         return _grid(self.split, positions, captions, finding, self.licence) + paragraph(self.text())
 
     def _says(self, i: int) -> str:
@@ -244,8 +234,8 @@ class Relabelling(Panel):
         image = image if max(image.shape[2:]) <= LARGEST else resize(image, LARGEST)
         file, given = self._keys[i][1], self._given[i]
         said = f"the network says {self._says(i)}" + f" ({file})" * bool(file)
-        alt = f"{file or f'{self.noun} {i} of {self.split.name}'}, labelled {given}"
-        src = image_address(image[0].numpy())
+        alt = f"{file or f'image {i} of {self.split.name}'}, labelled {given}"
+        src = image_address(image[0])
         return {"key": str(i), "src": src, "alt": alt, "said": said, "given": self._number(given)}
 
     def _number(self, label: str) -> int:
@@ -270,4 +260,4 @@ class Relabelling(Panel):
         self.settle()
 
 
-relabel = shown(Relabelling)
+relabel = Relabelling

@@ -30,22 +30,15 @@ workers = WeakSet[Worker]()  # of all panels that train
 class Run:
     """A run that a learner started. settings: what the controls said; the same ones give the same run again.
 
-    grouped: whether the groups of the validation images are known.
+    accuracy: on the validation images, of the weights it kept; None before anything was measured.
     """
 
     number: int
     settings: dict[str, Any]
-    grouped: bool
     outcome: str = "running"
     seconds: float = 0.0
     history: History = field(default_factory=History)
-
-    @property
-    def accuracy(self) -> Interval | None:
-        """Validation accuracy of the weights it kept; None before anything was measured."""
-        if not self.history.epochs:
-            return None
-        return share(self.history.kept.valid_counts, grouped=self.grouped)
+    accuracy: Interval | None = None
 
     @property
     def score(self) -> float:
@@ -94,13 +87,11 @@ class TrainingPanel(ControlPanel):
         """Whether a run of this panel goes on."""
         return self.worker.is_busy
 
-    async def run(self, **settings: Any) -> None:
+    async def run(self) -> None:
         """Train once as the controls say and wait for it; Stop and an interrupted kernel end it early.
 
-        settings: put into the controls first. The output then holds the finished picture, also for readers without a
-        kernel. Raises what the run raised.
+        The output then holds the finished picture, also for readers without a kernel. Raises what the run raised.
         """
-        self.place(**settings)
         self.start()
         try:
             while self.is_training:
@@ -177,30 +168,28 @@ class TrainingPanel(ControlPanel):
 
     def _train(self, values: dict[str, Any]) -> None:
         """Make one run and show it a few times a second; one that was stopped before its first step leaves nothing."""
-        self.error, slow = None, not self.is_instant(values)
+        self.error, waits = None, monitors.is_running()
         number = 1 + max((run.number for run in self.runs), default=0)
-        run = self.kind(number, values, bool(self.data.valid.groups))
-        begins = f"run {number} begins"
-        if slow:
-            self.busy(begins)
+        run, begins = self.kind(number, values), f"run {number} begins"
+        if slow := waits or not self.is_instant(values):
+            self.busy("another panel is training; this one waits for it" if waits else begins)
             self.say("Training has begun; Stop ends it within one step.")
-        while monitors.is_running() and not self.worker.stopping.is_set():
-            self.busy("another panel is training; this one waits for it")
-            slow = True
-            time.sleep(0.02)
-        if slow:
+            while monitors.is_running() and not self.worker.stopping.is_set():
+                time.sleep(0.02)
             self.busy(begins)
         before = list(self.runs)
         self.runs[:] = self._beside(run)
         clock = time.perf_counter()
-        drawn = clock - OFTEN if slow else clock + QUIET - OFTEN
+        due = clock if slow else clock + QUIET
         try:
             with closing(self.begin(run)) as stream:  # type: ignore[type-var]
                 for record in stream:
                     run.history.add(record)
+                    if isinstance(record, Epoch):
+                        run.accuracy = share(run.history.kept.valid_counts, grouped=bool(self.data.valid.groups))
                     progress, now = self.tell(run, record), time.perf_counter()
-                    if progress and now - drawn > OFTEN:
-                        drawn, run.seconds = now, now - clock
+                    if progress and now > due:
+                        due, run.seconds = now + OFTEN, now - clock
                         self.draw()
                         self.busy(progress)
             run.outcome = "stopped" if self.worker.stopping.is_set() else "finished"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import tempfile
+from collections import defaultdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from sftlab.data import Split, read_photo
 from sftlab.deploy.predict import Prediction, predictor
 from sftlab.deploy.reject import RejectOption
 from sftlab.plot import base, style
-from sftlab.widgets.base import Element, Panel, Worker, figure_of, picture, remembered, script, shown, sureness
+from sftlab.widgets.base import Element, Panel, Worker, figure_of, picture, remembered, script, sureness
 
 KEPT = 30  # photographs in the table
 MOST_BARS = 6
@@ -31,14 +32,13 @@ TILE, STRIDE = 0.31, 0.33  # width of a picture and of its place, as shares of t
 class DropZone(Element):
     """A labelled file field that takes dropped files too, a status line, a picture, and a table of what was answered.
 
-    Messages to the kernel: {kind: "piece", id, name, piece, pieces} with one buffer each, and {kind: "show", row}.
+    Messages to the kernel: {kind: "piece", id, name, pieces} with one buffer each, in order, and {kind: "show", row}.
     drawn: the picture (`src`, `alt`, `width`). rows: [name, answer, probabilities, whether it can be shown again] a
     photograph, the newest first.
     """
 
     _esm = script("dropzone")
     drawn = traitlets.Dict().tag(sync=True)
-    spoken = traitlets.Dict({"said": "No photograph yet."}).tag(sync=True)
     rows = traitlets.List(traitlets.List()).tag(sync=True)
 
 
@@ -75,15 +75,17 @@ class Upload(Panel):
         self._key = ("upload", name, tuple(self.predictor.classes), self.predictor.size)
         kept = remembered.get(self._key, [])
         self._photographs = [self._ask(said.file, pixels) for pixels, said in kept if pixels is not None]
-        self._pieces: dict[str, dict[int, bytes]] = {}
+        self._pieces = defaultdict[str, list[bytes]](list)
         self.worker = Worker(self._failed, waiting=None)
-        self.view = DropZone(fixed={"name": name, "title": "Photographs for the network"})
+        fixed = {"name": name, "title": "Photographs for the network"}
+        self.view = DropZone(fixed=fixed, spoken={"said": "No photograph yet."})
         if self._photographs:
             self._show(self._photographs[0])
         elif example is not None:
             pixels = example.pixels(np.arange(1)).expand(-1, 3, -1, -1)[0].numpy()
             self._show(self._ask(f"an image of the {example.name} split", pixels), licence)
         self.view.on_msg(self._received)
+        self.show()
 
     @property
     def answers(self) -> list[Prediction]:
@@ -99,11 +101,10 @@ class Upload(Panel):
         if content["kind"] == "show":
             self.worker.ask(partial(self._show, self._photographs[content["row"]]))
             return
-        pieces = self._pieces.setdefault(content["id"], {})
-        pieces[content["piece"]] = bytes(buffers[0])
+        pieces = self._pieces[content["id"]]
+        pieces.append(bytes(buffers[0]))
         if len(pieces) == content["pieces"]:
-            whole = b"".join(piece for _, piece in sorted(self._pieces.pop(content["id"]).items()))
-            self.worker.ask(partial(self._answer, content["name"], whole))
+            self.worker.ask(partial(self._answer, content["name"], b"".join(self._pieces.pop(content["id"]))))
 
     def _failed(self, error: Exception) -> None:
         self.view.spoken = {"said": f"{type(error).__name__}: {error}", "error": True}
@@ -146,7 +147,7 @@ class Upload(Panel):
             return None
 
 
-upload = shown(Upload)
+upload = Upload
 
 
 def answer(
@@ -156,14 +157,13 @@ def answer(
     *,
     limit: float = 0.0,
     licence: str = "",
-    ax: Any = None,
 ) -> Any:
     """Draw a picture (uint8 C×H×W) as the network gets it, a heat map over it, and a bar for each likely class.
 
     heat: h×w ≥ 0, the evidence for the likeliest class; without it the map is left out. limit: the least probability
     of an answer, drawn as a dashed line. licence: of the picture.
     """
-    ax = base.axes(ax, *SIZE)
+    ax = base.axes(None, *SIZE)
     ax.set_axis_off()
     titles = [base.clip(prediction.file or "as the network gets it", 30)]
     if heat is not None:
@@ -178,8 +178,7 @@ def answer(
     _bars(ax.inset_axes((start + 0.03, 0.0, min(0.4, 0.95 - start), 0.9), **BARE), prediction, limit)
     seen = "Without" if heat is None else "With"
     base.title(ax, headline(prediction), f"{in_words(prediction)}. {seen} a heat map.")
-    if licence:
-        base.note(ax, base.clip(f"Picture: {licence}", 110), (0, -0.07), xycoords="axes fraction", fontsize=7)
+    base.licence_line(ax, licence)
     return ax
 
 

@@ -18,35 +18,18 @@ from sftlab.core.monitors import Stream
 from sftlab.core.records import Epoch, Interval, Step
 from sftlab.data import Data
 from sftlab.plot import base, old_and_new, style
-from sftlab.widgets.base import figure_of, picture, share, shown
-from sftlab.widgets.controls import Control, starting
+from sftlab.widgets.base import figure_of, picture, share
+from sftlab.widgets.controls import Control
 from sftlab.widgets.training_panel import Run, TrainingPanel
 
 RATES = [0.0, *(float(f"{m}e{e}") for e in range(-5, -1) for m in (1, 2, 5)), 0.1]
 
 
-class _Profile(Control):
-    """A bar a stage, stem first: the position is an index into RATES for each, 0 is frozen."""
-
-    def value(self, position: Any) -> dict[str, float]:
-        return {stage: RATES[p] for stage, p in zip(self.look["stages"], position, strict=True)}
-
-    def position(self, value: Any) -> list[int]:
-        """Return the positions nearest to the rates of a profile, on a log scale."""
-        nearest = [min(RATES[1:], key=lambda r: r / rate + rate / r) if rate > 0 else 0.0 for rate in value.values()]
-        return [RATES.index(rate) for rate in nearest]
-
-
 @dataclass
 class TunnelRun(Run):
-    """One run of the tunnel: (old, new) validation accuracy before the first step and after each epoch."""
+    """One run of the tunnel. old: validation accuracy of the old task, before the first step and after each epoch."""
 
-    path: list[tuple[Interval, Any]] = field(default_factory=list)
-
-    @property
-    def profile(self) -> dict[str, float]:
-        """The learning rate of each stage."""
-        return self.settings["profile"]
+    old: list[Interval] = field(default_factory=list)
 
 
 class WindTunnel(TrainingPanel):
@@ -82,22 +65,29 @@ class WindTunnel(TrainingPanel):
         self.source, self.old, self.epochs, self.beside = source, old, epochs, beside or {}
         majority = [old.valid.majority, new.valid.majority]
         self._plot = partial(old_and_new, stored=self.beside, majority=majority, test_to_train=test_to_train)
-        texts = ("frozen", *map(base.rate_text, RATES[1:]))
         start = profiles.full(source, 1e-3) if profile is None else profiles.check(source, profile)
-        look = {"stages": stage_names(source), "heat": [style.heat(rate) for rate in RATES]}
-        bars = starting(_Profile("profile", "learning rate of each stage", (), texts, look=look), start)
+        nearest = [min(RATES[1:], key=lambda r: r / rate + rate / r) if rate else 0.0 for rate in start.values()]
+        bars = Control(
+            "profile",
+            "learning rate of each stage",
+            tuple(RATES),
+            ("frozen", *map(base.rate_text, RATES[1:])),
+            [*map(RATES.index, nearest)],
+            tuple(start),
+            {"heat": [style.heat(rate) for rate in RATES]},
+        )
         key = ("tunnel", name, old.valid.digest, new.valid.digest)
         settings = {"keep_best": False, "cached": False, **settings}
         title = "wind tunnel: a learning rate for each stage"
         super().__init__(key, source, new, {"profile": bars}, settings, name=name, title=title)
-        self.view = self.inputs
         self.draw()
         self.say("")
+        self.show()
 
     @property
     def profile(self) -> dict[str, float]:
         """What the bars say."""
-        return self.values["profile"]
+        return dict(zip(self.controls["profile"].parts, self.values["profile"], strict=True))
 
     def start(self) -> None:
         """Train as the bars say."""
@@ -111,15 +101,15 @@ class WindTunnel(TrainingPanel):
         self.busy(f"run {run.number} begins")
         self.model = replace_head(self.source, self.data.classes, seed=self.settings.get("seed", 0))
         self._old_model = nn.Sequential(OrderedDict([*self.model.named_children()][:-1], head=self.source[-1]))
-        stream = self.train(run, run.profile, self.epochs)
-        run.path.append((_accuracy(self._old_model, self.old), _accuracy(self.model, self.data)))
-        return stream
+        return self.train(run, dict(zip(stage_names(self.source), run.settings["profile"], strict=True)), self.epochs)
 
     def tell(self, run: TunnelRun, record: Step | Epoch) -> str:
         """Measure the old accuracy after an epoch, and return how far the run is."""
-        if isinstance(record, Step) or not record.epoch:
+        if isinstance(record, Step):
             return ""
-        run.path.append((_accuracy(self._old_model, self.old), run.accuracy))
+        groups = self.old.valid.groups
+        counts = validate(self._old_model, self.old.valid.batches(256), cross_entropy, groups)[2]
+        run.old.append(share(counts, grouped=bool(groups)))
         return f"run {run.number}: epoch {record.epoch} of {self.epochs}"
 
     def draw(self) -> None:
@@ -135,13 +125,12 @@ class WindTunnel(TrainingPanel):
 
     def ending(self, run: TunnelRun) -> str:
         """Return what a run came to, in a sentence or two."""
-        if not run.history.steps:
+        if not run.history.steps or run.accuracy is None:
             return "Stopped before the first step."
-        old, new = run.path[-1]
         ends = {"stopped": " It was stopped.", "diverged": " It diverged: this profile is too hot."}
         return (
-            f"Run {run.number} after {run.seconds:.1f} s: of the old task it keeps {base.interval(old)}, "
-            f"of the new one it learns {base.interval(new)}.{ends.get(run.outcome, '')}"
+            f"Run {run.number} after {run.seconds:.1f} s: of the old task it keeps {base.interval(run.old[-1])}, "
+            f"of the new one it learns {base.interval(run.accuracy)}.{ends.get(run.outcome, '')}"
         )
 
     def hint(self) -> str:
@@ -150,25 +139,21 @@ class WindTunnel(TrainingPanel):
 
     def text(self) -> str:
         """Return a line for each run."""
-        return "\n".join(self.ending(run) for run in reversed(self.runs) if run.path) or "No run yet"
+        return "\n".join(self.ending(run) for run in reversed(self.runs) if run.old) or "No run yet"
 
     def _rows(self) -> Any:
-        runs = [run for run in reversed(self.runs) if run.path]
+        runs = [run for run in reversed(self.runs) if run.old]
         finding = "No run yet: paint a profile and let go"
         if runs:
-            old, new = (base.percent(reached.value) for reached in runs[0].path[-1])
+            old, new = base.percent(runs[0].old[-1].value), base.percent(runs[0].score)
             finding = f"Run {runs[0].number}: {old} of the old task, {new} of the new one"
         elif not self.beside:
             return base.empty(None, finding)
         points = {
-            f"{run.number}: {' '.join(map(base.rate_text, run.profile.values()))}": [run.path[-1]] for run in runs
+            f"{run.number}: {' '.join(map(base.rate_text, run.settings['profile']))}": (run.old[-1], run.accuracy)
+            for run in runs
         }
         return self._plot(points, finding=finding)
 
 
-def _accuracy(model: nn.Sequential, data: Data) -> Interval:
-    groups = data.valid.groups
-    return share(validate(model, data.valid.batches(256), cross_entropy, groups)[2], grouped=bool(groups))
-
-
-wind_tunnel = shown(WindTunnel)
+wind_tunnel = WindTunnel

@@ -302,7 +302,7 @@ heatmaps(pixels, rows, licence=data.card.licence,
 #
 # **Can its certainty be trusted? On images like the training ones, after a check on new modules; on others, ask first whether they are alike.**
 #
-# *Where this lives in the library:* `sftlab.analysis.decisions` (`calibration`, `fit_temperature`, `temperature_scale`, `knn_distance`), `plot.reliability`, `sftlab.analysis.explain` (`grad_cam`, `cascade`), `sft.choose_reject_option`. *The same in plain PyTorch:* the loop for T and the two lines for the distance above need nothing of the library.
+# *Where this lives in the library:* `sftlab.analysis.decisions` (`calibration`, `fit_temperature`, `temperature_scale`, `knn_distance`), `sftlab.analysis.explain` (`grad_cam`, `cascade`), `sft.choose_reject_option`. *The same in plain PyTorch:* the loop for T and the two lines for the distance above need nothing of the library.
 
 # %% [markdown]
 # ## Try it

@@ -98,7 +98,7 @@ function render({ model, el }) {
   }
   function words(spec, box, css) {  // one stop of the tab key; arrows go from word to word
     const group = groupOf(box, spec.label, "sft-words", "toolbar");
-    const all = spec.texts.map((text, k) => {
+    const all = spec.parts.map((text, k) => {
       const word = native(make("button", group, { type: "button", className: `${css}-${k}-input` }, text));
       word.tabIndex = k ? -1 : 0;
       word.addEventListener("focus", () => all.forEach(other => { other.tabIndex = other === word ? 0 : -1; }));
@@ -118,7 +118,7 @@ function render({ model, el }) {
   function bars(spec, box, css) {
     const group = groupOf(box, spec.label, "sft-bars", "group");
     let held = null;  // the shares when a drag began: who comes back from the top finds the others as they were
-    const columns = spec.texts.map((text, k) => {
+    const columns = spec.parts.map((text, k) => {
       const bar = upright(group, `${uid}-${spec.key}-${k}`, `${css}-${k}-input`, text, 100), { input } = bar;
       input.setAttribute("aria-label", `${spec.label}: ${text}`);
       const move = final => {
@@ -145,7 +145,7 @@ function render({ model, el }) {
   }
   function profile(spec, box) {  // a bar a stage, as hot as its rate; dragging sideways paints the others
     const group = make("span", box, { className: `sft-bars sft-${name}-bars` }), most = spec.texts.length - 1;
-    const columns = spec.stages.map((stage, k) => {
+    const columns = spec.parts.map((stage, k) => {
       const bar = upright(group, `${uid}-${spec.key}-${k}`, `sft-${name}-${stage}-input`, stage, most);
       bar.input.setAttribute("orient", "vertical");
       return bar;

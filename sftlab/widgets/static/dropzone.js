@@ -30,7 +30,7 @@ function render({ model, el }) {
       try {
         for (let piece = 0; piece < pieces; piece++) {
           const bytes = await file.slice(piece * PIECE, (piece + 1) * PIECE).arrayBuffer();
-          model.send({ kind: "piece", id, name: file.name, piece, pieces }, undefined, [bytes]);
+          model.send({ kind: "piece", id, name: file.name, pieces }, undefined, [bytes]);
         }
       } catch (error) {  // a dropped folder, or a file that has gone away
         refused.push(`${file.name} cannot be read by the browser.`);

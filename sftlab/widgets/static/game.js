@@ -27,7 +27,7 @@ function render({ model, el }) {
     start.style.display = "";
     start.textContent = model.get("rounds") ? "Play again" : "Start";
     score.innerHTML = model.get("score");
-    status.textContent = model.get("message");
+    status.textContent = model.get("spoken").said;
   }
   function next() {
     image.src = images[answers.length];

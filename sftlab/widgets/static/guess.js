@@ -31,12 +31,12 @@ function render({ model, el }) {
     const value = model.get("value");  // news from the kernel interrupts nobody who drags or types
     if (!range.matches(":active")) range.value = value;
     if (!number.matches(":focus")) number.value = value;
-    const kept = model.get("touched") && model.get("kept") === value;
+    const kept = model.get("touched") && model.get("heard") === model.get("asked");
     status.textContent = kept
       ? `your guess ${value} is kept: run the next cells; a figure that stands already shows it when its cell runs again`
       : "drag, or type a number";
   }
-  for (const name of ["value", "touched", "kept"]) model.on(`change:${name}`, sync);
+  for (const name of ["value", "touched", "heard"]) model.on(`change:${name}`, sync);
   sync();
   return stop;
 }

@@ -43,7 +43,7 @@ function render({ model, el }) {
   function mark() { for (const one of marks) one(); }
   function say() {
     const { said, error } = model.get("spoken");
-    status.textContent = said || ""; status.classList.toggle("sft-error", Boolean(error));
+    status.textContent = said; status.classList.toggle("sft-error", !!error);
   }
   model.on("change:chosen", mark); model.on("change:spoken", say);
   show(first); say();
