@@ -296,7 +296,7 @@ def test_letting_go_of_the_rate_trains_a_cached_probe_and_anything_slower_waits_
     train(cockpit, rate=3, layers=3)
     assert [run.number for run in cockpit.runs] == [1, 3, 4, 5], "the same settings take the place of the old run"
     again = widgets.cockpit(tiny, blobs, epochs=2)
-    assert len(again.runs) == 4 and again.values["rate"] == 1e-2, "running the cell again forgets nothing"
+    assert len(again.runs) == 4 and again.values["rate"] == 1e-4, "running the cell again forgets nothing"
     again.inputs.state = {**again.inputs.state, "forget": 1}
     assert again.runs == [] and again.chart.chart["title"] == "No run yet"
 

@@ -27,7 +27,7 @@ RATES = [0.0, *(float(f"{m}e{e}") for e in range(-5, -1) for m in (1, 2, 5)), 0.
 
 @dataclass
 class TunnelRun(Run):
-    """One run of the tunnel. old: validation accuracy of the old task, before the first step and after each epoch."""
+    """One run of the tunnel. old: validation accuracy of the old task, after each epoch."""
 
     old: list[Interval] = field(default_factory=list)
 
@@ -125,12 +125,12 @@ class WindTunnel(TrainingPanel):
 
     def ending(self, run: TunnelRun) -> str:
         """Return what a run came to, in a sentence or two."""
-        if not run.history.steps or run.accuracy is None:
-            return "Stopped before the first step."
-        ends = {"stopped": " It was stopped.", "diverged": " It diverged: this profile is too hot."}
+        end = {"stopped": " It was stopped.", "diverged": " It diverged: this profile is too hot."}.get(run.outcome, "")
+        if run.accuracy is None:
+            return f"Run {run.number} ended before its first epoch was over.{end}"
         return (
             f"Run {run.number} after {run.seconds:.1f} s: of the old task it keeps {base.interval(run.old[-1])}, "
-            f"of the new one it learns {base.interval(run.accuracy)}.{ends.get(run.outcome, '')}"
+            f"of the new one it learns {base.interval(run.accuracy)}.{end}"
         )
 
     def hint(self) -> str:
