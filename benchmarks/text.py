@@ -61,6 +61,12 @@ def strategies(start):
     return {name: (net, {**profile, "head": 3e-3}) for name, (net, profile) in found.items()}
 
 
+def learnable(model, profile):
+    """Return how many numbers learn under a profile, and how many the network stores (buffers included)."""
+    able = sum(p.numel() for stage, rate in profile.items() if rate for p in model.get_submodule(stage).parameters())
+    return able, sum(value.numel() for value in [*model.parameters(), *model.buffers()])
+
+
 def accuracy(model, data):
     return sft.evaluate(model, data.valid).accuracy.value
 
@@ -70,13 +76,13 @@ def tune(encoder, seed, ledger):
     data, kept = load("grouped", 50, seed), ledger.kept
     start, found = probe(encoder, data, seed), kept["tuned"].setdefault(str(seed), {})
     found["probe"] = accuracy(start, data)
-    kept["sizes"]["probe"] = lora.learnable(start, sft.linear_probe(start))
+    kept["sizes"]["probe"] = learnable(start, sft.linear_probe(start))
     watched = replace(data, valid=data.valid.subset(range(32)))  # no epoch is chosen, so few will do to watch
     how = {"schedule": sft.warmup_cosine(0.1), "keep_best": False, "verbose": False, "batch_size": 16, "seed": seed}
     for name, (model, profile) in strategies(start).items():
         if name not in found:
             sft.fit(model, watched, profile, 3, **how)
-            found[name], kept["sizes"][name] = accuracy(model, data), lora.learnable(model, profile)
+            found[name], kept["sizes"][name] = accuracy(model, data), learnable(model, profile)
             ledger.write()
             print(f"split {seed}, {name}: {found[name]:.3f} (probe {found['probe']:.3f})", flush=True)
 

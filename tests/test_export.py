@@ -14,7 +14,7 @@ from small_sets import put
 import sftlab as sft
 from sftlab.deploy import predict as ask
 from sftlab.deploy.predict import ONNX, predictor, read_graph
-from sftlab.networks.offline import Tiny
+from sftlab.networks import offline
 from sftlab.networks.staging import Source
 
 has_onnx = all(find_spec(name) for name in ONNX)
@@ -59,7 +59,7 @@ def test_what_export_prints_works_as_pasted_and_answers_as_the_model_does(
 
 def test_a_network_of_no_library_is_exported_without_a_recipe(tmp_path, capsys):
     model = sft.replace_head(sft.backbone("tiny", seed=3), ["intact", "defect"])
-    plain, x = Tiny(classes=2), pixels(2, 64)
+    plain, x = offline.tiny(classes=2), pixels(2, 64)
     plain.load_state_dict(torch.load(sft.export(model, tmp_path / "plain.pth"), weights_only=True))
     with torch.no_grad():
         torch.testing.assert_close(plain.eval()(model.input(x)), model.eval()(x))

@@ -11,7 +11,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from sftlab.core.model import card
+from sftlab.data.storage import as_path
 from sftlab.networks import offline, timm_nets, torchvision_nets
+from sftlab.networks.staging import load_weights, read_weights
 
 
 def backbone(name: str, weights: str | Path | None = "default", *, seed: int = 0, **options: Any) -> nn.Sequential:
@@ -26,9 +29,15 @@ def backbone(name: str, weights: str | Path | None = "default", *, seed: int = 0
     >>> [stage for stage, _ in backbone("tiny").named_children()]
     ['input', 'stem', 'layer1', 'layer2', 'pool', 'head']
     """
+    file = None if weights in ("default", None) else as_path(weights)
+    if file and name in torchvision_nets.FAMILIES and not file.suffix and not file.exists():
+        file = None  # it is the name of a weight set
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = BUILDERS.get(name, _from_timm)(name, weights, **options)
+        model = BUILDERS.get(name, _from_timm)(name, None if file else weights, **options)
+    if file:
+        load_weights(model, read_weights(file), name)
+        card(model).update(weights=file.name, source="a local file")
     return model.eval().to(memory_format=torch.channels_last)
 
 
@@ -37,7 +46,7 @@ def backbones() -> list[str]:
     return [name for name in BUILDERS if name != "minilm"]
 
 
-def _from_timm(name: str, weights: str | Path | None, **options: Any) -> nn.Sequential:
+def _from_timm(name: str, weights: Any, **options: Any) -> nn.Sequential:
     import timm
 
     if not timm.is_model(name.split(".")[0]):

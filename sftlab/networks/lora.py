@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -34,13 +34,6 @@ class LoRA(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return what the Linear says plus the correction."""
         return self.linear(x) + self.scale * (x @ self.a.T) @ self.b.T
-
-    def merged(self) -> nn.Linear:
-        """Return one Linear that computes the same, with the weights W + s·B A."""
-        new = copy.deepcopy(self.linear)
-        with torch.no_grad():
-            new.weight.add_(self.scale * self.b @ self.a)
-        return new
 
     def extra_repr(self) -> str:
         """Show rank and scale in the printed network."""
@@ -74,12 +67,12 @@ def lora(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for stage in _chosen(new, stages):
-            children = [(parent, name, child) for parent in stage.modules() for name, child in parent.named_children()]
-            found = [(p, name, c) for p, name, c in children if name in layers and isinstance(c, nn.Linear)]
+            linears = [(path, child) for path, child in stage.named_modules() if isinstance(child, nn.Linear)]
+            found = [(path, linear) for path, linear in linears if path.rpartition(".")[2] in layers]
             if found:
                 hold(stage)
-            for parent, name, child in found:
-                setattr(parent, name, LoRA(child, rank, scale).to(child.weight.device))
+            for path, linear in found:
+                stage.set_submodule(path, LoRA(linear, rank, scale).to(linear.weight.device))
             adapted += len(found)
     if not adapted:
         raise ValueError(f"no stage that is to be adapted has a Linear named {' or '.join(layers)}")
@@ -100,10 +93,10 @@ def merge(model: nn.Sequential) -> nn.Sequential:
     It computes the same, to rounding, and `save` and `export` take it like any other network.
     """
     new = copy.deepcopy(model)
-    for parent in list(new.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, LoRA):
-                setattr(parent, name, child.merged())
+    for path, module in list(new.named_modules()):
+        if isinstance(module, LoRA):
+            module.linear.weight.data += module.scale * module.b.data @ module.a.data
+            new.set_submodule(path, module.linear)
     for module in new.modules():
         for name in vars(module).pop("held", []):
             value = module.get_buffer(name)
@@ -121,12 +114,6 @@ def hold(stage: nn.Module, but: Callable[[Tensor], bool] = lambda p: False) -> N
                 delattr(module, name)
                 module.register_buffer(name, p.detach())
                 vars(module).setdefault("held", []).append(name)
-
-
-def learnable(model: nn.Sequential, profile: Mapping[str, float]) -> tuple[int, int]:
-    """Return how many numbers learn under a profile, and how many the network stores (buffers included)."""
-    able = sum(p.numel() for name, stage in named_stages(model) if profile[name] > 0 for p in stage.parameters())
-    return able, sum(value.numel() for value in [*model.parameters(), *model.buffers()])
 
 
 def _chosen(model: nn.Sequential, stages: Sequence[str] | None) -> list[nn.Module]:

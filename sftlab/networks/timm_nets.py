@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from sftlab.core.model import has_parameters
 from sftlab.data.download import RemoteFile
 from sftlab.data.storage import data_dir
 from sftlab.networks.staging import (
@@ -21,26 +22,17 @@ from sftlab.networks.staging import (
     bring,
     constant,
     is_same_function,
-    load_file,
     not_here,
     read_weights,
     stages,
 )
 
 
-class Features(nn.Module):
-    """All of a network before its last Linear, where `forward` does more than run its parts in order."""
-
-    original_names: ClassVar = {"net": ""}
-
-    def __init__(self, original: nn.Module, head: str) -> None:
-        super().__init__()
-        self.net = without(original, head)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the features, N×D."""
-        net: Any = self.net
-        return net.forward_head(net.forward_features(x), pre_logits=True)
+def headless(original: nn.Module, head: str) -> nn.Module:
+    """Return all of a network before its last Linear, where `forward` does more than run its parts in order."""
+    features = without(original, head)
+    vars(features)["original_names"] = {"": ""}
+    return features
 
 
 class Embed(nn.Module):
@@ -79,13 +71,14 @@ class TokenPool(nn.Module):
         return str(self.how)
 
 
-def vit_glue(model: nn.Module) -> dict[str, list[tuple[str, Callable[[nn.Module], nn.Module], nn.Module]]]:
-    """Return what a timm ViT does besides running its children, as {child: glue that goes before it}."""
+def vit_glue(model: Any) -> dict[str, list[tuple[str, Part, nn.Module]]]:
+    """Return what a timm ViT does besides running its children: {child: what stands in its place}, as `_parts`."""
     from timm.models.vision_transformer import VisionTransformer
 
     if not isinstance(model, VisionTransformer) or model.attn_pool is not None:
         return {}
-    return {"patch_embed": [("embed", Embed, model)], "fc_norm": [("pool", TokenPool, nn.Flatten())]}
+    pool, norm = ("pool", TokenPool, nn.Flatten()), ("fc_norm", "fc_norm", model.fc_norm)
+    return {"patch_embed": [("embed", Embed, model)], "pos_drop": [], "fc_norm": [pool, norm]}
 
 
 def without(module: nn.Module, *paths: str) -> nn.Module:
@@ -192,14 +185,13 @@ LISTS = ("blocks", "layers", "stages", "features")  # what timm calls a chain of
 ONE_OF_MANY = re.compile(r"(layers?|stages?|blocks?|s)_?\d+$")  # … or it numbers them: layer1, s1, stages_0
 
 
-def build(name: str, weights: str | Path | None, **options: Any) -> nn.Sequential:
+def build(name: str, weights: str | None, **options: Any) -> nn.Sequential:
     """Build a staged timm network.
 
     The stages are its children in order, chains of blocks taken apart, accepted only if they give the
     original's values in eval mode and, under one seed, in train mode. Otherwise there are two stages,
     `features` and `head`, and a printed line says so. weights: "default" are timm's own, from the Hugging
-    Face hub; a path is read as a file for the plain network; None is a random start. options: as in timm
-    (drop_rate, drop_path_rate, …).
+    Face hub; None is a random start. options: as in timm (drop_rate, drop_path_rate, …).
     Raises ValueError for what is no image classifier with a Linear head, FileNotFoundError offline.
     """
     import timm
@@ -209,25 +201,22 @@ def build(name: str, weights: str | Path | None, **options: Any) -> nn.Sequentia
     config = model.pretrained_cfg
     size = options.get("img_size") or config["input_size"][-1]
     facts: dict[str, Any] = {"name": name, "weights": "random start", "size": size, "options": options}
-    if weights == "default":
+    if weights:
         state = read_weights(fetch(name))
         model = timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"state_dict": state}, **options)
         del model.pretrained_cfg["state_dict"]
         facts |= {"weights": config.get("tag") or "default", "source": "timm"}
         if licence := config.get("license"):
             facts["licence"] = licence
-    elif weights is not None:
-        facts |= load_file(model, weights, name)
-    source = Source(tuple(config["mean"]), tuple(config["std"]), facts)
     for module in model.modules():
         if type(module).__module__ == "timm.layers.adaptive_avgmax_pool":
             constant(module)
-    return _staged(model.eval(), head, source)
+    return _staged(model.eval(), head, Source(tuple(config["mean"]), tuple(config["std"]), facts))
 
 
 def _head(model: Any, name: str) -> str:
     """Return the path of the last Linear layer, or refuse the network."""
-    linear = model.get_classifier() if hasattr(model, "get_classifier") else None
+    linear = model.get_classifier()
     if not isinstance(linear, nn.Linear):
         raise ValueError(
             f"{name} has no single Linear layer as its head (it has {type(linear).__name__}). "
@@ -240,9 +229,13 @@ def _head(model: Any, name: str) -> str:
 
 
 def _staged(model: nn.Module, head: str, source: Source) -> nn.Sequential:
-    name, example = source.facts["name"], _example(model, source)
-    two: Table = {"features": [partial(Features, head=head)], "head": [head]}
-    for table, modes in ((guess_table(model, head), (False, True)), (two, (False,))):
+    name, size = source.facts["name"], source.facts["size"]
+    guess = guess_table(model, head)
+    two: Table = {"features": [partial(headless, head=head)], "head": [head]}
+    # small images first, where the network takes them: equality does not depend on size
+    for table, edge, modes in (guess, 96, (False, True)), (guess, size, (False, True)), (two, size, (False,)):
+        generator = torch.Generator().manual_seed(0)
+        example = torch.randint(0, 256, (2, 3, edge, edge), dtype=torch.uint8, generator=generator)
         try:
             staged = stages(model, table, source=source)
             same = all(is_same_function(model, staged, example, train=mode) for mode in modes)
@@ -258,64 +251,45 @@ def _staged(model: nn.Module, head: str, source: Source) -> nn.Sequential:
     )
 
 
-def _example(model: nn.Module, source: Source) -> Tensor:
-    """Return two images of noise, small where the network takes them: equality does not depend on size."""
-    generator = torch.Generator().manual_seed(0)
-    for size in (96, source.facts["size"]):
-        example = torch.randint(0, 256, (2, 3, size, size), dtype=torch.uint8, generator=generator)
-        try:
-            with torch.no_grad():
-                model(example.float())
-            break
-        except (AssertionError, RuntimeError, ValueError):
-            continue
-    return example
-
-
 def guess_table(model: Any, head: str) -> Table:
     """Guess the stages: stem, block stages, then neck and pool as they come, then dropout and head."""
     parts = list(_parts(model, head))
-    blocks = [i for i, (label, _, _) in enumerate(parts) if label.startswith("block")]
-    first, last = (blocks[0], blocks[-1] + 1) if blocks else (1, 1)
+    blocks = [i for i, (label, _, _) in enumerate(parts) if label == "block"]
+    first, end = (blocks[0], blocks[-1] + 1) if blocks else (1, 1)
     table: dict[str, list[Part]] = {"stem": [part for _, part, _ in parts[:first]]}
-    stage, dropout = "stem", list[Part]()
-    for _, part, module in parts[first:last]:
-        if stage == "stem" or next(module.parameters(), None) is not None:
-            stage = f"layer{len(table)}"
-        table.setdefault(stage, []).append(part)  # what has no parameters belongs to the layer before it
-    for label, part, module in parts[last:]:
-        if isinstance(module, nn.Identity):
+    stage, rate = "stem", getattr(model, "drop_rate", 0.0)
+    for i, (label, part, module) in enumerate(parts[first:], first):
+        learns = has_parameters(module)
+        if i < end:
+            if learns or stage == "stem":
+                stage = f"layer{len(table)}"  # what has no parameters belongs to the layer before it
+        elif isinstance(module, nn.Identity):
             continue
-        if isinstance(module, nn.Dropout):
-            dropout = [part] if module.p else []
+        elif isinstance(module, nn.Dropout):
+            rate = module.p
             continue
-        learns = next(module.parameters(), None) is not None
-        if part == head:
+        elif part == head:
             stage = "head"
+            if rate:  # a module's, or functional in forward; the comparison in train mode will tell
+                table["dropout"] = [nn.Dropout(rate)]
         elif "pool" in label.lower() and not learns:
             stage = "pool"
         elif learns and not stage.startswith("neck"):
             stage = "neck" if "neck" not in table else "neck2"
-        rate = getattr(model, "drop_rate", 0.0)
-        if stage == "head" and (dropout or rate):
-            # some networks call the functional dropout in forward; the comparison in train mode will tell
-            table["dropout"] = dropout or [nn.Dropout(float(rate))]
         table.setdefault(stage, []).append(part)
     return dict(table)
 
 
 def _parts(model: nn.Module, head: str, prefix: str = "") -> Iterator[tuple[str, Part, nn.Module]]:
     """Yield (label, part, module) in order: around the head one by one, chains of blocks block by block."""
-    glue = vit_glue(model) if not prefix else {}
+    glue = {} if prefix else vit_glue(model)
     for name, child in model.named_children():
         path = f"{prefix}{name}"
         if name in glue:
             yield from glue[name]
-        if glue and name in ("patch_embed", "pos_drop"):
-            continue  # the Embed glue holds them
-        if head.startswith(f"{path}."):
+        elif head.startswith(f"{path}."):
             yield from _parts(child, head, f"{path}.")
         elif not prefix and name in LISTS and isinstance(child, (nn.Sequential, nn.ModuleList)):
-            yield from ((f"block {key}", f"{path}.{key}", block) for key, block in child.named_children())
+            yield from (("block", f"{path}.{key}", block) for key, block in child.named_children())
         else:
-            yield f"block {name}" if not prefix and ONE_OF_MANY.match(name) else name, path, child
+            yield "block" if not prefix and ONE_OF_MANY.match(name) else name, path, child

@@ -12,9 +12,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from sftlab.core.model import card
 from sftlab.data.download import RemoteFile
-from sftlab.data.storage import as_path, data_dir
-from sftlab.networks.staging import Part, Source, Table, bring, load_file, load_weights, read_weights, stages
+from sftlab.data.storage import data_dir
+from sftlab.networks.staging import Part, Source, Table, bring, load_weights, read_weights, stages
 
 CLASSIC = "IMAGENET1K_V1"
 
@@ -101,39 +102,40 @@ FAMILIES: dict[str, Table] = {
 }  # fmt: skip
 
 
-def build(name: str, weights: str | Path | None, **options: Any) -> nn.Sequential:
+def build(name: str, weights: str | None, **options: Any) -> nn.Sequential:
     """Build a staged torchvision network.
 
-    weights: "default" means IMAGENET1K_V1, the weights that papers and tutorials mean by a network's
-    name. Where a V2 exists (resnet50, mobilenet_v3_large) it names ImageNet's photographs better, by a
-    longer recipe with label smoothing and mixed images; such losses tend to give features that transfer
-    less well to a linear probe (Kornblith et al., 2021). Ask for it by its name, "IMAGENET1K_V2". A path
-    is read as a file; None is a random start. options: as in torchvision (dropout, stochastic_depth_prob,
-    image_size, …).
-    Raises ValueError for an unknown weights name or a file that does not fit, FileNotFoundError offline.
+    weights: None is a random start; "default" means IMAGENET1K_V1, the weights that papers and tutorials mean by a
+    network's name; they are downloaded once, and their hash is checked at every read. Where a V2 exists (resnet50,
+    mobilenet_v3_large) it names ImageNet's photographs better, by a longer recipe with label smoothing and mixed
+    images; such losses tend to give features that transfer less well to a linear probe (Kornblith et al., 2021). Ask
+    for it by its name, "IMAGENET1K_V2". options: as in torchvision (dropout, stochastic_depth_prob, image_size, …).
+    Raises ValueError for an unknown weights name, FileNotFoundError offline.
     """
     from torchvision import models
 
-    named = isinstance(weights, str) and not Path(weights).suffix and not as_path(weights).exists()
-    chosen = _weight_set(name, str(weights)) if named or weights == "default" else None
-    if chosen is not None and name.startswith("vit"):
+    chosen = _weight_set(name, weights or "default")
+    if weights and name.startswith("vit"):
         options.setdefault("image_size", chosen.meta["min_size"][0])
-    preset = (chosen or _weight_set(name, "default")).transforms()
+    preset = chosen.transforms()
     size = options.get("image_size", preset.crop_size[0])
     facts: dict[str, Any] = {"name": name, "weights": "random start", "size": size, "options": options}
-    model = models.get_model(name, weights=None, **options)
-    if chosen is not None:
-        load_weights(model, _fetch(name, chosen), name)
-        top1 = chosen.meta["_metrics"]["ImageNet-1K"]["acc@1"]
-        facts |= {"weights": chosen.name, "top1": top1, "source": "torchvision"}
-        if licence := chosen.meta.get("license"):
-            facts["licence"] = licence
-    elif weights is not None:
-        facts |= load_file(model, weights, name)
+    plain = models.get_model(name, weights=None, **options)
     table = dict(FAMILIES[name])
-    if "dropout" in table and not model.get_submodule(str(table["dropout"][0])).p:
+    if "dropout" in table and not plain.get_submodule(str(table["dropout"][0])).p:
         del table["dropout"]
-    return stages(model, table, source=Source(tuple(preset.mean), tuple(preset.std), facts))
+    model = stages(plain, table, source=Source(tuple(preset.mean), tuple(preset.std), facts))
+    if weights:
+        file = remote(name, weights)
+        about = f"{file.path.name} ({file.megabytes:.0f} MB, torchvision's {chosen.name})"
+        item = name if chosen.name == CLASSIC else f"{name}:{chosen.name}"
+        path = here(file) or bring(name, item, file, about)
+        load_weights(model, read_weights(path, digest=file.known.partition(":")[2]), name)
+        top1 = chosen.meta["_metrics"]["ImageNet-1K"]["acc@1"]
+        card(model).update(weights=chosen.name, top1=top1, source="torchvision")
+        if licence := chosen.meta.get("license"):
+            card(model)["licence"] = licence
+    return model
 
 
 def remote(name: str, weights: str = "default") -> RemoteFile:
@@ -163,11 +165,3 @@ def _weight_set(name: str, weights: str) -> Any:
     if chosen is None:
         raise ValueError(f"{name} has no weights named {weights!r}; there are {', '.join(sets)}, or the path of a file")
     return chosen
-
-
-def _fetch(name: str, chosen: Any) -> dict[str, Tensor]:
-    """Return the state dict of a torchvision weight set, downloaded once, its hash checked at every read."""
-    file = remote(name, chosen.name)
-    about = f"{file.path.name} ({file.megabytes:.0f} MB, torchvision's {chosen.name})"
-    item = name if chosen.name == CLASSIC else f"{name}:{chosen.name}"
-    return read_weights(here(file) or bring(name, item, file, about), digest=file.known.partition(":")[2])
