@@ -140,7 +140,12 @@ def with_rows(net, source, target):
 def hits(model, split):
     """Step 3: return which images of a split the model gets right, packed."""
     result = sft.evaluate(model, split, batch_size=512)
-    return labels.packed(np.array(result.predictions) == np.array(result.targets))
+    return np.packbits(np.array(result.predictions) == np.array(result.targets)).tobytes().hex()
+
+
+def unpacked(digits, n):
+    """Return the n values that `hits` packed."""
+    return np.unpackbits(np.frombuffer(bytes.fromhex(digits), dtype=np.uint8), count=n).astype(bool)
 
 
 class Bench:
@@ -187,7 +192,7 @@ class Bench:
         nets, valid = {} if method in (*CLASSIC, "from scratch") else self.both(seed), self.target.valid
         found = [[hits(step_2(method, nets, self.target, n, seed, seed, **how), valid) for n in TRIAL_LABELS]
                  for how in TRIALS[method]]  # fmt: skip
-        return [[float(labels.unpacked(one, len(valid)).mean()) for one in row] for row in found]
+        return [[float(unpacked(one, len(valid)).mean()) for one in row] for row in found]
 
     def forget(self, method):
         """Drop what was measured with another setting of a method."""
@@ -240,7 +245,7 @@ def main() -> None:
     for method in (*TRIALS, *TRUSTED):
         cells = []
         for n in LABELS:
-            values = [labels.unpacked(kept["runs"][str(s)][method][str(n)], kept["images"]).mean() for s in SEEDS]
+            values = [unpacked(kept["runs"][str(s)][method][str(n)], kept["images"]).mean() for s in SEEDS]
             cells.append(f"{n}: {t_interval(values):.3f}")
         print(f"{method:20s}", "  ".join(cells))
 

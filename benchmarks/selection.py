@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from evidence.ledger import Ledger
+from evidence.ledger import Ledger, probed
 
 import sftlab as sft
 from sftlab import analysis as explain
@@ -44,7 +44,7 @@ def measure(network: str, weights: str, size: int) -> list[dict[str, Any]]:
     y = split.y["defect"].numpy()
     starts = []
     for stage, features in explain.tapped(model, split).items():
-        right = explain.probed(features, y, blocks)
+        right = probed(features, y, blocks)
         starts.append({
             "network": network, "weights": weights, "size": size, "stage": stage, "width": features.shape[1],
             "accuracy": sft.proportion(right, blocks), "right": np.packbits(right).tobytes().hex(),

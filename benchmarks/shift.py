@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from evidence.ledger import Runs, points
+from evidence.ledger import Runs, moved, points
 from sklearn.metrics import roc_auc_score
 
 import sftlab as sft
@@ -85,8 +85,8 @@ def repaired(net: Any, p: np.ndarray, y: np.ndarray, pool: sft.data.Split, prior
     q, labels = predict_split(net, pool)[:, 1], pool.y.numpy()
     drawn = [rng.choice(len(labels), FEW, replace=False) for _ in range(DRAWS)]
     chosen = [((p >= decisions.cost_threshold(q[rows], labels[rows])) == y).mean() for rows in drawn]
-    shares = ([1 - prior, prior], [1 - y.mean(), y.mean()])
-    known = decisions.reweighted(np.stack([1 - p, p], axis=1), *shares)[:, 1]
+    yes, no = p * y.mean() / prior, (1 - p) * (1 - y.mean()) / (1 - prior)
+    known = yes / (yes + no)  # in a world with other class shares than the training images (Saerens et al., 2002)
     best = ((p >= decisions.cost_threshold(p, y)) == y).mean()
     return {"shares known": float(((known >= 0.5) == y).mean()), "20 labels": float(np.mean(chosen)),
             "best threshold": float(best)}  # fmt: skip
@@ -101,7 +101,7 @@ def measured(net: Any, worlds: tuple, seed: int, spoilt: bool = True) -> dict[st
         "home": scored(net, data.valid, y_home)[0],
         "away": there | repaired(net, p, y_away, pool, float(data.train.y.float().mean()), seed),
         "majority": {"home": max(y_home.mean(), 1 - y_home.mean()), "away": max(y_away.mean(), 1 - y_away.mean())},
-        "moved": sft.analysis.moved(lite, net),
+        "moved": moved(lite, net),
         "kept": kept(net, lite),
     }
     for name, corruption in CORRUPTIONS.items() if spoilt else ():

@@ -347,13 +347,11 @@ def test_the_megabytes_of_a_cut_are_those_of_the_store_and_a_deeper_one_never_co
     before, modes = sft.fingerprint(tiny), [m.training for m in tiny.modules()]
     cuts = sft.feature_cost(tiny, blobs)
     assert (sft.fingerprint(tiny), [m.training for m in tiny.modules()], entries()) == (before, modes, [])
-    assert [cut.stage for cut in cuts.rows] == [n for n, _ in tiny.named_children()][1:-1]
-    assert cuts.images == len(blobs.train) + len(blobs.valid)
-    for n, cut in enumerate(cuts.rows, 2):
+    assert list(cuts.index) == [n for n, _ in tiny.named_children()][1:-1]
+    for n, cut in enumerate(cuts.itertuples(), 2):
         made = [features(tiny[:n], split) for split in (blobs.train, blobs.valid)]
         assert cut.megabytes == pytest.approx(sum(f.bytes for f in made) / 1e6)
-    seconds = [cut.seconds for cut in cuts.rows]
-    assert seconds == sorted(seconds) and seconds[0] > 0
+    assert cuts["seconds"].is_monotonic_increasing and cuts["seconds"].iloc[0] > 0
 
 
 def test_features_without_room_are_computed_in_every_epoch(blobs, monkeypatch, tmp_path, capsys):

@@ -88,17 +88,11 @@ def test_the_record_is_complete_and_each_method_is_run_as_the_validation_images_
     for method, settings in bench["TRIALS"].items():
         tried = np.mean(list(kept["trials"][method].values()), axis=(0, 2))
         assert kept["chosen"][method] == settings[int(tried.argmax())]
-    bits = labels.unpacked(kept["runs"]["0"]["LP-FT"]["50"], kept["images"])
+    bits = bench["unpacked"](kept["runs"]["0"]["LP-FT"]["50"], kept["images"])
     assert len(bits) == kept["images"] and 0.9 < bits.mean() < 1
     for seed, run in kept["runs"].items():  # what two parts of the record hold is one and the same run
         assert kept["alphabets"]["all"][seed][str(bench["SPREAD"])] == run["LP-FT"][str(bench["SPREAD"])]
     assert all(set(rows) == set(kept["runs"]) for rows in kept["alphabets"].values())
-
-
-def test_which_images_were_right_is_packed_and_unpacked():
-    for n in (1, 8, 719):
-        hits = np.random.default_rng(n).random(n) < 0.7
-        assert labels.unpacked(labels.packed(hits), n).tolist() == hits.tolist()
 
 
 def test_shuffled_labels_are_as_many_of_each_and_only_those_of_train(bench):

@@ -146,9 +146,9 @@ def test_the_card_survives_surgery_and_copying_and_is_not_shared():
 
 def test_summary_counts_every_parameter_and_shows_the_profile(tiny):
     table = sft.summary(tiny, sft.linear_probe(tiny, lr=1e-3))
-    assert sum(row[2] for row in table.rows) == sum(p.numel() for p in tiny.parameters())
-    assert {row[0]: row[4] for row in table.rows}["head"] == "0.001"
-    assert {row[0]: row[4] for row in table.rows}["layer1"] == "frozen"
+    parameters = table["parameters"]
+    assert parameters["total"] == parameters.drop("total").sum() == sum(p.numel() for p in tiny.parameters())
+    assert table["rate"]["head"] == "0.001" and table["rate"]["layer1"] == "frozen"
     assert "32×4×4" in str(table)
 
 

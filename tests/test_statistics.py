@@ -90,13 +90,6 @@ def test_of_many_classes_the_balanced_accuracy_is_judged():
     assert decisions.skill(result("test", list(map(str, range(100))), [""] * 300, y, p)).startswith("Skill is shown")
 
 
-def test_reweighted_is_the_rule_of_bayes():
-    like = np.array([[0.2, 0.6]])  # of the image under each class
-    half = like * 0.5 / (like * 0.5).sum()
-    world = like * [0.9, 0.1] / (like * [0.9, 0.1]).sum()
-    assert np.allclose(decisions.reweighted(half, [0.5, 0.5], [0.9, 0.1]), world)
-
-
 def test_the_threshold_is_the_cheapest_one_for_calibrated_probabilities():
     rng = np.random.default_rng(0)
     p = rng.uniform(size=200_000)

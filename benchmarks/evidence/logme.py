@@ -11,7 +11,7 @@ well does either foretell the truth on the other half?
 from typing import Any
 
 import numpy as np
-from ledger import Runs
+from ledger import Runs, probed
 from scipy import stats
 
 import sftlab as sft
@@ -32,7 +32,7 @@ def measure(network: str, target: str) -> dict[str, Any]:
     y, cuts = split.y[target].numpy(), {}
     sides = halves(blocks)
     for stage, features in explain.tapped(sft.backbone(network), split).items():
-        right = explain.probed(features, y, blocks)
+        right = probed(features, y, blocks)
         cuts[stage] = {
             "width": features.shape[1], "logme": float(explain.logme(features, y)),
             "logme_of_half": [float(explain.logme(features[half], y[half])) for half in sides],

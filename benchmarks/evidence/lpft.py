@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from ledger import DIGITS, Runs, points, pretrained
+from ledger import DIGITS, Runs, moved, points, pretrained
 from shifts import STATISTICS, accuracy, fit, printed_digits, spoilt, take_statistics
 
 import sftlab as sft
@@ -99,8 +99,11 @@ def run(strategy: str, statistics: str, labels: int, seed: int, rate: float, pro
     found = {name: accuracy(net, split) for name, split in places.items()} | {"rate": rate}
     if strategy == "scratch":
         return found
-    moved = {stage: share for stage, share in sft.analysis.moved(before, net).items() if stage != "head"}
-    return found | {"moved": moved, "features": {name: far(before, net, places[name]) for name in ("in", "printed")}}
+    far_moved = {stage: share for stage, share in moved(before, net).items() if stage != "head"}
+    return found | {
+        "moved": far_moved,
+        "features": {name: far(before, net, places[name]) for name in ("in", "printed")},
+    }
 
 
 def tried(cell: tuple[str, str, int], rate: float, probe: float) -> dict[str, Any]:

@@ -6,7 +6,6 @@ holds n class numbers, and in a question of two classes class 1 is the one that 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,15 +115,6 @@ def fit_temperature(p: Any, y: Any) -> float:
         slope = ((temperature_scale(p, 1 / b) * z).sum(axis=1) - z[np.arange(len(y)), y]).mean()
         low, high = (b, high) if slope < 0 else (low, b)
     return 2 / (low + high)
-
-
-def reweighted(p: Any, trained: Sequence[float], expected: Sequence[float]) -> np.ndarray:
-    """Return probabilities for a world with other class shares than the training images (Saerens et al., 2002).
-
-    trained, expected: the share of each class among the training images, and where the answers will be used.
-    """
-    odds = np.asarray(p) * np.divide(expected, trained)
-    return odds / odds.sum(axis=1, keepdims=True)
 
 
 def threshold(missed: float, false_alarm: float) -> float:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector
 
 from sftlab.core.losses import cross_entropy
 from sftlab.core.model import evaluating, stage_names
@@ -60,17 +61,12 @@ def cascade(
     is made anew. One that stays the same does not show what the network has learned. blanks: networks like `model`,
     head and all, each from another random start. nan: a map without any evidence has no order.
     """
-    from scipy.stats import rankdata
+    from scipy.stats import spearmanr
 
-    def ranks(network: nn.Sequential) -> Tensor:
-        heat = grad_cam(network, x, target, stage).flatten(1)
-        return torch.from_numpy(rankdata(heat.numpy(), axis=1))
-
-    found, own = {}, ranks(model)
+    found, own = {}, grad_cam(model, x, target, stage).flatten(1)
     for count, name in enumerate(reversed(stage_names(model)), 1):
-        others = [ranks(randomised(model, blank, count)) for blank in blanks]
-        pairs = [[torch.stack(maps) for maps in zip(own, other, strict=True)] for other in others]
-        found[name] = np.array([[float(torch.corrcoef(pair)[0, 1]) for pair in row] for row in pairs])
+        others = [grad_cam(randomised(model, blank, count), x, target, stage).flatten(1) for blank in blanks]
+        found[name] = np.array([[spearmanr(*maps).statistic for maps in zip(own, o, strict=True)] for o in others])
     return found
 
 
@@ -81,21 +77,6 @@ def answers(model: nn.Module, images: Tensor) -> Tensor:
     """Return the answer of `model`, in eval mode, to each of N images: N class numbers."""
     with evaluating(model), torch.no_grad(), keep_memory():
         return torch.cat([model(x).argmax(dim=1) for x in images.split(BATCH)])
-
-
-@torch.no_grad()
-def moved(before: nn.Sequential, after: nn.Sequential) -> dict[str, float]:
-    """Return how far each stage's parameters moved, as a share of their own length: ‖w′ − w‖ / ‖w‖, by stage.
-
-    w is the vector of all parameters of a stage. Stages of another shape, such as a new head, are left out.
-    """
-    found = {}
-    for name in stage_names(before):
-        old, new = (list(network.get_submodule(name).parameters()) for network in (before, after))
-        if [p.shape for p in old] == [p.shape for p in new]:
-            start, end = (torch.cat([p.flatten() for p in parameters]) for parameters in (old, new))
-            found[name] = float((end - start).norm() / start.norm()) if start.any() else 0.0
-    return found
 
 
 @dataclass(frozen=True)
@@ -155,21 +136,19 @@ def _changed(model: nn.Sequential, moving: nn.Sequential, images: Tensor, first:
     return found
 
 
-def _shift(before: nn.Module, after: nn.Module) -> float:
+def _shift(before: Any, after: Any) -> float:
     """How far the stored normal distribution of the median channel has moved: √(Δμ² + Δσ²) / σ.
 
     The root is the Wasserstein distance of two normal distributions (Olkin and Pukelsheim, 1982).
     """
-    far = []
-    for old, new in zip(_norms(before), _norms(after), strict=True):
-        sigma = old.running_var.sqrt()
-        far.append(torch.hypot(new.running_mean - old.running_mean, new.running_var.sqrt() - sigma) / sigma)
-    every = torch.cat(far) if far else torch.zeros(1)
-    return float(every[every.isfinite()].median())  # a dead channel has σ = 0
-
-
-def _norms(stage: nn.Module) -> list[Any]:
-    return [module for module in stage.modules() if getattr(module, "running_mean", None) is not None]
+    far = [torch.zeros(0)]
+    for old, new in zip(before.modules(), after.modules(), strict=True):
+        if getattr(old, "running_mean", None) is not None:
+            sigma = old.running_var.sqrt()
+            far.append(torch.hypot(new.running_mean - old.running_mean, new.running_var.sqrt() - sigma) / sigma)
+    every = torch.cat(far)
+    every = every[every.isfinite()]  # a dead channel has σ = 0
+    return float(every.median()) if len(every) else 0.0
 
 
 def task_gradients(model: nn.Sequential, x: Any, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -192,8 +171,8 @@ def task_gradients(model: nn.Sequential, x: Any, targets: Mapping[str, Tensor]) 
         raise ValueError(f"the model answers {', '.join(logits)}; the targets name {', '.join(targets)}")
     found = {}
     for task, y in targets.items():
-        parts = torch.autograd.grad(cross_entropy(logits[task], y), shared, retain_graph=True)
-        found[task] = torch.cat([part.flatten() for part in parts])
+        slopes = torch.autograd.grad(cross_entropy(logits[task], y), shared, retain_graph=True)
+        found[task] = parameters_to_vector(slopes)
     return found
 
 

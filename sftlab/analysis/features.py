@@ -1,8 +1,4 @@
-"""Which features suit a task: measured by a probe on held-out groups, and guessed without one by LogME.
-
-`tapped` delivers the features of every stage in one pass; the other two read features (n × D) and class numbers,
-whatever network they came from.
-"""
+"""Which features suit a task: `tapped` delivers those of every stage in one pass, `logme` guesses how good they are."""
 
 from __future__ import annotations
 
@@ -14,10 +10,6 @@ from torch import Tensor, nn
 from sftlab.core.features import features
 from sftlab.core.model import named_stages
 from sftlab.data import Split
-
-PRIOR_VARIANCE = 3.0  # of a probe's logit, before it has seen a label; the same for every width
-NARROW = 512  # features; below, Newton's method is the faster way to a probe's optimum
-STEPS = 200  # of LogME's fixed point, at most
 
 
 class Taps(nn.Module):
@@ -48,26 +40,6 @@ def tapped(model: nn.Sequential, split: Split) -> dict[str, np.ndarray]:
     return {name: value.numpy() for name, value in zip(taps.known, values, strict=True)}
 
 
-def probed(features: np.ndarray, targets: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Return for each image whether a probe that never saw its group calls it right: n booleans.
-
-    Grouped cross-validation: five times, a logistic regression learns from all other folds. Features are
-    standardised on what it learns from. Weights w ~ N(0, C) of D such features give the logit the prior
-    variance C·D; C = 3/D makes the brake equally strong for 16 features and for 1280.
-    features: n × D. targets: n class numbers. groups: n labels; images of one group stay together.
-    """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import GroupKFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    x, y = np.asarray(features, dtype=np.float32), np.asarray(targets)
-    solver = "newton-cholesky" if x.shape[1] < NARROW else "newton-cg"  # the same optimum; which is faster differs
-    classifier = LogisticRegression(C=PRIOR_VARIANCE / x.shape[1], solver=solver, tol=1e-6, max_iter=1000)
-    probe = make_pipeline(StandardScaler(), classifier)
-    return cross_val_predict(probe, x, y, groups=groups, cv=GroupKFold(5)) == y
-
-
 def logme(features: np.ndarray, targets: np.ndarray) -> float:
     """Return LogME (You et al., 2021): how well a linear map explains the labels, in nats per image and class.
 
@@ -81,30 +53,24 @@ def logme(features: np.ndarray, targets: np.ndarray) -> float:
     if len(classes) < 2:
         raise ValueError("LogME compares classes, and all these images are of one")
     u, s, _ = np.linalg.svd(f, full_matrices=False)
-    s = s[s > s[0] * max(f.shape) * np.finfo(float).eps]
-    return float(np.mean([_evidence(u[:, : len(s)], s, (y == k).astype(float)) for k in classes])) / len(y)
+    kept = s > s[0] * max(f.shape) * np.finfo(float).eps
+    return float(np.mean([_evidence(u[:, kept], s[kept] / s[0], (y == k).astype(float)) for k in classes]))
 
 
 def _evidence(u: np.ndarray, s: np.ndarray, y: np.ndarray) -> float:
-    """Return the largest log evidence of y. u, s: F's left singular vectors and singular values.
+    """Return the largest log evidence of y, per image. u, s: F's left singular vectors, and relative singular values.
 
-    With A = α + βFᵀF and its posterior mean m = βA⁻¹Fᵀy, MacKay's (1992) fixed point is α = γ/mᵀm and
-    β = (n − γ)/‖Fm − y‖²; γ = Σ βsᵢ²/(α + βsᵢ²) counts the weights that the labels determine.
+    y is Gaussian with covariance FFᵀ/α + I/β: along uᵢ its variance is (1 + r·sᵢ²)/β, with r = β/α, and 1/β in what no
+    weights can reach. The best 1/β follows from r, so r alone is searched, on a logarithmic scale.
     """
-    n, z = len(y), u.T @ y
-    outside = max(float(y @ y - z @ z), 0.0)  # the part of y that no weights can reach
-    alpha = beta = 1.0
-    evidence = -np.inf
-    for _ in range(STEPS):
-        a = alpha + beta * s**2
-        weights = float(((beta * s * z / a) ** 2).sum())  # mᵀm
-        error = float(((alpha * z / a) ** 2).sum()) + outside  # ‖Fm − y‖²
-        before, evidence = (
-            evidence,
-            0.5 * (n * np.log(beta / (2 * np.pi)) - beta * error - alpha * weights + np.log(alpha / a).sum()),
-        )
-        if abs(evidence - before) < 1e-9 * n:
-            break
-        gamma = float((beta * s**2 / a).sum())
-        alpha, beta = gamma / max(weights, 1e-300), (n - gamma) / max(error, 1e-300)
-    return float(evidence)
+    from scipy.optimize import minimize_scalar
+
+    z = u.T @ y
+    outside = max(float(y @ y - z @ z), 0.0)
+
+    def loss(log_r: float) -> float:
+        spread = 1 + np.exp(log_r) * s**2
+        noise = ((z**2 / spread).sum() + outside) / len(y)
+        return 0.5 * (np.log(2 * np.pi * noise) + 1 + np.log(spread).sum() / len(y))
+
+    return -minimize_scalar(loss, bounds=(-30, 30), method="bounded").fun

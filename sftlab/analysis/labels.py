@@ -47,24 +47,6 @@ def draw(split: Split, n: int, seed: int) -> Split:
     return split.subset(np.concatenate(chosen))
 
 
-def packed(hits: Any) -> str:
-    """Return which of n images were right (n times True or False) as n / 4 hexadecimal digits, for a record.
-
-    >>> packed([True, False, False, True, True])
-    '98'
-    """
-    return np.packbits(np.asarray(hits, dtype=bool)).tobytes().hex()
-
-
-def unpacked(digits: str, n: int) -> np.ndarray:
-    """Return the n values that `packed` wrote.
-
-    >>> unpacked("98", 5).tolist()
-    [True, False, False, True, True]
-    """
-    return np.unpackbits(np.frombuffer(bytes.fromhex(digits), dtype=np.uint8), count=n).astype(bool)
-
-
 def needed(labels: Sequence[float], accuracy: Any, target: float) -> float:
     """Return how many labels a class a curve needs to reach `target`: inf if it does not get there.
 

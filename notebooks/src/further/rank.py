@@ -186,7 +186,7 @@ stored = [s["logme"] for s in starts
           if (s["network"], s["weights"], s["size"], s["stage"]) == here]
 print(f"LogME of layer4 {score:.3f}, in the record {stored[0]:.3f}")
 # %% [markdown]
-# `analysis.logme` finds the best α and β by the paper's two formulas, in a moment. The record holds it for each starting point. We want the ranking, so we compare ranks: **Spearman's ρ** is 1 where
+# `analysis.logme` finds the best α and β in a moment. The record holds it for each starting point. We want the ranking, so we compare ranks: **Spearman's ρ** is 1 where
 # two lists have the same order, 0 where they have nothing to do with each other.
 #
 # Beside it we put a guess that costs nothing at all: the *depth* of the stage, counted from the stem.

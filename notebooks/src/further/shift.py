@@ -271,7 +271,7 @@ plot.differences(camera, to="full fine-tuning with kept statistics", test_to_tra
 #
 # **Does fine-tuning make the network better, or only narrower?** For its own question it got no narrower that we could see, and in one direction better, also on strangers; it got narrower in what nobody asked any more. Measure both, and with a number that survives a moved threshold.
 #
-# *Where this lives in the library:* `sft.data.domain_split`, `sft.evaluate(…).metrics["roc_auc"]`, `sftlab.analysis.decisions` (`cost_threshold`, `reweighted`), `sft.data.noise`, `blur`, `darken`, `fade`, `plot.differences`. All training above was plain PyTorch; `sft.fit` with a profile does it in two calls (lesson 06). More repairs stand in `benchmarks/evidence`: the line between two networks (`averaging.py`), one block alone (`surgical.py`), LP-FT on print (`lpft.py`).
+# *Where this lives in the library:* `sft.data.domain_split`, `sft.evaluate(…).metrics["roc_auc"]`, `sftlab.analysis.decisions` (`cost_threshold`), `sft.data.noise`, `blur`, `darken`, `fade`, `plot.differences`. All training above was plain PyTorch; `sft.fit` with a profile does it in two calls (lesson 06). More repairs stand in `benchmarks/evidence`: the line between two networks (`averaging.py`), one block alone (`surgical.py`), LP-FT on print (`lpft.py`).
 
 # %% [markdown]
 # ## Try it
