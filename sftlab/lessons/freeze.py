@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor, nn
 
 from sftlab.analysis import explain
 from sftlab.plot import base, style
 
-if TYPE_CHECKING:
-    from sftlab.analysis.explain import Drift
-
 GLOW = 0.02  # a statistic that moved by one standard deviation is as hot as a rate of 0.02
 
 
-def drift(record: Drift, cut: str, step: int, *, train: bool, ax: Any = None) -> Any:
+def drift(record: explain.Drift, cut: str, step: int, *, train: bool, ax: Any = None) -> Any:
     """Draw which statistics of the frozen stages moved after `step` batches, and how many old answers with them.
 
     cut: the first stage that learns. step: one of `record.steps`. train: whether the frozen stages are in train mode;
