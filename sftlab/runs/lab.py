@@ -19,6 +19,7 @@ import click
 import nbformat
 from jupyter_server.services.contents.largefilemanager import AsyncLargeFileManager
 from nbformat import NotebookNode
+from nbformat.v4 import new_markdown_cell
 
 from sftlab.runs.notebooks import MY_LAB, NEW, built, checkout, emptied, read, workplace
 from sftlab.runs.report import without_widget
@@ -56,7 +57,7 @@ def copied(folder: Path) -> list[str]:
     """
     root, notes = checkout(), []
     for lesson in built(root):
-        book, own = emptied(read(lesson)), folder / lesson.relative_to(root / "notebooks")
+        book, own = for_learners(emptied(read(lesson))), folder / lesson.relative_to(root / "notebooks")
         version = _fingerprint(book)
         book.metadata.sftlab = NotebookNode(copy_of=version)
         for place in (own, own.with_suffix(NEW)):
@@ -75,6 +76,18 @@ def copied(folder: Path) -> list[str]:
             own.parent.mkdir(exist_ok=True)
             shutil.copyfile(text, own)
     return notes
+
+
+def for_learners(book: NotebookNode) -> NotebookNode:
+    """Return a notebook of exercises with each hint and each solution folded away, as text that runs nowhere."""
+    cells = []
+    for cell in book.cells:
+        tags = cell.metadata.get("tags", [])
+        if "hint" in tags or "solution" in tags:
+            title, text = ("Hint", cell.source) if "hint" in tags else ("A solution", f"```python\n{cell.source}\n```")
+            cell = new_markdown_cell(f"<details><summary>{title}</summary>\n\n{text}\n\n</details>", id=cell.id)
+        cells.append(cell)
+    return NotebookNode({**book, "cells": cells})
 
 
 def _fingerprint(book: NotebookNode) -> str:

@@ -1,0 +1,100 @@
+"""Exercises: solutions pass, blanks are "not yet", wrong answers get the sentence meant for them, nothing raises."""
+
+import importlib
+import json
+from contextlib import chdir, redirect_stdout
+from io import StringIO
+from pathlib import Path
+
+import pytest
+import torch
+
+from sftlab.lessons import checks
+from sftlab.lessons.checks import Verdict, Wrong, check, progress
+from sftlab.runs import notebooks
+from sftlab.runs.lab import for_learners
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted((ROOT / "notebooks" / "src" / "exercises").glob("*.py"))
+LESSONS = [path.stem for path in SOURCES]
+
+
+def run(book):
+    """Run the code cells of a notebook in one namespace; return the verdicts of its checks, in order."""
+    names, verdicts = {}, []
+    for cell in book.cells:
+        if cell.cell_type == "code" and cell.source.startswith("check."):
+            verdicts.append(eval(cell.source, names))
+        elif cell.cell_type == "code":
+            with redirect_stdout(StringIO()):
+                exec(cell.source, names)
+    return verdicts
+
+
+def tagged(book, tag):
+    return [cell for cell in book.cells if tag in cell.metadata.get("tags", [])]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=LESSONS)
+def test_three_exercises_whose_solutions_are_right_and_whose_blanks_are_not_yet(path):
+    book = notebooks.read(path)
+    assert [len(tagged(book, tag)) for tag in ("blank", "hint", "solution")] == [3, 3, 3]
+    assert [bool(verdict) for verdict in run(book)] == [True] * 3
+    learners = for_learners(book)
+    folded = [cell for cell in learners.cells if cell.source.startswith("<details>")]
+    assert len(folded) == 6 and not tagged(learners, "solution")
+    assert all(not verdict and verdict.sentence.startswith("Not yet") for verdict in run(learners))
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_each_check_has_its_own_sentence_for_the_commonest_wrong_answers(lesson):
+    module = importlib.import_module(f"sftlab.lessons.{lesson}")
+    answers = importlib.import_module(f"answers.{lesson}").ANSWERS
+    book = notebooks.read(ROOT / "notebooks" / "src" / "exercises" / f"{lesson}.py")
+    names = [c.source.removeprefix("check.").partition("(")[0] for c in book.cells if c.source.startswith("check.")]
+    for name in names:
+        wrong = [words for asked, *_, words in answers if asked == name]
+        assert len(wrong) >= 2 and len(set(wrong)) >= 2, f"{name} has two wrong answers with a sentence each"
+    for name, *answer, words in answers:
+        verdict = getattr(module, name)(*answer)
+        assert not verdict and words in verdict.sentence, f"{name}: {words!r} is not in {verdict}"
+
+
+@check
+def _positive(number):
+    torch.rand(3)
+    if number < 0:
+        raise Wrong(f"{number} is below zero.")
+    return f"{number} is positive."
+
+
+def test_a_check_never_raises_and_leaves_the_random_numbers_of_the_notebook_alone():
+    torch.manual_seed(0)
+    expected = torch.rand(2)
+    torch.manual_seed(0)
+    assert _positive(1) == Verdict(True, "1 is positive.") and repr(_positive(1)) == "✓ 1 is positive."
+    assert _positive(-1).sentence == "-1 is below zero." and _positive(...).sentence.startswith("Not yet")
+    assert _positive("a").sentence == (
+        "Your code stopped with TypeError: '<' not supported between instances of 'str' and 'int'"
+    )
+    assert torch.equal(torch.rand(2), expected)
+
+
+def test_progress_is_noted_only_in_a_learners_folder_and_what_was_once_right_stays(tmp_path):
+    folder = tmp_path / "exercises"
+    folder.mkdir()
+    with chdir(folder):
+        _positive(1)
+        assert not list(folder.iterdir()), "a folder that is not a learner's"
+        Path(checks.PROGRESS).write_text("{}", encoding="utf-8")
+        _positive(-1)
+        assert json.loads(Path(checks.PROGRESS).read_text(encoding="utf-8")) == {"test_exercises": {"_positive": False}}
+        _positive(1)
+        _positive(-1)
+        assert json.loads(Path(checks.PROGRESS).read_text(encoding="utf-8")) == {"test_exercises": {"_positive": True}}
+    with chdir(tmp_path):
+        assert progress() == "Exercises answered so far: test_exercises: 1 of 3"
+        (folder / checks.PROGRESS).write_text("damaged", encoding="utf-8")
+        assert progress() == "Exercises answered so far: none"
+    with chdir(folder):
+        assert _positive(1), "a damaged file costs no verdict"
