@@ -2,17 +2,23 @@
 
 import importlib
 import json
+import os
+import subprocess
+import sys
 from contextlib import chdir, redirect_stdout
 from io import StringIO
 from pathlib import Path
 
+import nbformat
 import pytest
 import torch
+from click.testing import CliRunner
 
 from sftlab.lessons import checks
 from sftlab.lessons.checks import Verdict, Wrong, check, progress
 from sftlab.runs import notebooks
-from sftlab.runs.lab import for_learners
+from sftlab.runs.cli import app
+from sftlab.runs.lab import exercises
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "notebooks" / "src" / "exercises").glob("*.py"))
@@ -40,10 +46,12 @@ def test_three_exercises_whose_solutions_are_right_and_whose_blanks_are_not_yet(
     book = notebooks.read(path)
     assert [len(tagged(book, tag)) for tag in ("blank", "hint", "solution")] == [3, 3, 3]
     assert [bool(verdict) for verdict in run(book)] == [True] * 3
-    learners = for_learners(book)
+    learners = exercises(notebooks.read(path), "folded")
     folded = [cell for cell in learners.cells if cell.source.startswith("<details>")]
     assert len(folded) == 6 and not tagged(learners, "solution")
     assert all(not verdict and verdict.sentence.startswith("Not yet") for verdict in run(learners))
+    solved = exercises(notebooks.read(path), "solved")
+    assert not tagged(solved, "blank") and len(tagged(solved, "solution")) == 3
 
 
 @pytest.mark.parametrize("lesson", LESSONS)
@@ -98,3 +106,55 @@ def test_progress_is_noted_only_in_a_learners_folder_and_what_was_once_right_sta
         assert progress() == "Exercises answered so far: none"
     with chdir(folder):
         assert _positive(1), "a damaged file costs no verdict"
+
+
+def test_a_class_gets_its_copy_and_what_is_there_stays(tmp_path):
+    def student(*words):
+        done = CliRunner().invoke(app, ["student", *words], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+
+    folder = tmp_path / "class"
+    student(str(folder), "--core")
+    assert {path.name for path in folder.iterdir() if path.is_dir()} == {"exercises", "sweeps"}
+    mine = folder / "exercises" / "freeze.ipynb"
+    book = nbformat.read(mine, as_version=4)
+    assert not any(cell.get("outputs") for cell in book.cells) and tagged(book, "blank")
+    assert (folder / "exercises" / checks.PROGRESS).read_text(encoding="utf-8") == "{}"
+    book.cells[0].source = "mine"
+    nbformat.write(book, mine)
+    student(str(folder))
+    assert nbformat.read(mine, as_version=4).cells[0].source == "mine" and (folder / "further").is_dir()
+    student(str(tmp_path / "teacher"), "--answers")
+    solved = nbformat.read(tmp_path / "teacher" / "exercises" / "freeze.ipynb", as_version=4)
+    assert not tagged(solved, "blank") and tagged(solved, "solution")
+
+
+@pytest.mark.slow
+def test_nbgrader_generates_releases_collects_and_grades_the_exercises(tmp_path):
+    pytest.importorskip("nbgrader", reason='pip install -e ".[nbgrader]"')
+    assert CliRunner().invoke(app, ["student", str(tmp_path), "--nbgrader"]).exit_code == 0
+    course = ["--course-dir", str(tmp_path)]
+
+    def nbgrader(command):
+        words = [sys.executable, "-m", "nbgrader", command, "freeze", *course]
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # it calls another command by name
+        environment = {**os.environ, "PATH": path}
+        done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    nbgrader("generate_assignment")
+    released = tmp_path / "release" / "freeze" / "freeze.ipynb"
+    book = nbformat.read(released, as_version=4)
+    code = [cell.source for cell in book.cells if cell.metadata.get("nbgrader", {}).get("solution")]
+    assert code[0].strip() == "share = ..." and "BEGIN SOLUTION" not in "".join(code)
+    first = next(cell for cell in book.cells if cell.metadata.get("nbgrader", {}).get("solution"))
+    first.source = "share = 0.37"
+    handed_in = tmp_path / "submitted" / "ada" / "freeze" / "freeze.ipynb"
+    handed_in.parent.mkdir(parents=True)
+    nbformat.write(book, handed_in)
+    nbgrader("autograde")
+    from nbgrader.api import Gradebook
+
+    with Gradebook(f"sqlite:///{tmp_path / 'gradebook.db'}") as grades:
+        submission = grades.find_submission("freeze", "ada")
+        assert (submission.score, submission.max_score) == (1, 3)

@@ -56,6 +56,26 @@ def lab(words: tuple[str, ...]) -> None:
 
 
 @app.command()
+@click.argument("folder", type=FILE)
+@click.option("--answers", is_flag=True, help="Exercises solved: a teacher's copy.")
+@click.option("--nbgrader", is_flag=True, help="The exercises alone, as a course of nbgrader.")
+@click.option("--core", is_flag=True, help="Without the lessons beyond the core.")
+def student(folder: Path, answers: bool, nbgrader: bool, core: bool) -> None:
+    """Copy the lessons, without outputs, and their exercises into a class's FOLDER; what is there already stays.
+
+    sftlab student class --core
+    """
+    from sftlab.runs.lab import assignments, copied
+
+    if nbgrader:
+        assignments(folder)
+    else:
+        for note in copied(folder, form="solved" if answers else "folded", core=core):
+            click.echo(note)
+    click.echo(f"{folder} is ready")
+
+
+@app.command()
 @notebook_argument
 @click.option("-p", "values", nargs=2, multiple=True, metavar="NAME VALUE", help="Set a parameter; repeatable.")
 @click.option("--out", metavar="FOLDER", help="Where its dated folder is made; `runs` by default.")

@@ -21,10 +21,18 @@ from jupyter_server.services.contents.largefilemanager import AsyncLargeFileMana
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
+from sftlab.lessons.checks import PROGRESS
 from sftlab.runs.notebooks import MY_LAB, NEW, built, checkout, emptied, read, workplace
 from sftlab.runs.report import without_widget
 
 START = "00_start_here.ipynb"
+EXERCISES = "exercises"  # the folder of notebooks whose cells are tagged
+NBGRADER = """c = get_config()
+c.CourseDirectory.course_id = "sftlab"
+c.ClearSolutions.code_stub = {"python": ""}  # what is to be filled in stands in the cell already
+c.Execute.timeout = 600  # seconds: a busy machine takes its time
+c.Execute.iopub_timeout = 60
+"""
 WORDS = ("--ServerApp.contents_manager_class=sftlab.runs.lab.Contents",)
 CONFIG = Path(__file__).with_name("jupyter")  # no question about news over the first lesson, notebooks before folders
 
@@ -50,14 +58,18 @@ class Contents(AsyncLargeFileManager):
         return sessions is not None and path.strip("/") in {s["path"] for s in await sessions.list_sessions()}
 
 
-def copied(folder: Path) -> list[str]:
+def copied(folder: Path, *, form: str = "folded", core: bool = False) -> list[str]:
     """Copy the lessons, outputs emptied, to a learner's `folder`; return a sentence for each that they had changed.
 
     What was changed or run there is never overwritten: a lesson that has a newer version gets it as a file beside it.
+    form: of the exercises, see `exercises`. core: only the core lessons and their exercises.
     """
     root, notes = checkout(), []
     for lesson in built(root):
-        book, own = for_learners(emptied(read(lesson))), folder / lesson.relative_to(root / "notebooks")
+        place = lesson.relative_to(root / "notebooks")
+        if core and place.parent.name not in ("", EXERCISES):
+            continue
+        book, own = exercises(emptied(read(lesson)), form), folder / place
         version = _fingerprint(book)
         book.metadata.sftlab = NotebookNode(copy_of=version)
         for place in (own, own.with_suffix(NEW)):
@@ -71,23 +83,58 @@ def copied(folder: Path) -> list[str]:
                 if place != own:
                     notes.append(f"{own.name} holds work of yours and was left alone; the new lesson is {place.name}")
                 break
-    for text in (*root.glob("notebooks/*.md"), *root.glob("notebooks/*/*.yml")):
+    for text in (*root.glob("notebooks/*.md"), *root.glob("notebooks/sweeps/*.yml")):
         if not (own := folder / text.relative_to(root / "notebooks")).exists():
             own.parent.mkdir(exist_ok=True)
             shutil.copyfile(text, own)
+    progress = folder / EXERCISES / PROGRESS
+    if progress.parent.is_dir() and not progress.exists():
+        progress.write_text("{}", encoding="utf-8")
     return notes
 
 
-def for_learners(book: NotebookNode) -> NotebookNode:
-    """Return a notebook of exercises with each hint and each solution folded away, as text that runs nowhere."""
-    cells = []
+def exercises(book: NotebookNode, form: str) -> NotebookNode:
+    """Return a notebook whose cells tagged `blank`, `hint`, `solution` have a form; other notebooks stay as they are.
+
+    "folded": solutions and hints are folded away, as text that runs nowhere. "solved": solutions stand where the blanks
+    were. "nbgrader": a solution is marked as one in its blank, and each check is worth a point.
+    """
+    cells, blank = [], ""
     for cell in book.cells:
         tags = cell.metadata.get("tags", [])
-        if "hint" in tags or "solution" in tags:
-            title, text = ("Hint", cell.source) if "hint" in tags else ("A solution", f"```python\n{cell.source}\n```")
-            cell = new_markdown_cell(f"<details><summary>{title}</summary>\n\n{text}\n\n</details>", id=cell.id)
+        if "blank" in tags and form != "folded":
+            blank = cell.source
+            continue
+        if "hint" in tags:
+            cell = _details(cell, "Hint", cell.source)
+        elif "solution" in tags and form == "folded":
+            cell = _details(cell, "A solution", f"```python\n{cell.source}\n```")
+        elif "solution" in tags and form == "nbgrader":
+            cell.source = f"{blank}\n### BEGIN SOLUTION\n{cell.source}\n### END SOLUTION"
+            cell.metadata.nbgrader = _graded(cell, solution=True)
+        elif cell.source.startswith("check.") and form == "nbgrader":
+            cell.source = f"verdict = {cell.source}\nprint(verdict)\nfloat(verdict.right)"
+            cell.metadata.nbgrader = _graded(cell, grade=True, locked=True, points=1)
         cells.append(cell)
     return NotebookNode({**book, "cells": cells})
+
+
+def _details(cell: NotebookNode, title: str, text: str) -> NotebookNode:
+    return new_markdown_cell(f"<details><summary>{title}</summary>\n\n{text}\n\n</details>", id=cell.id)
+
+
+def _graded(cell: NotebookNode, **what: Any) -> NotebookNode:
+    marks = {"grade": False, "solution": False, "locked": False, "task": False, "schema_version": 3}
+    return NotebookNode(marks | what | {"grade_id": cell.id})
+
+
+def assignments(folder: Path) -> None:
+    """Write the exercises as a course of nbgrader: an assignment a lesson under `source`, and the course's settings."""
+    for path in sorted((checkout() / "notebooks" / EXERCISES).glob("*.ipynb")):
+        place = folder / "source" / path.stem / path.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(exercises(emptied(read(path)), "nbgrader"), place)
+    (folder / "nbgrader_config.py").write_text(NBGRADER, encoding="utf-8")
 
 
 def _fingerprint(book: NotebookNode) -> str:
