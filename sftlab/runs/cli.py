@@ -76,6 +76,14 @@ def student(folder: Path, answers: bool, nbgrader: bool, core: bool) -> None:
 
 
 @app.command()
+def doctor() -> None:
+    """Try what the lessons need on this machine, and say what mends what is missing; exit code 1 if something is."""
+    from sftlab.runs import doctor as doctors
+
+    sys.exit(not doctors.doctor())
+
+
+@app.command()
 @notebook_argument
 @click.option("-p", "values", nargs=2, multiple=True, metavar="NAME VALUE", help="Set a parameter; repeatable.")
 @click.option("--out", metavar="FOLDER", help="Where its dated folder is made; `runs` by default.")
