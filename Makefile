@@ -13,7 +13,9 @@ UV = $(or $(shell command -v uv),$(VENV)/bin/uv)
 WHAT = --constraint constraints.txt --editable $(1)
 INSTALL = $(UV) pip install --quiet --python $(VENV)/bin/python $(WHAT) 2>/dev/null || $(VENV)/bin/python -m pip install --quiet --quiet $(WHAT)
 
-PEERS = ".[dev,bench]"  # a name, because a comma would end the argument of a call
+# names, because a comma would end the argument of a call
+LESSONS = ".[text,keras]"
+PEERS = ".[dev,bench]"
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -29,13 +31,13 @@ lab: $(READY)  ## open JupyterLab at the first lesson
 run: $(READY)  ## fine-tune on real data and leave a report, the record and the model under runs/
 	@$(SFTLAB) run $(ARGS)
 
-test: $(READY)  ## lint, types, unit tests, doctests, the core lessons and a tour in the browser
+test: $(VENV)/.dev  ## lint, types, unit tests, doctests, the core lessons and a tour in the browser
 	@$(VENV)/bin/python -m tools.checks $(ARGS)
 
-test-all: $(READY)  ## the rest: further lessons, recipes, campaigns, every control in the browser
+test-all: $(VENV)/.dev  ## the rest: further lessons, recipes, campaigns, every control in the browser
 	@$(VENV)/bin/python -m tools.checks --all $(ARGS)
 
-notebooks: $(READY)  ## build and execute notebooks/*.ipynb from notebooks/src/*.py
+notebooks: $(VENV)/.dev  ## build and execute notebooks/*.ipynb from notebooks/src/*.py
 	@$(VENV)/bin/python tools/notebooks.py $(ARGS)
 
 book: $(VENV)/.book  ## a site of the playground, the executed lessons, the evidence and core/
@@ -57,14 +59,18 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Installing into $(VENV): some minutes and about 6.5 GB, once."
 	@$(PYTHON) -m venv $(VENV)
 	@[ -x "$(UV)" ] || $(VENV)/bin/python -m pip install --quiet --quiet uv || true
+	@$(call INSTALL,$(LESSONS))
+	@touch $@
+
+# What tests need, and those we compare with are not needed to learn.
+$(VENV)/.dev: $(READY)
 	@$(call INSTALL,".[dev]")
 	@touch $@
 
-# Those we compare with are never needed otherwise.
 $(VENV)/.bench: $(READY)
 	@$(call INSTALL,$(PEERS))
 	@touch $@
 
 $(VENV)/.book: $(READY)
-	@$(call INSTALL,".[dev]" myst-nb furo)
+	@$(call INSTALL,$(LESSONS) myst-nb furo)
 	@touch $@

@@ -20,8 +20,9 @@ from packaging.utils import canonicalize_name
 
 from sftlab.runs import notebooks
 from sftlab.runs.cli import app
+from sftlab.runs.notebooks import name_of, sources
 from sftlab.runs.parameters import NotebookError
-from tools import checks
+from tools import checks, course
 from tools import notebooks as tool
 from tools.notebooks import build, check, publish, without_machine_paths
 
@@ -391,7 +392,7 @@ def test_publish_refuses_what_was_not_run_and_what_is_too_large():
 
 
 @pytest.mark.parametrize(
-    ("words", "modules"), [([], ["ruff", "mypy", "tools.notebooks", "pytest"]), (["--all"], ["pytest"])]
+    ("words", "modules"), [([], ["ruff", "mypy", "tools.notebooks", "tools.course", "pytest"]), (["--all"], ["pytest"])]
 )
 def test_one_check_that_fails_fails_them_all_and_words_go_to_pytest(words, modules, monkeypatch, capsys):
     failing, commands, core = "", {}, {}
@@ -406,6 +407,8 @@ def test_one_check_that_fails_fails_them_all_and_words_go_to_pytest(words, modul
     assert commands["pytest"][-2:] == ("-k", "cache")
     assert ("slow" if words else "not slow") in commands["pytest"]
     assert any(word.endswith("keras_recipe.ipynb") for word in commands["pytest"]) == bool(words)
+    exercises = [word for word in commands["pytest"] if word.endswith("exercises/freeze.ipynb")]
+    assert len(exercises) == (2 if words else 0), "solved, and as a learner finds it"
     tags = [tag for cell in core["00_start_here"].cells for tag in cell.metadata.get("tags", [])]
     assert ("injected-parameters" in tags) != bool(words), "`make test` runs lessons on small images"
     for failing in modules:  # noqa: B007
@@ -420,3 +423,14 @@ def test_root_is_told_how_the_lab_opens_for_root(clone, monkeypatch, user, words
     done = command("lab", *words)
     assert done.exit_code == 1
     assert ("make lab ARGS=--allow-root" in done.output) == told
+
+
+def test_what_is_said_of_a_lesson_is_said_in_one_file():
+    told = yaml.safe_load((ROOT / "notebooks" / "lessons.yml").read_text(encoding="utf-8"))
+    every = {name_of(path) for path in sources(ROOT)}
+    assert {*told["core"], *told["further"]} == {name for name in every if not name.startswith("exercises/")}
+    assert all(path.read_text(encoding="utf-8") == text for path, text in course.texts(told).items())
+    told["core"]["04_freeze"]["minutes"] += 1
+    told["core"]["04_freeze"]["discuss"] = "A new question?"
+    differ = {path.name for path, text in course.texts(told).items() if path.read_text(encoding="utf-8") != text}
+    assert differ == {"04_freeze.py", "00_start_here.py", "teaching.md"}

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
-from sftlab.runs import notebooks
+from sftlab.runs import lab, notebooks
 
 ROOT = Path(__file__).parents[1]
 NBVAL = [
@@ -49,17 +49,29 @@ def main(words: list[str]) -> int:
         print(f'missing: {", ".join(missing)}; install them with `pip install -e ".[dev]"`')
         return 1
     further = "--all" in words
-    checks = {"lint": ["ruff", "check", "."], "types": ["mypy"], "notebooks": ["tools.notebooks", "--check"]}
+    checks = {
+        "lint": ["ruff", "check", "."],
+        "types": ["mypy"],
+        "notebooks": ["tools.notebooks", "--check"],
+        "course": ["tools.course", "--check"],
+    }
     passed = {} if further else {name: run(*command) for name, command in checks.items()}
     (ROOT / "build").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=ROOT / "build") as folder:  # pytest names what is in ROOT
         # the longest first, so that short ones are left when one process has done its share
-        books = [*map(str, notebooks.built(ROOT))] if further else small(Path(folder))
+        books = every(Path(folder)) if further else small(Path(folder))
         tests = [*side_by_side(), "--doctest-modules", *NBVAL, *books, "tests", "sftlab"]
         tests += ["-m", "slow" if further else "not slow", *(word for word in words if word != "--all")]
         passed["tests"] = run("pytest", *tests, SFTLAB_DATA=str(Path(folder, "data")))
     print("  ".join(f"{name} {'passed' if good else 'FAILED'}" for name, good in passed.items()), flush=True)
     return 0 if all(passed.values()) else 1
+
+
+def every(folder: Path) -> list[str]:
+    """Return the paths of all notebooks as they stand, and of the exercises as a learner finds them."""
+    lab.copied(folder / "class", core=True)
+    blank = sorted((folder / "class" / lab.EXERCISES).glob("*.ipynb"))
+    return [*map(str, notebooks.built(ROOT)), *map(str, blank)]
 
 
 def small(folder: Path, names: Iterable[str] = SMALL) -> list[str]:
