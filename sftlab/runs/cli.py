@@ -56,21 +56,22 @@ def lab(words: tuple[str, ...]) -> None:
 
 
 @app.command()
-@click.argument("folder", type=FILE)
+@click.argument("folder")
 @click.option("--answers", is_flag=True, help="Exercises solved: a teacher's copy.")
 @click.option("--nbgrader", is_flag=True, help="The exercises alone, as a course of nbgrader.")
 @click.option("--core", is_flag=True, help="Without the lessons beyond the core.")
-def student(folder: Path, answers: bool, nbgrader: bool, core: bool) -> None:
+def student(folder: str, answers: bool, nbgrader: bool, core: bool) -> None:
     """Copy the lessons, without outputs, and their exercises into a class's FOLDER; what is there already stays.
 
     sftlab student class --core
     """
+    from sftlab.data import as_path
     from sftlab.runs.lab import assignments, copied
 
     if nbgrader:
-        assignments(folder)
+        assignments(as_path(folder))
     else:
-        for note in copied(folder, form="solved" if answers else "folded", core=core):
+        for note in copied(as_path(folder), form="solved" if answers else "folded", core=core):
             click.echo(note)
     click.echo(f"{folder} is ready")
 
