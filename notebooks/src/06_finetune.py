@@ -318,11 +318,9 @@ groups = [{"params": stage.parameters(), "lr": rate}
 optimizer = torch.optim.AdamW(groups)
 
 # %% [markdown]
-# ## Try it
+# ## Exercises
 #
-# - **Tweak.** Set the rate of `body` to 5e-4. After how many epochs is it ahead of the head, and what does it keep?
-# - **Build.** Write gradual unfreezing with three calls of `sft.fit` from `first`, and compare it with two groups after as many epochs.
-# - **Break.** In the wind tunnel, give the stem 2e-2 and the head 1e-3. Predict both numbers first.
+# [Three exercises with checks](exercises/finetune.ipynb): what a rate costs of the old task, gradual unfreezing, and a schedule that forgets the profile.
 #
 # ## Sources
 #

@@ -335,11 +335,9 @@ with torch.no_grad():
         w.lerp_(w0, 1e-3 * 0.3)  # rate × decay
 
 # %% [markdown]
-# ## Try it
+# ## Exercises
 #
-# - **Tweak.** Set `LABELS` to 2, then to 20, and run all cells again. How does the gap change?
-# - **Build.** Mixup (Zhang et al. 2018): mix two images *and* their labels. Put it into the plain loop of the shuffled labels, with the true ones.
-# - **Break.** Make the labels wrong for one image in ten. Which of the remedies helps now?
+# [Three exercises with checks](exercises/overfit.ipynb): a list that is half nonsense, mixup, and a validation set that moves.
 #
 # ## Sources
 #

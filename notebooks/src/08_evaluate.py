@@ -390,11 +390,9 @@ print(f"correct / n      {correct / total:.4f} "
 print(f"mean of batches  {np.mean(by_batch):.4f}: the same answers, another number")
 
 # %% [markdown]
-# ## Try it
+# ## Exercises
 #
-# - **Tweak.** Set `LABELS` to 50. Which of the three spreads grows most?
-# - **Build.** Let `over_splits` train with all training cells, not `balanced` ones. Is the difference clear of zero, split by split?
-# - **Break.** Let `recipe` use 20 random features instead of 128. Recipes now differ more. Does choosing add more points, or fewer?
+# [Three exercises with checks](exercises/evaluate.ipynb): the best of fifty on more images, an interval over groups, and a probe that is good at noise.
 #
 # ## Sources
 #

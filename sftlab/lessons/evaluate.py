@@ -1,4 +1,4 @@
-"""The figure of lesson 08, Evaluate: what choosing does to a number."""
+"""Lesson 08, Evaluate: its figure, of what choosing does to a number, and the checks of its exercises."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from sftlab.lessons.checks import Wrong, check, expect
 from sftlab.plot import base, style
 
 
@@ -41,3 +42,57 @@ def climb(tried: np.ndarray, truth: np.ndarray, *, n: int, majority: float, ax: 
 
 def _more(gap: float) -> str:
     return f"{100 * abs(gap):.1f} points {'more' if gap >= 0 else 'less'}"
+
+
+# the checks of its exercises
+
+
+@check
+def best_of_fifty(points: float) -> str:
+    """Check how many points the best of fifty equal networks promises too much on 600 images each."""
+    # 3.57 to 3.63 over ten seeds of 4,000
+    mistakes = {
+        7.05: "That is the number for 150 images each; the number of images has to change.",
+        83.6: "That is what the best one reports; asked is how far it is above the truth.",
+        0.036: "That is a share of 1. A point is a hundredth.",
+    }
+    expect(points, 3.6, 0.2, mistakes)
+    return f"{points:.1f} points instead of 7.1: four times the images halve what choosing adds."
+
+
+@check
+def draws_groups(redraw: Any) -> str:
+    """Check test sets that are drawn from whole groups, for three sets of answers; larger groups are better here."""
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        groups = np.repeat(np.arange(12), rng.permutation(12) * 5 + 5)
+        n = np.bincount(groups)
+        right = rng.random(390) < (0.35 + n / 100)[groups]
+        some = np.array(redraw(right, groups, rng))
+        spread = some.std() / right.std() * 390**0.5  # 2.1 to 2.8 from whole groups, 1 from images
+        if spread < 1.6:
+            raise Wrong("Your test sets vary too little: are they drawn from whole groups, and with replacement?")
+        if spread > 3 or abs(some.mean() - right.mean()) > 0.025:
+            raise Wrong(
+                "They vary too much, or the mean is another one. Does a small group count as much as a large one?"
+            )
+    return "A thousand test sets vary as much as whole groups do, three times, around the accuracy of all images."
+
+
+@check
+def honest_on_noise(tested: Any) -> str:
+    """Check a probe on chosen features, where there is nothing to find and where there is, on eight draws."""
+    noise, signal = [], []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        x, y = rng.normal(size=(100, 2000)), rng.integers(2, size=100)
+        rows = np.split(rng.permutation(100), 2)
+        noise += [tested(x, y, *rows)]
+        x[:, 0] += 4 * y - 2
+        signal += [tested(x, y, *rows)]
+    found, finds = np.mean([noise, signal], 1)
+    if found > 0.6:  # 0.50 is measured; 0.76 chosen on all images
+        raise Wrong(f"On noise it still finds {found:.0%}. Something looks at labels of the test before the test.")
+    if finds < 0.8:
+        raise Wrong(f"Where one feature is good it finds only {finds:.0%}. Are the best features chosen?")
+    return f"On noise it finds {found:.0%}, about a toss, and {finds:.0%} where one feature is good."
