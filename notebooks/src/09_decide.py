@@ -296,12 +296,9 @@ print(f"found {found}, missed {missed}, false alarms {alarms}: "
       f"{(MISSED * missed + ALARM * alarms) / len(data.valid):.2f} € a cell")
 
 # %% [markdown]
-# ## Try it
+# ## Exercises
 #
-# - **Tweak.** Set `MISSED` to 20 and to 2000. When is the network worth nothing, because one answer for every cell costs as little?
-# - **Build.** A third answer is often the best one: *ask a person*, for 5 €. For which p is it the cheapest of the three?
-# - **Build.** Train with `loss=partial(sft.cross_entropy, weight=torch.tensor([1.0, 5.0]))` and keep 0.5. Is the bill another one than with the moved threshold? What does its 50 % mean now?
-# - **Break.** Choose the threshold with the lowest cost on the *training* cells. What does it cost on validation?
+# [Three exercises with checks](exercises/decide.ipynb): when a network is worth nothing, a third answer, and costs that are paid twice.
 #
 # ## Sources
 #

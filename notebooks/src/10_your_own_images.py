@@ -384,11 +384,9 @@ Markdown(own.summary(data, model, history, result, look,
 # ```
 
 # %% [markdown]
-# ## Try it
+# ## Exercises
 #
-# - **Tweak.** Run it with `STRATEGY = "probe"`, then with `DATA = "solar-random"`. Which difference is larger than the interval, and why?
-# - **Build.** Photograph thirty of each of two things on your desk, and run it on them.
-# - **Break.** Copy ten photographs from one class folder into the other. Which checks notice?
+# [Three exercises with checks](exercises/your_own_images.ipynb): copies across splits, when to say "neither", and a judge that knows the answers.
 #
 # ## Sources
 #

@@ -1,4 +1,4 @@
-"""The figure of lesson 09, Decide: images in piles, by what they are and what they are called, with their costs."""
+"""Lesson 09, Decide: its figure, of images in piles with their costs, and the checks of its exercises."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from sftlab.analysis.decisions import costs
+from sftlab.lessons.checks import Wrong, check, expect
 from sftlab.plot import base, style
 
 PILES = (
@@ -60,3 +61,49 @@ def piles(
     finding = f"From p ≥ {at:.2f} on ‘{classes[1]}’: {total:,.0f} € per 1,000 cells"
     base.title(ax, finding, f"Compare {always}.", pad=24)
     return ax
+
+
+# the checks of its exercises
+
+
+@check
+def saving_left(euros: float) -> str:
+    """Check what the network still saves an image where a miss costs 2,000 €."""
+    mistakes = {
+        4.41: "That is the saving at 100 € a miss; the cost in the cell has to change.",
+        17.1: "That is the bill itself. Asked is what it is below the bill of the better single answer.",
+        -0.87: "The sign is the other way round: what is saved is the bill without the network minus the bill with it.",
+    }
+    expect(euros, 0.87, 0.15, mistakes)
+    return f"{euros:.2f} € are saved at 2,000 € a miss, 4.41 € at 100 €: little, next to calling every image an 8."
+
+
+@check
+def cheapest_of_three(decide: Any) -> str:
+    """Check decisions with a third answer, to ask a person, by what they cost on average, at three costs of a miss."""
+    for seed, missed in enumerate((50, 100, 400)):
+        p = np.random.default_rng(seed).random(500)
+        for ask in (5, 40):
+            prices = np.array([p * missed, (1 - p) * 20, np.full(500, ask)])
+            said = np.array(decide(p, missed, 20, ask))
+            dear = prices[said, range(500)] - prices.min(0)
+            at = dear.argmax()
+            where = f"at p = {p[at]:.2f}, {missed} € a miss and 20 € an alarm, where another answer costs less."
+            if dear[at] > 0.01 and 2 not in said:
+                raise Wrong(f"For {ask} € nobody is asked, also {where}")
+            if dear[at] > 0.01:
+                raise Wrong(f"For {ask} € {'a person is asked' if said[at] == 2 else f'it says {said[at]}'} {where}")
+    return "Each of 500 probabilities gets the answer that costs least, at three costs of a miss and two of asking."
+
+
+@check
+def paid_once(threshold: Any) -> str:
+    """Check a threshold for probabilities of a network that was trained with a weight on one class, in three cases."""
+    for missed, alarm, weight in ((100, 20, 5), (100, 20, 2), (30, 60, 8)):
+        mistakes = {
+            alarm / (alarm + missed): "The costs are paid twice: in training, and once more in the threshold.",
+            0.5: f"One half is not right for each weight, here {weight}, at {missed} € a miss and {alarm} € an alarm.",
+            alarm / (alarm + missed * weight): "It is moved the wrong way: the weight made the probabilities larger.",
+        }
+        expect(threshold(missed, alarm, weight), weight * alarm / (weight * alarm + missed), 0.004, mistakes)
+    return "Three weights, three costs: a cell is called defect exactly where that costs less."

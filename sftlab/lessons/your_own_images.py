@@ -1,4 +1,4 @@
-"""What the report of lesson 10, Your own images, says first: the answer, what to look at, what to do next."""
+"""Lesson 10, Your own images: what its report says first, and the checks of its exercises."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sftlab.analysis.decisions import skill
 from sftlab.core.evaluation import predict_split
 from sftlab.core.records import History, Result
 from sftlab.data import Data
+from sftlab.lessons.checks import Wrong, check, expect
 from sftlab.plot import base
 
 ASKED = 500  # training images that are asked about, to compare with the validation images
@@ -104,3 +105,55 @@ def advice(result: Result, history: History, strategy: str, learned: float, seen
 def code(text: str) -> str:
     """Return a name as Markdown's code, which leaves every sign in it as it is, in a table too."""
     return f"`{text.replace('`', 'ˋ').replace('|', '¦')}`"
+
+
+# the checks of its exercises
+
+
+@check
+def pairs_across(pairs: float) -> str:
+    """Check how many pairs of cells are almost the same across the splits of the random split."""
+    # 104 to 106 at 64 to 128 pixels
+    mistakes = {
+        0: "That is the number for the split by modules; the data in the cell have to change.",
+        10: "That is the number for the library's own threshold; the one of the cell was to stay.",
+    }
+    expect(pairs, 105, 4, mistakes)
+    return f"{pairs} pairs across the splits of the random split, none where whole modules were kept together."
+
+
+@check
+def keeps_right_answers(limit: Any) -> str:
+    """Check a limit on the largest probability by the share of right answers that it keeps, on three draws."""
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        p = rng.dirichlet(np.full(4, 0.3), 800)
+        y = (p.cumsum(1) > rng.random((800, 1))).argmax(1)
+        keep = 0.9 + seed / 40
+        stays = p.max(1) >= limit(p, y, keep)
+        kept = stays[p.argmax(1) == y].mean()
+        if abs(kept - keep) > 0.01:
+            words = f"It keeps {kept:.1%} of the right answers, not {keep:.1%}."
+            both = abs(stays.mean() - keep) < 0.01
+            raise Wrong(f"{words} {'Wrong ones were counted too.' if both else 'Which side of the limit stays?'}")
+    return "The shares of right answers that were asked for stay, within a point, on three draws of 800 images."
+
+
+@check
+def finds_planted(doubts: Any) -> str:
+    """Check a detector of wrong labels: of 600 digits 30 have got another label, three times."""
+    from sklearn.datasets import load_digits
+
+    pixels, digits = load_digits(return_X_y=True)
+    for seed in range(3):
+        rows = np.random.default_rng(seed).permutation(1797)[:600]
+        y = digits[rows]
+        y[:30] = (y[:30] + 1 + seed) % 10
+        named = {int(i) for i in doubts(pixels[rows], y)}
+        found = len(named & {*range(30)})
+        if len(named) > 150:
+            raise Wrong(f"It doubts {len(named)} of 600 labels. Nobody looks at so many pictures.")
+        if found < 25:
+            why = "The judge knows the labels by heart." if found < 5 else "Is each image judged by somebody else?"
+            raise Wrong(f"It finds {found} of 30 wrong labels. {why}")
+    return "It finds at least 25 of 30 wrong labels among 600, three times, and few others."
