@@ -69,12 +69,16 @@ def piles(
 @check
 def saving_left(euros: float) -> str:
     """Check what the network still saves an image where a miss costs 2,000 €."""
-    mistakes = {
-        4.41: "That is the saving at 100 € a miss; the cost in the cell has to change.",
-        17.1: "That is the bill itself. Asked is what it is below the bill of the better single answer.",
-        -0.87: "The sign is the other way round: what is saved is the bill without the network minus the bill with it.",
-    }
-    expect(euros, 0.87, 0.15, mistakes)
+    expect(
+        euros,
+        0.87,
+        0.15,
+        {
+            4.41: "That is the saving at 100 € a miss; the cost in the cell has to change.",
+            17.1: "That is the bill itself. Asked is what it is below the bill of the better single answer.",
+            -0.87: "The sign is the other way round: what is saved is the bill without the network minus the bill with it.",
+        },
+    )
     return f"{euros:.2f} € are saved at 2,000 € a miss, 4.41 € at 100 €: little, next to calling every image an 8."
 
 
@@ -106,4 +110,4 @@ def paid_once(threshold: Any) -> str:
             alarm / (alarm + missed * weight): "It is moved the wrong way: the weight made the probabilities larger.",
         }
         expect(threshold(missed, alarm, weight), weight * alarm / (weight * alarm + missed), 0.004, mistakes)
-    return "Three weights, three costs: a cell is called defect exactly where that costs less."
+    return "Three weights, three costs: a picture is called an 8 exactly where that costs less."

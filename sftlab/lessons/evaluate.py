@@ -50,13 +50,17 @@ def _more(gap: float) -> str:
 @check
 def best_of_fifty(points: float) -> str:
     """Check how many points the best of fifty equal networks promises too much on 600 images each."""
-    # 3.57 to 3.63 over ten seeds of 4,000
-    mistakes = {
-        7.05: "That is the number for 150 images each; the number of images has to change.",
-        83.6: "That is what the best one reports; asked is how far it is above the truth.",
-        0.036: "That is a share of 1. A point is a hundredth.",
-    }
-    expect(points, 3.6, 0.2, mistakes)
+    # 3.58 to 3.61 over ten seeds
+    expect(
+        points,
+        3.6,
+        0.2,
+        {
+            7.05: "That is the number for 150 images each; the number of images has to change.",
+            83.6: "That is what the best one reports; asked is how far it is above the truth.",
+            0.036: "That is a share of 1. A point is a hundredth.",
+        },
+    )
     return f"{points:.1f} points instead of 7.1: four times the images halve what choosing adds."
 
 

@@ -13,13 +13,17 @@ from sftlab.lessons.checks import Wrong, check, expect
 @check
 def half_wrong(new: float) -> str:
     """Check how many percent of new images are read when half of the labels are drawn at random."""
-    # 45.3 to 46.7 over three times five seeds
-    mistakes = {
-        100: "That is what it knows of its own list. Asked are the images that it has not seen.",
-        89: "That is read with all labels right; the share in the cell has to change.",
-        9: "That is what is left when all labels are drawn at random; asked is half of them.",
-    }
-    expect(new, 46, 5, mistakes)
+    # 45.6 to 48.0 over four times five networks
+    expect(
+        new,
+        47,
+        5,
+        {
+            100: "That is what it knows of its own list. Asked are the images that it has not seen.",
+            89: "That is read with all labels right; the share in the cell has to change.",
+            9: "That is what is left when all labels are drawn at random; asked is half of them.",
+        },
+    )
     return f"Both lists are known to 100 %. Of new images {new:.0f} % are read instead of 89 %: only they tell."
 
 
