@@ -69,16 +69,12 @@ def piles(
 @check
 def saving_left(euros: float) -> str:
     """Check what the network still saves an image where a miss costs 2,000 €."""
-    expect(
-        euros,
-        0.87,
-        0.15,
-        {
-            4.41: "That is the saving at 100 € a miss; the cost in the cell has to change.",
-            17.1: "That is the bill itself. Asked is what it is below the bill of the better single answer.",
-            -0.87: "The sign is the other way round: what is saved is the bill without the network minus the bill with it.",
-        },
-    )
+    mistakes = {
+        4.41: "That is the saving at 100 € a miss; the cost in the cell has to change.",
+        17.1: "That is the bill itself. Asked is what it is below the bill of the better single answer.",
+        -0.87: "The sign is the other way round: subtract the bill with the network from that without.",
+    }
+    expect(euros, 0.87, 0.15, mistakes)
     return f"{euros:.2f} € are saved at 2,000 € a miss, 4.41 € at 100 €: little, next to calling every image an 8."
 
 

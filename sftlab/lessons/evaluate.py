@@ -51,16 +51,12 @@ def _more(gap: float) -> str:
 def best_of_fifty(points: float) -> str:
     """Check how many points the best of fifty equal networks promises too much on 600 images each."""
     # 3.58 to 3.61 over ten seeds
-    expect(
-        points,
-        3.6,
-        0.2,
-        {
-            7.05: "That is the number for 150 images each; the number of images has to change.",
-            83.6: "That is what the best one reports; asked is how far it is above the truth.",
-            0.036: "That is a share of 1. A point is a hundredth.",
-        },
-    )
+    mistakes = {
+        7.05: "That is the number for 150 images each; the number of images has to change.",
+        83.6: "That is what the best one reports; asked is how far it is above the truth.",
+        0.036: "That is a share of 1. A point is a hundredth.",
+    }
+    expect(points, 3.6, 0.2, mistakes)
     return f"{points:.1f} points instead of 7.1: four times the images halve what choosing adds."
 
 
@@ -70,8 +66,7 @@ def draws_groups(redraw: Any) -> str:
     for seed in range(3):
         rng = np.random.default_rng(seed)
         groups = np.repeat(np.arange(12), rng.permutation(12) * 5 + 5)
-        n = np.bincount(groups)
-        right = rng.random(390) < (0.35 + n / 100)[groups]
+        right = rng.random(390) < 0.35 + np.bincount(groups)[groups] / 100
         some = np.array(redraw(right, groups, rng))
         spread = some.std() / right.std() * 390**0.5  # 2.1 to 2.8 from whole groups, 1 from images
         if spread < 1.6:

@@ -15,16 +15,12 @@ from sftlab.networks import backbone
 def answers_left(left: float) -> str:
     """Check how many percent of the old answers are left at a hundredth of the head's rate."""
     # 83 to 90 over five seeds and batches of 8 and 12, the same with 1, 2 and 4 threads; 33 to 40 at a tenth
-    expect(
-        left,
-        88,
-        9,
-        {
-            0: "That is what is left at the head's own rate; the rate in the cell has to change.",
-            38: "That is what is left at a tenth of the head's rate, not at a hundredth.",
-            12: "That is the share that was lost; asked is what is left.",
-        },
-    )
+    mistakes = {
+        0.0: "That is what is left at the head's own rate; the rate in the cell has to change.",
+        38: "That is what is left at a tenth of the head's rate, not at a hundredth.",
+        12: "That is the share that was lost; asked is what is left.",
+    }
+    expect(left, 88, 9, mistakes)
     return f"At a hundredth of the head's rate {left:.0f} % of the old answers are left, at the head's own rate none."
 
 

@@ -14,16 +14,12 @@ from sftlab.lessons.checks import Wrong, check, expect
 def half_wrong(new: float) -> str:
     """Check how many percent of new images are read when half of the labels are drawn at random."""
     # 45.6 to 48.0 over four times five networks
-    expect(
-        new,
-        47,
-        5,
-        {
-            100: "That is what it knows of its own list. Asked are the images that it has not seen.",
-            89: "That is read with all labels right; the share in the cell has to change.",
-            9: "That is what is left when all labels are drawn at random; asked is half of them.",
-        },
-    )
+    mistakes = {
+        100.0: "That is what it knows of its own list. Asked are the images that it has not seen.",
+        89: "That is read with all labels right; the share in the cell has to change.",
+        9: "That is what is left when all labels are drawn at random; asked is half of them.",
+    }
+    expect(new, 47, 5, mistakes)
     return f"Both lists are known to 100 %. Of new images {new:.0f} % are read instead of 89 %: only they tell."
 
 

@@ -114,15 +114,11 @@ def code(text: str) -> str:
 def pairs_across(pairs: float) -> str:
     """Check how many pairs of cells are almost the same across the splits of the random split."""
     # 104 to 106 at 64 to 128 pixels
-    expect(
-        pairs,
-        105,
-        4,
-        {
-            0: "That is the number for the split by modules; the data in the cell have to change.",
-            10: "That is the number for the library's own threshold; the one of the cell was to stay.",
-        },
-    )
+    mistakes = {
+        0.0: "That is the number for the split by modules; the data in the cell have to change.",
+        10: "That is the number for the library's own threshold; the one of the cell was to stay.",
+    }
+    expect(pairs, 105, 4, mistakes)
     return f"{pairs} pairs across the splits of the random split, none where whole modules were kept together."
 
 
