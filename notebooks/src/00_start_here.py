@@ -369,11 +369,9 @@ print(f"plain PyTorch: best on valid {best:.3f}, test {accuracy(net, test):.3f}"
 #
 # *Where this lives in the library:* `sft.load`, `sft.replace_head`, `sft.fit` (`sft.fit??` shows its source), `sft.evaluate`.
 #
-# ## Try it
+# ## Exercises
 #
-# - **Tweak.** Set `LABELS` to 20. Does fine-tuning still win?
-# - **Build.** Let only `layer4` and the head learn.
-# - **Break.** Fine-tune at a rate of 1.0. What does the lab say?
+# [Three exercises with checks](exercises/start.ipynb): what five splits leave open, train exactly the stages you choose, find test images that are in train.
 
 # %% [markdown]
 # ## The map

@@ -388,11 +388,9 @@ for _ in range(2):
 assert torch.equal(net.bn1.running_mean, before)
 
 # %% [markdown]
-# ## Try it
+# ## Exercises
 #
-# - **Tweak.** Set `BACKBONE` to `"efficientnet_lite1"`. Which cut of the strip now changes most answers?
-# - **Build.** Write AdaBN for the crops: a copy of `original` in train mode, ten passes over photographs, eval mode again. How many answers change?
-# - **Break.** Call `model.train()` before the features are cached. Does the assert hold? How far apart are one image's features in two different batches?
+# [Three exercises with checks](exercises/freeze.ipynb): what is left to do, a freeze that survives `model.train()`, a proof that proves nothing.
 #
 # ## Sources
 #

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from sftlab.data.storage import replacing
 
@@ -100,3 +101,10 @@ def progress() -> str:
         solved = {}
     lines = [f"{lesson}: {sum(names.values())} of 3" for lesson, names in sorted(solved.items())]
     return "Exercises answered so far: " + ("; ".join(lines) or "none")
+
+
+def train_once(model: nn.Sequential, optimizer: torch.optim.Optimizer) -> None:
+    """Take one step on four random images, in eval mode, so that only what learns changes."""
+    x = torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8)
+    nn.functional.cross_entropy(model.eval()(x), torch.arange(4) % 2).backward()
+    optimizer.step()

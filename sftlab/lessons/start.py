@@ -1,14 +1,20 @@
-"""The figure of lesson 00: what each way to use a pretrained network reaches on two tasks, over five splits."""
+"""Lesson 00: its figure, what each way to use a pretrained network reaches over five splits; its exercises' checks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
+import torch
+from sklearn.datasets import load_digits
+from torch import Tensor, nn
 
+from sftlab.core.model import fingerprint, replace_head
 from sftlab.core.records import Result
 from sftlab.core.statistics import t_interval
+from sftlab.lessons.checks import Wrong, check, expect, train_once
+from sftlab.networks import backbone
 from sftlab.plot import base, style
 
 PROBE = "linear probe"
@@ -59,3 +65,53 @@ def _finding(task: str, gains: Mapping[str, Any]) -> str:
         return f"{task}: nothing is clearly above the probe"
     best = max(above, key=above.__getitem__)
     return f"{task}: {best} gains {above[best]:.0f} points over the probe"
+
+
+# the checks of its exercises
+
+
+@check
+def gain_at_most(points: float) -> str:
+    """Check the upper end of the interval of what full fine-tuning adds to the probe on solar cells."""
+    mistakes = {
+        2.13: "That is the mean of the five gains. Asked is how large the gain may be.",
+        26.7: "That is for typefaces, where the gain was shown.",
+        -1.72: "That is the other end: what full fine-tuning may cost.",
+    }
+    expect(points, 5.99, 0.1, mistakes)
+    return "Zero lies in the interval, and so do 6 points: five splits do not tell which."
+
+
+@check
+def learns_from(optimizer_for: Callable[[nn.Sequential, int, float], torch.optim.Optimizer]) -> str:
+    """Check which stages of a real network one step of an optimizer moves, for three first stages."""
+    for first in (11, 8, 5):
+        torch.manual_seed(first)
+        model = replace_head(backbone("efficientnet_lite0"), 2)
+        before = fingerprint(model)
+        train_once(model, optimizer_for(model, first, 1e-3))
+        after = fingerprint(model)
+        moved = [name for name in before if after[name] != before[name]]
+        learning = [name for name in [*before][first:] if name != "pool"]  # which has no weights
+        if early := set(moved).difference(learning):
+            raise Wrong(f"With first = {first}, other stages have moved as well, such as {min(early)}.")
+        if moved != learning:
+            raise Wrong(f"With first = {first}, a step has moved {base.listed(moved) or 'nothing'}, and no more.")
+    return "In all three networks one step moved the stages from `first` on, and no other."
+
+
+@check
+def finds_leak(leaked: Callable[[Tensor, Tensor], Iterable[int]]) -> str:
+    """Check which test images a function finds in train, for sets that share none, 5 and 10."""
+    images = torch.tensor(load_digits().images).byte()  # no two of them are equal
+    for seed in range(3):
+        torch.manual_seed(seed)
+        train, test, _ = images[torch.randperm(len(images))].split(600)
+        rows = torch.randperm(600)[: 5 * seed]
+        test[rows] = train[: len(rows)]
+        found, shared = {*map(int, leaked(train, test))}, {*rows.tolist()}
+        if wrong := found - shared:
+            raise Wrong(f"It names test images that are not in train, pixel by pixel: row {min(wrong)}, for one.")
+        if shared - found:
+            raise Wrong(f"It misses {len(shared - found)} of {len(rows)}; a copy may stand at any place in train.")
+    return "It finds what two sets share, at any place, and nothing where they share nothing."
