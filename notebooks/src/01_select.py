@@ -387,11 +387,9 @@ network.classifier[2] = nn.Linear(network.classifier[2].in_features, 2)
 print(network(prepare(pictures[:2].expand(-1, 3, -1, -1))).shape)
 
 # %% [markdown]
-# ## Try it
+# ## Exercises
 #
-# - **Tweak.** Set `SIZE` to 96 and run all cells. Does the rule take another network?
-# - **Build.** Add a fifth mistake: the picture upside down, `x.flip(2)`. Guess its two numbers first.
-# - **Break.** In `judged`, give `GroupKFold` a group of its own for each cell, `np.arange(len(y))`. The number rises. Why is it wrong to be glad?
+# [Three exercises with checks](exercises/select.ipynb): the price of larger pictures, the one-standard-error rule, a palace in the wrong colours.
 #
 # ## Sources
 #

@@ -368,11 +368,9 @@ plain = timm.create_model(f"tf_{BACKBONE}", pretrained=False, num_classes=2, in_
 print(plain.get_classifier(), tuple(plain.eval()(torch.zeros(1, 4, SIZE, SIZE)).shape))
 
 # %% [markdown]
-# ## Try it
+# ## Exercises
 #
-# - **Tweak.** Set `LABELS` to 30. Does Dense(1024) fall further than the linear head?
-# - **Build.** Read `sft.analysis.tapped??` and write your own, which hands out the *largest* value of each map beside its mean (`amax`). A crack is small: does the maximum keep what the mean dilutes?
-# - **Build.** Make a first convolution for four channels: each gets the mean of the three filters of `resnet.conv1`, times ¾. On a picture whose channels are equal, does the answer change?
+# [Three exercises with checks](exercises/head.ipynb): where the head should read, a first convolution for grey pictures, a new head that leaves the old network alone.
 #
 # ## Sources
 #

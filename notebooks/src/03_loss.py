@@ -374,11 +374,9 @@ print(f"loss {final:.3f}, of it floor {below:.3f}")
 assert final > below
 
 # %% [markdown]
-# ## Try it
+# ## Exercises
 #
-# - **Tweak.** Train with `run(data, loss=partial(F.cross_entropy, label_smoothing=0.5))`. What is the mean confidence now? (The best answer is 0.75, the floor 0.56.)
-# - **Build.** Write a loss that ignores images whose loss is above 3 nats, and pass it to `fit(…, loss=…)`. Turn 30 labels round before you compare.
-# - **Break.** Call `F.cross_entropy` with probabilities in place of logits (a softmax too many). The loop still runs. What is the lowest loss it can reach now, and why? (0.31: the logits 1 and 0 are the furthest apart.)
+# [Three exercises with checks](exercises/loss.ipynb): what smoothing adds to a loss, a cross-entropy that bears any logits, a loss that stops falling.
 #
 # ## Sources
 #

@@ -357,11 +357,9 @@ schedule = torch.optim.lr_scheduler.OneCycleLR(
     optimizer, max_lr=1e-3, total_steps=EPOCHS * len(x) // 32, pct_start=0.1)
 
 # %% [markdown]
-# ## Try it
+# ## Exercises
 #
-# - **Tweak.** Set `LABELS` to 80. Does full fine-tuning overtake the head earlier or later?
-# - **Build.** Run the plain finder for the whole network. Does the rule of a tenth lead to 1e-3?
-# - **Break.** In the cockpit, find a setting whose accuracy is high while its loss is above that of the untrained head. What would its probabilities be worth?
+# [Three exercises with checks](exercises/rate.ipynb): a rate for a sum, momentum for all tensors, a finder that leaves no trace.
 #
 # ## Sources
 #
