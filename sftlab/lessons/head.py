@@ -1,13 +1,18 @@
-"""Figures of lesson 02, Head: how well a head reads after each stage, and what that stage hands on for one image."""
+"""Lesson 02, Head: figures of how well a head reads after each stage and what that stage hands on; exercises' checks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
+from torch import nn
 
+from sftlab.core.model import fingerprint
+from sftlab.lessons.checks import Wrong, check, expect, train_once
+from sftlab.networks import backbone
 from sftlab.plot import base, style
 
 HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
@@ -106,3 +111,55 @@ def maps(x: Any, name: str, *, licence: str = "", ax: Any = None) -> Any:
     words = f"The {len(grey)} channels that vary most over the picture, white is high."
     base.title(ax, f"{name}: {shown} maps, {height}×{width}", words)
     return ax
+
+
+# the checks of its exercises
+
+
+@check
+def points_before_neck(points: float) -> str:
+    """Check what a head after `layer4` gains over one after `neck` on digits of 64 pixels."""
+    mistakes = {
+        13.5: "That is for digits of 32 pixels. Asked is the same at 64.",
+        -4: "The other way round: asked is what `layer4` has more than `neck`.",
+    }
+    expect(points, 4, 2, mistakes)  # 8 of 200 images; no randomness
+    return "Of 13.5 points at 32 pixels about 4 are left, 8 of 200 images: it was mostly the size."
+
+
+@check
+def as_before_on_grey(for_grey: Callable[[nn.Conv2d], nn.Module]) -> str:
+    """Check a convolution for one channel against that for three, on grey pictures."""
+    for seed, stride in enumerate((1, 2, 3)):
+        torch.manual_seed(seed)
+        conv, x = nn.Conv2d(3, 8, 5, stride, padding=seed), torch.rand(2, 1, 16, 16)
+        right = conv(x.expand(-1, 3, -1, -1))
+        given = for_grey(conv)(x)
+        if given.shape != right.shape:
+            raise Wrong(f"The shape is {tuple(given.shape)}, not {tuple(right.shape)}: stride and padding stay.")
+        if conv.weight.shape[1] != 3:
+            raise Wrong("The old convolution has changed too; it should still take three channels.")
+        bias = conv.bias[:, None, None]
+        if torch.allclose(3 * (given - bias), right - bias, atol=1e-4):
+            raise Wrong("It answers with a third: a grey picture came in three times before, and now comes in once.")
+        if not torch.allclose(given, right, atol=1e-4):
+            raise Wrong("On a grey picture its answer is another one than before.")
+    return "On grey pictures three convolutions answer as before, with a third of the weights."
+
+
+@check
+def leaves_the_old_one(with_head: Callable[[nn.Module, int], nn.Sequential]) -> str:
+    """Check that a network is as it was after its copy got a head and was trained, three times."""
+    model = backbone("efficientnet_lite0")
+    before = fingerprint(model)
+    for classes in (2, 3, 10):
+        torch.manual_seed(classes)
+        edited = with_head(model, classes)
+        if edited.head.out_features != classes or edited is model:
+            raise Wrong(f"Asked were two networks: the old one, and one with a head for {classes} classes.")
+        if fingerprint(edited[:-1]) != fingerprint(backbone("efficientnet_lite0")[:-1]):
+            raise Wrong("The stages before the head have lost what they learned from ImageNet.")
+        train_once(edited, torch.optim.SGD(edited.parameters(), lr=0.1))
+        if fingerprint(model) != before:
+            raise Wrong("After one step of the new network the old one has changed: they share stages.")
+    return "The new network was trained, and the old one has the same fingerprint as before."

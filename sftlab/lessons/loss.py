@@ -1,14 +1,18 @@
-"""Figures of lesson 03, Loss: cross-entropy in its two parts with its gradient, and who in a batch makes the loss."""
+"""Lesson 03, Loss: figures of a cross-entropy's parts and gradient, and of who makes the loss; exercises' checks."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from scipy.special import entr, rel_entr
+from torch import Tensor
+from torch.nn import functional as F
 
+from sftlab.lessons.checks import Wrong, check, expect
 from sftlab.plot import base, style
 
 FLOOR, REMOVABLE, OTHERS = "#B9C1C9", style.WRONG, "#C7D6E3"
@@ -107,3 +111,47 @@ def shares(losses: Sequence[float], gradients: Sequence[float], at: int, *, gues
     words = f"Loss {base.percent(parts[0])}, gradient {base.percent(parts[1])}."
     base.title(ax, f"{makes}, {base.percent(parts[1], 0)} of the gradient", words, pad=20)
     return ax
+
+
+# the checks of its exercises
+
+
+@check
+def removable_part(nats: float) -> str:
+    """Check what training could still remove of the loss of a run with smoothing 0.3."""
+    mistakes = {
+        1.324: "That is the whole loss. A part of it belongs to the labels.",
+        1.18: "That part belongs to the labels, and no answer gets below it. Asked is the rest.",
+        0.054: "The floor is a little lower: the right class has its share of the smoothing too.",
+    }
+    expect(nats, 0.1473, 0.01, mistakes)  # 0.1473 on each of several machines: the run has no randomness
+    return "With smoothing and without, about 0.15 nats are left to remove: only the floor has grown."
+
+
+@check
+def same_as_torch(loss: Callable[[Tensor, Tensor], Tensor]) -> str:
+    """Check a cross-entropy against PyTorch's, for three sets of labels and logits up to some 10,000."""
+    for seed in range(3):
+        rng = torch.Generator().manual_seed(seed)
+        logits, p = torch.randn(2, 8, 3 + seed, generator=rng)
+        p = p.softmax(dim=1)
+        for scale in (1, 1e4):
+            ratio = float(loss(scale * logits, p) / F.cross_entropy(scale * logits, p))
+            if not math.isfinite(ratio):
+                raise Wrong("With logits of 10,000 it is not finite: a probability that became 0 has no logarithm.")
+            if abs(ratio - 1) > 1e-3:
+                raise Wrong(f"For 8 images and {3 + seed} classes it is {ratio:.3g} times what PyTorch gives.")
+    return "It agrees with PyTorch for three sets of labels, and is finite at logits of 10,000."
+
+
+@check
+def lowest_loss(lowest: Callable[[int], float]) -> str:
+    """Check the lowest loss with a softmax too many, for four numbers of classes."""
+    for classes in (2, 3, 10, 1000):
+        right = F.cross_entropy(torch.eye(classes), torch.arange(classes)).item()
+        mistakes = {
+            math.log(classes): "That is the loss of one who knows nothing. Asked is the lowest that can be reached.",
+            0: "A loss of 0 needs logits that differ without limit. How far apart are the numbers that arrive here?",
+        }
+        expect(lowest(classes), right, 0.01, mistakes)
+    return "0.31 nats for 2 classes, 1.46 for 10: a loss that stops there has met a softmax too many."

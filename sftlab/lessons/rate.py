@@ -1,12 +1,17 @@
-"""The figure of lesson 05, Rate: ways of optimizers down a valley."""
+"""Lesson 05, Rate: its figure, ways of optimizers down a valley, and its exercises' checks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
+from sftlab.core.model import fingerprint
+from sftlab.lessons.checks import Wrong, check, expect
 from sftlab.plot import base, style
 
 STEEP = 25  # times as steep across as along
@@ -40,3 +45,59 @@ def loss_surface(paths: Mapping[str, Any], *, ax: Any = None) -> Any:
     finding = f"A valley {STEEP} times steeper across than along: where {steps} steps lead"
     base.title(ax, finding, f"{'; '.join(words)}.", pad=40)
     return ax
+
+
+# the checks of its exercises
+
+
+@check
+def rate_of_the_sum(rate: float) -> str:
+    """Check the rate at which the summed loss of 200 images trains as their mean did at 0.5."""
+    mistakes = {
+        0.5: "At the same rate each step is now much too long; look at the loss.",
+        100: "The other way round: the gradients have become larger, not smaller.",
+    }
+    expect(rate, 0.0025, 0.0001, mistakes)
+    return "200 times the gradient at a 200th of the rate: the same steps."
+
+
+@check
+def steps_like_torch(step: Callable[[list[Tensor], dict[Any, Any], float], Any]) -> str:
+    """Check a momentum step against PyTorch's, 20 steps of two tensors, with three seeds."""
+    for seed in range(3):
+        torch.manual_seed(seed)
+        mine = [torch.ones(size, requires_grad=True) for size in (2, 3)]
+        theirs, memory = deepcopy(mine), dict[Any, Any]()
+        optimizer = torch.optim.SGD(theirs, lr=0.01, momentum=0.9)
+        for _ in range(20):
+            for a, b in zip(mine, theirs, strict=True):
+                a.grad = b.grad = torch.randn(len(a))
+            optimizer.step()
+            step(mine, memory, 0.01)
+        way, right = (torch.cat(tensors) - 1 for tensors in (mine, theirs))
+        if not way.any():
+            raise Wrong("No tensor of the list has moved: a new tensor under an old name is not in the network.")
+        if not memory:
+            raise Wrong("After 20 steps the dict `memory` is still empty, so no step knows of the one before.")
+        if not torch.allclose(way, right, atol=1e-4):
+            raise Wrong(f"After 20 steps your tensors have gone {way.norm() / right.norm():.0%} as far as PyTorch's.")
+    return "After 20 steps all tensors are where PyTorch's optimizer brings them."
+
+
+@check
+def leaves_no_trace(finder: Callable[[nn.Module, Tensor, Tensor], tuple[Any, Any]]) -> str:
+    """Check that a finder finds, and that three networks store the same before and after."""
+    for seed in range(3):
+        torch.manual_seed(seed)
+        net = nn.Sequential(nn.BatchNorm1d(8), nn.Linear(8, 3))
+        x = torch.randn(64, 8)
+        before = fingerprint(net)
+        _, losses = finder(net, x, x[:, :3].argmax(dim=1))
+        after = fingerprint(net)
+        if after["1"] != before["1"]:
+            raise Wrong("The weights are not what they were before it.")
+        if after != before:
+            raise Wrong("The weights are back, but the statistics of BatchNorm are not.")
+        if not min(losses) < 0.8 * losses[0]:
+            raise Wrong("The network is as it was, but the losses never fall: nothing was tried.")
+    return "It finds a rate, and three networks store the same before and after it, statistics included."

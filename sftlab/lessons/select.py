@@ -35,9 +35,8 @@ def one_standard_error(choose: Callable[[Any, Any], int]) -> str:
         scores[work.argmin()] -= 0.2  # the one with the least work is never good enough
         means = scores.mean(axis=1)
         best = means.argmax()
-        right, wide = (
-            np.where(means >= means[best] - error, work, 5).argmin() for error in (sem(scores[best]), scores[best].std())
-        )
+        errors = sem(scores[best]), scores[best].std()
+        right, wide = (np.where(means >= means[best] - error, work, 5).argmin() for error in errors)
         if (row := choose(scores, work)) == right:
             continue
         if row == best:

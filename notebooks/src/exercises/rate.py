@@ -84,7 +84,7 @@ check.steps_like_torch(step)
 
 # %%
 def finder(net, x, y):
-    rates, losses = np.logspace(-4, 2, 60), []
+    rates, losses = np.logspace(-4, 1, 60), []
     optimizer = torch.optim.SGD(net.parameters(), lr=1)
     for rate in rates:
         optimizer.param_groups[0]["lr"] = rate
@@ -114,7 +114,7 @@ def finder(net, x, y):
 # %% tags=["solution"]
 def finder(net, x, y):
     net = copy.deepcopy(net)
-    rates, losses = np.logspace(-4, 2, 60), []
+    rates, losses = np.logspace(-4, 1, 60), []
     optimizer = torch.optim.SGD(net.parameters(), lr=1)
     for rate in rates:
         optimizer.param_groups[0]["lr"] = rate

@@ -5,7 +5,6 @@
 # a hint and a solution are folded away under each exercise.
 
 # %%
-import numpy as np
 import torch
 from scipy.stats import sem
 from sklearn.datasets import load_sample_image
