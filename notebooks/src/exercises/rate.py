@@ -98,7 +98,7 @@ torch.manual_seed(0)
 net = nn.Sequential(nn.BatchNorm1d(64), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
 print(f"before {cross_entropy(net(x), y):.1f} nats")
 rates, losses = finder(net, x, y)
-print(f"after  {cross_entropy(net(x), y):.1f} nats, "
+print(f"after  {cross_entropy(net(x), y):.0e} nats, "
       f"lowest at a rate of {rates[np.argmin(losses)]:.0e}")
 
 # %% [markdown]
