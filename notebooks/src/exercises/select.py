@@ -89,7 +89,7 @@ with torch.no_grad():
         print(f"{title:11s}{names[int(p.argmax())]} {p.max():.0%}")
 
 # %% [markdown]
-# Two things are wrong. Write `prepare` anew, so that the network gets what it was trained on. (In plain PyTorch, without `net.input`: that is what you would write for someone who has only the weights.)
+# Hers is the higher one, which proves nothing: the network never learned from such pictures. Two things are wrong. Write `prepare` anew, so that the network gets what it was trained on. (In plain PyTorch, without `net.input`: that is what you would write for someone who has only the weights.)
 
 # %% tags=["blank"]
 def prepare(photo):
