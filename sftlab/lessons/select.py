@@ -50,7 +50,7 @@ def one_standard_error(choose: Callable[[Any, Any], int]) -> str:
 @check
 def prepares(prepare: Callable[[Any], Tensor]) -> str:
     """Check what three random photographs are before they enter the network."""
-    stage = backbone("efficientnet_lite0").input
+    stage: Any = backbone("efficientnet_lite0").input
     for seed in range(3):
         photo = np.random.default_rng(seed).integers(0, 256, (32, 48, 3), dtype=np.uint8)
         bgr, x = torch.tensor(photo).permute(2, 0, 1)[None], prepare(photo)
