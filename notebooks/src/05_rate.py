@@ -242,7 +242,13 @@ finder = sft.find_lr(model, data, sft.linear_probe(model, lr=1e-3), seed=SEED)
 lowest = finder.rates[int(np.argmin(finder.smoothed))]
 print(f"steepest fall {finder.steepest:.0e}, a tenth of the lowest {lowest / 10:.0e}, "
       f"best of the 29 rates, by loss, {sweep.best:.0e}")
-plot.lr_finder(finder)
+figure, ax = plt.subplots(figsize=(7, 3))
+ax.plot(finder.rates, finder.losses, color="silver")
+ax.plot(finder.rates, finder.smoothed)
+ax.axvline(finder.steepest, color="black", linestyle="--")
+ax.set(xscale="log", xlabel="learning rate", ylabel="train loss (nats per image)",
+       ylim=(0, 2 * finder.smoothed[0]), title="Dashed: where the loss falls fastest")
+ax
 
 # %% [markdown]
 # Three ways to about the same power of ten: a finder gives no more than that.

@@ -174,8 +174,12 @@ at_guess = widgets.predict("call it a defect from, in percent", 0, 100, 50)
 # %%
 at = ALARM / (ALARM + MISSED)
 assert np.isclose(at, decisions.threshold(MISSED, ALARM))
+plot.guess_vs_result(100 * at, at_guess)
 
+# %% [markdown]
+# In euros, for each cell:
 
+# %%
 def bill(p, y, at):
     """Return what each cell costs, in €, when it is called defect from `at` on."""
     return np.where(y == 1, MISSED * (p < at), ALARM * (p >= at))
@@ -183,7 +187,6 @@ def bill(p, y, at):
 
 library = decisions.costs(p, y, at, missed=MISSED, false_alarm=ALARM)
 assert np.allclose(bill(p, y, at), library)
-plot.guess_vs_result(100 * at, at_guess)
 
 # %% [markdown]
 # The formula is arithmetic, *if* the probabilities are right: of all cells with p = 0.2, one in five is a defect. Whether they are is a question to the validation cells. We try every threshold and look where the mean cost is lowest.

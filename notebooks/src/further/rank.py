@@ -142,17 +142,18 @@ plot.guess_vs_result(1 + order.index(max(mine, key=mine.get)), guess, low=1, hig
 #
 # Whoever takes the highest of many noisy numbers takes luck along with merit. That can be measured without any formula: draw half of the blocks at random, choose the best starting point
 # *there*, and measure it on the other half, which had no say. Many times. (The record holds who is right about which cell, one bit a cell: averaged in each block of files, a table of starting points × blocks.)
-#
-# > **Predict.** By how many points of accuracy does the winner fall, on average, from the half that chose it to the other?
-
-# %%
-guess = widgets.predict("points that the winner loses", 0, 10, 0, step=0.5)
 
 # %%
 packed = np.array([list(bytes.fromhex(s["right"])) for s in starts], dtype=np.uint8)
 right = np.unpackbits(packed, axis=1, count=record["images"])        # starts × cells
 table = np.stack([right[:, blocks == b].mean(axis=1) for b in np.unique(blocks)],
                  axis=1)
+
+# %% [markdown]
+# > **Predict.** By how many points of accuracy does the winner fall, on average, from the half that chose it to the other?
+
+# %%
+guess = widgets.predict("points that the winner loses", 0, 10, 0, step=0.5)
 
 # %%
 drawn, rng = [], np.random.default_rng(0)

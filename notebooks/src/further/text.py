@@ -73,8 +73,6 @@ def vectors(texts, stages=encoder[:-1]):  # texts are given to a network as thei
 # ## Two marks to beat
 #
 # First, ask the untouched network: describe each library in a few words, and give a text to the description whose vector is nearest. (With your own table, its class names are the descriptions.)
-#
-# Second, a method without any network, the **bag of words**: count the words of a text, weigh rare ones up, forget their order, and put a linear classifier on the counts.
 
 # %%
 ABOUT = {"numpy": "arrays and the numerical functions on them",
@@ -85,6 +83,9 @@ ABOUT = {"numpy": "arrays and the numerical functions on them",
 f, f_new = vectors(data.train.texts), vectors(data.valid.texts)
 about = vectors([ABOUT.get(name, name) for name in classes])
 
+# %% [markdown]
+# Second, a method without any network, the **bag of words**: count the words of a text, weigh rare ones up, forget their order, and put a linear classifier on the counts.
+
 # %%
 def bag_of_words(split, **how):
     bag = make_pipeline(TfidfVectorizer(sublinear_tf=True),
@@ -94,6 +95,7 @@ def bag_of_words(split, **how):
 def score(answers):  # the share of right ones, with its interval over modules
     return sft.proportion(torch.as_tensor(answers) == y_new, data.valid.groups)
 
+# %%
 bag = bag_of_words(data.train)
 found = {"untouched": score((f_new @ about.T).argmax(dim=1)),
          "bag of words": score(bag.predict(data.valid.texts))}

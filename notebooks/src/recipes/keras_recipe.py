@@ -219,6 +219,11 @@ plot.differences(lost, to="the right recipe", test_to_train=0.25 / 0.6,
 
 # %%
 data = sft.load(DATA, size=SIZE, per_class=LABELS, seed=SEED)
+
+# %% [markdown]
+# The stages before the pooling, then the recipe's layers:
+
+# %%
 torch.manual_seed(SEED)
 stages = dict(sft.backbone(BACKBONE).named_children())
 base = OrderedDict(list(stages.items())[:list(stages).index("pool")])

@@ -64,6 +64,11 @@ for k, some in enumerate(np.array_split(np.arange(8), 5), 1):   # five files, as
     (batches / f"data_batch_{k}").write_bytes(pickle.dumps(part))
 names = "airplane automobile bird cat deer dog frog horse ship truck".split()
 (batches / "batches.meta").write_bytes(pickle.dumps({"label_names": names}))
+
+# %% [markdown]
+# The weights are random, and what would be downloaded is taken from here:
+
+# %%
 weights = hub / models.ResNet50_Weights.IMAGENET1K_V1.url.rpartition("/")[2]
 torch.manual_seed(SEED)
 torch.save(models.resnet50(zero_init_residual=True).state_dict(), weights)
@@ -211,6 +216,11 @@ data = sft.load(DATA, size=SIZE * 8 // 7, per_class=LABELS, seed=SEED)
 shelf = sft.backbone(BACKBONE)                      # in print 256, cropped to 224
 shelf.input = constant(nn.Sequential(transforms.CenterCrop(SIZE), shelf.input))
 untrained = sft.replace_head(shelf, data.classes, seed=SEED)
+
+# %% [markdown]
+# First as printed, in train mode:
+
+# %%
 printed = copy.deepcopy(untrained).train().requires_grad_(False)
 printed.head.requires_grad_(True)
 loop(printed, DataLoader(data.train, batch_size=64, shuffle=True), RATE, EPOCHS)
