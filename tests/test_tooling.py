@@ -100,7 +100,7 @@ def test_environment_yml_is_pyproject_for_conda():
     assert environment["name"] == PROJECT["name"]
     *conda, pip = environment["dependencies"]
     assert conda == [f"python{PROJECT['requires-python']}", "pip"]
-    assert pip == {"pip": ["--constraint constraints.txt", "--editable .[dev]"]}
+    assert pip == {"pip": ["--constraint constraints.txt", "--editable .[text,keras]"]}
 
 
 def test_make_alone_lists_every_target():

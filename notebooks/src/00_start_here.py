@@ -23,6 +23,7 @@ from torchvision.transforms.v2 import functional as F
 
 import sftlab as sft
 from sftlab import plot, widgets
+from sftlab.lessons.checks import progress
 from sftlab.lessons.start import strategies
 from sftlab.plot import style
 
@@ -371,7 +372,10 @@ print(f"plain PyTorch: best on valid {best:.3f}, test {accuracy(net, test):.3f}"
 #
 # ## Exercises
 #
-# [Three exercises with checks](exercises/start.ipynb): what five splits leave open, train exactly the stages you choose, find test images that are in train.
+# [Three exercises with checks](exercises/start.ipynb): what five splits leave open, train exactly the stages you choose, find test images that are in train. Every lesson of the core has three, and what you have answered is counted here:
+
+# %%
+print(progress())
 
 # %% [markdown]
 # ## The map
