@@ -176,6 +176,7 @@ def test_a_call_with_bad_values_is_refused_in_a_sentence(what):
     refused(CALLS[what])
 
 
+SCHEDULES = {"3": 3, "cosine": "cosine", "nan": lambda t: NAN, "below zero": lambda t: -1, "text": lambda t: "a"}
 FITS = {
     **{f"epochs {v!r}": {"epochs": v} for v in (-1, NAN, "a", 1.5, None)},
     **{f"batch_size {v!r}": {"batch_size": v} for v in (0, -1, NAN, "a", 1.5)},
@@ -185,7 +186,7 @@ FITS = {
     **{f"patience {v!r}": {"patience": v} for v in (-1, "a", 1.5, NAN)},
     **{f"clip_norm {v!r}": {"clip_norm": v} for v in (-1, 0, "a", NAN)},
     **{f"seed {v!r}": {"seed": v} for v in ("a", 1.5, NAN)},
-    **{f"schedule {v!r}": {"schedule": v} for v in (3, "cosine", lambda t: NAN, lambda t: -1, lambda t: "a")},
+    **{f"schedule {name}": {"schedule": v} for name, v in SCHEDULES.items()},
     **{f"batchnorm {v!r}": {"batchnorm": v} for v in ("nope", 3)},
     **{f"augment {v!r}": {"augment": v} for v in (3, "flip")},
 }  # fmt: skip

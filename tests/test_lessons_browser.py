@@ -7,18 +7,23 @@ from tools.checks import small
 
 pytestmark = [browser.needed, pytest.mark.slow]
 EXPLORERS = {  # the panels of each lesson, by the name that their CSS classes carry
+    "00_start_here": [],
     "01_select": ["prepare"],
     "02_head": ["tap"],
     "03_loss": ["bars", "wrong"],
     "04_freeze": ["freeze"],
     "05_rate": ["valley", "cockpit"],
     "06_finetune": ["tunnel"],
+    "07_overfit": [],
     "08_evaluate": ["peek"],
     "09_decide": ["piles"],
     "further/pretrain": ["gap"],
     "further/shift": ["handle"],
     "further/two_tasks": ["pull"],
     "further/text": ["words"],
+    "further/rank": [],
+    "further/calibration": [],
+    "recipes/pytorch_recipe": [],
 }
 
 

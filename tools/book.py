@@ -14,6 +14,8 @@ from pathlib import Path
 
 import nbformat
 
+from sftlab.runs.lab import EXERCISES, exercises
+from sftlab.runs.notebooks import emptied
 from sftlab.runs.report import without_widget
 from tools import playground
 
@@ -30,7 +32,7 @@ html_extra_path, html_copy_source = ["extra"], False
 nb_execution_mode = "off"
 myst_enable_extensions = ["dollarmath"]
 autodoc_typehints, autodoc_member_order = "none", "bysource"
-suppress_warnings = ["myst.header", "mystnb.unknown_mime_type", "myst.xref_missing"]
+suppress_warnings = ["myst.header", "mystnb.unknown_mime_type", "myst.xref_missing", "misc.highlighting_failure"]
 """
 INDEX = """# sftlab: supervised fine-tuning, hands on
 
@@ -47,6 +49,14 @@ The lessons can be read here. To *do* them, with sliders that train, install the
 :glob:
 notebooks/[0-9]*
 notebooks/faq
+```
+
+```{toctree}
+:caption: Exercises and teaching
+:maxdepth: 1
+:glob:
+notebooks/exercises/*
+notebooks/teaching
 ```
 
 ```{toctree}
@@ -73,11 +83,13 @@ def sources(folder: Path) -> None:
         place = folder / path.relative_to(ROOT)
         place.parent.mkdir(parents=True, exist_ok=True)
         book = nbformat.read(path, as_version=4)
+        if path.parent.name == EXERCISES:  # as a learner finds them
+            book = exercises(emptied(book), "folded")
         for cell in book.cells:
             if cell.cell_type == "code":
                 cell.outputs = [output for output in cell.outputs if without_widget(output)]
         nbformat.write(book, place)
-    for name in ("notebooks/faq.md", "benchmarks/README.md", "benchmarks/evidence/README.md"):
+    for name in ("notebooks/faq.md", "notebooks/teaching.md", "benchmarks/README.md", "benchmarks/evidence/README.md"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
     (folder / "conf.py").write_text(CONFIGURATION, encoding="utf-8")

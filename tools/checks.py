@@ -79,7 +79,8 @@ def small(folder: Path, names: Iterable[str] = SMALL) -> list[str]:
     import papermill
 
     shutil.copytree(ROOT / "benchmarks", folder / "benchmarks")
-    (folder / "notebooks" / "further").mkdir(parents=True)
+    for place in ("further", "recipes"):
+        (folder / "notebooks" / place).mkdir(parents=True)
     books = {f"notebooks/{name}.ipynb": SMALL.get(name, {}) for name in names}
     for book, values in books.items():
         papermill.execute_notebook(ROOT / book, folder / book, values, prepare_only=True, progress_bar=False)
