@@ -10,9 +10,10 @@ from torch import nn
 
 import sftlab as sft
 from sftlab import plot
-from sftlab.data import as_bytes, generated
+from sftlab.data import as_bytes
 from sftlab.data.texts import as_texts
 from sftlab.networks import lora
+from tools import docstrings
 
 WORDS = ["the matrix is inverted", "draw a line on the axes", "a tensor of shape n", "the legend and the ticks"] * 6
 needs_encoder = pytest.mark.skipif(
@@ -148,7 +149,7 @@ def test_a_network_with_nothing_to_adapt_is_refused_by_name():
 
 
 def test_prose_is_what_remains_of_a_docstring():
-    found = generated.prose("Add two arrays.\n\nParameters\n----------\nx : array\n\n>>> add(1, 2)\n3\n")
+    found = docstrings.prose("Add two arrays.\n\nParameters\n----------\nx : array\n\n>>> add(1, 2)\n3\n")
     assert found.startswith("Add two arrays") and ">>>" not in found and "----" not in found
 
 

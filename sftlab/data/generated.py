@@ -1,4 +1,4 @@
-"""Three data sets that are made here, without a network: `load("typefaces")`, `"characters"` and `"docstrings"`.
+"""Three data sets of our own, without a network: `load("typefaces")`, `"characters"` and `"docstrings"`.
 
 Typefaces asks in which of nine font families a word is printed: grey pictures of words of all sizes and shades, a
 little turned, cut off where the picture ends. Valid and test are words that train does not have.
@@ -7,23 +7,18 @@ Characters are letters and digits drawn from matplotlib's own fonts: each pictur
 slant, turn, width, wobble and pen, made the way the handwritten digits were made, as black and white dots of four
 times the size, of which each 4×4 block is then averaged.
 
-Docstrings ask which library wrote a text: the sentences that describe a function or class, read with `ast` from the
-sources of installed packages, which are never imported. What would give the answer away without any reading is left
-out: sentences with package names or code, prompts, section headers and what stands below them.
+Docstrings ask which library wrote a text: the sentences that describe a function or class, read once from the sources
+of installed packages and stored here (`tools/docstrings.py`), so that results do not change with their releases.
 """
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
 import math
-import re
 import string
 import unicodedata
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,9 +26,8 @@ import numpy as np
 import torch
 
 from sftlab.data.dataset import Data
-from sftlab.data.download import file_hash
 from sftlab.data.splits import assemble, drop_copies, split_rows
-from sftlab.data.storage import data_dir, decoded, package_folder, replacing
+from sftlab.data.storage import decoded, package_folder
 from sftlab.data.texts import from_texts
 
 LICENCE = (
@@ -281,38 +275,11 @@ def printed_word(word: str, family: str, size: int) -> np.ndarray:
     return grey.clip(0, 255).astype(np.uint8)
 
 
-LIBRARIES = {  # package: class
-    "numpy": "numpy", "scipy": "scipy", "sklearn": "scikit-learn", "matplotlib": "matplotlib", "torch": "torch",
-}  # fmt: skip
-EACH = 400  # texts of each library
-WORDS = 8  # at least so many in a text
-ALIKE = 0.6  # two texts with this share of their words in common (Jaccard, 1912) count as copies
-
-FOREIGN = r"tests?|conftest|\w*test(ing|er)|_?externals?|\w*vendor\w*|array_api\w*|_numpy|_refs|pyprima|distutils"
-NAMES = r"numpy|np|ndarray|scipy|sklearn|scikits?|matplotlib|mpl|pyplot|plt|pylab|\w*torch"
-_foreign = re.compile(rf"(^|/)({FOREIGN})(/|\.py$)")  # not its own prose: tests, other people's code, translations
-_header = re.compile(
-    r"\s*(\.\. |>>>|:\w[^:]*:|[A-Z][\w ]{0,24}::?\s*$|(Args?|Parameters?|Returns?|Raises|Notes?|Examples?)\b\s*:)"
-)
-_sentence = re.compile(r"(?<=[.?!])\s+(?=[A-Z])|\n\s*\n")
-_code = re.compile(rf"(?i:\b({NAMES})\b)|[`_\[\]{{}}=<>|\\/^@#~+*:]|\w\.\w|\w\(|[a-z][A-Z]|[^\x00-\x7f]")
-
-
-class Docstring(NamedTuple):
-    """One docstring: its library, the top-level module that is never torn apart, its place, its sentences."""
-
-    library: str
-    module: str
-    place: str
-    text: str
-
-
 def load_docstrings(*, split: str = "grouped", valid: float = 0.2, test: float = 0.3, **options: Any) -> Data:
-    """Load 400 docstrings of each of five installed libraries.
+    """Load 400 docstrings of each of five libraries, as `docstrings.json` beside this file has them.
 
-    split: "grouped", which keeps each module (numpy.fft, torch.optim, …) in one part, or "random". Near-copies (three
-    words in five in common) are dropped beforehand, wherever they stand. The modules of a library contribute as evenly
-    as they can. The texts follow the installed versions, which the card names. options: size, per_class, seed.
+    split: "grouped", which keeps each module (numpy.fft, torch.optim, …) in one part, or "random". The card names the
+    versions they were read from. options: size, per_class, seed.
     """
     notes = {
         "grouped": "Whole modules (numpy.fft, torch.optim, …) lie in one part of the split.",
@@ -320,91 +287,22 @@ def load_docstrings(*, split: str = "grouped", valid: float = 0.2, test: float =
     }
     if split not in notes:
         raise ValueError(f"split={split!r}: 'grouped' or 'random'")
-    versions = {library: version(library) for library in LIBRARIES.values()}
-    rows = _chosen(versions)
+    stored = json.loads(Path(__file__).with_name("docstrings.json").read_text(encoding="utf-8"))
+    libraries, modules, places, texts = zip(*stored["rows"], strict=True)
     left_out = "Sentences with code or package names, prompts, section headers and what follows them are left out."
     return from_texts(
-        [row.text for row in rows],
-        [row.library for row in rows],
-        classes=list(versions),
-        groups=[row.module for row in rows] if split == "grouped" else None,
-        files=[row.place for row in rows],
+        texts,
+        libraries,
+        classes=list(stored["versions"]),
+        groups=modules if split == "grouped" else None,
+        files=places,
         name="docstrings",
         rule="the library in whose source the docstring stands",
         valid=valid,
         test=test,
-        source="as installed here: " + ", ".join(f"{library} {number}" for library, number in versions.items()),
+        source="read from " + ", ".join(f"{library} {number}" for library, number in stored["versions"].items()),
         licence="BSD 3-Clause (numpy, scipy, scikit-learn, torch), matplotlib licence (after the Python licence)",
         citation="the contributors of these libraries",
         notes=[left_out, notes[split]],
         **options,
     )
-
-
-def _chosen(versions: dict[str, str]) -> list[Docstring]:
-    """Return the chosen docstrings; reading 4,000 files takes 20 seconds, so the choice is stored on disk."""
-    state = f"{versions} {file_hash(Path(__file__))}"
-    path = data_dir() / "decoded" / f"docstrings-{hashlib.sha256(state.encode()).hexdigest()[:16]}.json"
-    if not path.exists():
-        rows = _distinct([row for package in LIBRARIES for row in read(package)])
-        chosen = [row for name in versions for row in _evenly([r for r in rows if r.library == name])]
-        with replacing(path) as partial:
-            partial.write_text(json.dumps(chosen), encoding="utf-8")
-    return [Docstring(*row) for row in json.loads(path.read_text(encoding="utf-8"))]
-
-
-def read(package: str) -> Iterator[Docstring]:
-    """Iterate over the public docstrings of an installed package of which enough is left."""
-    root = package_folder(package, f"the docstrings of {package}")
-    for file in sorted(root.rglob("*.py")):
-        place = file.relative_to(root.parent).as_posix()
-        if _foreign.search(place):
-            continue
-        module = ".".join(place.removesuffix(".py").split("/")[:2])
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
-                text = prose(ast.get_docstring(node) or "")
-                if len(re.findall(r"[A-Za-z]{2,}", text)) >= WORDS:
-                    yield Docstring(LIBRARIES[package], module, f"{place}:{node.lineno}", text)
-
-
-def prose(docstring: str) -> str:
-    """Return the describing sentences of a docstring that hold no code and no name of a package.
-
-    >>> prose("Return a copy of the array. As `numpy.copy` does.\\n\\nParameters\\n----------\\nx : array_like")
-    'Return a copy of the array.'
-    """
-    lines: list[str] = []
-    for line in docstring.splitlines():
-        if re.match(r"\s*[-=~^]{3,}\s*$", line):  # it underlines a header: the line before it goes as well
-            lines = lines[:-1]
-            break
-        if _header.match(line):
-            break
-        if not line.startswith("    "):  # an indented block is code
-            lines.append(line)
-    sentences = [s for s in _sentence.split("\n".join(lines)) if not _code.search(s)]
-    return " ".join(" ".join(sentences).split())
-
-
-def _distinct(rows: list[Docstring]) -> list[Docstring]:
-    """Return the rows without near-copies: of two texts that are alike, the first stays."""
-    from sklearn.feature_extraction.text import CountVectorizer
-
-    holds = CountVectorizer(token_pattern="[a-z]+", binary=True).fit_transform(row.text for row in rows)
-    sizes, keep = np.diff(holds.indptr), np.ones(len(rows), dtype=bool)
-    for i in range(len(rows)):
-        both = (holds @ holds[[i]].T).toarray().ravel()
-        keep[i] = not (keep & (both > ALIKE * (sizes + sizes[i] - both)))[:i].any()
-    return [row for row, good in zip(rows, keep, strict=True) if good]
-
-
-def _evenly(rows: list[Docstring]) -> list[Docstring]:
-    """Return EACH of the rows of a library, drawn so that no module of the library has more of them than need be."""
-    sizes = Counter(row.module for row in rows)
-    most = next((m for m in range(1, len(rows)) if sum(min(n, m) for n in sizes.values()) >= EACH), len(rows))
-    rng, chosen = np.random.default_rng(0), list[Docstring]()
-    for module in sizes:
-        own = [row for row in rows if row.module == module]
-        chosen += [own[i] for i in rng.permutation(len(own))[:most]]
-    return [chosen[i] for i in sorted(rng.permutation(len(chosen))[:EACH])]
