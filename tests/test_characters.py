@@ -111,7 +111,7 @@ def test_the_card_names_the_fonts_and_their_licences(printed):
 def test_what_cannot_be_drawn_is_refused():
     with pytest.raises(ValueError, match="alphabet='greek': one of 'digits', 'letters', 'all'"):
         sft.load("characters", alphabet="greek")
-    with pytest.raises(ValueError, match="copies=0: at least one picture"):
+    with pytest.raises(ValueError, match="copies=0: a whole number ≥ 1"):
         sft.load("characters", copies=0)
 
 

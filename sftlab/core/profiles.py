@@ -74,6 +74,8 @@ def check(model: nn.Sequential, profile: Mapping[str, float]) -> Profile:
 
     Raises ValueError for a missing stage, an invented one, or a rate that is not a finite number ≥ 0.
     """
+    if not isinstance(profile, Mapping):
+        raise TypeError(f"a profile is a dict, {{stage: rate}}, as linear_probe(model) returns one, not {profile!r}")
     names, rates = stage_names(model), scalars(profile)
     for name, rate in rates.items():
         _known(name, names)

@@ -263,7 +263,7 @@ def read(path: str | Path, kind: type[R] = object) -> R:  # type: ignore[assignm
     """Read what `write` wrote. Raises ValueError if the file holds no record, or one of another kind."""
     try:
         record = from_dict(json.loads(as_path(path).read_text(encoding="utf-8")))
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # no UTF-8, no JSON, or of another version
         raise ValueError(f"{path} is not a record: {error}") from None
     if not isinstance(record, kind):
         raise ValueError(f"{path} holds a {type(record).__name__}, not a {kind.__name__}")

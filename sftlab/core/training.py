@@ -37,7 +37,7 @@ from sftlab.core.monitors import Stream
 from sftlab.core.profiles import Groups, Schedule, apply, check, constant, param_groups, scalars
 from sftlab.core.records import History
 from sftlab.data import Augment, Data, View, as_path
-from sftlab.data.dataset import check_labels, in_order_of
+from sftlab.data.dataset import check_labels, check_whole, in_order_of
 from sftlab.data.storage import keep_memory
 
 Optimizer = Callable[[Groups], torch.optim.Optimizer]
@@ -94,7 +94,7 @@ def fit(
     settings = Settings.of(locals())
     say: Say = print if verbose else (lambda line: None)
     clock, outcome = time.perf_counter(), "finished"
-    history = History(runs=[_describe(profile, settings)])
+    history = History(runs=[_describe(check(model, profile), settings)])
     try:
         with closing(_run(model, data, profile, settings, None, say)) as stream:  # type: ignore[type-var]
             for record in stream:
@@ -174,10 +174,8 @@ class Settings:
     cached: bool
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "patience", "views"):
-            value = getattr(self, name)
-            if value is not None and not (type(value) is int and value > 0):
-                raise ValueError(f"{name}={value!r}: a whole number ≥ 1")
+        check_whole(1, epochs=self.epochs, batch_size=self.batch_size, patience=self.patience, views=self.views)
+        check_whole(0, seed=self.seed)
         if not (type(self.weight_decay) in (int, float) and 0 <= self.weight_decay < math.inf):
             raise ValueError(f"weight_decay={self.weight_decay!r}: a number ≥ 0")
         if self.clip_norm is not None and not (type(self.clip_norm) in (int, float) and self.clip_norm > 0):

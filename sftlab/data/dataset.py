@@ -6,6 +6,7 @@ Every loader of this wing makes a `Data`; training, evaluation and plots take it
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import textwrap
 import unicodedata
@@ -23,6 +24,7 @@ from torch.nn import functional as F
 Augment = Callable[[Tensor, torch.Generator], Tensor]  # N×C×H×W uint8 → the same shape and dtype
 Targets = Tensor | dict[str, Tensor]
 Classes = list[str] | dict[str, list[str]]
+LARGEST = 4096  # what a size may be: pixels of an edge, or bytes of a text
 NO_LABEL = -100  # torch's number for it
 # How a missing label is written: by pandas, in tables, and by str() of nan, None and NA. It is never a class.
 MISSING = {"", "nan", "NaN", "NaT", "NA", "<NA>", "N/A", "n/a", "#N/A", "None", "null", "NULL"}
@@ -244,13 +246,22 @@ def generator(*parts: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def check_whole(low: int, high: float = math.inf, **values: Any) -> None:
+    """Raise ValueError for a value that is neither None nor a whole number from `low` to `high`."""
+    for name, value in values.items():
+        if value is not None and (
+            isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not low <= value <= high
+        ):
+            numbers = f"≥ {low}" if high == math.inf else f"from {low} to {high}"
+            raise ValueError(f"{name}={value!r}: a whole number {numbers}")
+
+
 def batch_positions(n: int, batch_size: int, *, seed: int | None = None, epoch: int = 0) -> list[np.ndarray]:
     """Return the positions of each batch of one epoch; a last batch of one image joins the one before it.
 
     BatchNorm cannot normalise a single image, and one image would make a very noisy step.
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size={batch_size}: at least one image a batch")
+    check_whole(1, batch_size=batch_size)
     order = np.arange(n) if seed is None else torch.randperm(n, generator=generator(seed, epoch)).numpy()
     starts = list(range(0, n, batch_size))
     if len(starts) > 1 and n - starts[-1] == 1:

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from sftlab.data.dataset import Data
+from sftlab.data.dataset import Data, check_whole
 from sftlab.data.splits import assemble, drop_copies, split_rows
 from sftlab.data.storage import decoded, package_folder
 from sftlab.data.texts import from_texts
@@ -97,8 +97,7 @@ def load_characters(
     """
     if alphabet not in ALPHABETS:
         raise ValueError(f"alphabet={alphabet!r}: one of {', '.join(map(repr, ALPHABETS))}")
-    if copies < 1:
-        raise ValueError(f"copies={copies}: at least one picture of each glyph")
+    check_whole(1, copies=copies)
     size, characters = size or 8, ALPHABETS[alphabet]
     classes = list(dict.fromkeys(label(c) for c in characters))
     labels = [classes.index(label(c)) for c in characters for _ in range(copies)] * len(FACES)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sftlab.data.dataset import Classes, Data, Targets, as_labels, resize
+from sftlab.data.dataset import LARGEST, Classes, Data, Targets, as_labels, check_whole, resize
 from sftlab.data.folder import load_folder, to_rgb, to_square
 from sftlab.data.generated import load_characters, load_docstrings, load_typefaces
 from sftlab.data.label_fixes import corrected
@@ -49,8 +49,9 @@ def load(
     folder takes `groups`, a table `text`, `label` and `group`. Raises ValueError for an unknown name,
     FileNotFoundError with what to fetch when a set is not on this machine and cannot be downloaded.
     """
-    if size is not None and size < 1:
-        raise ValueError(f"size={size}: an edge length in pixels, such as 160")
+    check_whole(1, LARGEST, size=size)
+    check_whole(0, seed=seed)
+    name = str(name)
     scheme, colon, path = name.partition(":")
     loader: Callable[..., Data]
     if colon and scheme in ("folder", "csv"):
@@ -249,8 +250,9 @@ def as_images(x: np.ndarray | Tensor) -> np.ndarray:
     if not array.size:
         raise ValueError(f"images of shape {'×'.join(map(str, array.shape))}: there is nothing in them")
     if array.dtype != np.uint8:
+        values = f", from {array.min():.3g} to {array.max():.3g}" if array.dtype.kind in "iuf" else ""
         raise TypeError(
-            f"images are {array.dtype}, from {array.min():.3g} to {array.max():.3g}; "
+            f"images are {array.dtype}{values}; "
             "expected uint8 from 0 to 255. For values in [0, 1] give (x * 255).round().astype('uint8'): "
             "the network's first stage does the scaling"
         )

@@ -17,12 +17,14 @@ import torch
 from torch.nn import functional as F
 
 from sftlab.data.dataset import (
+    LARGEST,
     Card,
     Classes,
     Data,
     Split,
     Targets,
     batch_positions,
+    check_whole,
     counted,
     first_names,
     first_task,
@@ -175,8 +177,7 @@ def join_groups(groups: Sequence[object], hashes: Sequence[str]) -> np.ndarray:
 
 def thin(rows: np.ndarray, labels: Sequence[object], per_class: int, seed: int) -> np.ndarray:
     """Keep at most `per_class` rows of each label, at random, in order."""
-    if per_class < 1:
-        raise ValueError(f"per_class={per_class}: at least one training image a class")
+    check_whole(1, per_class=per_class)
     rng = np.random.default_rng(seed)
     values = np.array([str(labels[i]) for i in rows])
     return np.sort(np.concatenate([rng.permutation(rows[values == v])[:per_class] for v in np.unique(values)]))
@@ -214,6 +215,8 @@ def assemble(
     facts: further fields of the card. Raises ValueError if an image of one split is also in another (possible only with
     `rows`), or if nothing is left of one.
     """
+    check_whole(1, LARGEST, size=size)
+    check_whole(0, seed=seed)
     numbers, names, notes = first_task(targets).tolist(), first_names(classes), list(notes)
     hashes = hashes if hashes is not None else [image_hash(image) for image in images]
     amounts = {kind.noun: len(images), "labels": len(numbers)}
@@ -235,8 +238,6 @@ def assemble(
     check_disjoint(rows, hashes)
     kept = thin(rows[0], numbers, per_class, seed) if per_class is not None else rows[0]
     size = min(images.shape[-2:]) if size is None else size
-    if size < 1:
-        raise ValueError(f"size={size}: an edge length in pixels, such as 160")
     joined = join_groups(groups, hashes).tolist() if groups is not None else ()
     made = [
         kind(part, images, targets, index, classes, size, hashes, files, identities, note, joined)

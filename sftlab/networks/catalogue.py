@@ -49,8 +49,8 @@ def backbones() -> list[str]:
 def _from_timm(name: str, weights: Any, **options: Any) -> nn.Sequential:
     import timm
 
-    if not timm.is_model(name.split(".")[0]):
-        close = difflib.get_close_matches(name, [*backbones(), *timm.list_models()], 3)
+    if not timm.is_model(str(name).split(".")[0]):
+        close = difflib.get_close_matches(str(name), [*backbones(), *timm.list_models()], 3)
         hint = f" Did you mean {' or '.join(close)}?" if close else ""
         raise ValueError(
             f"no network is named {name!r}.{hint} With an adapter: {', '.join(backbones())}; or any timm name."
