@@ -177,9 +177,9 @@ def test_a_table_may_use_other_names_other_delimiters_and_keep_groups_whole(tmp_
     assert data.classes == ["even", "odd"] and not numbers[0] & numbers[1]
 
 
-def test_of_two_columns_the_longer_is_the_text_and_rows_without_one_are_listed(tmp_path):
+def test_rows_without_a_text_are_listed(tmp_path):
     rows = "".join(f"{'ab'[i % 2]}\ta longer text, number {i}\n" for i in range(40))
-    data = sft.load(table(tmp_path, f"class\twhat\n{rows}a\t\n"))
+    data = sft.load(table(tmp_path, f"label\ttext\n{rows}a\t\n"))
     assert data.classes == ["a", "b"] and data.card.skipped == {"row 42": "no text"}
 
 
@@ -197,6 +197,7 @@ def test_a_row_of_a_table_without_a_label_is_left_out_and_counted(tmp_path, hole
     [
         ("a,b,c\n1,2,3\n", "no column 'text' and no column 'label'; there are a, b, c"),
         ("text,label\n", "no table of two columns"),
+        ("text,label\na,b\nc,d,e\n", "is no table.*line 3"),
         ("text,label\n,\n ,x\n", "no row with both a text and a label"),
     ],
 )

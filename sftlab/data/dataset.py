@@ -125,11 +125,6 @@ class Split:
         return f"{width}×{height} pixels stored, {self.size}×{self.size} delivered"
 
     @property
-    def kind(self) -> str:
-        """What is delivered, in words."""
-        return f"{self.noun} of {self.size} pixels"
-
-    @property
     def y(self) -> Targets:
         """The targets of this split, in order."""
         return self.labels(np.arange(len(self)))

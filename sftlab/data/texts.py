@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -20,6 +19,9 @@ from torch import Tensor
 from sftlab.data.dataset import Data, Split, as_labels
 from sftlab.data.splits import assemble
 from sftlab.data.storage import allocate, as_path
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SIZE = 2048  # bytes kept of a text: about 500 word pieces, which is what encoders of this kind can read
 
@@ -32,11 +34,6 @@ class Texts(Split):
 
     def __repr__(self) -> str:
         return f"Texts({self.name!r}, {len(self)} texts)"
-
-    @property
-    def kind(self) -> str:
-        """What is delivered, in words."""
-        return f"texts of up to {self.size} bytes"
 
     @property
     def sizes(self) -> str:
@@ -109,60 +106,54 @@ def from_texts(
 
 
 def load_csv(
-    path: str | Path, *, text: str | None = None, label: str | None = None, group: str | None = None, **options: Any
+    path: str | Path, *, text: str = "text", label: str = "label", group: str | None = None, **options: Any
 ) -> Data:
     """Load texts and labels from a table (CSV; comma, semicolon, tab or | between the columns, a header above them).
 
-    text, label: names of the columns; where not given, columns of these names, or in a table of two columns the one
-    with the longer entries is the text. group: a column whose values the split must not tear apart. Rows without text
-    or label are left out and listed in `card.skipped`. options: as for `from_texts`. Raises FileNotFoundError, or
-    ValueError for a table that cannot be read so, with its columns.
+    text, label: names of the columns, in small or capital letters. group: a column whose values the split must not tear
+    apart. Rows without text or label are left out and listed in `card.skipped`. options: as for `from_texts`. Raises
+    FileNotFoundError, or ValueError for a table that cannot be read so, with its columns.
     """
     path = as_path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
     table = _read(path)
-    columns = _columns(path, table, {"text": text, "label": label} | ({"group": group} if group else {}))
-    entries, skipped = dict[str, dict[str, str]](), dict[str, str]()
-    for line, row in enumerate(table, 2):
-        values = {key: row[column].strip() for key, column in columns.items()}
-        if missing := [key for key in ("text", "label") if not values[key]]:
-            skipped[f"row {line}"] = f"no {' and no '.join(missing)}"
-        else:
-            entries[f"row {line}"] = values
-    if not entries:
-        raise ValueError(f"{path.name} has no row with both a text and a label")
-    texts, labels, groups = ([values.get(key, "") for values in entries.values()] for key in ("text", "label", "group"))
-    facts: dict[str, Any] = {"name": path.stem, "rule": f"the column {columns['label']!r}", "skipped": skipped}
-    return from_texts(texts, labels, groups=groups if group else None, files=list(entries), **facts | options)
-
-
-def _read(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a table, each by the names in its header."""
-    try:
-        content = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path.name} is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from None
-    delimiter = max(",;\t|", key=content.partition("\n")[0].count)
-    rows = csv.DictReader(io.StringIO(content, newline=""), delimiter=delimiter, restval="")
-    rows.fieldnames = [name.strip() for name in rows.fieldnames or ()]
-    table = [row for row in rows if any(row.values())]
-    if not table or len(rows.fieldnames) < 2:
-        raise ValueError(f"{path.name} has no table of two columns or more below a header")
-    return table
-
-
-def _columns(path: Path, table: list[dict[str, str]], names: dict[str, str | None]) -> dict[str, str]:
-    """Return the name of the column for text, label and group."""
-    header = [name for name in table[0] if name]  # None has what stands beyond the last column
-    lower = {name.lower(): name for name in header}
-    columns = {key: lower.get(key, "") if name is None else name for key, name in names.items()}
-    if len(header) == 2 and not any(columns.values()):
-        long, short = sorted(header, key=lambda name: sum(len(row[name]) for row in table), reverse=True)
-        columns = {"text": long, "label": short}
-    if missing := [names[key] or key for key, column in columns.items() if column not in header]:
+    names = {name.lower(): name for name in table}
+    text, label = (names.get(name.lower(), name) for name in (text, label))
+    columns = [text, label] + ([group] if group else [])
+    if missing := [name for name in columns if name not in table]:
         raise ValueError(
-            f"{path.name} has no column {' and no column '.join(map(repr, missing))}; there are {', '.join(header)}. "
+            f"{path.name} has no column {' and no column '.join(map(repr, missing))}; there are {', '.join(table)}. "
             "Name them: load('csv:PATH', text=…, label=…)"
         )
-    return columns
+    empty = table[[text, label]] == ""
+    skipped = {f"row {i}": f"no {' and no '.join(row.index[row])}" for i, row in empty.iterrows() if row.any()}
+    table = table[~empty.any(axis=1)]
+    if not len(table):
+        raise ValueError(f"{path.name} has no row with both a text and a label")
+    facts: dict[str, Any] = {"name": path.stem, "rule": f"the column {label!r}", "skipped": skipped}
+    groups = table[group].tolist() if group else None
+    files = [f"row {i}" for i in table.index]
+    return from_texts(table[text].tolist(), table[label].tolist(), groups=groups, files=files, **facts | options)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """Return a table of stripped words, "" where there are none, its rows numbered from 2: the header is row 1."""
+    import pandas as pd
+
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    try:
+        content = path.read_text(encoding="utf-8-sig")
+        delimiter = max(",;\t|", key=content.partition("\n")[0].count)
+        table = pd.read_csv(
+            io.StringIO(content, newline=""), sep=delimiter, dtype=str, keep_default_na=False, index_col=False
+        )
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path.name} is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from None
+    except ValueError as error:
+        raise ValueError(
+            f'{path.name} is no table ({str(error).strip()}); put a text that holds {delimiter!r} into "…"'
+        ) from None
+    if table.empty or len(table.columns) < 2:
+        raise ValueError(f"{path.name} has no table of two columns or more below a header")
+    table = table.fillna("").rename(columns=str.strip).apply(lambda column: column.str.strip())
+    return table.set_index(table.index + 2)

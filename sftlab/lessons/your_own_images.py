@@ -40,8 +40,9 @@ def summary(
     some = ", ".join(map(code, names[: MOST // 2])) + ", …" * (len(names) > MOST // 2)
     lines = [
         f"# Result: {base.percent(result.accuracy.value)} of the test images are answered rightly",
-        f"**Asked.** Which of {len(names)} classes ({some}) does an image show? {total:,} {data.train.kind} of "
-        f"{code(data.card.name)}; strategy: {strategy}. Split: {data.card.split}. {note[:1].upper()}{note[1:]}",
+        f"**Asked.** Which of {len(names)} classes ({some}) does an image show? {total:,} {data.card.noun} of "
+        f"{code(data.card.name)} ({data.card.size}); strategy: {strategy}. Split: {data.card.split}. "
+        f"{note[:1].upper()}{note[1:]}",
         f"**Answer.** {base.interval(result.accuracy)} of {result.n} test images, with the 95 % interval; always "
         f"{code(result.majority_class)} would be right for {base.percent(result.majority)}. {skill(result)}"
         + (f" A probe on {len(again)} other splits: {min(again):.3f} to {max(again):.3f}." if again else ""),
