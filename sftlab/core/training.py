@@ -94,7 +94,7 @@ def fit(
     settings = Settings.of(locals())
     say: Say = print if verbose else (lambda line: None)
     clock, outcome = time.perf_counter(), "finished"
-    history = History(runs=[_describe(check(model, profile), settings)])
+    history = History(runs=[_describe(profile, settings)])
     try:
         with closing(_run(model, data, profile, settings, None, say)) as stream:  # type: ignore[type-var]
             for record in stream:
@@ -174,8 +174,8 @@ class Settings:
     cached: bool
 
     def __post_init__(self) -> None:
-        check_whole(1, epochs=self.epochs, batch_size=self.batch_size, patience=self.patience, views=self.views)
-        check_whole(0, seed=self.seed)
+        counts = ("epochs", "batch_size", "patience", "views", "seed")
+        check_whole(**{name: getattr(self, name) for name in counts})
         if not (type(self.weight_decay) in (int, float) and 0 <= self.weight_decay < math.inf):
             raise ValueError(f"weight_decay={self.weight_decay!r}: a number ≥ 0")
         if self.clip_norm is not None and not (type(self.clip_norm) in (int, float) and self.clip_norm > 0):

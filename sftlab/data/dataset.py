@@ -24,7 +24,7 @@ from torch.nn import functional as F
 Augment = Callable[[Tensor, torch.Generator], Tensor]  # N×C×H×W uint8 → the same shape and dtype
 Targets = Tensor | dict[str, Tensor]
 Classes = list[str] | dict[str, list[str]]
-LARGEST = 4096  # what a size may be: pixels of an edge, or bytes of a text
+LIMITS = {"seed": (0, math.inf), "size": (1, 4096)}  # size: pixels of an edge, or bytes of a text
 NO_LABEL = -100  # torch's number for it
 # How a missing label is written: by pandas, in tables, and by str() of nan, None and NA. It is never a class.
 MISSING = {"", "nan", "NaN", "NaT", "NA", "<NA>", "N/A", "n/a", "#N/A", "None", "null", "NULL"}
@@ -241,9 +241,10 @@ def generator(*parts: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def check_whole(low: int, high: float = math.inf, **values: Any) -> None:
-    """Raise ValueError for a value that is neither None nor a whole number from `low` to `high`."""
+def check_whole(**values: Any) -> None:
+    """Raise ValueError for a value that is neither None nor a whole number within LIMITS, by default one from 1 on."""
     for name, value in values.items():
+        low, high = LIMITS.get(name, (1, math.inf))
         if value is not None and (
             isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not low <= value <= high
         ):
@@ -256,7 +257,7 @@ def batch_positions(n: int, batch_size: int, *, seed: int | None = None, epoch: 
 
     BatchNorm cannot normalise a single image, and one image would make a very noisy step.
     """
-    check_whole(1, batch_size=batch_size)
+    check_whole(batch_size=batch_size)
     order = np.arange(n) if seed is None else torch.randperm(n, generator=generator(seed, epoch)).numpy()
     starts = list(range(0, n, batch_size))
     if len(starts) > 1 and n - starts[-1] == 1:

@@ -97,7 +97,7 @@ def load_characters(
     """
     if alphabet not in ALPHABETS:
         raise ValueError(f"alphabet={alphabet!r}: one of {', '.join(map(repr, ALPHABETS))}")
-    check_whole(1, copies=copies)
+    check_whole(copies=copies)
     size, characters = size or 8, ALPHABETS[alphabet]
     classes = list(dict.fromkeys(label(c) for c in characters))
     labels = [classes.index(label(c)) for c in characters for _ in range(copies)] * len(FACES)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sftlab.data.dataset import LARGEST, Classes, Data, Targets, as_labels, check_whole, resize
+from sftlab.data.dataset import Classes, Data, Targets, as_labels, check_whole, resize
 from sftlab.data.folder import load_folder, to_rgb, to_square
 from sftlab.data.generated import load_characters, load_docstrings, load_typefaces
 from sftlab.data.label_fixes import corrected
@@ -49,8 +49,7 @@ def load(
     folder takes `groups`, a table `text`, `label` and `group`. Raises ValueError for an unknown name,
     FileNotFoundError with what to fetch when a set is not on this machine and cannot be downloaded.
     """
-    check_whole(1, LARGEST, size=size)
-    check_whole(0, seed=seed)
+    check_whole(size=size, seed=seed)
     name = str(name)
     scheme, colon, path = name.partition(":")
     loader: Callable[..., Data]

@@ -17,7 +17,6 @@ import torch
 from torch.nn import functional as F
 
 from sftlab.data.dataset import (
-    LARGEST,
     Card,
     Classes,
     Data,
@@ -177,7 +176,7 @@ def join_groups(groups: Sequence[object], hashes: Sequence[str]) -> np.ndarray:
 
 def thin(rows: np.ndarray, labels: Sequence[object], per_class: int, seed: int) -> np.ndarray:
     """Keep at most `per_class` rows of each label, at random, in order."""
-    check_whole(1, per_class=per_class)
+    check_whole(per_class=per_class)
     rng = np.random.default_rng(seed)
     values = np.array([str(labels[i]) for i in rows])
     return np.sort(np.concatenate([rng.permutation(rows[values == v])[:per_class] for v in np.unique(values)]))
@@ -215,8 +214,7 @@ def assemble(
     facts: further fields of the card. Raises ValueError if an image of one split is also in another (possible only with
     `rows`), or if nothing is left of one.
     """
-    check_whole(1, LARGEST, size=size)
-    check_whole(0, seed=seed)
+    check_whole(size=size, seed=seed)
     numbers, names, notes = first_task(targets).tolist(), first_names(classes), list(notes)
     hashes = hashes if hashes is not None else [image_hash(image) for image in images]
     amounts = {kind.noun: len(images), "labels": len(numbers)}
