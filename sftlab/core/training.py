@@ -174,8 +174,9 @@ class Settings:
     cached: bool
 
     def __post_init__(self) -> None:
-        counts = ("epochs", "batch_size", "patience", "views", "seed")
-        check_whole(**{name: getattr(self, name) for name in counts})
+        check_whole(
+            epochs=self.epochs, batch_size=self.batch_size, patience=self.patience, views=self.views, seed=self.seed
+        )
         if not (type(self.weight_decay) in (int, float) and 0 <= self.weight_decay < math.inf):
             raise ValueError(f"weight_decay={self.weight_decay!r}: a number ≥ 0")
         if self.clip_norm is not None and not (type(self.clip_norm) in (int, float) and self.clip_norm > 0):
