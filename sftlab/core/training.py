@@ -37,7 +37,7 @@ from sftlab.core.monitors import Stream
 from sftlab.core.profiles import Groups, Schedule, apply, check, constant, param_groups, scalars
 from sftlab.core.records import History
 from sftlab.data import Augment, Data, View, as_path
-from sftlab.data.dataset import check_labels, check_whole, in_order_of
+from sftlab.data.dataset import check_labels, in_order_of
 from sftlab.data.storage import keep_memory
 
 Optimizer = Callable[[Groups], torch.optim.Optimizer]
@@ -174,9 +174,10 @@ class Settings:
     cached: bool
 
     def __post_init__(self) -> None:
-        check_whole(
-            epochs=self.epochs, batch_size=self.batch_size, patience=self.patience, views=self.views, seed=self.seed
-        )
+        for name in ("epochs", "batch_size", "patience", "views", "seed"):
+            value, least = getattr(self, name), 0 if name == "seed" else 1
+            if value is not None and not (type(value) is int and value >= least):
+                raise ValueError(f"{name}={value!r}: a whole number ≥ {least}")
         if not (type(self.weight_decay) in (int, float) and 0 <= self.weight_decay < math.inf):
             raise ValueError(f"weight_decay={self.weight_decay!r}: a number ≥ 0")
         if self.clip_norm is not None and not (type(self.clip_norm) in (int, float) and self.clip_norm > 0):
