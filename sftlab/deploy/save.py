@@ -10,7 +10,7 @@ import hashlib
 import json
 import platform
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
@@ -38,7 +38,6 @@ EVALUATED = ("split", "majority", "evaluations", "metrics", "per_class")  # of a
 RESIZE = "turned as EXIF says, transparency on white, shorter edge resized with antialiasing, centre square"
 PACKAGES = ("sftlab", "torch", "timm", "torchvision", "numpy", "pillow")
 OWN_FOLDER = "your own folder "  # how the card of a folder's data begins to say where it lies
-MOST_CLASSES = 30
 SAME = 1e-4  # largest difference between two answers that are the same, as a share of the largest logit
 
 
@@ -246,129 +245,25 @@ def page_path(path: Path) -> Path:
 
 
 def write_page(facts: Mapping[str, Any], path: Path) -> None:
-    """Write the page of the model file at `path` beside it."""
-    page_path(path).write_text(model_card(facts, path.name), encoding="utf-8")
+    """Write the page of the model file at `path` beside it: what `compose_card` made, as Markdown."""
+    from jinja2 import Environment
+
+    pages = Environment(trim_blocks=True, lstrip_blocks=True)
+    pages.filters["literal"] = _literal
+    page = pages.from_string(Path(__file__).with_name("card.md.j2").read_text(encoding="utf-8")).render(
+        facts,
+        file=path.name,
+        tasks=by_task(facts.get("classes", [])),
+        neither=RejectOption.of(facts["reject"] or {}),
+        checked=checked(facts["onnx"]) if "onnx" in facts else "",
+        Interval=Interval,
+    )
+    page_path(path).write_text(page + "\n", encoding="utf-8")
 
 
-def limits(facts: Mapping[str, Any]) -> str:
-    """Say what the model may be used for: in the author's words, else what follows from the data."""
-    if facts.get("use"):
-        return str(facts["use"])
-    if not facts.get("data"):
-        return (
-            "Neither the data it was trained on nor what it is for was given when it was saved, so nothing is known "
-            "of how good its answers are: measure it on labelled pictures of your own first."
-        )
-    like = f"For pictures like those in *{facts['data']['name']}*, and no others: it was measured on those alone."
-    if facts.get("reject"):
-        return f"{like} What its “neither” catches among other pictures was not measured: try those that you expect."
-    return f"{like} It has no “neither”: to any picture whatever it answers one of its classes."
-
-
-def model_card(facts: Mapping[str, Any], file: str) -> str:
-    """Return a card as a page of Markdown. facts: what `compose_card` made. file: the name of the model file."""
-    tasks = by_task(facts.get("classes") or []).items()
-    answers = "; ".join(f"{task}: " * bool(task) + _listed(names) for task, names in tasks if names)
-    what = f"It answers {answers}." if answers else "It has no classes of its own yet."
-    asked = facts["input"]
-    scaling = "mean" in asked and f"the first stage subtracts {asked['mean']} from 0 … 1 and divides by {asked['std']}"
-    given = {
-        "pictures": f"N×3×{asked['size']}×{asked['size']}, {asked['values']}, RGB; a grey one is repeated three times",
-        "a photograph": f"{asked['resize']} of {asked['size']} pixels",
-        "scaling": scaling,
-    }
-    network = {
-        "name": f"{facts.get('name', 'not stated')}, starting from: {facts.get('weights', 'not stated')}",
-        "source of those weights": facts.get("source"),
-        "licence of those weights": facts.get("weights") != "random start" and (facts.get("licence") or "not stated"),
-        "hidden units before the head": facts.get("hidden"),
-    }
-    sections = {
-        "Measured": _measured_lines(facts),
-        "Use and limits": [limits(facts)],
-        "Input": _bullets(given),
-        "Data": _data_lines(facts) if facts.get("data") else ["Not given when it was saved."],
-        "Network": _bullets(network),
-        "Training": [_training_line(run) for run in facts.get("training", [])],
-        "Also": _bullets(facts.get("notes", {})),
-        "How to ask it": _usage_lines(facts, file),
-        "Made with": [", ".join(f"{name} {number}" for name, number in facts["versions"].items())],
-    }
-    lines = [f"# {file.rsplit('.', 1)[0]}", "", f"{what} Saved {facts['saved']}."]
-    for title, body in sections.items():
-        lines += ["", f"## {title}", "", *body] if body else []
-    return "\n".join(lines).rstrip() + "\n"
-
-
-def _as_it_is(words: str) -> str:
+def _literal(words: str) -> str:
     """Return words that Markdown leaves as they are: a class may be called "$5 to $10", or "a*b"."""
     return re.sub(r"([\\`*_{}\[\]<>#$^|~])", r"\\\1", words)
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MOST_CLASSES} more" if len(names) > MOST_CLASSES else ""
-    return ", ".join(f"*{_as_it_is(name)}*" for name in names[:MOST_CLASSES]) + more
-
-
-def _bullets(rows: Mapping[str, Any]) -> list[str]:
-    return [f"- {name}: {value}" for name, value in rows.items() if value]
-
-
-def _measured_lines(facts: Mapping[str, Any]) -> list[str]:
-    lines = []
-    for task, result in facts.get("evaluation", {}).items():
-        rows = {name.replace("_", " "): metric for name, metric in result["metrics"].items()}
-        for name, scores in result["per_class"].items() if len(result["per_class"]) <= MOST_CLASSES else ():
-            rows |= {f"{kind} of *{_as_it_is(name)}*": scores[kind] for kind in ("precision", "recall")}
-        lines += [
-            f"**{task}**\n" * bool(task) + f"On {result['images']:,} {result['split']} images, looked at "
-            f"{result['evaluations']} times in that process. Always giving the most frequent answer would be right on "
-            f"{100 * result['majority']:.1f} %.\n",
-            "| | value (95 % interval) |",
-            "|---|---|",
-            *(f"| {name} | {Interval(**metric):.3f} |" for name, metric in rows.items()),
-            "",
-        ]
-    if reject := facts.get("reject"):
-        right = f"{100 * reject['kept']:.1f} % of its {reject['images']} right answers to validation images"
-        lines.append(f"It answers {RejectOption.of(reject)}. That keeps {right}.")
-    return lines or ["Nothing: no result was given when it was saved."]
-
-
-def _data_lines(facts: Mapping[str, Any]) -> list[str]:
-    data, rows = facts["data"], {}
-    for split, counts in data["counts"].items():
-        first = ", ".join(f"{_as_it_is(name)} {n:,}" for name, n in list(counts.items())[:MOST_CLASSES])
-        rows[split] = f"{sum(counts.values()):,} images ({first})"
-    before = [f"{was['name']} (licence: {was['licence'] or 'not stated'})" for was in facts.get("earlier", [])]
-    rows |= {
-        "split": f"{data['split']}; {data['size']}",
-        "licence of the data": data["licence"] or "not stated",
-        **{key: data[key] for key in ("source", "citation")},
-        "notes": _as_it_is(" ".join(data["notes"])),
-        "before that, these weights were trained on": ", ".join(before),
-    }
-    return _bullets({data["name"]: data["rule"], **rows})
-
-
-def _training_line(run: Mapping[str, Any]) -> str:
-    rates = ", ".join(f"{stage} {rate:g}" for stage, rate in run["profile"].items())
-    shown = ("profile", "epochs", "ran", "ended", "majority")
-    settings = ", ".join(f"{k} {v}" for k, v in run.items() if k not in shown and v is not None)
-    return f"1. {run['ran']} of {run['epochs']} epochs ({run['ended']}); rates (0: frozen): {rates}; {settings}"
-
-
-def _usage_lines(facts: Mapping[str, Any], file: str) -> list[str]:
-    if not file.endswith(".onnx"):
-        ask = f'sftlab predict {file} photos/    # or sft.predict("{file}", ["photo.jpg"])'
-        return ["```", ask, f"sftlab export {file}", "```"]
-    distances = " and `distance` (N)" * bool(facts["reject"])
-    return [
-        f"One input, `images` (uint8, as above, any N); output `probabilities` (N×classes){distances}. Scaling is part "
-        f"of the graph. {checked(facts['onnx'])}.",
-        "",
-        *("```", f"sftlab predict {file} photo.jpg", "```"),
-    ]
 
 
 def checked(onnx: Mapping[str, Any]) -> str:

@@ -17,8 +17,9 @@ from sftlab.core.records import Interval, Result
 from sftlab.core.statistics import jackknife
 from sftlab.data import as_path, datasets, load
 from sftlab.plot.base import points
+from sftlab.runs import results
 from sftlab.runs.parameters import NotebookError
-from sftlab.runs.results import FACTS, RECORD, Facts, Html, named, page
+from sftlab.runs.results import FACTS, RECORD, Facts, named
 
 if TYPE_CHECKING:
     import pandas
@@ -109,17 +110,15 @@ def differences(y: np.ndarray, first: np.ndarray, second: np.ndarray, groups: An
 
 def write_page(comparison: Comparison, path: str | Path) -> Path:
     """Write a comparison as one HTML file and return its path; images are shown where their data is at hand."""
-    c = comparison
-    shown = [c.images[c.images.right == i][:SHOWN] for i in (0, 1)]
-    pictures, licence = _thumbnails(c.sources, [image for part in shown for image in part.image])
-    parts: list[Any] = [c.verdict, "No setting differs." if c.settings.empty else c.settings, c.metrics, c.counts]
-    for i, name in enumerate(c.names):
-        answers = shown[i].set_axis(["image", "truth", "right", *c.names], axis=1).drop(columns="right")
-        answers["image"] = [pictures.get(image, "") for image in shown[i].image]
-        parts += [f"Only {name} is right: {(c.images.right == i).sum()} images", answers]
-    path = as_path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page(" against ".join(c.names), *parts, licence), encoding="utf-8")
+    alone = [comparison.images[comparison.images.right == i] for i in (0, 1)]
+    only = [
+        (name, len(images), list(images[:SHOWN].itertuples()))
+        for name, images in zip(comparison.names, alone, strict=True)
+    ]
+    pictures, licence = _thumbnails(comparison.sources, [row.image for _, _, rows in only for row in rows])
+    path, title = as_path(path), " against ".join(comparison.names)
+    facts = {"comparison": comparison, "only": only, "pictures": pictures, "licence": licence}
+    results.write_page(path, "compare.html.j2", title=title, **facts)
     return path
 
 
@@ -131,7 +130,7 @@ def beside(first: str | Path, second: str | Path) -> Path:
 
 
 def _thumbnails(sources: list[tuple[str, Any]], hashes: list[str]) -> tuple[dict[str, str], str]:
-    """Return images as HTML by their hash, and a line with their licence, or that they are not at hand."""
+    """Return images as base64 of a PNG by their hash, and a line with their licence, or that they are not at hand."""
     from PIL import Image
 
     for name, size in sources:
@@ -148,8 +147,7 @@ def _thumbnails(sources: list[tuple[str, Any]], hashes: list[str]) -> tuple[dict
             picture, content = Image.fromarray(pixels.transpose(1, 2, 0).squeeze()), io.BytesIO()
             picture.thumbnail((EDGE, EDGE))
             picture.save(content, "png")
-            code = base64.b64encode(content.getvalue()).decode()
-            pictures[image] = Html(f'<img src="data:image/png;base64,{code}" width={EDGE} alt="">')
+            pictures[image] = base64.b64encode(content.getvalue()).decode()
         return pictures, f"Pictures: {data.card.licence}"
     return {}, "The images are not shown: the data of these runs is not at hand here."
 

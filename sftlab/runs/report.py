@@ -19,37 +19,6 @@ from nbformat import NotebookNode
 from sftlab.data.storage import as_path
 from sftlab.runs import notebooks
 
-# nbconvert's page without the three scripts it fetches (require.js, MathJax, Mermaid), code folded away.
-PAGE = """
-{%- extends 'lab/index.html.j2' -%}
-{%- block html_head_js -%}{%- endblock -%}
-{%- block html_head_js_mathjax -%}{%- endblock -%}
-{%- block html_head_js_mermaidjs -%}{%- endblock -%}
-{%- block jupyter_widgets -%}{%- endblock -%}
-{%- block extra_css -%}
-<style>
-  main { max-width: 60rem; margin: 0 auto; padding: 0 1rem }
-  .code > summary { cursor: pointer; color: #696969; font: 12px sans-serif }
-  img { max-width: 100% }
-  math { font-family: "STIX Two Math", "Cambria Math", "Latin Modern Math", math; font-size: 1.05em }
-  math[display="block"] { margin: 1em 0 }
-  @media print {
-    .code > summary { display: none }
-    h1, h2, h3 { break-after: avoid }
-    figure, table, pre, blockquote { break-inside: avoid }
-    .jp-OutputArea-output pre { font-size: 7.6pt !important }
-  }
-</style>
-{%- endblock -%}
-{%- block input -%}
-{%- set tags = cell.metadata.get('tags', []) -%}
-{%- if 'summary' not in tags -%}
-<details class="code" {{ 'open' if 'injected-parameters' in tags }}>
-<summary>{{ 'parameters' if 'parameters' in tags | join(' ') else 'code' }}</summary>
-{{ super() }}</details>
-{%- endif -%}
-{%- endblock -%}
-"""
 # What makes a browser fetch something by itself: what stands before the address, and the address.
 FETCHED = re.compile(
     r"""(<(?:script|img|iframe|source|video|audio|embed|link)\b[^>]*?\s(?:src|href)\s*=\s*["']?"""
@@ -93,7 +62,8 @@ def report(executed: str | Path, pictures: Path | None = None) -> Path:
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if without_widget(output)]
     book.cells.sort(key=lambda cell: not ("summary" in cell.metadata.get("tags", []) and cell.get("outputs")))
-    exporter = HTMLExporter(raw_template=PAGE, exclude_input_prompt=True, exclude_output_prompt=True)
+    template = str(Path(__file__).with_name("report.html.j2"))
+    exporter = HTMLExporter(template_file=template, exclude_input_prompt=True, exclude_output_prompt=True)
     exporter.register_preprocessor("nbconvert.preprocessors.CoalesceStreamsPreprocessor", enabled=True)
     html, _ = exporter.from_notebook_node(book)
     html = FORMULA.sub(_formula, html)

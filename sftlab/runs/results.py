@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,14 +27,6 @@ if TYPE_CHECKING:
 FACTS, RECORD, HISTORY, MODEL = "run.json", "record.json", "history.json", "model.safetensors"
 RESULTS = "results.csv"  # in the folder of a sweep
 FINISHED, FAILED, UNFINISHED, TO_DO, DAMAGED = "finished", "failed", "unfinished", "to do", "damaged"
-STYLE = """
-body { font: 15px/1.5 "DejaVu Sans", Verdana, sans-serif; color: #222; max-width: 72rem; margin: 2rem auto }
-body { padding: 0 1rem }
-h1 { font-size: 1.4rem } h2 { font-size: 1.1rem; margin-top: 2rem } p { max-width: 46rem }
-img { max-width: 100%; image-rendering: pixelated }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; display: block; overflow-x: auto }
-th, td { text-align: left; padding: .25rem 1.2rem .25rem 0; border-bottom: 1px solid #ddd }
-"""
 
 
 @dataclass(frozen=True)
@@ -130,25 +121,15 @@ def measured(folder: Path) -> dict[str, Any]:
     return metrics
 
 
-class Html(str):
-    """Text that is HTML already."""
+def write_page(path: Path, template: str, **facts: Any) -> None:
+    """Write a page of HTML from a template beside this file; what is inserted is escaped."""
+    from jinja2 import Environment, FileSystemLoader
 
-
-def page(title: str, *parts: Any) -> str:
-    """Return an HTML page that needs no network: its title, then sentences and DataFrames, their text but `Html`."""
-
-    def shown(value: Any) -> str:
-        return value if isinstance(value, Html) else escape(text(value))
-
-    head = f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(title)}</title><style>{STYLE}</style>"
-    lines = [head, f"<h1>{escape(title)}</h1>"]
-    for part in parts:
-        if isinstance(part, str):
-            lines.append(f"<p>{shown(part)}")
-        else:
-            table = part.astype(object).fillna("").map(shown).rename(columns=shown, index=shown)
-            lines.append(table.to_html(border=0, escape=False, index=part.index.dtype == object))
-    return "\n".join([*lines, "</html>"])
+    loader = FileSystemLoader(Path(__file__).parent)
+    pages = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    pages.filters["text"] = text
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(pages.get_template(template).render(facts), encoding="utf-8")
 
 
 def named(values: Mapping[str, Any]) -> str:

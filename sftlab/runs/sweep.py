@@ -22,7 +22,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import chdir, closing, contextmanager
 from dataclasses import dataclass, replace
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +37,7 @@ from sftlab.deploy.save import versions
 from sftlab.plot import base, style
 from sftlab.runs import notebooks
 from sftlab.runs.parameters import NotebookError, checked, read_parameters
-from sftlab.runs.results import FINISHED, RESULTS, Html, named, page, row, text
+from sftlab.runs.results import FINISHED, RESULTS, named, row, text, write_page
 from sftlab.runs.run import CELL_SECONDS, execute, shown
 
 if TYPE_CHECKING:
@@ -376,16 +375,16 @@ def write(folder: Path, plan: Plan, rows: dict[str, dict[str, Any]], command: st
             style.plain_powers(figure)
             figure.savefig(folder / PICTURE)
     given = dict.fromkeys([*plan.varied, *next(iter(plan.runs.values()))])
-    shown_first = table.reindex(columns=[*given, "status", CHOOSE, JUDGE, "seconds", "error"])
-    link = '<a href="{0}/{1}.ipynb">notebook</a> <a href="{0}/{1}.html">report</a>'.format
-    links = [Html(link(mark, plan.source.stem) * (folder / mark).is_dir()) for mark in rows]
-    html = page(
-        plan.name,
-        f"{plan.source.name}: {len(rows)} runs, {(table.status == FINISHED).sum()} of them finished",
-        words,
-        Html(f'<img src="{PICTURE}" alt="{escape(words)}">' * bool(ranked)),
-        shown_first.assign(files=links),
-        Html(f"To go on where this stands: <code>{escape(command)}</code>"),
+    write_page(
+        folder / INDEX,
+        "sweep.html.j2",
+        title=plan.name,
+        plan=plan,
+        rows=rows,
+        finished=(table.status == FINISHED).sum(),
+        verdict=words,
+        picture=PICTURE if ranked else "",
+        columns=[*given, "status", CHOOSE, JUDGE, "seconds", "error"],
+        command=command,
     )
-    (folder / INDEX).write_text(html, encoding="utf-8")
     return table
