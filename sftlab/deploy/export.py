@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from sftlab.core.model import card
 from sftlab.data.folder import photo_crops
 from sftlab.data.storage import as_path, replacing
-from sftlab.deploy.predict import ONNX, Answers, check_installed, graph_session, read_graph
+from sftlab.deploy.predict import ONNX, Answers, check_installed, read_graph
 from sftlab.deploy.reject import RejectOption
 from sftlab.deploy.save import (
     checked,
@@ -142,7 +142,7 @@ def _export_graph(model: nn.Sequential, path: Path, reject: RejectOption | None,
             output_names=["probabilities", "distance"][: 1 if network.known is None else 2],
             dynamic_shapes={"x": {0: torch.export.Dim("n")}},
         )
-    gap = _difference(network, graph_session(graph.model_proto.SerializeToString()), pictures)
+    gap = _difference(network, graph, pictures)
     if not gap <= TOLERANCE:
         raise ValueError(
             f"the graph does not answer as the network does: log-probabilities differ by {gap:.2g}, more than "
@@ -156,24 +156,24 @@ def _export_graph(model: nn.Sequential, path: Path, reject: RejectOption | None,
     write_page(facts, path)
 
 
+@torch.no_grad()
 def _difference(network: Answers, graph: Any, pictures: Tensor) -> float:
     """Return the largest difference of log-probabilities (relative to 1 + |log p|) and of distances.
 
     A probability near 0 or 1 hides much; its logarithm does not. One image is asked alone, the rest together.
     """
-    gaps = []
+    answers = []
     for x in pictures.split([1, len(pictures) - 1]):
         try:
-            p, *distance = map(torch.from_numpy, graph.run(None, {"images": x.numpy()}))
+            answers.append(graph(x))
         except Exception as error:  # the runtime has an error class for each thing that can be wrong
             why = str(error).strip().splitlines()[0]
             raise ValueError(
                 f"the graph of this network does not take {len(x)} image{'s' * (len(x) > 1)} ({why}); nothing was "
                 "written. Somewhere its forward turns the number of images into a constant"
             ) from None
-        with torch.no_grad():
-            expected_p, *expected_distance = network(x)
-        log_p, expected = (q.double().clamp(min=1e-30).log() for q in (p, expected_p))
-        gaps.append(((log_p - expected) / (1 + expected.abs())).abs().max())
-        gaps += [(a - b).abs().max() for a, b in zip(distance, expected_distance, strict=True)]
-    return torch.stack([gap.double() for gap in gaps]).max().item()
+    p, *distance = map(torch.cat, zip(*answers, strict=True))
+    expected_p, *expected_distance = network(pictures)
+    log_p, expected = (q.double().clamp(min=1e-30).log() for q in (p, expected_p))
+    gaps = [(log_p - expected) / (1 + expected.abs()), *map(torch.sub, distance, expected_distance)]
+    return torch.cat([gap.flatten() for gap in gaps]).abs().max().item()

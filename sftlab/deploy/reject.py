@@ -61,8 +61,10 @@ class RejectOption:
         return {name: value for name, value in vars(self).items() if name != "known"}
 
     @classmethod
-    def of(cls, facts: Mapping[str, Any], known: Tensor | None = None) -> RejectOption:
+    def of(cls, facts: Mapping[str, Any] | None, known: Tensor | None = None) -> RejectOption | None:
         """Rebuild what `facts` told, from JSON, which has no infinity; the features come from elsewhere."""
+        if facts is None:
+            return None
         return cls(**{"distance": math.inf, **{k: v for k, v in facts.items() if v is not None}}, known=known)
 
 

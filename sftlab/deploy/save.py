@@ -139,7 +139,7 @@ def _filled(model: nn.Sequential, state: dict[str, Tensor]) -> nn.Sequential:
 def load_reject_option(path: str | Path) -> RejectOption | None:
     """Read the limits of "neither" that were saved with a model; None if there are none. Raises as `load_model`."""
     facts, state = read(path)
-    return RejectOption.of(facts["reject"], state.get(KNOWN)) if facts.get("reject") else None
+    return RejectOption.of(facts.get("reject"), state.get(KNOWN))
 
 
 def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -254,7 +254,7 @@ def write_page(facts: Mapping[str, Any], path: Path) -> None:
         facts,
         file=path.name,
         tasks=by_task(facts.get("classes", [])),
-        neither=RejectOption.of(facts["reject"] or {}),
+        neither=RejectOption.of(facts["reject"]),
         checked=checked(facts["onnx"]) if "onnx" in facts else "",
         Interval=Interval,
     )

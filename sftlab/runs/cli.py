@@ -264,13 +264,5 @@ def _line(one: Prediction, width: int) -> str:
     name = one.file if len(one.file) <= width else f"…{one.file[1 - width :]}"
     if one.error:
         return f"{name:<{width}}  cannot be read: {one.error}"
-    likeliest = Counter(one.probabilities).most_common(LIKELIEST)
-    shares = ", ".join(f"{label} {_percent(p)}" for label, p in likeliest)
-    if len(one.probabilities) > LIKELIEST:
-        shares += f", {len(one.probabilities) - LIKELIEST} more"
-    return "; ".join(filter(None, [f"{name:<{width}}  {one.answer}  ({shares})", one.refused]))
-
-
-def _percent(p: float) -> str:
-    """Return a probability in percent that never rounds to certainty."""
-    return "> 99.9 %" if p > 0.9995 else "< 0.1 %" if p < 0.0005 else f"{100 * p:.1f} %"
+    answer = f"{name:<{width}}  {one.answer}  ({one.in_words(LIKELIEST, digits=1)})"
+    return f"{answer}; {one.refused}" if one.refused else answer

@@ -123,10 +123,9 @@ def write_page(comparison: Comparison, path: str | Path) -> Path:
 
 
 def beside(first: str | Path, second: str | Path) -> Path:
-    """Return where the page goes if nobody says: the folder that holds both runs."""
+    """Return where the page goes if nobody says: beside the second run."""
     one, two = (folder(run).resolve() for run in (first, second))
-    holds = next(parent for parent in two.parents if one.is_relative_to(parent))
-    return holds / f"compare_{one.name[-40:]}_{two.name[-40:]}.html"
+    return two.with_name(f"compare_{one.name[-40:]}_{two.name[-40:]}.html")
 
 
 def _thumbnails(sources: list[tuple[str, Any]], hashes: list[str]) -> tuple[dict[str, str], str]:

@@ -25,7 +25,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import yaml
 from filelock import FileLock, Timeout
 from nbformat import NotebookNode
@@ -37,7 +36,7 @@ from sftlab.deploy.save import versions
 from sftlab.plot import base, style
 from sftlab.runs import notebooks
 from sftlab.runs.parameters import NotebookError, checked, read_parameters
-from sftlab.runs.results import FINISHED, RESULTS, named, row, text, write_page
+from sftlab.runs.results import FINISHED, RESULTS, named, row, write_page
 from sftlab.runs.run import CELL_SECONDS, execute, shown
 
 if TYPE_CHECKING:
@@ -319,43 +318,30 @@ def verdict(ranked: list[Setting]) -> str:
 
 
 def picture(table: pandas.DataFrame, varied: list[str], *, ax: Any = None) -> Any:
-    """Draw validation accuracy, mean over seeds with its interval, and the test accuracy of the setting it chooses.
+    """Draw a row a setting, in the order of the table: its validation accuracy, mean over seeds with its interval.
 
-    The name with the most values runs along the axis; the others make a line each. Raises ValueError if no run has a
-    validation accuracy.
+    The one that was chosen has its test accuracy below. Raises ValueError if no run has a validation accuracy.
     """
     ranked = settings(table, varied)
     if not ranked:
         raise ValueError("no finished run has a valid_accuracy, so there is nothing to draw")
-    along = max(varied, key=lambda name: table[name].nunique(), default="")
-    ticks = sorted({setting.values.get(along, "") for setting in ranked})
-    lines: dict[str, dict[int, Interval]] = {}
-    for setting in ranked:
-        name = named({name: value for name, value in setting.values.items() if name != along})
-        lines.setdefault(name, {})[ticks.index(setting.values.get(along, ""))] = setting.mean(CHOOSE)
-    ax, ends = base.axes(ax, 7.5, 3.8), []
-    for i, (name, scores) in enumerate(lines.items()):
-        colour, shift = style.hue(name, i), 0.07 * (i - (len(lines) - 1) / 2)
-        x, y = np.array([(at + shift, scores[at].value) for at in sorted(scores)]).T
-        ax.plot(x, y, color=colour)
-        for at, score in scores.items():
-            base.dot(ax, score, at + shift, colour, upright=True)
-        ends.append((x[-1], y[-1], name or "valid", colour))
-    best = ranked[0]
+    best, rows = ranked[0], sorted(ranked, key=lambda setting: setting.runs.index[0])
+    ax = base.axes(ax, 7.5, 1.2 + 0.4 * len(rows))
+    base.rows(ax, [str(setting) for setting in rows], longest=60)
+    for at, setting in enumerate(rows):
+        base.dot(ax, setting.mean(CHOOSE), at, style.VALID)
     finding = f"{best} was chosen on valid: {base.percent(best.mean(CHOOSE).value)}"
     if JUDGE in best.runs:
-        test, beside = best.mean(JUDGE), ticks.index(best.values.get(along, "")) - 0.2
-        base.dot(ax, test, beside, style.INK, upright=True)
-        base.note(ax, "test", (beside, test.high), (0, 9), color=style.INK, ha="center")
+        test, below = best.mean(JUDGE), next(at for at, setting in enumerate(rows) if setting is best) + 0.3
+        base.dot(ax, test, below, style.INK)
+        base.note(ax, "test", (test.high, below), (6, 0), color=style.INK)
         finding += f"; on untouched test {base.interval(test)}"
     if "majority" in table:
-        base.majority_line(ax, table.majority.mean())
-        base.note(ax, "majority", (0, table.majority.mean()), (3, 6), xycoords=("axes fraction", "data"))
-    ax.set_xticks(range(len(ticks)), map(text, ticks))
-    base.percent_axis(ax.yaxis)
-    ax.grid(axis="y")
-    ax.set(xlabel=along, ylabel="accuracy on valid (%)", xlim=(-0.6, len(ticks) - 0.4))
-    base.label_ends(ax, ends)
+        base.majority_line(ax, table.majority.mean(), vertical=True)
+        base.note(ax, "majority", (table.majority.mean(), 1), (3, 4), xycoords=("data", "axes fraction"))
+    base.percent_axis(ax.xaxis)
+    ax.grid(axis="x")
+    ax.set_xlabel("accuracy on valid (%)")
     base.title(ax, finding, verdict(ranked))
     return ax
 

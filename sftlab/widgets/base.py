@@ -125,11 +125,6 @@ def share(counts: Sequence[Sequence[int]], *, grouped: bool) -> Interval:
     return proportion(np.concatenate(hits), np.repeat(np.arange(len(hits)), [*map(len, hits)]) if grouped else ())
 
 
-def sureness(p: float) -> str:
-    """Return a probability in whole percent that never rounds to certainty."""
-    return "> 99 %" if p > 0.995 else "< 1 %" if p < 0.005 else base.percent(p, 0)
-
-
 def paragraph(words: str) -> str:
     """Return words as HTML."""
     return f"<p>{html.escape(words)}</p>"

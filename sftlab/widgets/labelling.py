@@ -18,6 +18,7 @@ from sftlab.core.statistics import wilson
 from sftlab.data import Data, Split, as_path, first_task, resize
 from sftlab.data.dataset import first_names
 from sftlab.data.label_fixes import Correction, address, corrections_path, read_corrections, write_corrections
+from sftlab.deploy.predict import sureness
 from sftlab.plot import base, style
 from sftlab.plot.images import images
 from sftlab.widgets.base import (
@@ -28,7 +29,6 @@ from sftlab.widgets.base import (
     paragraph,
     remembered,
     script,
-    sureness,
 )
 
 LARGEST = 320  # edge of a tile's image in pixels; larger ones would only load the page

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,10 @@ from torch import nn
 
 from sftlab.analysis.explain import grad_cam
 from sftlab.data import Split, read_photo
-from sftlab.deploy.predict import Prediction, predictor
+from sftlab.deploy.predict import Prediction, predictor, sureness
 from sftlab.deploy.reject import RejectOption
 from sftlab.plot import base, style
-from sftlab.widgets.base import Element, Panel, Worker, figure_of, picture, remembered, script, sureness
+from sftlab.widgets.base import Element, Panel, Worker, figure_of, picture, remembered, script
 
 KEPT = 30  # photographs in the table
 MOST_BARS = 6
@@ -135,7 +135,9 @@ class Upload(Panel):
             drawn = picture(self.figure)
             self.view.drawn = {**drawn, "alt": f"{status}. {drawn['alt']}"}
         self.view.spoken = {"said": f"{status}.", "error": bool(prediction.error)}
-        self.view.rows = [[p.file, p.answer or "–", p.error or in_words(p), not p.error] for p in self.answers]
+        self.view.rows = [
+            [one.file, one.answer or "–", one.error or one.in_words(MOST_BARS), not one.error] for one in self.answers
+        ]
 
     def _heat(self, pixels: np.ndarray, label: str) -> np.ndarray | None:
         x = torch.from_numpy(pixels)[None].to(next(self.model.parameters()).device)
@@ -177,7 +179,7 @@ def answer(
     start = len(titles) * STRIDE
     _bars(ax.inset_axes((start + 0.03, 0.0, min(0.4, 0.95 - start), 0.9), **BARE), prediction, limit)
     seen = "Without" if heat is None else "With"
-    base.title(ax, headline(prediction), f"{in_words(prediction)}. {seen} a heat map.")
+    base.title(ax, headline(prediction), f"{prediction.in_words(MOST_BARS)}. {seen} a heat map.")
     base.licence_line(ax, licence)
     return ax
 
@@ -191,18 +193,9 @@ def headline(prediction: Prediction) -> str:
     return f"{prediction.label}, {sureness(prediction.confidence)}"
 
 
-def in_words(prediction: Prediction) -> str:
-    """Return the likeliest classes with their probabilities: 'rust 93 %, fine 7 %'."""
-    return ", ".join(f"{name} {sureness(p)}" for name, p in _likeliest(prediction))
-
-
-def _likeliest(prediction: Prediction) -> list[tuple[str, float]]:
-    return sorted(prediction.probabilities.items(), key=lambda pair: -pair[1])[:MOST_BARS]
-
-
 def _bars(ax: Any, prediction: Prediction, limit: float) -> None:
     """Draw a bar a class, its name and probability above it, and the limit that the longest one must reach."""
-    likeliest = _likeliest(prediction)
+    likeliest = Counter(prediction.probabilities).most_common(MOST_BARS)
     for i, (name, p) in enumerate(likeliest):
         colour, hatch = (style.VALID, "") if i == 0 and not prediction.refused else ("#BFC9D4", "//")
         ax.barh(i, p, height=0.3, color=colour, hatch=hatch, edgecolor="white")
