@@ -21,8 +21,6 @@ from sftlab.deploy.reject import RejectOption
 from sftlab.deploy.save import (
     checked,
     compose_card,
-    input_facts,
-    input_size,
     load_model,
     load_reject_option,
     page_path,
@@ -105,7 +103,7 @@ def _export_weights(model: nn.Sequential, path: Path, size: int | None) -> None:
             module, load = "torch", f"load({str(path)!r}, weights_only=True)"
     if call := _plain_call(card(model), len(classes)):
         imports = [f"import {name}" for name in sorted({"torch", "torchvision", call.split(".")[0], module})]
-        facts = input_facts(model, size or input_size(card(model)))
+        facts = compose_card(model, trained_size=size)["input"]
         asked = {"imports": "\n".join(imports), "build": call, "load": f"{module}.{load}", "classes": classes}
         print(SNIPPET.format(**asked, **facts))
 

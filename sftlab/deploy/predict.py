@@ -59,9 +59,10 @@ class Prediction:
 
     def in_words(self, most: int, digits: int = 0) -> str:
         """Return the likeliest classes with their probabilities: 'rust 93 %, fine 6 %, 3 more'."""
-        likeliest = [f"{label} {sureness(p, digits)}" for label, p in Counter(self.probabilities).most_common(most)]
-        left = len(self.probabilities) - most
-        return ", ".join([*likeliest, *([f"{left} more"] if left > 0 else [])])
+        words = [f"{label} {sureness(p, digits)}" for label, p in Counter(self.probabilities).most_common(most)]
+        if len(self.probabilities) > most:
+            words.append(f"{len(self.probabilities) - most} more")
+        return ", ".join(words)
 
 
 def sureness(p: float, digits: int = 0) -> str:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import platform
 import re
+import textwrap
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, is_dataclass
@@ -66,18 +67,20 @@ def save(
     if taken := set(notes) & {*card(model), *MEASURED, *WRITTEN}:
         raise ValueError(f"{', '.join(sorted(taken))}: the card has this already; give the note another name")
     path = as_path(path)
-    given: dict[str, Any] = {"trained_size": size, "use": use, "notes": notes}
-    if data is not None:
-        given |= {"data": _data_facts(data), "trained_size": size or data.train.size}
-    if history is not None:
-        runs = zip(history.runs, history.stopped, strict=False)
-        given["training"] = [{**run, "ended": ended} for run, ended in runs]
-    if result is not None:
-        given["evaluation"] = {
+    runs = zip(history.runs, history.stopped, strict=False) if history else ()
+    facts = compose_card(
+        model,
+        reject,
+        trained_size=size or (data and data.train.size),
+        use=use,
+        notes=notes,
+        data=data and _data_facts(data),
+        training=[{**run, "ended": ended} for run, ended in runs],
+        evaluation={
             task: {"images": one.n, **{name: getattr(one, name) for name in EVALUATED}}
-            for task, one in by_task(result).items()
-        }
-    facts = compose_card(model, reject, **given)
+            for task, one in by_task(result or {}).items()
+        },
+    )
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     _check_comes_back(model, facts, state)
     if reject is not None and reject.known is not None:
@@ -128,11 +131,10 @@ def _check_comes_back(model: nn.Sequential, facts: dict[str, Any], state: dict[s
 
 def _filled(model: nn.Sequential, state: dict[str, Tensor]) -> nn.Sequential:
     """Return the network with these weights, in eval mode. Raises ValueError for weights that are not its own."""
-    own, given = ({name: value.shape for name, value in one.items()} for one in (model.state_dict(), state))
-    wrong = [name for name in {**own, **given} if own.get(name) != given.get(name)]
-    if wrong:
-        raise ValueError(f"the file does not fit this network: {', '.join(wrong[:4])}{' …' if len(wrong) > 4 else ''}")
-    model.load_state_dict(state)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(f"the file does not fit this network: {textwrap.shorten(str(error), 300)}") from None
     return model.eval()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from sftlab.core.evaluation import auc, balanced_accuracy
 from sftlab.core.records import Interval, Result
 from sftlab.core.statistics import jackknife
 from sftlab.data import as_path, datasets, load
+from sftlab.plot import style
 from sftlab.plot.base import points
 from sftlab.runs import results
 from sftlab.runs.parameters import NotebookError
@@ -110,15 +110,12 @@ def differences(y: np.ndarray, first: np.ndarray, second: np.ndarray, groups: An
 
 def write_page(comparison: Comparison, path: str | Path) -> Path:
     """Write a comparison as one HTML file and return its path; images are shown where their data is at hand."""
-    alone = [comparison.images[comparison.images.right == i] for i in (0, 1)]
-    only = [
-        (name, len(images), list(images[:SHOWN].itertuples()))
-        for name, images in zip(comparison.names, alone, strict=True)
-    ]
-    pictures, licence = _thumbnails(comparison.sources, [row.image for _, _, rows in only for row in rows])
-    path, title = as_path(path), " against ".join(comparison.names)
-    facts = {"comparison": comparison, "only": only, "pictures": pictures, "licence": licence}
-    results.write_page(path, "compare.html.j2", title=title, **facts)
+    only = {name: comparison.images[comparison.images.right == i] for i, name in enumerate(comparison.names)}
+    hashes = [image for images in only.values() for image in images.image[:SHOWN]]
+    pictures, licence = _thumbnails(comparison.sources, hashes)
+    facts = {"comparison": comparison, "only": only, "most": SHOWN, "pictures": pictures, "licence": licence}
+    path = as_path(path)
+    results.write_page(path, "compare.html.j2", title=" against ".join(comparison.names), **facts)
     return path
 
 
@@ -129,7 +126,7 @@ def beside(first: str | Path, second: str | Path) -> Path:
 
 
 def _thumbnails(sources: list[tuple[str, Any]], hashes: list[str]) -> tuple[dict[str, str], str]:
-    """Return images as base64 of a PNG by their hash, and a line with their licence, or that they are not at hand."""
+    """Return images, as addresses, by their hash, and a line with their licence, or that they are not at hand."""
     from PIL import Image
 
     for name, size in sources:
@@ -146,7 +143,7 @@ def _thumbnails(sources: list[tuple[str, Any]], hashes: list[str]) -> tuple[dict
             picture, content = Image.fromarray(pixels.transpose(1, 2, 0).squeeze()), io.BytesIO()
             picture.thumbnail((EDGE, EDGE))
             picture.save(content, "png")
-            pictures[image] = base64.b64encode(content.getvalue()).decode()
+            pictures[image] = style.address("image/png", content.getvalue())
         return pictures, f"Pictures: {data.card.licence}"
     return {}, "The images are not shown: the data of these runs is not at hand here."
 

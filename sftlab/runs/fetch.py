@@ -5,9 +5,8 @@ What is brought lies in `data_dir()` and works from there, also when the folder 
 
 from __future__ import annotations
 
-import ast
 import difflib
-import shutil
+import re
 from collections.abc import Callable, Iterable
 
 from sftlab.data import datasets, load
@@ -90,10 +89,8 @@ def list_all() -> bool:
             outcome = "here" if is_here(name) else f"{begun:.1f} MB of it here" if begun else "–"
             print(_line(name, megabytes(name), outcome))
         print()
-    folder = data_dir()
-    folder.mkdir(parents=True, exist_ok=True)
     print(f"And any network of timm's, by its name. No fetching needs: {', '.join(INSTALLED)}.")
-    print(f"What is fetched goes into {folder} ({shutil.disk_usage(folder).free / 1e9:.1f} GB free).")
+    print(f"What is fetched goes into {data_dir()}.")
     print("For example:  sftlab fetch resnet50 cifar10")
     return True
 
@@ -103,15 +100,9 @@ def needed_by(notebook: str) -> list[str]:
 
     Raises NotebookError for a notebook that does not exist.
     """
-    path = notebooks.find(notebook)
-    names = dict[str, None]()
-    for cell in notebooks.read(path).cells:
-        try:
-            tree = ast.parse(cell.source if cell.cell_type == "code" else "")
-        except SyntaxError:  # `%timeit …`
-            continue
-        names |= {n.value: None for n in ast.walk(tree) if isinstance(n, ast.Constant) and n.value in OFFERED}
-    return list(names)
+    cells = notebooks.read(notebooks.find(notebook)).cells
+    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    return [name for name in dict.fromkeys(re.findall(r"[\"'](\w+)[\"']", code)) if name in OFFERED]
 
 
 def bring(names: Iterable[str]) -> bool:

@@ -134,12 +134,12 @@ def _near(word: str, words: Iterable[Any]) -> str:
 
 def check_value(name: str, value: Any, rule: Any) -> None:
     """Raise TypeError or ValueError, in a sentence, unless `value` obeys `rule`."""
-    _, bounds, choices = _parts(rule)
-    sentence, kinds = f"{name} must be {describe(rule)}, not {value!r}", _kinds(rule)
+    kinds, bounds, choices = _parts(rule)
+    sentence = f"{name} must be {describe(rule)}, not {value!r}"
     if choices:
         if (type(value), value) not in [(type(choice), choice) for choice in choices]:
             raise ValueError(sentence + _near(str(value), choices))
-    elif not (kinds & {type(value), object} or (type(value) is int and float in kinds)):
+    elif not ({type(value), object} & {*kinds} or (type(value) is int and float in kinds)):
         raise TypeError(f"{sentence} (a {type(value).__name__})")
     elif isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{name} must be a finite number, not {value}")
@@ -149,28 +149,24 @@ def check_value(name: str, value: Any, rule: Any) -> None:
 
 def describe(rule: Any) -> str:
     """Say a rule in words: 'int from 1 to 1000', 'str', "'probe' or 'full'"."""
-    kind, bounds, choices = _parts(rule)
+    kinds, bounds, choices = _parts(rule)
     if choices:
         return " or ".join(map(repr, choices))
-    words = "anything" if kind is object else kind.__name__ if isinstance(kind, type) else str(kind)
+    words = " | ".join({object: "anything", NoneType: "None"}.get(kind, kind.__name__) for kind in kinds)
     return words + {0: "", 1: ", at least {}", 2: " from {} to {}"}[len(bounds)].format(*bounds)
 
 
-def _parts(rule: Any) -> tuple[Any, tuple[Any, ...], tuple[Any, ...]]:
-    """Split a rule into (type, bounds: none, the lower, or both, choices)."""
+def _parts(rule: Any) -> tuple[tuple[type, ...], tuple[Any, ...], tuple[Any, ...]]:
+    """Split a rule into (types that a value may have, bounds: none, the lower, or both, choices)."""
     first, *more = rule if isinstance(rule, (tuple, list)) else (object if rule is None else rule,)
-    return (first, tuple(more), ()) if isinstance(first, (type, UnionType)) else (object, (), (first, *more))
-
-
-def _kinds(rule: Any) -> set[type]:
-    """Return the types that a value may have."""
-    kind, _, choices = _parts(rule)
-    return {type(choice) for choice in choices} or {*(get_args(kind) or (kind,))}
+    if isinstance(first, (type, UnionType)):
+        return get_args(first) or (first,), tuple(more), ()
+    return tuple(map(type, (first, *more))), (), (first, *more)
 
 
 def _typed(value: Any, rule: Any) -> Any:
     """Turn text into what the rule asks for, as far as it can be read so, and a whole number into a float."""
-    kinds = _kinds(rule)
+    kinds = _parts(rule)[0]
     if isinstance(value, str) and str not in kinds:
         with suppress(ValueError, SyntaxError):
             value = ast.literal_eval(value.title() if value.lower() in ("true", "false", "none") else value)

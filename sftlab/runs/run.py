@@ -222,13 +222,11 @@ def shown(path: Path) -> str:
 
 
 def new_folder(parent: Path, name: str) -> Path:
-    """Return the absolute path `parent/YYYY-MM-DD_HHMMSS_name`, made; two runs in one second get two folders."""
-    stem = f"{datetime.now():%Y-%m-%d_%H%M%S}_{name}"
-    for ending in ("", *(f"_{number}" for number in range(2, 1000))):
-        folder = parent.resolve() / f"{stem}{ending}"
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        return folder
-    raise NotebookError(f"too many runs in one second under {parent}")
+    """Return the absolute path `parent/YYYY-MM-DD_HHMMSS_name`, made; a second run in one second gets the next one."""
+    folder = parent.resolve() / f"{datetime.now():%Y-%m-%d_%H%M%S}_{name}"
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        time.sleep(0.1)
+        return new_folder(parent, name)
+    return folder
