@@ -18,11 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sftlab.core.features import device_of, sources
+from sftlab.core.evaluation import predict_split
+from sftlab.core.features import sources
 from sftlab.core.loop import on_device
-from sftlab.core.model import card, evaluating
+from sftlab.core.model import evaluating
 from sftlab.data import Data, Split, first_task
-from sftlab.data.dataset import NO_LABEL, class_columns
 
 NEAREST = 5  # training images that a picture is compared with
 MOST = 1000  # training images kept with the model: 2.5 MB at 1,280 features
@@ -87,16 +87,13 @@ def choose_reject_option(model: nn.Sequential, data: Data, keep: float = 0.95) -
     if len(data.train) < NEAREST:
         raise ValueError(f"{len(data.train)} training images; distances need at least {NEAREST}")
     features, truth = _features(model, data.valid), first_task(data.valid.y)
-    with evaluating(model), torch.no_grad():
-        p = model[-1](features.to(device_of(model))).softmax(dim=1).cpu()
-    p = p[:, class_columns(card(model).get("classes"), {"": p.shape[1]}, data.classes)[""]]
-    confidence, answer = p.max(dim=1)
-    right = (answer == truth) & (truth != NO_LABEL)
+    confidence, answer = torch.from_numpy(predict_split(model, data.valid)).max(dim=1)
+    right = answer == truth
     if not right.any():
         raise ValueError("no validation image is answered rightly, so there is no answer worth keeping")
     chosen = np.random.default_rng(0).permutation(len(data.train))[:MOST]
     known = F.normalize(_features(model, data.train.subset(np.sort(chosen))), dim=1).half()
-    confidence, far = confidence[right].double(), distances(features[right], known.float()).double()
+    confidence, far = confidence[right], distances(features[right], known.float()).double()
     cost = (1 - keep) / 2
     least = confidence.quantile(cost, interpolation="lower").item()
     most = far.quantile(1 - cost, interpolation="higher").item()
