@@ -80,10 +80,6 @@ def of_blobs(blobs):
 
 
 # what the figures below show
-FOUND = sft.LRFinder(
-    [10 ** (-6 + 6 * i / 59) for i in range(60)], [0.7] * 30 + [0.5] * 25 + [4.0] * 5,
-    [0.7] * 30 + [0.6] * 10 + [0.5] * 15 + [4.0] * 5, 1e-3, 0.6,
-)  # fmt: skip
 HIGH = Interval(0.9, 0.8, 0.95)
 LONG = [f"a class with quite a long name, number {i}" for i in range(10)]
 TWO, TEN = evaluated(), evaluated(10, 400, names=LONG)
@@ -121,7 +117,6 @@ FIGURES = [
     (plot.curves, [{"linear probe": FIRST, "full": NEXT}], {}, ""),
     (plot.curves, [DIVERGED], {}, "Diverged at step 2"),
     (plot.curves, [UNKNOWN], {}, "Epoch 2 of 3 is kept: valid accuracy 80.0 %"),
-    (plot.lr_finder, [FOUND], {}, ""),
     (plot.confusion, [TWO], {}, ""),
     (plot.confusion, [TEN], {}, ""),
     (plot.confusion, [evaluated(60, 600)], {}, ""),

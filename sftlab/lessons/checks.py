@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from sftlab.core.model import fingerprint
 from sftlab.data.storage import replacing
 
 PROGRESS = "progress.json"  # beside a learner's exercises; where there is none, nothing is noted
+OTHER = "{:.4g} is not the number that comes out here; run the cell again, with what is asked."
 STUB = (lambda: None).__code__.co_code  # what a function with nothing but `...` in it compiles to
 
 
@@ -67,14 +69,19 @@ def check(judge: Callable[..., str]) -> Callable[..., Verdict]:
     return verdict
 
 
-def expect(answer: float, right: float, within: float, mistakes: Mapping[float, str]) -> None:
+def expect(answer: Any, right: Any, within: float, mistakes: Mapping[Any, str], otherwise: str = OTHER) -> None:
     """Raise Wrong unless a number is right; what comes of a common mistake gets the sentence of that mistake."""
     if abs(answer - right) <= within:
         return
     for value, sentence in mistakes.items():
         if abs(answer - value) <= within:
             raise Wrong(sentence)
-    raise Wrong(f"{answer:.4g} is not the number that comes out here; run the cell again, with what is asked.")
+    raise Wrong(otherwise.format(answer))
+
+
+def apart(answer: Tensor, right: Tensor) -> float:
+    """Return how far an answer is from the right one, as a share of its size: 0 if they are equal."""
+    return ((answer - right).norm() / right.norm()).item()
 
 
 def _blank(answer: Any) -> bool:
@@ -103,8 +110,13 @@ def progress() -> str:
     return "Exercises answered so far: " + ("; ".join(lines) or "none")
 
 
-def train_once(model: nn.Sequential, optimizer: torch.optim.Optimizer) -> None:
-    """Take one step on four random images, in eval mode, so that only what learns changes."""
+def moved_by_step(model: nn.Sequential, optimizer: torch.optim.Optimizer, *, train: bool = False) -> list[str]:
+    """Take one step on four random images and return which stages store something else afterwards.
+
+    train: in train mode. In eval mode only what learns changes.
+    """
+    before = fingerprint(model)
     x = torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8)
-    nn.functional.cross_entropy(model.eval()(x), torch.arange(4) % 2).backward()
+    nn.functional.cross_entropy(model.train(train)(x), torch.arange(4) % 2).backward()
     optimizer.step()
+    return [name for name, mark in fingerprint(model).items() if mark != before[name]]

@@ -4,7 +4,7 @@ Titles state the finding, computed from the data; axes carry units; lines are la
 line stands at the majority rate wherever accuracy is shown. Each Axes carries a text alternative.
 """
 
-from sftlab.plot.curves import curves, lr_finder, lr_sweep
+from sftlab.plot.curves import curves, lr_sweep
 from sftlab.plot.differences import differences, label_gap
 from sftlab.plot.images import images, mistakes
 from sftlab.plot.results import confusion, guess_vs_result, old_and_new
@@ -17,7 +17,6 @@ __all__ = [
     "guess_vs_result",
     "images",
     "label_gap",
-    "lr_finder",
     "lr_sweep",
     "mistakes",
     "old_and_new",

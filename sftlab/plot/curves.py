@@ -1,4 +1,4 @@
-"""Training over time and over the learning rate: curves of one run or several, LR finder, LR sweep."""
+"""Training over time and over the learning rate: curves of one run or several, LR sweep."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ import numpy as np
 from sftlab.core.records import History
 from sftlab.core.statistics import wilson
 from sftlab.plot import base, style
-from sftlab.plot.style import GUESS, INK, VALID, WRONG
+from sftlab.plot.style import INK, VALID, WRONG
 
 if TYPE_CHECKING:
-    from sftlab.core.lr_search import LRFinder, LRSweep
+    from sftlab.core.lr_search import LRSweep
 
 MARKERS = "os^Dv"
 PIECES = 4  # points an epoch of a train curve; single steps are mostly noise
-BEHIND = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8}  # below words that lie on lines
 
 
 def curves(history: History | Mapping[str, History], *, hues: Iterable[str] = (), ax: Any = None) -> Any:
@@ -146,37 +145,6 @@ def run_borders(history: History) -> list[int]:
     """Return the epochs after which a next run began."""
     ran = [run.get("ran", run.get("epochs", 0)) for run in history.runs]
     return [epoch for epoch in accumulate(ran[:-1]) if epoch < history.epochs[-1].epoch]
-
-
-def lr_finder(finder: LRFinder, *, ax: Any = None) -> Any:
-    """Draw the loss against the rising learning rate: the rate to try first, and where it diverged."""
-    ax = base.axes(ax, 7.0, 3.4)
-    rates, losses = np.array(finder.rates), np.array(finder.smoothed)
-    ax.plot(rates, finder.losses, color="#C9C9C9", linewidth=1)
-    ax.plot(rates, losses, color=VALID)
-    low, start = np.nanmin(losses), losses[0]
-    room = max(start - low, 1e-3)
-    ax.set(
-        xscale="log",
-        ylim=(low - 0.5 * room, start + 1.2 * room),
-        xlabel="learning rate (highest of the profile, log scale)",
-    )
-    ax.set_ylabel(f"train loss (nats per {finder.noun[:-1]})")
-    marks = [(finder.steepest, GUESS, "-", "steepest fall\ntry")]
-    if finder.diverged:
-        marks.append((finder.diverged, WRONG, ":", "✗ diverged\n"))
-    for rate, colour, line, words in marks:
-        ax.axvline(rate, color=colour, linewidth=1, linestyle=line, zorder=1)
-        foot = {"color": colour, "ha": "right", "va": "bottom", "fontsize": 9, "bbox": BEHIND}
-        base.note(ax, f"{words} {base.rate_text(rate)}", (rate, ax.get_ylim()[0]), (-6, 5), **foot)
-    ax.plot(finder.steepest, np.interp(finder.steepest, rates, losses), "o", color=GUESS, markersize=7)
-    end = f"the sweep diverged at {base.rate_text(finder.diverged)}." if finder.diverged else "the loss stayed finite."
-    words = (
-        f"{len(rates)} steps from {base.rate_text(rates[0])} to {base.rate_text(rates[-1])}; "
-        f"smoothed loss {start:.3f} at the start, {low:.3f} at its lowest; {end}"
-    )
-    base.title(ax, f"The loss falls fastest at a rate of {base.rate_text(finder.steepest)}", words)
-    return ax
 
 
 def lr_sweep(sweep: LRSweep, *, ax: Any = None) -> Any:

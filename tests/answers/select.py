@@ -44,7 +44,7 @@ ANSWERS = [
     ("one_standard_error", most_accurate, "most accurate"),
     ("one_standard_error", standard_deviation, "too many"),
     ("one_standard_error", least_work, "another one"),
-    ("one_standard_error", lambda scores, work: "network 1", "another one"),
+    ("one_standard_error", lambda scores, work: "network 1", "TypeError"),
     ("one_standard_error", lambda scores, work: work < 3, "ValueError"),
     ("prepares", mean_and_std_only, "a colour"),
     ("prepares", not_scaled, "between 0.00 and 255.00"),
