@@ -320,10 +320,10 @@ def test_images_say_their_classes_and_the_card_s_licence(digits):
 def test_maps_show_the_channels_that_vary_most_each_in_its_own_range():
     x = torch.zeros(20, 20, 20)
     x[3], x[17] = torch.arange(400.0).view(20, 20), 0.01 * torch.arange(400.0).view(20, 20)
-    shown = [image.get_array() for image in maps(x, "layer1").images]
+    shown = [image.norm(image.get_array()) for image in maps(x, "layer1").images]
     assert len(shown) == 12 and [(image.min(), image.max()) for image in shown if image.any()] == [(0, 1), (0, 1)]
     single = maps(torch.tensor([0.0, 1.0, 2.0]).view(3, 1, 1), "pool")
-    assert [float(image.get_array()[0, 0]) for image in single.images] == pytest.approx([0, 0.5, 1])
+    assert [float(image.norm(image.get_array())[0, 0]) for image in single.images] == pytest.approx([0, 0.5, 1])
 
 
 def test_heads_at_every_stage_are_drawn_beside_the_maps_of_one_or_several_together():

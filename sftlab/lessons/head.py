@@ -57,9 +57,11 @@ def _alone(ax: Any, scores: Mapping[str, Any], majority: float, widths: Mapping[
     ax.tick_params(axis="x", length=0, labelsize=8.5)
     base.percent_axis(ax.yaxis)
     ax.grid(axis="y")
-    ax.set(xlabel="stage the head reads and how many numbers it hands on", ylabel="valid accuracy (%)")
-    ax.set_xlim(-0.5, len(scores) - 0.5)
-    base.label_ends(ax, [(len(scores) - 0.5, majority, "majority", style.INK)])
+    end = len(scores) - 0.5
+    ax.set(
+        xlim=(-0.5, end), xlabel="stage the head reads and how many numbers it hands on", ylabel="valid accuracy (%)"
+    )
+    base.label_ends(ax, [(end, majority, "majority", style.INK)])
     every = ", ".join(f"{stage} {base.interval(score)}" for stage, score in scores.items())
     words = f"Valid accuracy by stage: {every}. Majority rate {base.percent(majority)}."
     base.title(ax, f"Head after {at}: {base.interval(scores[at])}", words)
@@ -95,20 +97,18 @@ def maps(x: Any, name: str, *, licence: str = "", ax: Any = None) -> Any:
     single = height * width == 1  # such a map varies over the channels only, so all of them share one range of grey
     spread = values[:, 0, 0] if single else values.std(axis=(1, 2))
     chosen = values[np.sort(np.argsort(-spread, kind="stable")[:MOST])]
-    low, high = (end(chosen, axis=None if single else (1, 2), keepdims=True) for end in (np.min, np.max))
-    grey = (chosen - low) / np.maximum(high - low, 1e-9)
-    columns = min(COLUMNS, len(grey))
-    rows = -(-len(grey) // columns)
+    shared = {"vmin": chosen.min(), "vmax": chosen.max()} if single else {}
+    columns = min(COLUMNS, len(chosen))
+    rows = -(-len(chosen) // columns)
     ax = base.axes(ax, 1.3 * columns, 1.3 * rows + 0.5)
-    look = {"cmap": "gray", "vmin": 0, "vmax": 1, "interpolation": "nearest"}
-    for k, image in enumerate(grey):
+    for k, image in enumerate(chosen):
         left, top = k % columns, -(k // columns)
-        ax.imshow(image, extent=(left, left + 0.88, top - 0.88, top), **look)
+        ax.imshow(image, "gray", extent=(left, left + 0.88, top - 0.88, top), interpolation="nearest", **shared)
     ax.set(xlim=(0, columns), ylim=(-rows, 0))
     ax.set_axis_off()
     base.licence_line(ax, licence)
-    shown = f"{len(grey)} of {channels}" if len(grey) < channels else f"{channels}"
-    words = f"The {len(grey)} channels that vary most over the picture, white is high."
+    shown = f"{len(chosen)} of {channels}" if len(chosen) < channels else f"{channels}"
+    words = f"The {len(chosen)} channels that vary most over the picture, white is high."
     base.title(ax, f"{name}: {shown} maps, {height}×{width}", words)
     return ax
 

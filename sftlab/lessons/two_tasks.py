@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.patches import Circle, Wedge
 
 from sftlab.plot import base, style
 
@@ -20,21 +21,21 @@ def compass(cosines: Mapping[str, Sequence[float]], *, ax: Any = None) -> Any:
     """
     cosines = {name: np.clip(v, -1, 1).tolist() for name, v in cosines.items()}  # with itself it may be 1.0000001
     ax, words = base.axes(ax, 6.2, 3.9), []
-    turn = np.linspace(0, 2 * math.pi, 200)
-    ax.plot(np.cos(turn), np.sin(turn), color=style.LINE, linewidth=0.8)
+    ax.add_patch(Wedge((0, 0), 1, 0, 180, color="#EFF5EF"))
+    ax.add_patch(Circle((0, 0), 1, fill=False, edgecolor=style.LINE, linewidth=0.8))
     ax.plot((-1, 1), (0, 0), color=style.LINE, linewidth=0.8, linestyle="--")
-    ax.fill_between(np.cos(turn[:100]), np.sin(turn[:100]), color="#EFF5EF", zorder=-1)
     _arrow(ax, 0, 1, color="#BBBBBB", linewidth=4)
     base.note(ax, "all labels", (0, 1), (0, 9), ha="center")
     base.note(ax, "dashed, a right angle: neither helps nor harms", (0, -1), (0, -9), ha="center", fontsize=8)
     for i, (name, values) in enumerate(cosines.items()):
         side, colour = (1, -1)[i % 2], style.hue(name, i)
-        for k, y in reversed(list(enumerate(values))):
-            x = side * math.sqrt(1 - y**2)
-            _arrow(ax, x, y, color=colour, linewidth=0.8 if k else 2.2, alpha=0.35 if k else 1, name=name)
+        strong, *pale = ((side * math.sqrt(1 - y**2), y) for y in values)
+        for place in pale:
+            _arrow(ax, *place, color=colour, linewidth=0.8, alpha=0.35, name=name)
+        _arrow(ax, *strong, color=colour, linewidth=2.2, name=name)
+        words.append(f"{name} {values[0]:+.2f}")
         where = {"ha": "left" if side > 0 else "right", "color": style.ink_safe(colour), "fontsize": 9}
-        base.note(ax, f"{name} {y:+.2f}", (x, y), (8 * side, 4 if y > 0 else -4), **where)
-        words.append(f"{name} {y:+.2f}")
+        base.note(ax, words[-1], strong, (8 * side, math.copysign(4, values[0])), **where)
     ax.set(xlim=(-2.3, 2.3), ylim=(-1.25, 1.3), aspect="equal")
     ax.set_axis_off()
     angles = [f"{name} {math.degrees(math.acos(values[0])):.0f} degrees" for name, values in cosines.items()]

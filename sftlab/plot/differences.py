@@ -92,37 +92,33 @@ def label_gap(
     counts, most = sorted(runs), max(others)
     if not counts[0] <= at <= counts[-1]:
         raise ValueError(f"at={at}: between {counts[0]} and {counts[-1]} labels a class, where the curves are")
-    ax, ends, said = base.axes(ax, 8.2, 4.2), [], []
+    ax, ends, words = base.axes(ax, 8.2, 4.2), [], []
     for i, (name, values) in enumerate(curves.items()):
-        colour, alpha, x = style.hue(name, i), 1 if name in (method, baseline) else 0.45, sorted(values)
-        means = [t_interval(values[n]) for n in x]
-        y = [mean.value for mean in means]
-        band = [mean.low for mean in means], [mean.high for mean in means]
-        ax.fill_between(x, *band, color=colour, alpha=0.18 * alpha**1.4, linewidth=0)
+        colour, alpha = style.hue(name, i), 1 if name in (method, baseline) else 0.45
+        means = {n: t_interval(values[n]) for n in sorted(values)}
+        x, y, low, high = zip(*((n, mean.value, mean.low, mean.high) for n, mean in means.items()), strict=True)
+        ax.fill_between(x, low, high, color=colour, alpha=0.18 * alpha, linewidth=0)
         look = {"marker": MARKS[i % 7], "markersize": 5.5, "markerfacecolor": "white", "linewidth": 1.4}
-        ax.plot(x, y, color=colour, alpha=alpha, gid="stored", **look)
+        ax.semilogx(x, y, color=colour, alpha=alpha, gid="stored", **look)
         ends.append((x[-1], y[-1], name, colour))
-        said.append(f"{name}: " + ", ".join(f"{n:g} {base.percent(v, 0)}" for n, v in zip(x, y, strict=True)))
-    places = sorted({n for values in curves.values() for n in values})
-    ax.set_xscale("log")
+        words.append(f"{name}: " + ", ".join(f"{n:g} {base.percent(mean.value, 0)}" for n, mean in means.items()))
+    places = sorted(set().union(*curves.values()))
     ax.set_xticks(places, [f"{n:g}" for n in places])
-    ax.set_xticks([], minor=True)
+    ax.minorticks_off()
     ax.set(xlabel="labels a class (log scale)", ylabel="accuracy (%)")
     base.percent_axis(ax.yaxis)
     ax.grid(axis="y")
     base.label_ends(ax, ends)
     level, worth = labels.reached(counts, [np.mean(runs[n]) for n in counts], at), labels.worth(runs, others, at)
     tip = min(worth.value, most)
-    ax.plot(
-        (max(worth.low, counts[0]), min(worth.high, most)), (level, level), color=style.GUESS, linewidth=7, alpha=0.22
-    )
+    ax.hlines(level, max(worth.low, counts[0]), min(worth.high, most), color=style.GUESS, linewidth=7, alpha=0.22)
     arrow = {"arrowstyle": "-|>", "color": style.GUESS, "linewidth": 2, "shrinkA": 0, "shrinkB": 0}
     ax.annotate("", (tip, level), (at, level), zorder=5, gid="gap", arrowprops=arrow)
     ax.plot(at, level, "o", color=style.GUESS, markerfacecolor="none", markeredgewidth=2, markersize=11, zorder=6)
     needs = label_count(worth, most)
     base.note(ax, f"{needs.split(' (')[0]} labels", (tip, level), (4, -9), color=style.GUESS, fontsize=9.5)
-    words = f"{method} with {at:g} label{'s' * (at != 1)} a class: {base.percent(level)}; {baseline} needs {needs}"
-    base.title(ax, f"{words[0].upper()}{words[1:]}", f"By labels a class: {'; '.join(said)}.")
+    finding = f"{method} with {at:g} label{'s' * (at != 1)} a class: {base.percent(level)}; {baseline} needs {needs}"
+    base.title(ax, f"{finding[0].upper()}{finding[1:]}", f"By labels a class: {'; '.join(words)}.")
     return ax
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import PackageNotFoundError, requires, version
 
 from packaging.requirements import Requirement
@@ -104,22 +105,18 @@ def _widgets() -> str:
     client.start_channels()
     try:
         client.wait_for_ready(timeout=START_SECONDS)
-        opened: list[str] = []
-        said: list[str] = []
+        printed: list[str] = []
 
         def hear(message: dict) -> None:
-            if message["msg_type"] == "comm_open" and "value" in message["content"]["data"]["state"]:
-                opened.append(message["content"]["comm_id"])
-            elif message["msg_type"] == "stream":
-                said.append(message["content"]["text"].strip())
+            if message["msg_type"] == "stream":
+                printed.append(message["content"]["text"].strip())
 
-        client.execute_interactive(
-            "from ipywidgets import IntSlider; s = IntSlider(3)", output_hook=hear, timeout=START_SECONDS
-        )
-        moved = {"comm_id": opened[0], "data": {"method": "update", "state": {"value": 5}}}
+        tell = partial(client.execute_interactive, output_hook=hear, timeout=START_SECONDS)
+        tell("from ipywidgets import IntSlider; s = IntSlider(3); print(s.model_id)")
+        moved = {"comm_id": printed.pop(), "data": {"method": "update", "state": {"value": 5}}}
         client.shell_channel.send(client.session.msg("comm_msg", moved))
-        client.execute_interactive("print(s.value)", output_hook=hear, timeout=START_SECONDS)
-        _expect(said == ["5"], f"a slider moved to 5 stands at {said}: set up again, so that the versions fit")
+        tell("print(s.value)")
+        _expect(printed == ["5"], f"a slider moved to 5 stands at {printed}: set up again, so that the versions fit")
         return "a slider that is moved is heard by its kernel"
     finally:
         client.stop_channels()

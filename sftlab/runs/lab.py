@@ -50,7 +50,7 @@ class Contents(AsyncLargeFileManager):
         if model["type"] == "notebook" and model["content"] and not await self._has_kernel(path):
             for cell in model["content"]["cells"]:
                 if "outputs" in cell:
-                    cell["outputs"] = [output for output in cell["outputs"] if without_widget(output)]
+                    cell["outputs"] = [*filter(without_widget, cell["outputs"])]
         return model
 
     async def _has_kernel(self, path: str) -> bool:
