@@ -92,7 +92,7 @@ def _images() -> str:
     from sftlab.data import load
 
     data = load("solar", size=64, per_class=20)
-    return f"{len(data.train) + len(data.valid) + len(data.test):,} solar cells"
+    return f"{sum(sum(split.values()) for split in data.card.counts.values()):,} solar cells"
 
 
 def _widgets() -> str:
