@@ -55,8 +55,6 @@ class Letters(nn.Module):
 
 def test_curves_of_texts_say_texts_and_images_remain_the_usual_word(texts):
     model = nn.Sequential(OrderedDict(letters=Letters(), head=nn.Linear(8, 2)))
-    found = sft.find_lr(model, texts, sft.full(model), steps=12, batch_size=8)
-    assert found.noun == "texts"
     history = sft.fit(model, texts, sft.full(model), epochs=1, verbose=False)
     left, *_ = plot.curves(history).child_axes
     assert "per text" in left.get_ylabel() and sft.History().noun == "images"

@@ -44,7 +44,6 @@ class LRFinder:
     """What `find_lr` saw: the highest rate of the profile at each step, the loss there, and the rate to try first.
 
     `steepest` is where the smoothed loss falls fastest; `diverged` is the rate at which it was ended, if it was.
-    `noun` says what the loss is a mean of: images or texts.
     """
 
     rates: list[float]
@@ -52,7 +51,6 @@ class LRFinder:
     smoothed: list[float]
     steepest: float
     diverged: float | None
-    noun: str = "images"
 
     def __repr__(self) -> str:
         end = f", diverged at {self.diverged:.2g}" if self.diverged else ""
@@ -79,10 +77,7 @@ def find_lr(
     settings = {name: value for name, value in settings.items() if name not in UNUSED}
     if not 0 < low < high or steps < 10:
         raise ValueError(f"low={low}, high={high}, steps={steps}: 0 < low < high and at least 10 steps")
-    profile = check(model, profile)
-    top = max(profile.values())
-    if not top:
-        raise ValueError("every stage of this profile is frozen, so there is no rate to find")
+    top = max(check(model, profile).values())
     data = with_labels(data)  # of a batch without a label there is no loss to see
     an_epoch = len(batch_positions(len(data.train), settings.get("batch_size", 32)))
     epochs = math.ceil(steps / an_epoch)
@@ -113,7 +108,7 @@ def find_lr(
         diverged = rate
     if not rates:
         raise ValueError(f"the loss is no finite number even at a rate of {low:.2g}: look at the weights and the data")
-    return LRFinder(rates, losses, smoothed, _steepest(rates, smoothed), diverged, data.train.noun)
+    return LRFinder(rates, losses, smoothed, _steepest(rates, smoothed), diverged)
 
 
 def _steepest(rates: list[float], smoothed: list[float]) -> float:
@@ -285,13 +280,13 @@ def _accuracy(logits: Tensor, p: Tensor) -> Tensor:
 # these a tensor of rates that is broadcast over the runs, and one of decays over the features.
 
 
-def sgd(w: Tensor, rates: Tensor, decay: Tensor, momentum: float = 0.9) -> Update:
-    """Momentum as torch has it: v ← μ v + g + λ w, w ← w − η v (Polyak, 1964). Returns update(gradient, factor)."""
+def sgd(w: Tensor, rates: Tensor, decay: Tensor) -> Update:
+    """Momentum as torch has it: v ← 0.9 v + g + λ w, w ← w − η v (Polyak, 1964). Returns update(gradient, factor)."""
     velocity = torch.zeros_like(w)
 
     @torch.no_grad()
     def update(g: Tensor, factor: float) -> None:
-        velocity.mul_(momentum).add_(g).addcmul_(decay, w)
+        velocity.mul_(0.9).add_(g).addcmul_(decay, w)
         w.addcmul_(rates * factor, velocity, value=-1)
 
     return update

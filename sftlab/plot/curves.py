@@ -1,4 +1,4 @@
-"""Training over time and over the learning rate: curves of one run or several, LR sweep."""
+"""Training over time and over the learning rate: curves of one run or several, and an LR sweep."""
 
 from __future__ import annotations
 
