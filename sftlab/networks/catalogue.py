@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from sftlab.core.model import card
+from sftlab.core.model import card, with_card
 from sftlab.data.storage import as_path
 from sftlab.networks import offline, timm_nets, torchvision_nets
 from sftlab.networks.staging import load_weights, read_weights
@@ -35,6 +34,7 @@ def backbone(name: str, weights: str | Path | None = "default", *, seed: int = 0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = BUILDERS.get(name, _from_timm)(name, None if file else weights, **options)
+    with_card(model, {"name": name, "weights": "random start", "options": options} | card(model))
     if file:
         load_weights(model, read_weights(file), name)
         card(model).update(weights=file.name, source="a local file")
@@ -66,7 +66,6 @@ BUILDERS: dict[str, Callable[..., nn.Sequential]] = {
 }
 
 
-@lru_cache
 def imagenet_classes() -> list[str]:
     """Return the 1000 class names in the order of the logits, as timm carries them.
 

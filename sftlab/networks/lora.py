@@ -79,10 +79,10 @@ def lora(
     return new
 
 
-def bias_only(model: nn.Sequential, *, stages: Sequence[str] | None = None) -> nn.Sequential:
+def bias_only(model: nn.Sequential) -> nn.Sequential:
     """Return a copy in which only biases and norms can learn (BitFit; Ben Zaken et al., 2022), and the head."""
     new = _copied(model)
-    for stage in _chosen(new, stages):
+    for stage in _chosen(new, None):
         hold(stage, but=lambda p: p.ndim == 1)
     return new
 

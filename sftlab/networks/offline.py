@@ -34,7 +34,7 @@ def build_lite(name: str, weights: str | None, **options: Any) -> nn.Sequential:
 
     size, top1, digest = LITE[name]
     model: Any = timm.create_model(f"tf_{name}", pretrained=False, **options)
-    facts: dict[str, Any] = {"name": name, "weights": "random start", "size": size, "options": options}
+    facts: dict[str, Any] = {"size": size}
     if weights:
         state = read_weights(lite_weights(name), digest=digest)
         # the file's names differ but the order is the same, tensor by tensor
@@ -85,8 +85,8 @@ def tiny(drop_rate: float = 0.0, classes: int = 10, width: int = 8) -> nn.Sequen
 def build_tiny(name: str, weights: str | None, **options: Any) -> nn.Sequential:
     """Build the staged tiny network; "default" and None both mean a random start."""
     model = tiny(**options)
-    facts: dict[str, Any] = {"name": name, "weights": "random start", "size": 16, "options": options}
-    return stages(model, list(dict(model.named_children())), source=Source((0.5,) * 3, (0.5,) * 3, facts))
+    source = Source((0.5,) * 3, (0.5,) * 3, {"size": 16})
+    return stages(model, list(dict(model.named_children())), source=source)
 
 
 WIDTH, HEADS, INNER, LAYERS, VOCABULARY, POSITIONS = 384, 12, 1536, 6, 30522, 512
@@ -206,13 +206,10 @@ def build_minilm(name: str, weights: str | None, *, tokens: int = 128, drop_rate
     stages |= {f"layer{i + 1}": Layer(drop_rate) for i in range(LAYERS)}
     model = nn.Sequential(OrderedDict(stages | {"pool": MeanPool(), "head": Itself()}))
     facts = vars(model)["card"] = {
-        "name": name,
-        "weights": "random start",
         "reads": "texts",
         "size": 2048,
         "names": minilm_names(),
         "unread": ["embeddings.position_ids", "pooler."],  # the mean pooling has no use for them
-        "options": {"tokens": tokens, "drop_rate": drop_rate},
     }
     if weights:
         load_weights(model, read_weights(minilm_file("model.safetensors"), digest=SHA256), name)

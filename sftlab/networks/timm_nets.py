@@ -92,7 +92,6 @@ def without(module: nn.Module, *paths: str) -> nn.Module:
 
 
 FILES = ("model.safetensors", "pytorch_model.bin")
-HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,})\.")
 SECONDS_TO_ANSWER = 10
 
 
@@ -103,8 +102,7 @@ def fetch(name: str) -> Path:
     try:
         file = remote(name)
     except ConnectionError as error:
-        config = _published(name)
-        what = f"{_names(config)[0]} of {config.hf_hub_id} into {_folder(config)}"
+        what = f"{FILES[0]} of {_published(name).hf_hub_id} into {_folder(name)}"
         raise not_here(name, item(name), what, error) from None
     size = f" ({file.megabytes:.0f} MB)" if file.megabytes else ""
     return bring(name, item(name), file, f"timm's {item(name)}, {file.path.name}{size},")
@@ -113,60 +111,14 @@ def fetch(name: str) -> Path:
 def remote(name: str) -> RemoteFile:
     """Return the file of timm's own weights: where it comes from, its hash, and where it goes.
 
-    The Hugging Face hub knows the hash, so this asks it: the hub's own client resumes nothing once its process has
-    ended, and its cache is made of links, which a copy to another disk loses. Weights that are not on the hub have the
-    hash in their name. Raises ValueError if there are none, ConnectionError without a network.
+    The Hugging Face hub knows the hash, so this asks it: the hub's own client keeps nothing of a download that was cut,
+    and its cache is made of links, which a copy to another disk loses. Raises ValueError if there are none,
+    ConnectionError without a network.
     """
-    config = _published(name)
-    if config.hf_hub_id:
-        return _on_hub(config)
-    (file,) = _names(config)
-    in_name = HASH_IN_NAME.search(file)
-    return RemoteFile((config.url,), _folder(config) / file, f"sha256:{in_name[1]}" if in_name else "")
-
-
-def here(name: str) -> Path | None:
-    """Return where timm's own weights lie on this machine, ours or the Hugging Face cache's; None if nowhere."""
-    from huggingface_hub import try_to_load_from_cache
-
-    config = _published(name)
-    files = _names(config)
-    cached = [try_to_load_from_cache(config.hf_hub_id, file) for file in files] if config.hf_hub_id else []
-    # the cache's answer may also be None, or a mark that the hub has no such file
-    paths = [*(_folder(config) / file for file in files), *(Path(c) for c in cached if isinstance(c, str))]
-    return next((path for path in paths if path.is_file()), None)
-
-
-def _published(name: str) -> Any:
-    """Return what timm publishes of a network's weights. Raises ValueError if it has none."""
-    from timm.models import get_pretrained_cfg
-
-    config = get_pretrained_cfg(name)
-    if config is None or not (config.hf_hub_id or config.url):
-        raise ValueError(f"timm has no weights for {name}; pass weights=PATH, or weights=None for a random start")
-    return config
-
-
-def item(name: str) -> str:
-    """Return a network's name with the tag of its weights, as timm writes it: resnet10t.c3_in1k."""
-    config = _published(name)
-    return ".".join(filter(None, (config.architecture, config.tag)))
-
-
-def _folder(config: Any) -> Path:
-    return data_dir() / "weights" / (config.hf_hub_id or "timm")
-
-
-def _names(config: Any) -> tuple[str, ...]:
-    return FILES if config.hf_hub_id else (config.url.rpartition("/")[2],)
-
-
-def _on_hub(config: Any) -> RemoteFile:
-    """Ask the hub for the address and hash of the weights. Raises ConnectionError."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-    repo = config.hf_hub_id
+    repo = _published(name).hf_hub_id
     for file in FILES:
         try:
             facts = get_hf_file_metadata(hf_hub_url(repo, file), timeout=SECONDS_TO_ANSWER)
@@ -177,8 +129,41 @@ def _on_hub(config: Any) -> RemoteFile:
             raise ConnectionError(f"the Hugging Face hub was asked for {repo}: {why}") from None
         url = hf_hub_url(repo, file, revision=facts.commit_hash)
         known = f"sha256:{facts.etag}" if re.fullmatch(r"[0-9a-f]{64}", facts.etag or "") else ""
-        return RemoteFile((url,), _folder(config) / file, known, facts.size / 1e6 if facts.size else None)
+        return RemoteFile((url,), _folder(name) / file, known, facts.size / 1e6 if facts.size else None)
     raise ConnectionError(f"the hub's {repo} holds none of {', '.join(FILES)}")
+
+
+def here(name: str) -> Path | None:
+    """Return where timm's own weights lie on this machine, ours or the Hugging Face cache's; None if nowhere."""
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = [try_to_load_from_cache(_published(name).hf_hub_id, file) for file in FILES]
+    # the cache's answer may also be None, or a mark that the hub has no such file
+    paths = [*(_folder(name) / file for file in FILES), *(Path(c) for c in cached if isinstance(c, str))]
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _published(name: str) -> Any:
+    """Return what timm says of a network's weights. Raises ValueError if the hub has none: it has all but a few."""
+    from timm.models import get_pretrained_cfg
+
+    config = get_pretrained_cfg(name)
+    if config is None or not config.hf_hub_id:
+        raise ValueError(
+            f"timm has no weights for {name} on the Hugging Face hub; "
+            "pass weights=PATH, or weights=None for a random start"
+        )
+    return config
+
+
+def item(name: str) -> str:
+    """Return a network's name with the tag of its weights, as timm writes it: resnet10t.c3_in1k."""
+    config = _published(name)
+    return ".".join(filter(None, (config.architecture, config.tag)))
+
+
+def _folder(name: str) -> Path:
+    return data_dir() / "weights" / _published(name).hf_hub_id
 
 
 LISTS = ("blocks", "layers", "stages", "features")  # what timm calls a chain of block stages
@@ -200,14 +185,12 @@ def build(name: str, weights: str | None, **options: Any) -> nn.Sequential:
     head = _head(model, name)
     config = model.pretrained_cfg
     size = options.get("img_size") or config["input_size"][-1]
-    facts: dict[str, Any] = {"name": name, "weights": "random start", "size": size, "options": options}
+    facts: dict[str, Any] = {"name": name, "size": size}
     if weights:
         state = read_weights(fetch(name))
         model = timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"state_dict": state}, **options)
         del model.pretrained_cfg["state_dict"]
-        facts |= {"weights": config.get("tag") or "default", "source": "timm"}
-        if licence := config.get("license"):
-            facts["licence"] = licence
+        facts |= {"weights": config.get("tag") or "default", "source": "timm", "licence": config.get("license")}
     for module in model.modules():
         if type(module).__module__ == "timm.layers.adaptive_avgmax_pool":
             constant(module)

@@ -119,22 +119,21 @@ def build(name: str, weights: str | None, **options: Any) -> nn.Sequential:
         options.setdefault("image_size", chosen.meta["min_size"][0])
     preset = chosen.transforms()
     size = options.get("image_size", preset.crop_size[0])
-    facts: dict[str, Any] = {"name": name, "weights": "random start", "size": size, "options": options}
     plain = models.get_model(name, weights=None, **options)
     table = dict(FAMILIES[name])
     if "dropout" in table and not plain.get_submodule(str(table["dropout"][0])).p:
         del table["dropout"]
+    facts = {"size": size, "options": options}
     model = stages(plain, table, source=Source(tuple(preset.mean), tuple(preset.std), facts))
     if weights:
         file = remote(name, weights)
         about = f"{file.path.name} ({file.megabytes:.0f} MB, torchvision's {chosen.name})"
         item = name if chosen.name == CLASSIC else f"{name}:{chosen.name}"
-        path = here(file) or bring(name, item, file, about)
+        places = file.path, Path(torch.hub.get_dir()) / "checkpoints" / file.path.name
+        path = next((place for place in places if place.is_file()), None) or bring(name, item, file, about)
         load_weights(model, read_weights(path, digest=file.known.partition(":")[2]), name)
         top1 = chosen.meta["_metrics"]["ImageNet-1K"]["acc@1"]
-        card(model).update(weights=chosen.name, top1=top1, source="torchvision")
-        if licence := chosen.meta.get("license"):
-            card(model)["licence"] = licence
+        card(model).update(weights=chosen.name, top1=top1, source="torchvision", licence=chosen.meta.get("license"))
     return model
 
 
@@ -148,12 +147,6 @@ def remote(name: str, weights: str = "default") -> RemoteFile:
     digest = Path(file).stem.rpartition("-")[2]  # torchvision's file names end with the first digits of the sha256
     size = chosen.meta["_file_size"] * 2**20 / 1e6
     return RemoteFile((chosen.url,), data_dir() / "weights" / file, f"sha256:{digest}", size)
-
-
-def here(file: RemoteFile) -> Path | None:
-    """Return where a file of weights lies on this machine, in our folder or in torch.hub's; None if nowhere."""
-    places = file.path, Path(torch.hub.get_dir()) / "checkpoints" / file.path.name
-    return next((place for place in places if place.is_file()), None)
 
 
 def _weight_set(name: str, weights: str) -> Any:
