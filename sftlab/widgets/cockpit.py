@@ -10,13 +10,13 @@ from typing import Any
 
 import ipywidgets
 import numpy as np
-import torch
 import traitlets
 from torch import nn
 
+from sftlab.analysis.explain import answers
 from sftlab.core import profiles
 from sftlab.core.features import features, missing
-from sftlab.core.model import evaluating, stage_names
+from sftlab.core.model import stage_names
 from sftlab.core.monitors import Stream
 from sftlab.core.records import Epoch, History, Step
 from sftlab.data import Data, Split, first_task, resize
@@ -269,9 +269,8 @@ class Cockpit(TrainingPanel):
             return []
         if frozen not in self._inputs:
             source = features(self._base[:frozen], self.shown) if frozen else self.shown
-            self._inputs[frozen] = source.take(np.arange(len(self.shown)))[0]
-        with evaluating(self.model), torch.no_grad():
-            return self.model[frozen:](self._inputs[frozen]).argmax(dim=1).tolist()
+            self._inputs[frozen] = source.inputs(np.arange(len(self.shown)))
+        return answers(self.model[frozen:], self._inputs[frozen]).tolist()
 
     def ending(self, run: CockpitRun) -> str:
         """Return what to say at a run's end."""

@@ -89,15 +89,9 @@ def toggle(label: str, value: bool = False) -> Control:
     return Control("toggle", label, (False, True), ("off", "on"), int(value))
 
 
-def words(label: str, text: Sequence[str], kept: Sequence[bool] | None = None) -> Control:
-    """Make a text whose words are struck out, and back in, by clicking them; a draw function gets a bool a word.
-
-    kept: which of them are there at the start (default: all).
-    """
-    start = [1] * len(text) if kept is None else [*map(int, kept)]
-    if len(start) != len(text):
-        raise ValueError(f"{label}: kept has {len(start)} values for {len(text)} words")
-    return Control("words", label, (False, True), start=start, parts=tuple(text))
+def words(label: str, text: Sequence[str]) -> Control:
+    """Make a text whose words are struck out, and back in, by clicking them; a draw function gets a bool a word."""
+    return Control("words", label, (False, True), start=[1] * len(text), parts=tuple(text))
 
 
 def button(label: str) -> Control:
