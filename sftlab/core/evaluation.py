@@ -162,10 +162,9 @@ def auc(y: np.ndarray, p: np.ndarray, unit: np.ndarray) -> tuple[float, np.ndarr
     for k in range(1, 2) if p.shape[1] == 2 else range(p.shape[1]):
         positive = y == k
         won, pos, neg = _won(p[:, k], positive), np.bincount(unit, positive), np.bincount(unit, ~positive)
-        lost: np.ndarray = np.bincount(unit, won)
-        if len(lost) < len(y):  # pairs inside a unit were taken off twice; ranked as if each unit beat those before it
-            inside = _won(rankdata(p[:, k]) + (len(y) + 1) * unit, positive)
-            lost = lost - np.bincount(unit, inside * positive) + pos * (neg.cumsum() - neg)
+        # pairs inside a unit must be taken off once only; ranked as if each unit beat those before it
+        inside = _won(rankdata(p[:, k]) + (len(y) + 1) * unit, positive)
+        lost = np.bincount(unit, won) - np.bincount(unit, inside * positive) + pos * (neg.cumsum() - neg)
         pairs = won[positive].sum()
         values.append(pairs / (pos.sum() * neg.sum()))
         with np.errstate(invalid="ignore"):

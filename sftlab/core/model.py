@@ -18,9 +18,11 @@ from torch import Tensor, nn
 
 # Parameter-free modules that compute the same function in train and in eval mode. An unknown one is taken to be
 # random: the frozen prefix then ends before it, which costs time and never a wrong feature.
-POOLS = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.AvgPool2d, nn.MaxPool2d)
-ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Hardswish)
-CONSTANT = (nn.Identity, nn.Flatten, nn.Unflatten, nn.Sequential, *POOLS, *ACTIVATIONS)
+CONSTANT = (
+    *(nn.Identity, nn.Flatten, nn.Unflatten, nn.Sequential),
+    *(nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.AvgPool2d, nn.MaxPool2d),
+    *(nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Hardswish),
+)
 
 BATCHNORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 BATCHNORM = ("train", "frozen")  # what the statistics do in stages that learn

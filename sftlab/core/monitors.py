@@ -218,9 +218,6 @@ def resume(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, setti
         other = ", ".join(f"{k}: {saved.get(k)!r} there, {settings[k]!r} here" for k in differ)
         fix = "make the network anew, as it was when that run began; " * ("start weights" in differ)
         raise ValueError(f"{path} is the checkpoint of another run ({other}); {fix}delete it or name another file")
-    was, now = ([g["name"] for g in groups["param_groups"]] for groups in (state, optimizer.state_dict()))
-    if was != now:  # torch would load them by position
-        raise ValueError(f"the checkpoint's optimizer trains {', '.join(was)}; this run trains {', '.join(now)}")
     model.load_state_dict(weights, strict=False)
-    optimizer.load_state_dict(state)
+    optimizer.load_state_dict(state)  # by position: the same profile and weights have made the same groups
     return run

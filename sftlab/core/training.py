@@ -94,7 +94,9 @@ def fit(
     settings = Settings.of(locals())
     say: Say = print if verbose else (lambda line: None)
     clock, outcome = time.perf_counter(), "finished"
-    history = History(runs=[_describe(profile, settings)])
+    facts = settings.facts(lambda v: getattr(getattr(v, "func", v), "__qualname__", str(v)).split(".")[0])
+    lab = {"torch": torch.__version__, "threads": torch.get_num_threads(), "python": sys.version.split()[0]}
+    history = History(runs=[{"profile": dict(profile), **facts, **lab, "layout": "channels last"}])
     try:
         with closing(_run(model, data, profile, settings, None, say)) as stream:  # type: ignore[type-var]
             for record in stream:
@@ -201,17 +203,6 @@ class Settings:
         """Return what tells one run from another: plain values, and of functions what `tell` returns."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("checkpoint", "device")}
         return {k: tell(v) if callable(v) else v for k, v in values.items()}
-
-
-def _describe(profile: Mapping[str, float], settings: Settings) -> dict[str, Any]:
-    return {
-        "profile": dict(profile),
-        **settings.facts(lambda v: getattr(getattr(v, "func", v), "__qualname__", str(v)).split(".")[0]),
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "python": sys.version.split()[0],
-        "layout": "channels last",
-    }
 
 
 def _run(
