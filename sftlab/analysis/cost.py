@@ -58,14 +58,14 @@ def _timed(stages: nn.Sequential, x: Any) -> list[tuple[float, Any]]:
     return found
 
 
-def summary(model: nn.Sequential, profile: Mapping[str, float] | None = None, *, size: int | None = None) -> DataFrame:
-    """Tabulate output · parameters · share · rate, by running a black image of `size` pixels or a short text.
+def summary(model: nn.Sequential, profile: Mapping[str, float] | None = None) -> DataFrame:
+    """Tabulate output · parameters · share · rate, by running a black image of its size, or a short text.
 
     Without a profile the rate column says which stages take gradients.
     """
     from pandas import DataFrame
 
-    size = size or card(model).get("size", 64)
+    size = card(model).get("size", 64)
     rates = {name: f"{rate:.2g}" if rate > 0 else "frozen" for name, rate in (profile or {}).items()}
     total = sum(p.numel() for p in model.parameters())
     example = getattr(model[0], "example", None)  # an input stage that takes no images says what it takes

@@ -69,11 +69,11 @@ class Calibration:
         return f"ECE {self.ece:.3f} (calibrated: {self.expected:.3f}, up to {self.most:.3f})"
 
 
-def calibration(p: Any, y: Any, *, bins: int = BINS) -> Calibration:
+def calibration(p: Any, y: Any) -> Calibration:
     """Return the calibration error of probabilities p (n × classes) for the class numbers y (n, −100: none)."""
     p, y = (np.asarray(values)[np.asarray(y) >= 0] for values in (p, y))
     confidence, right = p.max(axis=1), p.argmax(axis=1) == y
-    which = bin_of(confidence, bins)
+    which = np.minimum((confidence * BINS).astype(int), BINS - 1)
 
     def error(right: np.ndarray) -> float:
         return float(np.abs(np.bincount(which, confidence - right)).sum() / len(right))
@@ -81,11 +81,6 @@ def calibration(p: Any, y: Any, *, bins: int = BINS) -> Calibration:
     rng = np.random.default_rng(0)
     drawn = [error(rng.random(len(right)) < confidence) for _ in range(DRAWS)]
     return Calibration(error(right), float(np.mean(drawn)), float(np.percentile(drawn, 95)))
-
-
-def bin_of(confidence: np.ndarray, bins: int = BINS) -> np.ndarray:
-    """Return the number of the bin, of `bins` equal ones from 0 to 1, in which each confidence lies."""
-    return np.minimum((confidence * bins).astype(int), bins - 1)
 
 
 def temperature_scale(p: Any, temperature: float) -> np.ndarray:
