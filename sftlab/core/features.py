@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -58,14 +58,14 @@ class NotKept(RuntimeError):
     """These features cannot be kept: there is no room for them, or they are not a constant."""
 
 
-def features(stages: nn.Sequential, split: Images, *, progress: Progress | None = None) -> Features:
+def features(stages: nn.Sequential, split: Images, *, progress: Progress | None = None, say: Say = print) -> Features:
     """Return what frozen `stages` (such as `model[:-1]`) make of `split`; images that any run encoded come from disk.
 
     The stages run in eval mode without gradients, whatever their flags say. progress(done, total) is called between
-    batches while encoding; what it raises ends the encoding, and finished batches are kept. Where an entry disagrees
-    with the network, a line says so. Raises NotKept if there is no room, or if the stages are not a constant function.
+    batches while encoding; what it raises ends the encoding, and finished batches are kept. say: gets a line where an
+    entry disagrees with the network. Raises NotKept if there is no room, or if the stages are not a constant function.
     """
-    return _features(stages, [split], progress, print)[0]
+    return _features(stages, [split], progress, say)[0]
 
 
 def sources(
@@ -100,7 +100,8 @@ def sources(
 def missing(stages: nn.Sequential, split: Images) -> int:
     """Return how many images of `split` would have to be encoded."""
     with evaluating(stages):
-        return len(_open(stages, split, fingerprint(stages)).missing)
+        store = features_dir()
+        return len(_open(stages, Query(split, split.hashes, fingerprint(stages), store, writable(store))).missing)
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,6 +161,11 @@ class Entry(Rows):
     """
 
     @property
+    def forms(self) -> list[tuple[list[int], str]]:
+        """Shape and type of each tensor of one image."""
+        return self.facts.setdefault("forms", [])
+
+    @property
     def missing(self) -> np.ndarray:
         """The positions of images that have no row, each image once."""
         last_to_first = np.flatnonzero(self.rows < 0)[::-1]
@@ -170,7 +176,7 @@ class Entry(Rows):
         """Return the rows of the split; without `seconds`, its share of what all rows cost."""
         if seconds is None:
             seconds = self.seconds * len(self.hashes) / max(1, len(self.index))
-        return Features(self.arrays, self.facts.get("forms", []), self.rows, split, seconds, encoded, start)
+        return Features(self.arrays, self.forms, self.rows, split, seconds, encoded, start)
 
     def agrees(self, stages: nn.Sequential, split: Images) -> bool:
         """Tell whether the live network gives the features of stored images, drawn anew each time."""
@@ -189,7 +195,7 @@ class Entry(Rows):
     def add(self, positions: np.ndarray, tensors: Sequence[Tensor]) -> None:
         """Write the features of the images at `positions`; the index is written by `save`."""
         values = [t.movedim(1, -1) if t.ndim == 4 else t for t in tensors]  # nothing moves: the loop has them like this
-        self.facts["forms"] = [(list(v.shape[1:]), str(v.dtype).removeprefix("torch.")) for v in values]
+        self.facts["forms"] = self.forms or [(list(v.shape[1:]), str(v.dtype).removeprefix("torch.")) for v in values]
         self.append(positions, [v.reshape(len(v), -1).contiguous().view(torch.uint8).numpy() for v in values])
 
 
@@ -226,28 +232,35 @@ def _close(live: Sequence[Tensor], kept: Sequence[Tensor]) -> bool:
 # --- which entry, and how it is filled ------------------------------------------------------------------------------
 
 
-Prints = Mapping[str, str]  # the fingerprint of each stage
+@dataclass(frozen=True)
+class Query:
+    """The images to find features of, their hashes, the print of each stage; the store and whether one may write it."""
+
+    split: Images
+    hashes: list[str]
+    prints: dict[str, str]
+    store: Path
+    writable: bool
 
 
-def _candidates(stages: nn.Sequential, split: Images, prints: Prints, say: Say | None = None) -> Iterator[Entry]:
-    """Iterate over the entries for a split that are empty or agree with the live network.
+def _candidates(stages: nn.Sequential, query: Query, say: Say | None = None) -> Iterator[Entry]:
+    """Iterate over the entries of an address that are empty or agree with the live network.
 
     In the store; where that can only be read, also in a folder of this process, which ends with it. Augmented views
     are only there: their address is no more than a sample of what the augmentation does.
     """
     device = device_of(stages).type
     precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else "as the weights"
-    parts = [VERSION, torch.__version__, device, str(precision), repr(stages), split.size]
-    parts += [prints[name] for name, _ in stages.named_children()]
+    parts = [VERSION, torch.__version__, device, str(precision), repr(stages), query.split.size]
+    parts += [query.prints[name] for name, _ in stages.named_children()]
     address = sha256(repr(parts).encode()).hexdigest()[:32]
-    store = features_dir()
-    roots = [] if isinstance(split, View) else [store]
-    if not roots or not writable(store):
-        roots.append(process_folder(store))
+    roots = [] if isinstance(query.split, View) else [query.store]
+    if not roots or not query.writable:
+        roots.append(process_folder(query.store))
     for root in roots:
         for number in count():
-            entry = Entry(root / (f"{address}-{number}" if number else address), split.hashes)
-            if not entry.index or entry.agrees(stages, split):
+            entry = Entry(root / (f"{address}-{number}" if number else address), query.hashes)
+            if not entry.index or entry.agrees(stages, query.split):
                 _opened.add(entry.folder)
                 yield entry
             elif say is not None and entry.folder not in _disagreed:
@@ -257,9 +270,9 @@ def _candidates(stages: nn.Sequential, split: Images, prints: Prints, say: Say |
                 break
 
 
-def _open(stages: nn.Sequential, split: Images, prints: Prints, say: Say | None = None) -> Entry:
-    """Return the entry that has all images of a split, or the first that can be begun or gone on with."""
-    entries = _candidates(stages, split, prints, say)
+def _open(stages: nn.Sequential, query: Query, say: Say | None = None) -> Entry:
+    """Return the entry that has all images of the query, or the first that can be begun or gone on with."""
+    entries = _candidates(stages, query, say)
     return next(entry for entry in entries if not len(entry.missing) or writable(entry.folder))
 
 
@@ -271,8 +284,10 @@ def _features(
 
     made, done, clock = [], 0, 0.0
     with evaluating(stages), keep_memory():
-        prints = fingerprint(stages)
-        entries = [_open(stages, split, prints, say) for split in splits]
+        prints, store = fingerprint(stages), features_dir()
+        can_write = writable(store)
+        queries = [Query(split, split.hashes, prints, store, can_write) for split in splits]
+        entries = [_open(stages, query, say) for query in queries]
         total = sum(len(entry.missing) for entry in entries)
 
         def report(images: int, weight: int) -> None:
@@ -286,18 +301,18 @@ def _features(
             if progress is not None:
                 progress(done, total)
 
-        for split, entry in zip(splits, entries, strict=True):
+        for query, entry in zip(queries, entries, strict=True):
             while len(entry.missing):
                 entry.folder.mkdir(parents=True, exist_ok=True)
                 with FileLock(entry.folder / "lock"):  # two processes that ask at once compute it once
                     entry = Entry(entry.folder, entry.hashes)
-                    if not entry.index or entry.agrees(stages, split):
-                        made.append(_encode(entry, stages, split, prints, total, report))
+                    if not entry.index or entry.agrees(stages, query.split):
+                        made.append(_encode(entry, stages, query, total, report))
                         break
-                entry = _open(stages, split, prints, say)
+                entry = _open(stages, query, say)
             else:
-                made.append(entry.features(split))
-            if writable(entry.folder):  # least recently used goes first; a store that can only be read has no order
+                made.append(entry.features(query.split))
+            if can_write:  # least recently used goes first; a store that can only be read has no order
                 with suppress(OSError):  # an entry of somebody else in a store that all may write
                     os.utime(entry.folder)
         if total:
@@ -306,18 +321,13 @@ def _features(
 
 
 def _encode(
-    entry: Entry,
-    stages: nn.Sequential,
-    split: Images,
-    prints: Prints,
-    total: int,
-    report: Callable[[int, int], None],
+    entry: Entry, stages: nn.Sequential, query: Query, total: int, report: Callable[[int, int], None]
 ) -> Features:
     """Append what the entry lacks, batch by batch: from the images, or from a shallower cut's features of them.
 
     What the other stages make of those is, to the bit, what all stages make of the images.
     """
-    todo, before, start = entry.missing, entry.seconds, len(stages)
+    split, todo, before, start = query.split, entry.missing, entry.seconds, len(stages)
     images, clock = len(todo), time.perf_counter()
     saved = clock
     weight = sum(a.shape[1] for a in entry.arrays)
@@ -331,12 +341,7 @@ def _encode(
                 "(a BatchNorm without running statistics, or dice)"
             )
         weight = sum(t[:1].nbytes for t in witness)
-    price, room = total * weight, min(features_limit(), shutil.disk_usage(entry.folder).free)
-    if price > room:
-        raise NotKept(
-            f"the features of {total} images would take {price / 1e9:.2g} GB, and the store has room for "
-            f"{room / 1e9:.2g} GB: freeze more stages, or raise SFTLAB_CACHE_GB"
-        )
+    _check_room(entry.folder, total * weight, total)
     if begins:
         torch.save((x, witness), entry.folder / "witness.pt")
     try:
@@ -345,7 +350,7 @@ def _encode(
                 break
             inputs, ready = split.inputs, todo
             if cut:
-                other = next(_candidates(stages[:cut], split, prints))
+                other = next(_candidates(stages[:cut], query))
                 inputs, ready = other.features(split).inputs, todo[other.rows[todo] >= 0]
             if not len(ready):
                 continue
@@ -365,3 +370,13 @@ def _encode(
             entry.save()
             entry.open()
     return entry.features(split, images, start, entry.seconds - before)
+
+
+def _check_room(folder: Path, price: int, images: int) -> None:
+    """Raise NotKept if `price` bytes for the features of that many images are too many."""
+    room = min(features_limit(), shutil.disk_usage(folder).free)
+    if price > room:
+        raise NotKept(
+            f"the features of {images} images would take {price / 1e9:.2g} GB, and the store has room for "
+            f"{room / 1e9:.2g} GB: freeze more stages, or raise SFTLAB_CACHE_GB"
+        )
