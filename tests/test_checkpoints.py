@@ -268,5 +268,5 @@ def test_home_is_where_a_path_begins_with_a_tilde(tiny, blobs, tmp_path, monkeyp
     sft.save(tiny, "~/m.safetensors")
     sft.export(tiny, "~/w.safetensors")
     assert same(sft.load_model("~/m.safetensors"), tiny) and records.read("~/h.json").steps == history.steps
-    assert {p.name for p in tmp_path.iterdir()} >= {"c.pt", "h.json", "m.safetensors", "m.md", "w.safetensors"}
+    assert {p.name for p in tmp_path.iterdir()} >= {"c.pt", "h.json", "m.safetensors", "m.card.md", "w.safetensors"}
     assert not list((tmp_path / "elsewhere").iterdir())

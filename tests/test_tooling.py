@@ -146,7 +146,7 @@ def test_ci_calls_the_make_test_of_a_developer():
     script = ROOT / ".ci" / "run"
     assert script.stat().st_mode & 0o111, "it can be executed"
     text = script.read_text(encoding="utf-8")
-    assert "for target in test test-all; do\n    make" in text and "pytest " not in text.replace("pytest's", "")
+    assert "for target in test book test-all; do\n    make" in text and "pytest " not in text.replace("pytest's", "")
 
 
 def test_the_public_workflow_calls_the_make_test_of_a_developer_on_three_systems():

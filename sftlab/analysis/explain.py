@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parameters_to_vector
 
 from sftlab.core.losses import cross_entropy
 from sftlab.core.model import evaluating, stage_names
@@ -172,7 +171,7 @@ def task_gradients(model: nn.Sequential, x: Any, targets: Mapping[str, Tensor]) 
     found = {}
     for task, y in targets.items():
         slopes = torch.autograd.grad(cross_entropy(logits[task], y), shared, retain_graph=True)
-        found[task] = parameters_to_vector(slopes)
+        found[task] = torch.cat([slope.flatten() for slope in slopes])
     return found
 
 
