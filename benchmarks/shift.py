@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from evidence.ledger import Runs, moved, points
+from evidence.ledger import Runs, interpolate, moved, points
 from sklearn.metrics import roc_auc_score
 
 import sftlab as sft
@@ -137,7 +137,7 @@ def line(home: str, seed: int, rate: float) -> dict[str, Any]:
     strategies(rate)["LP-FT"](tuned, data, seed)
     found = {}
     for share in SHARES:
-        net = sft.interpolate(probe, tuned, share)
+        net = interpolate(probe, tuned, share)
         if share == 0.5:
             half = measured(net, worlds, seed)
         found[f"{share:g}"] = {

@@ -10,6 +10,7 @@ one seed differ in the second task alone: they see the same images in the same o
 there already is not made again. About ten minutes on two cores.
 """
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -73,12 +74,23 @@ def weighted(weight):
     return loss
 
 
+def task_gradients(model, x, targets):
+    """Return {task: gradient of its loss} with respect to all stages before the head, as one vector."""
+    net = copy.deepcopy(model)  # in train mode a pass moves the batch statistics
+    shared, logits = [*net[:-1].parameters()], net(x)
+    found = {}
+    for task, y in targets.items():
+        slopes = torch.autograd.grad(sft.cross_entropy(logits[task], y), shared, retain_graph=True)
+        found[task] = torch.cat([slope.flatten() for slope in slopes])
+    return found
+
+
 def compared(model, data, every):
     """Return four cosines of gradients over all training images; `every` has all labels of the first task."""
     first = next(iter(data.classes))
     x, y = data.train.take(np.arange(len(data.train)))
-    found = sft.analysis.task_gradients(model, x, y)
-    truth = sft.analysis.task_gradients(model, x, {first: every[data.train.index]})[first]
+    found = task_gradients(model, x, y)
+    truth = task_gradients(model, x, {first: every[data.train.index]})[first]
     own, *second = found.values()
     pairs = {"few and all": (own, truth)}
     if second:

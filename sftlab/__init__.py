@@ -18,13 +18,12 @@ if TYPE_CHECKING:  # editors and type checkers read this, and so do the lines be
     from sftlab import analysis, core, data, deploy, lessons, networks, plot, runs, widgets
     from sftlab.analysis import labels
     from sftlab.analysis.cost import feature_cost, summary
-    from sftlab.analysis.explain import interpolate
     from sftlab.core import monitors, records
     from sftlab.core.evaluation import evaluate, predict_split
     from sftlab.core.features import features
     from sftlab.core.loop import steps
     from sftlab.core.losses import cross_entropy, l2_sp
-    from sftlab.core.lr_search import LRFinder, LRSweep, find_lr, lr_sweep
+    from sftlab.core.lr_search import find_lr, lr_sweep
     from sftlab.core.model import (
         card,
         evaluating,

@@ -202,7 +202,8 @@ def test_any_name_fits_the_table_of_a_result_and_the_page_of_a_model(oddly_named
     result, data, model = oddly_named
     rows = [line for line in str(result).splitlines() if " recall " in line]
     assert len(rows) == 5 and len({wcwidth(row.partition(" precision")[0]) for row in rows}) == 1
-    page = sft.save(model, tmp_path / "m.safetensors", data=data, result=result).with_suffix(".card.md").read_text("utf-8")
+    path = sft.save(model, tmp_path / "m.safetensors", data=data, result=result)
+    page = path.with_suffix(".card.md").read_text("utf-8")
     html = nbconvert.filters.markdown2html(page)
     for name in ODD:
         assert html.count(f"<em>{escape(name)}</em>") == 3  # what it answers, its precision and its recall

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torchvision.transforms.functional import adjust_contrast
 
-from sftlab.data import View, blur, darken, fade, invert, noise
+from sftlab.data import View, blur, darken, fade, noise
 
-EACH = {"noise": noise(0.2), "blur": blur(1), "darken": darken(0.4), "fade": fade(0.6), "invert": invert}
+EACH = {"noise": noise(0.2), "blur": blur(1), "darken": darken(0.4), "fade": fade(0.6)}
 
 
 def images(n=4, channels=3, size=12):
@@ -84,12 +84,6 @@ def test_fade_keeps_the_mean_of_each_image_and_a_share_of_its_contrast_as_torchv
     assert (fade(0.7)(grey, draw()).int() - expected.int()).abs().max() <= 1  # torchvision cuts, ours rounds
     red = torch.tensor([240, 0, 0], dtype=torch.uint8).view(1, 3, 1, 1).expand(1, 3, 4, 4)
     assert fade(0.5)(red, draw())[0, :, 0, 0].tolist() == [160, 40, 40]  # half way to the grey of the same mean, 80
-
-
-def test_inverting_twice_gives_the_image_back_and_black_is_white():
-    x = images()
-    assert torch.equal(invert(invert(x, draw()), draw()), x)
-    assert int(invert(torch.zeros(1, 1, 1, 1, dtype=torch.uint8), draw())) == 255
 
 
 @pytest.mark.parametrize("kind", [noise, blur, darken, fade])

@@ -23,7 +23,6 @@ def test_a_machine_that_runs_these_tests_is_ready():
     [
         ("disk", "shutil.disk_usage", lambda _: Disk(1e9, 1e9, 1e6), "SFTLAB_DATA"),
         ("packages", "version", lambda name: "0.1", "torch 0.1"),
-        ("Python", "sys.version_info", (3, 10), "3.11 or newer"),
         ("memory", "MEMORY", 1e6, "shut down kernels"),
     ],
 )

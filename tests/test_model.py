@@ -159,24 +159,3 @@ def test_the_input_stage_takes_grey_and_colour_and_refuses_floats(tiny):
         tiny(grey.float())
     with pytest.raises(ValueError, match="N×1×H×W"):
         tiny(grey[0])
-
-
-def test_the_line_between_two_networks_begins_at_one_and_ends_at_the_other(tiny):
-    after = copy.deepcopy(tiny)
-    with torch.no_grad():
-        for w in filter(torch.is_floating_point, after.state_dict().values()):
-            w += torch.randn(w.shape, generator=torch.Generator().manual_seed(0))
-    before, end = sft.fingerprint(tiny), sft.fingerprint(after)
-    assert sft.fingerprint(sft.interpolate(tiny, after, 0)) == before
-    assert sft.fingerprint(sft.interpolate(tiny, after, 1)) == end
-    quarter = sft.interpolate(tiny, after, 0.25)
-    for name, w in quarter.state_dict().items():
-        if w.is_floating_point():
-            assert torch.allclose(w, 0.75 * tiny.state_dict()[name] + 0.25 * after.state_dict()[name], atol=1e-6)
-    assert sft.fingerprint(tiny) == before and sft.fingerprint(after) == end
-
-
-def test_networks_of_other_shapes_have_no_line_between_them(tiny):
-    other = sft.replace_head(tiny, 7)
-    with pytest.raises(ValueError, match=r"head\.bias, head\.weight: not the same in both"):
-        sft.interpolate(tiny, other, 0.5)

@@ -43,7 +43,7 @@ model = sft.replace_head(sft.backbone("tiny"), data.classes)
     "answers": "print(game.answers, len(game.truth))",
     "explorer": "panel = explore(draw, rate=slider('rate', [k / 10 for k in range(10)], value=0.2),\n"
     "    kind=choice('kind', ['Adam', 'SGD']), tap=strip('tap', ['stem', 'layer1', 'head']),\n"
-    "    deep=toggle('deep'), peeks=button('peek'), name='hill')",
+    "    deep=choice('deep', [False, True]), peeks=button('peek'), name='hill')",
     "values": "print(panel.values)",
     "bars": "explore(shares, p=distribution('target', ['a', 'b', 'c'], [0.6, 0.3, 0.1]), name='bars')",
     "words": "explore(shares, p=words('click words out', ['not', 'so', 'bad', 'so', 'far']), name='text')",
@@ -197,7 +197,7 @@ def test_an_explorer_follows_every_control(book, page, expect):
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("ArrowRight")
     page.locator(".sft-hill-tap-2").click()
-    page.get_by_label("deep").check()
+    page.get_by_label("True").check()
     page.get_by_role("button", name="peek").click()
     settings = "kind SGD, tap head, deep True, peeks "
     expect(picture).to_have_attribute("alt", f"rate 0.1, {settings}1")

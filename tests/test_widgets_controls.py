@@ -16,7 +16,7 @@ from sftlab import plot, widgets
 from sftlab.core import monitors
 from sftlab.core.records import Epoch, History, Step
 from sftlab.plot.curves import divergence
-from sftlab.widgets import button, choice, distribution, explore, slider, strip, toggle, words
+from sftlab.widgets import button, choice, distribution, explore, slider, strip, words
 from sftlab.widgets.base import picture
 
 pytestmark = pytest.mark.usefixtures("forget")
@@ -78,9 +78,10 @@ def test_a_control_that_cannot_be_is_refused_by_a_sentence(make, says):
 
 
 def test_an_explorer_draws_at_once_and_says_what_it_shows(capsys):
-    shown = explore(titled, size=slider("image size", [64, 160], unit="px"), deep=toggle("deep", True), name="e")
+    deep = choice("deep", [False, True], True)
+    shown = explore(titled, size=slider("image size", [64, 160], unit="px"), deep=deep, name="e")
     assert shown.values == {"size": 64, "deep": True}
-    assert capsys.readouterr().out == "image size: 64 px · deep: on. size=64 deep=True\n"
+    assert capsys.readouterr().out == "image size: 64 px · deep: True. size=64 deep=True\n"
     assert 'alt="size=64 deep=True"' in shown.html()
     assert shown.inputs.answer["src"].startswith("data:image/svg+xml;base64,") and shown.inputs.answer["width"] == 288
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from ledger import DIGITS, Runs, points, pretrained
+from ledger import DIGITS, Runs, interpolate, points, pretrained
 
 import sftlab as sft
 from sftlab.core.loop import validate
@@ -47,7 +47,7 @@ def run(seed: int, rate: float) -> dict[str, Any]:
     glance = replace(data, valid=data.valid.subset(range(8)))  # the loop looks after every epoch, we once
     how = {"schedule": sft.cosine(), "keep_best": False, "verbose": False, "cached": False, "seed": seed}
     sft.fit(after, glance, sft.full(after, rate), 20, **how)
-    line = [sft.interpolate(before, after, alpha) for alpha in ALPHAS]
+    line = [interpolate(before, after, alpha) for alpha in ALPHAS]
     return {
         name: [validate(net, split.batches(512), sft.cross_entropy)[1] for net in line]
         for name, split in (("in", data.valid), ("out", unseen))

@@ -1,5 +1,6 @@
 """What every benchmark shares: work that is kept piece by piece, so that a stopped command goes on where it was."""
 
+import copy
 import platform
 import time
 from collections.abc import Callable
@@ -115,3 +116,11 @@ def moved(before: nn.Sequential, after: nn.Sequential) -> dict[str, float]:
         if start.shape == end.shape:
             found[name] = float((end - start).norm() / start.norm()) if start.any() else 0.0
     return found
+
+
+def interpolate(before, after, share):
+    """Return a copy of `after` whose every weight and statistic is (1 − share) · before + share · after."""
+    start, new = before.state_dict(), copy.deepcopy(after)
+    state = after.state_dict().items()
+    new.load_state_dict({name: torch.lerp(start[name], w, share) if w.is_floating_point() else w for name, w in state})
+    return new

@@ -30,9 +30,9 @@ from ledger import DIGITS, Runs, points
 from shifts import STATISTICS, accuracy, fit, spoilt, take_statistics
 
 import sftlab as sft
-from sftlab.data import Data, Split, blur, fade, invert, noise
+from sftlab.data import Data, Split, blur, fade, noise
 
-SPOILT = {"noise": noise(0.4), "blur": blur(1.2), "fade": fade(0.8), "invert": invert}
+SPOILT = {"noise": noise(0.4), "blur": blur(1.2), "fade": fade(0.8), "invert": lambda x, _: 255 - x}
 SHIFTS = (*SPOILT, "printed", "loops", "flipped")
 BLOCKS = ("stem", "layer1", "layer2", "head", "full")
 WAYS = [(block, statistics) for statistics in STATISTICS for block in BLOCKS]

@@ -1,7 +1,7 @@
 """Why does it answer so? Features, explanations, costs and labels of a network."""
 
 from sftlab.analysis.cost import feature_cost
-from sftlab.analysis.explain import answers, drift, photo_crops, task_gradients
+from sftlab.analysis.explain import answers, drift, photo_crops
 from sftlab.analysis.features import logme, tapped
 
 __all__ = [
@@ -11,5 +11,4 @@ __all__ = [
     "logme",
     "photo_crops",
     "tapped",
-    "task_gradients",
 ]

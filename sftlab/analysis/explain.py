@@ -8,7 +8,7 @@ a single label whether a network is still the one it was.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from typing import Any
@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sftlab.core.losses import cross_entropy
 from sftlab.core.model import evaluating, stage_names
 from sftlab.data.folder import photo_crops as photo_crops  # for lessons, beside `answers`
 from sftlab.data.storage import keep_memory
@@ -148,45 +147,3 @@ def _shift(before: Any, after: Any) -> float:
     every = torch.cat(far)
     every = every[every.isfinite()]  # a dead channel has σ = 0
     return float(every.median()) if len(every) else 0.0
-
-
-def task_gradients(model: nn.Sequential, x: Any, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return {task: gradient of its loss} with respect to all that the tasks share and that learns, as one vector.
-
-    model: its head answers the tasks of `targets` (a label of −100 counts in no loss); what it shares is every stage
-    before the head. The model is left as it was, batch statistics included. The cosine of two such vectors says
-    whether a step for one task is a step for the other (Yu et al., 2020). Raises ValueError if there is one head only,
-    or if no shared stage learns: heads on constant features are as separate as two networks.
-    """
-    net = copy.deepcopy(model)  # in train mode a pass moves the batch statistics
-    shared = [p for name, stage in net.named_children() if name != "head" for p in stage.parameters()]
-    shared = [p for p in shared if p.requires_grad]
-    if not shared:
-        raise ValueError("no stage before the head learns, so the tasks share nothing that a gradient could move")
-    logits = net(x)
-    if not isinstance(logits, Mapping):
-        raise ValueError("the model has one head: replace_head(model, {'first': …, 'second': …}) makes several")
-    if set(targets) - set(logits):
-        raise ValueError(f"the model answers {', '.join(logits)}; the targets name {', '.join(targets)}")
-    found = {}
-    for task, y in targets.items():
-        slopes = torch.autograd.grad(cross_entropy(logits[task], y), shared, retain_graph=True)
-        found[task] = torch.cat([slope.flatten() for slope in slopes])
-    return found
-
-
-def interpolate(before: nn.Sequential, after: nn.Sequential, share: float) -> nn.Sequential:
-    """Return a copy of `after` whose every weight and statistic is (1 − share) · before + share · after.
-
-    Between a network and what fine-tuning made of it lies a line of networks that often keep what was known and have
-    most of what was learned (WiSE-FT, Wortsman et al., 2022). share: 0 is before, 1 after; beyond them is allowed.
-    Raises ValueError if the two do not store the same tensors.
-    """
-    start, end = before.state_dict(), after.state_dict()
-    shapes = [{(name, tuple(w.shape)) for name, w in state.items()} for state in (start, end)]
-    if differ := sorted({name for name, _ in shapes[0] ^ shapes[1]}):
-        raise ValueError(f"{', '.join(differ[:4])}: not the same in both networks; give one before and after a `fit`")
-    new = copy.deepcopy(after)
-    mixed = {name: torch.lerp(start[name], w, share) if w.is_floating_point() else w for name, w in end.items()}
-    new.load_state_dict(mixed)
-    return new

@@ -178,11 +178,6 @@ def fade(strength: float) -> Augment:
     return faded
 
 
-def invert(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Turn black into white: a corruption without strength."""
-    return 255 - x
-
-
 def _uint8(x: Tensor) -> Tensor:
     return x.round().clamp(0, 255).to(torch.uint8)
 

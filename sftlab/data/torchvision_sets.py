@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 
 from sftlab.data.dataset import Data
 from sftlab.data.download import Damaged, RemoteFile, download, lock
@@ -35,7 +36,6 @@ class TorchvisionSet:
     """
 
     cls: str
-    folder: str
     files: Mapping[str, str]
     bases: Sequence[str]
     megabytes: int
@@ -43,6 +43,7 @@ class TorchvisionSet:
     rule: str
     licence: str
     citation: str
+    folder: str = ""
     note: str = ""
 
     @property
@@ -64,116 +65,8 @@ def root() -> Path:
     return data_dir() / "torchvision"
 
 
-_TRAIN_TEST = [{"train": True}, {"train": False}]
-_THREE = [{"split": "train"}, {"split": "val"}, {"split": "test"}]
-_FROM_THE_WEB = "none stated by its authors; photographs from the web, of many owners: for research and teaching"
-_TORONTO = ("https://www.cs.toronto.edu/~kriz/",)
-_OXFORD = "https://www.robots.ox.ac.uk/~vgg/data/"
-_KRIZHEVSKY = "Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images, University of Toronto"
-_SMALL = "Images of 32×32 pixels, enlarged for a network that was trained on 224×224."
-
-TORCHVISION = {
-    "cifar10": TorchvisionSet(
-        "CIFAR10",
-        "",
-        {"cifar-10-python.tar.gz": "c58f30108f718f92721af3b95e74349a"},
-        _TORONTO,
-        170,
-        _TRAIN_TEST,
-        "what the photograph shows, by paid students",
-        _FROM_THE_WEB,
-        _KRIZHEVSKY,
-        _SMALL,
-    ),
-    "cifar100": TorchvisionSet(
-        "CIFAR100",
-        "",
-        {"cifar-100-python.tar.gz": "eb9058c3a382ffc7106e4002c42a8d85"},
-        _TORONTO,
-        169,
-        _TRAIN_TEST,
-        "what the photograph shows, by paid students (the 100 fine classes)",
-        _FROM_THE_WEB,
-        _KRIZHEVSKY,
-        _SMALL,
-    ),
-    "flowers102": TorchvisionSet(
-        "Flowers102",
-        "flowers-102",
-        {
-            "102flowers.tgz": "52808999861908f626f3c1f4e79d11fa",
-            "imagelabels.mat": "e0620be6f572b9609742df49c70aed4d",
-            "setid.mat": "a5357ecc9cb78c4bef273ce3793fc85c",
-        },
-        (_OXFORD + "flowers/102/",),
-        345,
-        _THREE,
-        "the species of the flower",
-        _FROM_THE_WEB,
-        "Nilsback and Zisserman 2008, Automated Flower Classification over a Large Number of Classes, ICVGIP",
-        "Ten training images a class, and a test set six times as large as train: so its authors made it.",
-    ),
-    "pets": TorchvisionSet(
-        "OxfordIIITPet",
-        "oxford-iiit-pet",
-        {
-            "images.tar.gz": "5c4f3ee8e5d25df40f4fd59a7f44e54c",
-            "annotations.tar.gz": "95a8c909bbe2e81eed6a22bccdf3f68f",
-        },
-        (_OXFORD + "pets/data/",),
-        811,
-        [{"split": "trainval"}, {"split": "test"}],
-        "the breed of the cat or dog",
-        "CC BY-SA 4.0 as its authors state; the photographs belong to their owners",
-        "Parkhi, Vedaldi, Zisserman and Jawahar 2012, Cats and Dogs, CVPR",
-        "ImageNet has many of these breeds: a pretrained network has met such dogs before.",
-    ),
-    "dtd": TorchvisionSet(
-        "DTD",
-        "dtd",
-        {"dtd-r1.0.1.tar.gz": "fff73e5086ae6bdbea199a49dfb8a4c1"},
-        (_OXFORD + "dtd/download/",),
-        625,
-        _THREE,
-        "the word that describes the texture best",
-        "for research purposes, as its authors state; photographs from the web",
-        "Cimpoi, Maji, Kokkinos, Mohamed and Vedaldi 2014, Describing Textures in the Wild, CVPR",
-        "The first of its ten published splits.",
-    ),
-    "mnist": TorchvisionSet(
-        "MNIST",
-        "MNIST/raw",
-        {
-            "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
-            "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
-            "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
-            "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
-        },
-        ("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/"),
-        12,
-        _TRAIN_TEST,
-        "the digit that was written",
-        "commonly distributed under CC BY-SA 3.0; derived from databases of NIST",
-        "LeCun, Bottou, Bengio and Haffner 1998, Gradient-Based Learning Applied to Document Recognition, "
-        "Proceedings of the IEEE 86(11), doi:10.1109/5.726791",
-    ),
-    "fashion_mnist": TorchvisionSet(
-        "FashionMNIST",
-        "FashionMNIST/raw",
-        {
-            "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-            "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
-            "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
-            "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
-        },
-        ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
-        31,
-        _TRAIN_TEST,
-        "the kind of garment",
-        "MIT",
-        "Xiao, Rasul and Vollgraf 2017, Fashion-MNIST, arXiv:1708.07747",
-    ),
-}
+_TABLE = yaml.safe_load(Path(__file__).with_suffix(".yml").read_text(encoding="utf-8"))
+TORCHVISION = {name: TorchvisionSet(**facts) for name, facts in _TABLE.items()}
 
 
 def load_torchvision(

@@ -124,8 +124,6 @@ def label_gap(
 
 def label_count(worth: Interval, most: float) -> str:
     """Return a number of labels as words: '15 (12–21)', or 'more than 50' where 50 were the most that was tried."""
-    if worth.why:
-        return f"{worth.value:.3g}"
     low, value, high = (f"{n:.1f}" if n < 20 else f"{n:.0f}" for n in (worth.low, worth.value, worth.high))
     if math.isinf(worth.value):
         return f"more than {most:g}" + ("" if math.isinf(worth.low) else f" (at least {low})")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
-import sys
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -34,11 +34,6 @@ def _outcome(name: str, look: Callable[[], str]) -> bool:
 def _expect(good: bool, mend: str) -> None:
     if not good:
         raise RuntimeError(mend)
-
-
-def _python() -> str:
-    _expect(sys.version_info >= (3, 11), f"Python {sys.version.split()[0]}: install 3.11 or newer and set up again")
-    return sys.version.split()[0]
 
 
 def _versions() -> str:
@@ -75,8 +70,8 @@ def _disk() -> str:
     from sftlab.data.storage import data_dir, writable
 
     folder = data_dir()
-    _expect(folder.is_dir() or writable(folder), f"{folder} cannot be made: let SFTLAB_DATA name another folder")
-    free = shutil.disk_usage(folder if folder.is_dir() else folder.parent).free / 1e9
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free / 1e9
     _expect(free > DISK, f"{free:.1f} GB free in {folder}: free some, or let SFTLAB_DATA name another folder")
     return f"{free:.1f} GB free in {folder}" + ("" if writable(folder) else ", which can only be read")
 
@@ -124,7 +119,7 @@ def _widgets() -> str:
 
 
 LOOKS = {
-    "Python": _python,
+    "Python": platform.python_version,  # an older one than 3.11 does not come as far as this
     "packages": _versions,
     "memory": _memory,
     "threads": _threads,

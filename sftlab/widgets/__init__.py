@@ -6,7 +6,7 @@ comes with the package. Unattended runs change nothing and keep the defaults. No
 """
 
 from sftlab.widgets.cockpit import cockpit
-from sftlab.widgets.controls import button, choice, distribution, slider, strip, toggle, words
+from sftlab.widgets.controls import button, choice, distribution, slider, strip, words
 from sftlab.widgets.explore import explore, predict
 from sftlab.widgets.labelling import label_cells, relabel
 from sftlab.widgets.upload import upload
@@ -23,7 +23,6 @@ __all__ = [
     "relabel",
     "slider",
     "strip",
-    "toggle",
     "upload",
     "wind_tunnel",
     "words",

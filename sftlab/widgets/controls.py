@@ -1,4 +1,4 @@
-"""Sliders, bars, choices, strips, toggles, words, buttons: what each can say, and the panels that are made of them."""
+"""Sliders, bars, choices, strips, words, buttons: what each can say, and the panels that are made of them."""
 
 from __future__ import annotations
 
@@ -82,11 +82,6 @@ def choice(label: str, options: Sequence[Any], value: Any = None) -> Control:
 def strip(label: str, stage_names: Sequence[str], value: str | None = None) -> Control:
     """Make the network's stages a row, stem to head, of which one is chosen (default: the first)."""
     return replace(choice(label, stage_names, value), kind="strip")
-
-
-def toggle(label: str, value: bool = False) -> Control:
-    """Make a box to tick: True or False."""
-    return Control("toggle", label, (False, True), ("off", "on"), int(value))
 
 
 def words(label: str, text: Sequence[str]) -> Control:

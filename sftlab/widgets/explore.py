@@ -28,7 +28,7 @@ class Explorer(ControlPanel):
     draw: takes the controls' values by name and returns the Axes or Figure it drew. It is called once in the cell, so
     that its errors end the cell, then in a thread: let `sftlab.plot` make the figure, or `matplotlib.figure.Figure`,
     never pyplot, and compute beforehand what takes longer than a quarter of a second. controls: `slider`, `choice`,
-    `strip`, `toggle`, `words`, `distribution`, `button`. name: part of the CSS classes `sft-NAME-KEY-input` and the
+    `strip`, `words`, `distribution`, `button`. name: part of the CSS classes `sft-NAME-KEY-input` and the
     like.
     """
 

@@ -225,7 +225,7 @@ widgets.explore(pull, labels=widgets.choice("labels", [1, 2, 5, 10, 20, 50]),
 #
 # **Does a second task help the first when labels are few?** It can, and it can cost as much. Measure the pair, over several draws.
 #
-# *Where this lives in the library:* `sft.fit` and `sft.evaluate` take several tasks (`sft.data.with_targets`, `sft.replace_head(model, {"defect": 2, "type": 2})`); `sftlab.analysis.task_gradients`. *The same in plain PyTorch:* `few`, `masked` and `learn` above need nothing of the library.
+# *Where this lives in the library:* `sft.fit` and `sft.evaluate` take several tasks (`sft.data.with_targets`, `sft.replace_head(model, {"defect": 2, "type": 2})`), `sft.cross_entropy` leaves −100 out. *The same in plain PyTorch:* `few`, `masked` and `learn` above need nothing of the library.
 
 # %% [markdown]
 # ## Try it

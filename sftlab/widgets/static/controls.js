@@ -78,14 +78,6 @@ function render({ model, el }) {
       });
     };
   }
-  function toggle(spec, box, css) {
-    const label = make("label", box);
-    const input = native(make("input", label, { type: "checkbox", className: `${css}-input` }));
-    label.append(` ${spec.label}`);
-    input.addEventListener("change", () => choose(spec.key, Number(input.checked), true));
-    inputs[spec.key] = [input];
-    return position => { input.checked = Boolean(position); };
-  }
   function button(spec, box, css) {
     const main = spec.key === "train" ? " sft-main" : "";
     const input = native(make("button", box, { type: "button", className: `${css}-input${main}` }, spec.label));
@@ -188,7 +180,7 @@ function render({ model, el }) {
       if (!origin) columns.forEach((column, k) => write(column, positions[k]));
     };
   }
-  const kinds = { slider, bars, choice, strip: choice, toggle, words, button, profile };
+  const kinds = { slider, bars, choice, strip: choice, words, button, profile };
   for (const spec of specs) {
     const css = `sft-${name}-${spec.key}`;
     const box = make("div", row, { className: `sft-control sft-kind-${spec.kind} ${css}` });
