@@ -6,7 +6,7 @@ import torch
 
 import sftlab as sft
 from sftlab.core.features import missing
-from sftlab.data import View, augment, blur, brightness, chain, flip, invert, noise, shift, turn
+from sftlab.data import View, augment, blur, brightness, chain, darken, flip, noise, shift, turn
 
 
 @pytest.fixture
@@ -46,7 +46,17 @@ def test_another_view_seed_or_augmentation_has_another_address_and_the_same_one_
     def address(augment, seed=0, number=0):
         return View(blobs.train, augment, seed, number).hashes[0]
 
-    kinds = [flip, shift(1), shift(2), brightness(0.1), chain(flip, shift(1)), noise(0.2), noise(0.3), blur(1), invert]
+    kinds = [
+        flip,
+        shift(1),
+        shift(2),
+        brightness(0.1),
+        chain(flip, shift(1)),
+        noise(0.2),
+        noise(0.3),
+        blur(1),
+        darken(0.2),
+    ]
     given = [address(turn), address(turn, 1), address(turn, 0, 1), *map(address, kinds)]
     assert len(set(given)) == len(given)
     assert address(shift(2)) == address(shift(2)) == address(lambda x, draw: shift(2)(x, draw))

@@ -71,8 +71,7 @@ def zoom(strength: float) -> Augment:
 
     Raises ValueError for a strength outside 0 ≤ strength < 1.
     """
-    if not 0 <= strength < 1:
-        raise ValueError(f"strength={strength}: a share of the area, from 0 (nothing is cut off) to below 1")
+    _check("strength", strength, 1)
     edge = math.sqrt(1 - strength)  # of the square, where the image's is 1
 
     def zoomed(x: Tensor, generator: torch.Generator) -> Tensor:

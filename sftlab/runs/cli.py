@@ -79,9 +79,9 @@ def student(folder: str, answers: bool, nbgrader: bool, core: bool) -> None:
 @app.command()
 def doctor() -> None:
     """Try what the lessons need on this machine, and say what mends what is missing; exit code 1 if something is."""
-    from sftlab.runs import doctor as doctors
+    from sftlab.runs.doctor import doctor as ready
 
-    sys.exit(not doctors.doctor())
+    sys.exit(not ready())
 
 
 @app.command()

@@ -25,7 +25,6 @@ from sftlab.lessons.checks import PROGRESS
 from sftlab.runs.notebooks import MY_LAB, NEW, built, checkout, emptied, read, workplace
 from sftlab.runs.report import without_widget
 
-START = "00_start_here.ipynb"
 EXERCISES = "exercises"  # the folder of notebooks whose cells are tagged
 NBGRADER = """c = get_config()
 c.CourseDirectory.course_id = "sftlab"
@@ -148,7 +147,7 @@ def open_lab(words: Sequence[str]) -> int:
     root = workplace()
     for note in copied(root / MY_LAB):
         click.echo(note)
-    open_at = f"--LabApp.default_url=/lab/tree/{MY_LAB}/{START}"
+    open_at = f"--LabApp.default_url=/lab/tree/{MY_LAB}/00_start_here.ipynb"
     command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={root}", *WORDS, open_at, *words]
     try:
         code = subprocess.run(command, cwd=root, env=environment()).returncode
