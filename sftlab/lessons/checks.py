@@ -106,8 +106,8 @@ def progress() -> str:
         solved = json.loads(Path("exercises", PROGRESS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         solved = {}
-    lines = [f"{lesson}: {sum(names.values())} of 3" for lesson, names in sorted(solved.items())]
-    return "Exercises answered so far: " + ("; ".join(lines) or "none")
+    counts = "; ".join(f"{lesson}: {sum(names.values())} of 3" for lesson, names in sorted(solved.items()))
+    return f"Exercises answered so far: {counts or 'none'}"
 
 
 def moved_by_step(model: nn.Sequential, optimizer: torch.optim.Optimizer, *, train: bool = False) -> list[str]:
