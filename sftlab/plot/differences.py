@@ -127,4 +127,6 @@ def label_count(worth: Interval, most: float) -> str:
     low, value, high = (f"{n:.1f}" if n < 20 else f"{n:.0f}" for n in (worth.low, worth.value, worth.high))
     if math.isinf(worth.value):
         return f"more than {most:g}" + ("" if math.isinf(worth.low) else f" (at least {low})")
+    if worth.why:
+        return f"{worth.value:.3g}"
     return f"{value} ({low} to more than {most:g})" if math.isinf(worth.high) else f"{value} ({low}–{high})"
