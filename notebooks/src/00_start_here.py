@@ -6,9 +6,7 @@
 # - tell *linear probe*, *partial*, *full fine-tuning* and *training from scratch* apart;
 # - read an accuracy with its interval and the majority rate.
 #
-# 40 minutes to read. On two cores the first run takes about three minutes, later ones two: features are kept on disk.
-# You need Python and a first idea of a neural network. Common questions: the [FAQ](faq.md).
-# Images: solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018; printed words, drawn here.
+# 40 minutes to read. On two cores the first run takes about three minutes, later ones two: features are kept on disk. You need Python and a first idea of a neural network. Common questions: the [FAQ](faq.md). Images: solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018; printed words, drawn here.
 
 # %%
 import copy

@@ -6,8 +6,7 @@
 # - give it pictures as it was trained on them, and say what each wrong way costs;
 # - choose between networks by a rule that you wrote down before you saw the numbers.
 #
-# 45 minutes. Comes after *[Start here](00_start_here.ipynb)*. Images: solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018; two photographs
-# that come with scikit-learn, CC BY 2.0.
+# 45 minutes. Comes after *[Start here](00_start_here.ipynb)*. Images: solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018; two photographs that come with scikit-learn, CC BY 2.0.
 
 # %%
 import timeit
@@ -34,8 +33,7 @@ OUT: str = ""                         # folder for the record; "" keeps nothing
 # %% [markdown]
 # ## The question
 #
-# Hundreds of pretrained networks can be had. They differ in size, in speed, in what one may do with them, and in how much of what they learned is of use
-# *here*. We look at the costs first, then at how pictures must be prepared, and only then measure. The task is that of lesson 00: is this solar cell broken?
+# Hundreds of pretrained networks can be had. They differ in size, in speed, in what one may do with them, and in how much of what they learned is of use *here*. We look at the costs first, then at how pictures must be prepared, and only then measure. The task is that of lesson 00: is this solar cell broken?
 
 # %%
 sft.check_parameters(globals(), SIZE=(96, 160, 224, 300), SEED=(int, 0),

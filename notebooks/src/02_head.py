@@ -6,8 +6,7 @@
 # - read a network as a list of stages: run a part of it and follow the shapes;
 # - measure at which stage a head should read.
 #
-# 45 minutes. You need Python, a first idea of a neural network, and [00 Start here](00_start_here.ipynb).
-# Images: solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018; digits, CC BY 4.0, Alpaydin and Kaynak 1998.
+# 45 minutes. You need Python, a first idea of a neural network, and [00 Start here](00_start_here.ipynb). Images: solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018; digits, CC BY 4.0, Alpaydin and Kaynak 1998.
 
 # %%
 import copy
@@ -36,8 +35,7 @@ OUT: str = ""                         # folder for the record; "" keeps nothing
 # %% [markdown]
 # ## The step that everybody needs first
 #
-# A network trained on ImageNet answers one question: *which of these thousand things is in the photograph?* Yours is another one, with ten answers, say. The
-# last layer gives a thousand numbers, one a class, called **logits**. It must give ten. In torchvision's ResNet that layer is called `fc`, and one line replaces it. Random
+# A network trained on ImageNet answers one question: *which of these thousand things is in the photograph?* Yours is another one, with ten answers, say. The last layer gives a thousand numbers, one a class, called **logits**. It must give ten. In torchvision's ResNet that layer is called `fc`, and one line replaces it. Random
 # weights will do for this experiment: we only look at shapes.
 
 # %%

@@ -6,8 +6,7 @@
 # - split any cross-entropy into a floor and a part that training can remove, and never again compare two losses with different floors;
 # - write the training loop in five lines, and see what one confidently wrong label does to it.
 #
-# 45 minutes. Comes after *[How does a 1000-class network answer my question?](02_head.ipynb)*, of which it needs the head and the features.
-# Images: solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018.
+# 45 minutes. Comes after *[How does a 1000-class network answer my question?](02_head.ipynb)*, of which it needs the head and the features. Images: solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018.
 
 # %%
 from functools import partial
@@ -33,8 +32,7 @@ SEED: int = 0                         # split, order of batches, start of the ne
 OUT: str = ""                         # folder for the record; "" keeps nothing
 
 # %% [markdown]
-# Training turns thousands of weights a little, again and again, so that *one number* falls. Accuracy is not that number: it does not change when a weight
-# changes very little, so it does not say in which direction to turn a weight. What is the number, and when is it small?
+# Training turns thousands of weights a little, again and again, so that *one number* falls. Accuracy is not that number: it does not change when a weight changes very little, so it does not say in which direction to turn a weight. What is the number, and when is it small?
 
 # %%
 sft.check_parameters(globals(), BACKBONE=str, SIZE=(int, 64, 300),

@@ -6,8 +6,7 @@
 # - say what a freeze saves in time, and do frozen work once instead of every time, knowing its price;
 # - recognise the most common bug of fine-tuning code, and say when the same mechanism is wanted.
 #
-# 45 minutes to read, less than a minute to run. Comes after [02 Head](02_head.ipynb).
-# Images: solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018; two photographs that come with scikit-learn, CC BY 2.0.
+# 45 minutes to read, less than a minute to run. Comes after [02 Head](02_head.ipynb). Images: solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018; two photographs that come with scikit-learn, CC BY 2.0.
 
 # %%
 import copy
