@@ -31,7 +31,7 @@ def work(part, x):  # multiplications and additions
     return counter.get_total_flops()
 
 x = torch.zeros(1, 3, 160, 160, dtype=torch.uint8)
-print(f"{work(model[cut:], model[:cut](x)) / work(model, x):.4f}")
+print(f"{work(model[cut:], model[:cut](x)) / work(model, x):.5f}")
 
 # %% [markdown]
 # Now let `layer6` learn, with all that follows it. Four fifths of all parameters are then trained. Which share of the forward pass is left to do in each epoch? Change the cell above, and write the number down here.
