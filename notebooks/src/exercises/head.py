@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Exercises: where does a head read, and what does it leave alone?
 #
-# They belong to [02 Head](../02_head.ipynb). Write in the cell with the three dots, run it, and run the check below it (Shift+Enter for both). A check tries your answer, with several random seeds where chance plays a part, and says in words what is right or wrong. Try as often as you like;
+# They belong to [02 Head](../02_head.ipynb). Write in the cell with the three dots, run it, and run the check below it (Shift+Enter for both). A check tries your answer on cases that you do not see and says in words what is right or wrong. Try as often as you like;
 # a hint and a solution are folded away under each exercise.
 
 # %%
