@@ -8,7 +8,6 @@ import json
 import multiprocessing
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -38,7 +37,7 @@ def killed(work, longest, moments=MOMENTS):
         child.start()
         child.join(rng.uniform(0, longest))
         count += child.is_alive()
-        os.kill(child.pid, signal.SIGKILL)
+        child.kill()
         child.join()
     return count
 

@@ -39,8 +39,7 @@ OUT: str = ""        # folder for the record; "" keeps nothing
 # %% [markdown]
 # ## One network, two tasks
 #
-# Our network has learned from ImageNet: 1.2 million photographs in 1,000 classes. We have other pictures, and a few hundred labels.
-# Is it enough to read off what it already sees, or must its weights go on learning?
+# Our network has learned from ImageNet: 1.2 million photographs in 1,000 classes. We have other pictures, and a few hundred labels. Is it enough to read off what it already sees, or must its weights go on learning?
 #
 # - **Typefaces.** In which of nine font families is a word printed?
 # - **Solar cells.** Is this cell of a solar module (a panel of many cells) broken?
@@ -138,13 +137,11 @@ for ax, picture in zip(axes, (load_sample_image("china.jpg"),
 figure
 
 # %% [markdown]
-# It recognises the palace. It has no class for the flower, a dahlia, and none for the cell. But to give any answer it first computes
-# 1,280 numbers, the **features** of the image, which may still say something about cracks and letters.
+# It recognises the palace. It has no class for the flower, a dahlia, and none for the cell. But to give any answer it first computes 1,280 numbers, the **features** of the image, which may still say something about cracks and letters.
 #
 # ## A new head
 #
-# In this lab a network is a list of named **stages**. The last one, the **head**, turns features into one number a class (**logits**); all others are the **backbone**. We
-# have nine classes, not a thousand, so the head must be replaced, and only the head.
+# In this lab a network is a list of named **stages**. The last one, the **head**, turns features into one number a class (**logits**); all others are the **backbone**. We have nine classes, not a thousand, so the head must be replaced, and only the head.
 
 # %%
 model = sft.replace_head(original, fonts.classes, seed=SEED)
@@ -156,8 +153,7 @@ for name, stage in model.named_children():
 #
 # ## How a network learns
 #
-# *Softmax* turns logits into probabilities. The **loss** of an image, the *cross-entropy*, is −log of the probability of its right class (natural logarithm; the unit is called *nat*): near 0 if
-# the network is sure and right, large if it is sure and wrong. The **gradient** says for each weight how fast the loss rises when this weight rises. An **optimizer** (here AdamW) moves each weight a little the other way; the
+# *Softmax* turns logits into probabilities. The **loss** of an image, the *cross-entropy*, is −log of the probability of its right class (natural logarithm; the unit is called *nat*): near 0 if the network is sure and right, large if it is sure and wrong. The **gradient** says for each weight how fast the loss rises when this weight rises. An **optimizer** (here AdamW) moves each weight a little the other way; the
 # **learning rate** says how far. One such move, for a **batch** of images, is a **step**; once through train is an **epoch**. After each epoch the loss on valid is measured; in the end the weights of the epoch with the smallest are kept.
 #
 # ## Only the head learns: a linear probe
@@ -183,8 +179,7 @@ plot.guess_vs_result(100 * probed.accuracy.value, guess)
 # %% [markdown]
 # The frozen part ran once over the images and its features were kept, so forty epochs took a moment.
 #
-# Behind the accuracy stands its 95 % **interval**: if valid held other words, the number would be a little different, and the interval says how much. It counts *groups*, here words, because
-# a word's nine pictures are alike. Two numbers whose intervals overlap widely do not tell two methods apart; below we compare in pairs.
+# Behind the accuracy stands its 95 % **interval**: if valid held other words, the number would be a little different, and the interval says how much. It counts *groups*, here words, because a word's nine pictures are alike. Two numbers whose intervals overlap widely do not tell two methods apart; below we compare in pairs.
 #
 # **Feature extraction is the same thing**: compute the features, hand them to a classical method.
 
@@ -211,8 +206,7 @@ print(f"feature extraction {extraction:.3f}, linear probe {probed.accuracy:.3f}"
 #
 # ## The last stages learn too: partial fine-tuning
 #
-# Now the last five stages that have weights go on learning from where ImageNet left them, together with the trained head. The head was trained first on purpose: the large
-# gradients of a fresh one distort the layers below (Kumar et al., 2022, who call head first, then the rest, **LP-FT**).
+# Now the last five stages that have weights go on learning from where ImageNet left them, together with the trained head. The head was trained first on purpose: the large gradients of a fresh one distort the layers below (Kumar et al., 2022, who call head first, then the rest, **LP-FT**).
 
 # %%
 tuned = copy.deepcopy(model)
@@ -252,19 +246,16 @@ print(f"probe {judged.accuracy:.3f}, majority {judged.majority:.3f}")
 #
 # ## Six ways, five other splits
 #
-# `python benchmarks/start.py` trained six ways on five other splits of both tasks, each until its validation curve was flat. **From scratch** starts at random weights;
-# in **full fine-tuning** all stages learn from ImageNet's. Two classical methods see raw pixels (an *SVM* draws curved borders between classes). Hollow marks are from that record: small a split, large the mean and its
-# interval. Solid ones are yours, with fewer epochs; dashed is the majority rate. The numbers are *paired*: a way minus the probe on each split, then the mean.
+# `python benchmarks/start.py` trained six ways on five other splits of both tasks, each until its validation curve was flat. **From scratch** starts at random weights; in **full fine-tuning** all stages learn from ImageNet's. Two classical methods see raw pixels (an *SVM* draws curved borders between classes). Hollow marks are from that record: small a split, large the mean and its interval. Solid ones are yours, with fewer epochs; dashed is the majority rate. The numbers are *paired*: a way minus the probe on each split, then the mean.
 
 # %%
-strategies(sft.records.stored("start"), {
+strategies({
     "typefaces": {"linear probe": probed, "partial fine-tuning": finetuned},
     "solar": {"linear probe": judged},
 })
 
 # %% [markdown]
-# On **typefaces** fine-tuning wins by a wide margin over the probe, over classical methods, and over training from scratch. On **solar cells** neither
-# kind of fine-tuning is shown to gain: both intervals contain zero. (That does not say that the gain *is* zero.)
+# On **typefaces** fine-tuning wins by a wide margin over the probe, over classical methods, and over training from scratch. On **solar cells** neither kind of fine-tuning is shown to gain: both intervals contain zero. (That does not say that the gain *is* zero.)
 #
 # Why? To tell dogs from cars a network can ignore how a letter ends, which is all the difference between two typefaces; a dark line across a bright cell is like many edges in photographs. This is a guess, not tested.
 #
@@ -309,14 +300,11 @@ print(f"solar cells, test of five other splits: mean {np.mean(others):.3f}, "
 # **full fine-tuning**|ImageNet|all stages
 # **multi-task**|any|several heads on one backbone: [two tasks](further/two_tasks.ipynb)
 #
-# *Transfer learning* is the wide word: use what was learned on a source for a target. In *supervised fine-tuning* pretrained weights go on learning from
-# labelled examples of the target: partial and full fine-tuning. SFT of chat models is the same on text: the examples are prompts with good answers, the loss is the same cross-entropy.
+# *Transfer learning* is the wide word: use what was learned on a source for a target. In *supervised fine-tuning* pretrained weights go on learning from labelled examples of the target: partial and full fine-tuning. SFT of chat models is the same on text: the examples are prompts with good answers, the loss is the same cross-entropy.
 #
 # ## The whole path in plain PyTorch
 #
-# The probe again. With torchvision's
-# weights the first lines would be `weights = ResNet18_Weights.DEFAULT`, `net = resnet18(weights=weights)`, `prepare = weights.transforms()`; we take
-# the network that is here, without its stage `input`, which prepares images inside it.
+# The probe again. With torchvision's weights the first lines would be `weights = ResNet18_Weights.DEFAULT`, `net = resnet18(weights=weights)`, `prepare = weights.transforms()`; we take the network that is here, without its stage `input`, which prepares images inside it.
 
 # %%
 from torch.utils.data import DataLoader, TensorDataset
@@ -397,10 +385,7 @@ print(progress())
 # The minutes count 130 words and 6 lines of code a minute. A first reader without PyTorch took half as long again: about twelve hours for all eleven, seven for the short path before 10.
 
 # %% [markdown]
-# Further, in any order: [rank](further/rank.ipynb) (many starting points), [pretrain](further/pretrain.ipynb) (how many labels is it worth?),
-# [calibration](further/calibration.ipynb) (may I believe how sure it is?), [shift](further/shift.ipynb) (better, or only narrower?), [two tasks](further/two_tasks.ipynb) (does
-# a second help the first?), [text](further/text.ipynb). Two **recipes** that are printed everywhere: [PyTorch's](recipes/pytorch_recipe.ipynb), with
-# the last few layers, and [Keras's](recipes/keras_recipe.ipynb).
+# Further, in any order: [rank](further/rank.ipynb) (many starting points), [pretrain](further/pretrain.ipynb) (how many labels is it worth?), [calibration](further/calibration.ipynb) (may I believe how sure it is?), [shift](further/shift.ipynb) (better, or only narrower?), [two tasks](further/two_tasks.ipynb) (does a second help the first?), [text](further/text.ipynb). Two **recipes** that are printed everywhere: [PyTorch's](recipes/pytorch_recipe.ipynb), with the last few layers, and [Keras's](recipes/keras_recipe.ipynb).
 
 # %% [markdown]
 # ## Words

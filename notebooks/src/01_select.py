@@ -45,8 +45,7 @@ original = sft.backbone(BACKBONE)
 # %% [markdown]
 # ## What a network costs
 #
-# Work is counted in **MACs**, multiply-accumulate operations: one multiplication and one addition each. PyTorch can count them, but it reports **FLOPs**, *two* a MAC, while many papers print
-# MACs and call them FLOPs. A factor of two between tables is usually this. We count one network and compare with the number that torchvision publishes.
+# Work is counted in **MACs**, multiply-accumulate operations: one multiplication and one addition each. PyTorch can count them, but it reports **FLOPs**, *two* a MAC, while many papers print MACs and call them FLOPs. A factor of two between tables is usually this. We count one network and compare with the number that torchvision publishes.
 
 # %%
 from torch.utils.flop_counter import FlopCounterMode
@@ -65,8 +64,7 @@ assert abs(counted / published - 1) < 0.02
 print(f"resnet18: {counted:.2f} billion MACs an image, published {published:.2f}")
 
 # %% [markdown]
-# Now five networks beside our small one. Work and speed do not depend on what the weights are, so nothing is downloaded for this comparison: the networks start at random, and
-# their **top-1** accuracy (the share of ImageNet's 50,000 validation photographs that get the right one of 1000 names) is the one published with their weights.
+# Now five networks beside our small one. Work and speed do not depend on what the weights are, so nothing is downloaded for this comparison: the networks start at random, and their **top-1** accuracy (the share of ImageNet's 50,000 validation photographs that get the right one of 1000 names) is the one published with their weights.
 #
 # > **Predict.** `resnet50` does about ten times the work of `efficientnet_lite0`. How many times as long does it take for a picture, on this machine?
 
@@ -74,8 +72,7 @@ print(f"resnet18: {counted:.2f} billion MACs an image, published {published:.2f}
 guess = widgets.predict("times as long as efficientnet_lite0", 1, 20, 10)
 
 # %% [markdown]
-# torchvision's weights carry their published numbers in `meta`; of our small network, top-1 is what its authors publish (see the sources), and the rest is counted here.
-# Each network is timed on single pictures; the fastest of five passes counts (the stored times are from a busy machine).
+# torchvision's weights carry their published numbers in `meta`; of our small network, top-1 is what its authors publish (see the sources), and the rest is counted here. Each network is timed on single pictures; the fastest of five passes counts (the stored times are from a busy machine).
 
 # %%
 shelf = {"efficientnet_lite0": sft.backbone("efficientnet_lite0")}
@@ -99,8 +96,7 @@ ratio = times["resnet50"] / times["efficientnet_lite0"]
 plot.guess_vs_result(ratio, guess, low=1, high=20, unit="times as long")
 
 # %% [markdown]
-# Work and speed are not the same: ten times the MACs do not take ten times as long here (why is not measured). So read MACs in
-# papers, and measure speed on the machine that will do the work, when it does nothing else.
+# Work and speed are not the same: ten times the MACs do not take ten times as long here (why is not measured). So read MACs in papers, and measure speed on the machine that will do the work, when it does nothing else.
 #
 # Age shows: `vgg16` of 2014 does nearly as much work as `vit_b_16` and is far less accurate. `convnext_tiny` of 2022 costs about as much work as `resnet50`.
 #
@@ -117,14 +113,11 @@ for word in ("solar", "cell", "crack", "panel", "palace"):
     print(f"{word:<8}", [name for name in names if word in name] or "no such class")
 
 # %% [markdown]
-# A *solar dish* is a power station with mirrors, a *cello* is a cello. But the names are only the last layer. Before them
-# the network has 1,280 numbers for each image, its **features**.
+# A *solar dish* is a power station with mirrors, a *cello* is a cello. But the names are only the last layer. Before them the network has 1,280 numbers for each image, its **features**.
 #
 # ## How to measure what features know
 #
-# The measurement is a **linear probe** (lesson 00): the best linear classifier on frozen features, judged on cells it has not seen. 400 validation cells are few when
-# networks are nearly equal, so the cells of train and valid take turns: five times, a probe learns from four fifths and judges the last. Whole
-# blocks of neighbouring files stay together, because they come from one module. That is **grouped cross-validation**. The test split waits.
+# The measurement is a **linear probe** (lesson 00): the best linear classifier on frozen features, judged on cells it has not seen. 400 validation cells are few when networks are nearly equal, so the cells of train and valid take turns: five times, a probe learns from four fifths and judges the last. Whole blocks of neighbouring files stay together, because they come from one module. That is **grouped cross-validation**. The test split waits.
 
 # %%
 from sklearn.base import clone
@@ -167,11 +160,9 @@ two_numbers = sft.proportion(two, blocks)
 plot.guess_vs_result(100 * two_numbers.value, guess, low=50, high=100)
 
 # %% [markdown]
-# Dark or patchy cells are often broken, and two numbers see that. *This* is what a network with millions of parameters has to beat. The features come from one pass through the frozen network, in
-# eval mode and without gradients. In plain PyTorch, for one batch; then for all cells by `sft.features`, which keeps them on disk.
+# Dark or patchy cells are often broken, and two numbers see that. *This* is what a network with millions of parameters has to beat. The features come from one pass through the frozen network, in eval mode and without gradients. In plain PyTorch, for one batch; then for all cells by `sft.features`, which keeps them on disk.
 #
-# Both probes judge the *same* cells, and what one finds hard the other finds hard too. So we compare in **pairs**: in each block, the accuracy of one minus that of the other; then the
-# mean of these differences and its 95 % interval. It reaches about two **standard errors** (`sem`) to both sides: the spread of the values, divided by the root of their number.
+# Both probes judge the *same* cells, and what one finds hard the other finds hard too. So we compare in **pairs**: in each block, the accuracy of one minus that of the other; then the mean of these differences and its 95 % interval. It reaches about two **standard errors** (`sem`) to both sides: the spread of the values, divided by the root of their number.
 
 # %%
 from torch.utils.data import DataLoader
@@ -213,9 +204,7 @@ print(f"1280 numbers {proper:.3f}; points more: {points.format(*paired(many, two
 #
 # ## Four wrong ways to prepare a picture
 #
-# A network expects pictures prepared as when it was trained. Nothing complains if they are not: any array of the right shape gives numbers. In
-# torchvision the preparation comes with the weights, as `weights.transforms()`: shorter edge to 256 pixels, the middle 224 × 224, values from 0–255 to 0–1, then
-# minus a mean and divided by a standard deviation, for each colour. Our Lite weights want mean and std 0.5, that is values from −1 to 1. By hand with `transforms.v2`, and as the first stage of our networks, `input`:
+# A network expects pictures prepared as when it was trained. Nothing complains if they are not: any array of the right shape gives numbers. In torchvision the preparation comes with the weights, as `weights.transforms()`: shorter edge to 256 pixels, the middle 224 × 224, values from 0–255 to 0–1, then minus a mean and divided by a standard deviation, for each colour. Our Lite weights want mean and std 0.5, that is values from −1 to 1. By hand with `transforms.v2`, and as the first stage of our networks, `input`:
 
 # %%
 prepare = v2.Compose([v2.RGB(), v2.ToDtype(torch.float32, scale=True),
@@ -225,8 +214,7 @@ assert torch.allclose(prepare(pictures), original.input(pictures), atol=1e-5)
 print("`input` gives the same as `prepare`")
 
 # %% [markdown]
-# Because preparing is a stage of the network, a mistake in it is another first stage. Here are four. The first has the mean and std that most other ImageNet
-# networks want, and that people write by habit.
+# Because preparing is a stage of the network, a mistake in it is another first stage. Here are four. The first has the mean and std that most other ImageNet networks want, and that people write by habit.
 
 # %%
 class Swapped(nn.Module):
@@ -287,8 +275,7 @@ widgets.explore(draw, photo=widgets.choice("photograph", list(photos)),
                 name="prepare")
 
 # %% [markdown]
-# Nothing fails, and some names stay plausible. Now the cells. A mistake can be made in two places. **In both**: the probe learns from wrongly prepared pictures and is asked with
-# such pictures. **Only asked**: it learned from proper ones, and later somebody else's code prepares the pictures. Each accuracy stands beside its paired difference from *as trained*.
+# Nothing fails, and some names stay plausible. Now the cells. A mistake can be made in two places. **In both**: the probe learns from wrongly prepared pictures and is asked with such pictures. **Only asked**: it learned from proper ones, and later somebody else's code prepares the pictures. Each accuracy stands beside its paired difference from *as trained*.
 #
 # > **Predict.** A probe that learned from proper pictures is asked with *another mean and std*. How many percent are right?
 
@@ -304,15 +291,11 @@ for way, first in ways.items():
     print(f"{way:<22}{both:<32}{asked}")
 
 # %% [markdown]
-# *Only asked* with wrong pictures, the probe loses some points with another mean and std, more with 0–255, and with squashed pictures it falls below the majority rate: these intervals lie below zero. A probe that *learns* from wrong pictures
-# hides most of it, so a decent number is no proof that you prepared them well. (Swapping
-# colours changes nothing: the cells are grey.) The remedy is to keep preparing and weights together: `weights.transforms()` in torchvision, the
-# stage `input` in this lab, where data is plain bytes.
+# *Only asked* with wrong pictures, the probe loses some points with another mean and std, more with 0–255, and with squashed pictures it falls below the majority rate: these intervals lie below zero. A probe that *learns* from wrong pictures hides most of it, so a decent number is no proof that you prepared them well. (Swapping colours changes nothing: the cells are grey.) The remedy is to keep preparing and weights together: `weights.transforms()` in torchvision, the stage `input` in this lab, where data is plain bytes.
 #
 # ## A rule first, then the numbers
 #
-# Three networks are on this machine: Lite0, 1 and 2, each larger than the one before. The most accurate of several will always be one of them, even where they are equal and
-# only chance decides. So we write down a rule *before* we look, the **one-standard-error rule** (Breiman et al., 1984):
+# Three networks are on this machine: Lite0, 1 and 2, each larger than the one before. The most accurate of several will always be one of them, even where they are equal and only chance decides. So we write down a rule *before* we look, the **one-standard-error rule** (Breiman et al., 1984):
 #
 # 1. measure all, find the best, and the standard error of its accuracy;
 # 2. every network within one standard error of the best is good enough;
@@ -344,9 +327,7 @@ for name in lites:
               points.format(*paired(right[name], right[best])))
 
 # %% [markdown]
-# Read an interval to its end. Where it contains zero, the difference is not significant; that does **not** mean that the two are equal. It means that you may lose as many points as its
-# lower end says, and that these cells cannot tell. The rule accepts this risk in exchange for less work. If you cannot afford it, write a stricter rule
-# beforehand (for example: the lower end must be above −2 points), and where only the best passes, pay for it or measure on more images.
+# Read an interval to its end. Where it contains zero, the difference is not significant; that does **not** mean that the two are equal. It means that you may lose as many points as its lower end says, and that these cells cannot tell. The rule accepts this risk in exchange for less work. If you cannot afford it, write a stricter rule beforehand (for example: the lower end must be above −2 points), and where only the best passes, pay for it or measure on more images.
 #
 # What a rule forbids is to look first and then to pick the reason. The rule was one-standard-error, so we follow it, and the test split speaks once, about the network that it took.
 
@@ -358,8 +339,7 @@ print(f"{chosen}, {SIZE} px: test accuracy {result.accuracy:.3f}; "
       f"majority {result.majority:.3f}")
 
 # %% [markdown]
-# This number may lie above or below all earlier ones: these are other cells, of other modules, and one split of many. Lesson 08 measures how far one split can lead astray. The choice was made before this number
-# and is not changed after it.
+# This number may lie above or below all earlier ones: these are other cells, of other modules, and one split of many. Lesson 08 measures how far one split can lead astray. The choice was made before this number and is not changed after it.
 #
 # ## What you have seen
 #
@@ -369,8 +349,7 @@ print(f"{chosen}, {SIZE} px: test accuracy {result.accuracy:.3f}; "
 #
 # **So which? The one with the least work that is good enough by a rule fixed beforehand**, and measured on your own images.
 #
-# *Where this lives in the library:* `sft.backbones()` lists the networks, `sft.Input` prepares, `sft.features` keeps features.
-# [Further: rank](further/rank.ipynb) compares many more starting points: stages, image sizes, random weights.
+# *Where this lives in the library:* `sft.backbones()` lists the networks, `sft.Input` prepares, `sft.features` keeps features. [Further: rank](further/rank.ipynb) compares many more starting points: stages, image sizes, random weights.
 #
 # ## The same in plain PyTorch
 #

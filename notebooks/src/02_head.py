@@ -35,8 +35,7 @@ OUT: str = ""                         # folder for the record; "" keeps nothing
 # %% [markdown]
 # ## The step that everybody needs first
 #
-# A network trained on ImageNet answers one question: *which of these thousand things is in the photograph?* Yours is another one, with ten answers, say. The last layer gives a thousand numbers, one a class, called **logits**. It must give ten. In torchvision's ResNet that layer is called `fc`, and one line replaces it. Random
-# weights will do for this experiment: we only look at shapes.
+# A network trained on ImageNet answers one question: *which of these thousand things is in the photograph?* Yours is another one, with ten answers, say. The last layer gives a thousand numbers, one a class, called **logits**. It must give ten. In torchvision's ResNet that layer is called `fc`, and one line replaces it. Random weights will do for this experiment: we only look at shapes.
 
 # %%
 resnet = models.resnet18(weights=None)
@@ -46,9 +45,7 @@ print("after: ", resnet.fc)
 print(tuple(resnet(torch.zeros(2, 3, 224, 224)).shape))
 
 # %% [markdown]
-# `in_features` says how many numbers the old layer read; the new one must read as many. Everything before it stays as it is. Other networks have
-# other names for the same layer. (On the device `meta`, tensors have shapes but no values: these two large networks need no memory here.) Whoever takes the wrong name gets no error, as the second cell shows: Python
-# adds an attribute, and `forward` never calls it.
+# `in_features` says how many numbers the old layer read; the new one must read as many. Everything before it stays as it is. Other networks have other names for the same layer. (On the device `meta`, tensors have shapes but no values: these two large networks need no memory here.) Whoever takes the wrong name gets no error, as the second cell shows: Python adds an attribute, and `forward` never calls it.
 
 # %%
 with torch.device("meta"):
@@ -65,9 +62,7 @@ print(resnet(torch.zeros(2, 3, 224, 224)).shape[1], "classes, still")
 # %% [markdown]
 # ## One sentence for all of them
 #
-# Freezing needs such names too ("all but `fc`"), and so does everything else in this course. Therefore the lab brings each network into one form: a flat `nn.Sequential` of named **stages**,
-# the same modules under common names, of which the last one is `head` and holds only the last Linear. All stages before it are the **backbone**. Replacing the head is now
-# the same line for all:
+# Freezing needs such names too ("all but `fc`"), and so does everything else in this course. Therefore the lab brings each network into one form: a flat `nn.Sequential` of named **stages**, the same modules under common names, of which the last one is `head` and holds only the last Linear. All stages before it are the **backbone**. Replacing the head is now the same line for all:
 
 # %%
 for name in ("resnet18", "mobilenet_v3_small", "efficientnet_lite0"):
@@ -118,8 +113,7 @@ ax
 #
 # ## Wrong way 1: use the old answers
 #
-# Perhaps the thousand classes are good enough? `tapped` runs a split through the network once, keeps the result on disk, and returns every stage's output, averaged over
-# the picture; for the last stage that is what `pool` does. Here is what the old head says of the training cells, on average.
+# Perhaps the thousand classes are good enough? `tapped` runs a split through the network once, keeps the result on disk, and returns every stage's output, averaged over the picture; for the last stage that is what `pool` does. Here is what the old head says of the training cells, on average.
 
 # %%
 taps = {"solar cells": [sft.analysis.tapped(original, part)
@@ -135,8 +129,7 @@ for i in mean.argsort(descending=True)[:4]:
     print(f"{mean[i]:5.1%} {names[i]}")
 
 # %% [markdown]
-# The names fit what is to be seen, stripes and boxes, not what is asked. Could one of them be a *code* for "broken"? We try all thousand: call a cell broken where the logit of that class exceeds a
-# threshold, and keep the class and the threshold that fit the training cells best. As thresholds we try the logits of the training cells themselves.
+# The names fit what is to be seen, stripes and boxes, not what is asked. Could one of them be a *code* for "broken"? We try all thousand: call a cell broken where the logit of that class exceeds a threshold, and keep the class and the threshold that fit the training cells best. As thresholds we try the logits of the training cells themselves.
 
 # %%
 share = 0.0
@@ -159,8 +152,7 @@ print(f"on valid: {one_word:.3f}; majority rate {data.valid.majority:.3f}")
 #
 # ## Wrong way 2: translate the answers
 #
-# Keep the thousand logits, and put a second layer behind them that turns 1000 into 2. We need a function that trains a layer on given numbers: the loop of lesson 00, 200 steps with all
-# images at once, from zero weights, after the numbers were centred and brought to one scale.
+# Keep the thousand logits, and put a second layer behind them that turns 1000 into 2. We need a function that trains a layer on given numbers: the loop of lesson 00, 200 steps with all images at once, from zero weights, after the numbers were centred and brought to one scale.
 
 # %%
 def train_head(x, y, classes=2, steps=200):  # returns a function that calls new rows
@@ -182,8 +174,7 @@ print(f"behind the 1000 logits: {translated:.3f}\nin their place:         {direc
 print(f"majority rate:          {data.valid.majority:.3f}")
 
 # %% [markdown]
-# On these few modules neither is shown to beat always answering "intact". But there is a reason why the detour cannot say more. The old head is a linear map, $z = W_1 f + b_1$ with features $f$ and logits $z$; the translator is another,
-# $W_2 z + b_2$. One after the other they are a **single** linear map, $(W_2 W_1) f + (W_2 b_1 + b_2)$:
+# On these few modules neither is shown to beat always answering "intact". But there is a reason why the detour cannot say more. The old head is a linear map, $z = W_1 f + b_1$ with features $f$ and logits $z$; the translator is another, $W_2 z + b_2$. One after the other they are a **single** linear map, $(W_2 W_1) f + (W_2 b_1 + b_2)$:
 
 # %%
 old, translator, merged = original.head, nn.Linear(1000, 2), nn.Linear(f.shape[1], 2)
@@ -263,13 +254,11 @@ print(f"points more: {gains.mean():+.1f} ({low:+.1f} to {high:+.1f})")
 plot.guess_vs_result(100 * large.mean().item(), guess, low=50)
 
 # %% [markdown]
-# The large head drives the *training* loss far lower. On validation cells we compare in pairs, because both heads judged the same ones: in each block of files, one accuracy minus the other, then the mean and its interval. It contains zero, so a lead is not shown, and ten epochs are not the end of training.
-# Start linear: it is small, and it says what the *features* know. Add a layer when you have the labels to show that it helps.
+# The large head drives the *training* loss far lower. On validation cells we compare in pairs, because both heads judged the same ones: in each block of files, one accuracy minus the other, then the mean and its interval. It contains zero, so a lead is not shown, and ten epochs are not the end of training. Start linear: it is small, and it says what the *features* know. Add a layer when you have the labels to show that it helps.
 #
 # ## Where should the head read?
 #
-# So far the head sat at the end. But the list can be cut anywhere: average the maps of *any* stage, and train a linear head on those numbers. We do it for the cells, and for scikit-learn's handwritten digits, ten classes with
-# thirty labels each: once 32 pixels wide, and once enlarged to 160.
+# So far the head sat at the end. But the list can be cut anywhere: average the maps of *any* stage, and train a linear head on those numbers. We do it for the cells, and for scikit-learn's handwritten digits, ten classes with thirty labels each: once 32 pixels wide, and once enlarged to 160.
 #
 # > **Predict.** Ten digits, 32 pixels wide. The usual place for a head is the last stage, `neck`, number 9. From which stage, 1 (`stem`) to 9, does a linear head read them best?
 
@@ -299,9 +288,7 @@ print(f"for 32 px you guessed number {guess.value}" * guess.touched)
 reading(curves, majority=majority, widths=widths)
 
 # %% [markdown]
-# For small digits the curve rises and **falls**: after `layer5` a single position is left of a picture of 32 pixels. Mostly it is this size that counts:
-# enlarged, the digits lose much less towards the end, although their best stage reads worse than that of the small ones. For the cells, *no* stage is clear of the majority rate, so these few modules do not show where to read. The heads can
-# even lie below it, because they are trained on as many broken cells as intact ones, and most validation cells are intact.
+# For small digits the curve rises and **falls**: after `layer5` a single position is left of a picture of 32 pixels. Mostly it is this size that counts: enlarged, the digits lose much less towards the end, although their best stage reads worse than that of the small ones. For the cells, *no* stage is clear of the majority rate, so these few modules do not show where to read. The heads can even lie below it, because they are trained on as many broken cells as intact ones, and most validation cells are intact.
 #
 # ## Click a stage
 #

@@ -39,8 +39,7 @@ OUT: str = ""                         # folder for the record; "" keeps nothing
 # %% [markdown]
 # ## Two lines that every tutorial has
 #
-# To freeze a layer is to keep it as it is while others learn. Switch the gradients of its parameters off, so one reads. (The **gradient** of a parameter says how fast the loss rises when the parameter rises a little; the **optimizer** changes each parameter against its gradient.) We do that to a network with ImageNet weights and a new head of two
-# classes: everything before the head shall stay as it is.
+# To freeze a layer is to keep it as it is while others learn. Switch the gradients of its parameters off, so one reads. (The **gradient** of a parameter says how fast the loss rises when the parameter rises a little; the **optimizer** changes each parameter against its gradient.) We do that to a network with ImageNet weights and a new head of two classes: everything before the head shall stay as it is.
 
 # %%
 sft.check_parameters(globals(), SIZE=(int, 64, 300), LABELS=(int, 200, 800),
@@ -57,8 +56,7 @@ learn = sum(p.numel() for p in model.parameters() if p.requires_grad)
 print(f"{learn:,} of {sum(p.numel() for p in model.parameters()):,} parameters learn")
 
 # %% [markdown]
-# Before we train we take the network's **fingerprint**: one hash a stage, over *everything* that the stage stores. A hash is a short number computed from data; if a single bit of the data changes, so does the hash. Then
-# an epoch as the textbook has it: `model.train()`, which tells every layer that this is training, then the loop of lesson 00, with only the head in the optimizer.
+# Before we train we take the network's **fingerprint**: one hash a stage, over *everything* that the stage stores. A hash is a short number computed from data; if a single bit of the data changes, so does the hash. Then an epoch as the textbook has it: `model.train()`, which tells every layer that this is training, then the loop of lesson 00, with only the head in the optimizer.
 #
 # > **Predict.** The head is trained for one epoch. How many of the twelve stages will have another fingerprint afterwards?
 
@@ -87,8 +85,7 @@ print("changed:", *differ)
 plot.guess_vs_result(len(differ), guess, high=12, unit="stages")
 
 # %% [markdown]
-# Every stage that stores anything has changed, and none of the frozen ones got a gradient. What has moved? A stage stores two kinds of numbers: **parameters**, which the optimizer
-# moves, and **buffers**, which belong to the layer but not to the optimizer.
+# Every stage that stores anything has changed, and none of the frozen ones got a gradient. What has moved? A stage stores two kinds of numbers: **parameters**, which the optimizer moves, and **buffers**, which belong to the layer but not to the optimizer.
 
 # %%
 was, stored = original[:-1].state_dict(), model[:-1].state_dict()
@@ -100,8 +97,7 @@ print(f"buffers: {len(moved) - len(weights)}, such as {', '.join(moved[:2])}")
 # %% [markdown]
 # ## What moves without a gradient
 #
-# The buffers belong to BatchNorm. In eval mode it normalises with a stored mean $\mu$ and variance $\sigma^2$ of each channel. In train mode it uses mean $\mu_b$ and variance
-# of the *batch* instead, and on the way it updates what is stored:
+# The buffers belong to BatchNorm. In eval mode it normalises with a stored mean $\mu$ and variance $\sigma^2$ of each channel. In train mode it uses mean $\mu_b$ and variance of the *batch* instead, and on the way it updates what is stored:
 #
 # $$\mu \leftarrow (1 - \alpha)\,\mu + \alpha\,\mu_b$$
 #
@@ -168,9 +164,7 @@ figure
 #
 # ## Two heads, one backbone
 #
-# "But I only care for solar cells." Then take this everyday case. Anna trains a head that finds defects. Ben needs the cell type, mono- or polycrystalline, so
-# he puts a second head on *the same frozen backbone* and trains it for one epoch, the textbook's way. Then
-# Anna's head answers again, on the backbone that Ben gave back.
+# "But I only care for solar cells." Then take this everyday case. Anna trains a head that finds defects. Ben needs the cell type, mono- or polycrystalline, so he puts a second head on *the same frozen backbone* and trains it for one epoch, the textbook's way. Then Anna's head answers again, on the backbone that Ben gave back.
 
 # %%
 anna = sft.replace_head(original, data.classes, seed=SEED)
@@ -193,13 +187,11 @@ for when, result in (("before", before_ben), ("after ", after_ben)):
           f"majority {result.majority:.3f}")
 
 # %% [markdown]
-# Ben's head is far above its majority rate. Anna's head has fallen below hers, and its two intervals do not overlap (they treat the cells of a module as one group, lesson 08). Yet she did not touch her head and he
-# did not touch her parameters, and both can prove it with `requires_grad`.
+# Ben's head is far above its majority rate. Anna's head has fallen below hers, and its two intervals do not overlap (they treat the cells of a module as one group, lesson 08). Yet she did not touch her head and he did not touch her parameters, and both can prove it with `requires_grad`.
 #
 # ## When it is wanted
 #
-# The same mechanism is a known method. **AdaBN** (Li et al., 2016) recomputes the statistics on unlabelled images of a *new domain* (another camera, another light) and keeps all weights, so that each channel is normalised for what it
-# really sees. It is done on purpose, once, and then the network is frozen again in eval mode. Does it help Anna's task? Ben's backbone has such statistics. She trains a new head on it and compares it with her first, before Ben:
+# The same mechanism is a known method. **AdaBN** (Li et al., 2016) recomputes the statistics on unlabelled images of a *new domain* (another camera, another light) and keeps all weights, so that each channel is normalised for what it really sees. It is done on purpose, once, and then the network is frozen again in eval mode. Does it help Anna's task? Ben's backbone has such statistics. She trains a new head on it and compares it with her first, before Ben:
 
 # %%
 adapted = sft.replace_head(ben, data.classes, seed=SEED)
@@ -210,8 +202,7 @@ old, new = (torch.tensor(r.predictions) == data.valid.y for r in (before_ben, af
 print(f"only the old right: {(old & ~new).sum()}, only the new: {(new & ~old).sum()}")
 
 # %% [markdown]
-# It does not help here: neither of Anna's heads is shown to beat the majority rate, and the new one is right on fewer cells. That new statistics can be used well, Ben's own head shows, which was trained with them. **Head and statistics belong together.** Adapt where
-# all users of the backbone change with it, and measure whether it helps; leave it where the backbone is shared.
+# It does not help here: neither of Anna's heads is shown to beat the majority rate, and the new one is right on fewer cells. That new statistics can be used well, Ben's own head shows, which was trained with them. **Head and statistics belong together.** Adapt where all users of the backbone change with it, and measure whether it helps; leave it where the backbone is shared.
 #
 # ## The remedy, by hand
 #
@@ -233,8 +224,7 @@ print("changed:", *(name for name in before if before[name] != after[name]))
 print(f"mean loss: {sum(losses) / 6:.3f}, the textbook's {sum(drifted[:6]) / 6:.3f}")
 
 # %% [markdown]
-# Only the head. And the loss gives no hint: the textbook's, over the same batches, differs little. One trap is left: the *next* epoch begins with `model.train()` again, which puts every stage back into train mode. The line that replaces it must
-# be said in every epoch. In the library, `train_mode` reads what learns from a **learning-rate profile**: a plain dict with a rate for each stage, 0 for frozen. `fit` calls it for you.
+# Only the head. And the loss gives no hint: the textbook's, over the same batches, differs little. One trap is left: the *next* epoch begins with `model.train()` again, which puts every stage back into train mode. The line that replaces it must be said in every epoch. In the library, `train_mode` reads what learns from a **learning-rate profile**: a plain dict with a rate for each stage, 0 for frozen. `fit` calls it for you.
 #
 # Dropout, like stochastic depth (whole blocks are skipped at random), is the second reason for eval mode: in train mode it computes something else in every pass, with or without parameters.
 
@@ -250,8 +240,7 @@ assert [name for name in probe if model.get_submodule(name).training] == ["head"
 #
 # ## What the optimizer must not hold
 #
-# Why does it matter what the optimizer holds, if a frozen parameter gets no gradient? Because an optimizer has a memory of its own. One layer learns for one step and is then frozen, and the
-# optimizer steps on. Its **momentum** (a running mean of past gradients) and its **weight decay** (each weight shrinks a little at every step) do not know of the freeze:
+# Why does it matter what the optimizer holds, if a frozen parameter gets no gradient? Because an optimizer has a memory of its own. One layer learns for one step and is then frozen, and the optimizer steps on. Its **momentum** (a running mean of past gradients) and its **weight decay** (each weight shrinks a little at every step) do not know of the freeze:
 
 # %%
 def moves(to_none):  # by how many percent a frozen layer changes in 20 steps
@@ -268,9 +257,7 @@ def moves(to_none):  # by how many percent a frozen layer changes in 20 steps
 print(f"gradients zero: {moves(False):.0f} %, gradients None: {moves(True):.0f} %")
 
 # %% [markdown]
-# Since version 2.0, PyTorch sets gradients to None, and an optimizer skips what has none. Older code moves your frozen layers. The safe rule
-# does not depend on it: **hand the optimizer only what learns**, in groups if rates differ:
-# `AdamW([{"params": model.neck.parameters(), "lr": 1e-4}, {"params": model.head.parameters(), "lr": 1e-3}])`.
+# Since version 2.0, PyTorch sets gradients to None, and an optimizer skips what has none. Older code moves your frozen layers. The safe rule does not depend on it: **hand the optimizer only what learns**, in groups if rates differ: `AdamW([{"params": model.neck.parameters(), "lr": 1e-4}, {"params": model.head.parameters(), "lr": 1e-3}])`.
 #
 # ## What a freeze saves
 #
@@ -315,8 +302,7 @@ ax.legend()
 ax
 
 # %% [markdown]
-# A freeze alone cannot save everything: the forward pass remains. The solid line falls to almost nothing: a constant function gives the same output every time, so its output can be
-# computed once and **cached**.
+# A freeze alone cannot save everything: the forward pass remains. The solid line falls to almost nothing: a constant function gives the same output every time, so its output can be computed once and **cached**.
 #
 # ## Do frozen work once
 #
@@ -331,8 +317,7 @@ assert torch.allclose(head.weight, model.head.weight, atol=1e-3)
 print(f"the same head: {whole:.2f} s through the network, {took:.3f} s on its features")
 
 # %% [markdown]
-# The same head, up to rounding. It is true only because the frozen part is constant; under the textbook's freeze an image's features
-# depend on the batch it comes in. `fit` does this for you: it keeps features on disk under a hash of the frozen weights and a hash of each image. Ben's statistics have another hash, so a wrong feature cannot be found.
+# The same head, up to rounding. It is true only because the frozen part is constant; under the textbook's freeze an image's features depend on the batch it comes in. `fit` does this for you: it keeps features on disk under a hash of the frozen weights and a hash of each image. Ben's statistics have another hash, so a wrong feature cannot be found.
 #
 # **The price**: cached features belong to fixed images. Random augmentation makes a new image every time, and then nothing can be cached (or only a fixed number of views of each image). A picture and its mirror image, for instance:
 
@@ -345,8 +330,7 @@ print(f"mirrored: features differ by {(plain - mirrored).norm() / plain.norm():.
 # %% [markdown]
 # ## Move the cut yourself
 #
-# Move the first stage that learns along the strip, choose how many training steps somebody has made, and switch the mode of the frozen stages. The weights are the same in every picture
-# that you can draw; the darker a stage, the further its statistics have moved (in standard deviations σ). First a table: the share of answers that changed in ten steps, for each first stage that learns (fewer steps than above, and half of the crops).
+# Move the first stage that learns along the strip, choose how many training steps somebody has made, and switch the mode of the frozen stages. The weights are the same in every picture that you can draw; the darker a stage, the further its statistics have moved (in standard deviations σ). First a table: the share of answers that changed in ten steps, for each first stage that learns (fewer steps than above, and half of the crops).
 
 # %%
 drifting = Drifting(original, loader(data.train), crops[::2])

@@ -6,8 +6,7 @@
 # - run the six checks that catch most false hopes: pictures, copies, balance, labels, intervals, mistakes;
 # - keep what you made: a model file with its card, that answers for new photographs, or says "neither".
 #
-# 45 minutes; the first run takes some eight minutes more on two cores, later ones two. Comes after *09 Decide*; the checks can be followed after *00 Start here*.
-# By default the images are solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018.
+# 45 minutes; the first run takes some eight minutes more on two cores, later ones two. Comes after *09 Decide*; the checks can be followed after *00 Start here*. By default the images are solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018.
 
 # %%
 import re
@@ -44,9 +43,7 @@ OUT: str = ""                         # folder for record and model; "" keeps no
 # %% [markdown]
 # ## Your folder
 #
-# Put the photographs of each class into a folder of its own, and those folders into one: `my_photos/healthy/IMG_0001.jpg`,
-# `my_photos/rust/IMG_0101.jpg`. Then set `DATA` to `"folder:my_photos"` and run all cells; or leave the notebook alone and type
-# `sftlab run 10_your_own_images -p DATA folder:my_photos`. Folders named `train`, `valid` and `test` above the class folders are used as they are.
+# Put the photographs of each class into a folder of its own, and those folders into one: `my_photos/healthy/IMG_0001.jpg`, `my_photos/rust/IMG_0101.jpg`. Then set `DATA` to `"folder:my_photos"` and run all cells; or leave the notebook alone and type `sftlab run 10_your_own_images -p DATA folder:my_photos`. Folders named `train`, `valid` and `test` above the class folders are used as they are.
 #
 # Where to begin; these are rules of thumb, and the validation images decide:
 #
@@ -81,9 +78,7 @@ plot.images(data, some, columns=6, title="Training images, as the network sees t
 # %% [markdown]
 # ## Check 2: is the same picture on both sides?
 #
-# A test image that is almost a training image measures memory. Identical pictures never share two splits here. Nearly identical ones (saved twice,
-# or a series of the same moment) do, unless the split is told what belongs together. `GROUPS` says it: all photographs of one `"subfolder"` (a patient, a day), those whose names have the
-# same `"prefix"` before the last number, or those taken in the same `"minute"`.
+# A test image that is almost a training image measures memory. Identical pictures never share two splits here. Nearly identical ones (saved twice, or a series of the same moment) do, unless the split is told what belongs together. `GROUPS` says it: all photographs of one `"subfolder"` (a patient, a day), those whose names have the same `"prefix"` before the last number, or those taken in the same `"minute"`.
 
 # %%
 def series(file):
@@ -140,8 +135,7 @@ if few := [name for name in names if counts["test"][name] < 30]:
 # %% [markdown]
 # ## Check 4: which labels does everything else contradict?
 #
-# Some labels are wrong: a slip of the hand, a photograph in the wrong folder, a case on which two experts differ. A label is in doubt where a network is confident of another class. *Confident* is meant by each class's own
-# standard: its threshold is the mean probability that the images with this label get. This is **confident learning**.
+# Some labels are wrong: a slip of the hand, a photograph in the wrong folder, a case on which two experts differ. A label is in doubt where a network is confident of another class. *Confident* is meant by each class's own standard: its threshold is the mean probability that the images with this label get. This is **confident learning**.
 
 # %%
 def in_doubt(p, y):
@@ -156,8 +150,7 @@ def in_doubt(p, y):
 
 
 # %% [markdown]
-# A network that has learned wrong labels repeats them. So the training images are cut into five folds; five probes learn from four folds each and are asked about the fifth (*cross-validation*).
-# What they name are wrong labels, and images that are hard. Which of the two, you decide.
+# A network that has learned wrong labels repeats them. So the training images are cut into five folds; five probes learn from four folds each and are asked about the fifth (*cross-validation*). What they name are wrong labels, and images that are hard. Which of the two, you decide.
 
 # %%
 original = sft.backbone(BACKBONE).to(DEVICE)
@@ -172,9 +165,7 @@ except ValueError as few:
     print(f"No label is doubted here: {few}.")
 
 # %% [markdown]
-# Choose another label below a picture, or leave the picture out: each choice is a line in a CSV file named after the data; your folder stays as it is. Run the notebook
-# again from the top, and `sft.corrected`, in the cell after the parameters, uses the file. Correct what *you* can see to be wrong. Test labels are not shown: whoever corrects
-# the test until the network passes has no test any more.
+# Choose another label below a picture, or leave the picture out: each choice is a line in a CSV file named after the data; your folder stays as it is. Run the notebook again from the top, and `sft.corrected`, in the cell after the parameters, uses the file. Correct what *you* can see to be wrong. Test labels are not shown: whoever corrects the test until the network passes has no test any more.
 #
 # ## Train: the probe first
 #
@@ -188,8 +179,7 @@ missed = round((1 - history.kept.valid_accuracy) * len(data.valid))
 print(f"the probe is wrong on {missed} of {len(data.valid)} validation images")
 
 # %% [markdown]
-# Is fine-tuning worth its time, most of a run? It can only win the validation images on which the probe is wrong. With fewer than six of them even a
-# perfect network could not be told apart from the probe (a coin shows five heads in five throws too often), and with less than 5 % there is little to gain. `"auto"` then stays with the probe; ask for `"partial"` or `"full"` to try all the same.
+# Is fine-tuning worth its time, most of a run? It can only win the validation images on which the probe is wrong. With fewer than six of them even a perfect network could not be told apart from the probe (a coin shows five heads in five throws too often), and with less than 5 % there is little to gain. `"auto"` then stays with the probe; ask for `"partial"` or `"full"` to try all the same.
 
 # %%
 promising = missed >= 6 and missed > 0.05 * len(data.valid)
@@ -198,6 +188,8 @@ strategy = ("partial" if promising else "probe") if STRATEGY == "auto" else STRA
 batch = max(4, min(32, 32 * 160**2 // SIZE**2)) if strategy == "full" else 32
 print(f"strategy: {strategy};", f"{batch} images a batch, RATE {RATE:g}"
       if strategy != "probe" else "RATE and EPOCHS are not used")
+
+# %%
 if strategy != "probe":
     profile = (sft.last_k(model, 1, lr=RATE) if strategy == "partial"
                else sft.layer_decay(model, lr=RATE, decay=0.7))
@@ -225,11 +217,13 @@ guess = widgets.predict("test accuracy, in percent", 0, 100, default=80)
 result = sft.evaluate(model, data.test)
 lines = str(result).splitlines()      # a line a class
 print("\n".join(lines if len(lines) < 30 else [*lines[:20], "…", lines[-1]]))
+
+# %%
 test, valid = result.accuracy, sft.evaluate(model, data.valid).accuracy
 side = ("test is higher than valid" if test.low > valid.high else
         "test is lower than valid" if test.high < valid.low else
         "the intervals overlap: test and valid cannot be told apart")
-print(f"\nvalid {valid:.3f}, test {test:.3f}:\n{side}")
+print(f"valid {valid:.3f}, test {test:.3f}:\n{side}")
 plot.guess_vs_result(100 * result.accuracy.value, guess)
 
 # %% [markdown]
@@ -277,13 +271,14 @@ errors = np.flatnonzero((truth >= 0) & (says != truth))
 for i in sorted(errors, key=lambda i: -p[i].max()):
     look.append({"why": "mistake on a test image", "file": files[i],
                  "label": names[truth[i]], "says": names[says[i]]})
+
+# %%
 plot.mistakes(result, data, n=12, columns=6)
 
 # %% [markdown]
 # ## When should it say "neither"?
 #
-# One day it will be shown something that is none of your classes. It refuses where the largest probability is low, or where the picture is far from all training
-# images in the features (see *[Calibration](further/calibration.ipynb)*). The *validation* images set both limits, so that 95 % of their right answers stay.
+# One day it will be shown something that is none of your classes. It refuses where the largest probability is low, or where the picture is far from all training images in the features (see *[Calibration](further/calibration.ipynb)*). The *validation* images set both limits, so that 95 % of their right answers stay.
 
 # %%
 try:
@@ -293,6 +288,8 @@ try:
 except ValueError as few:
     reject = None
     print(f"It will never say neither: {few}.")
+
+# %%
 widgets.upload(model, reject=reject, example=data.valid, licence=data.card.licence)
 
 # %% [markdown]
@@ -300,15 +297,11 @@ widgets.upload(model, reject=reject, example=data.valid, licence=data.card.licen
 #
 # ## Keep it
 #
-# The model file carries its story, and a page beside it tells it: data and licence, settings, this
-# result with its intervals, limits. With `OUT` set, as `sftlab run` does, all is kept, with the list of what deserves a look.
+# The model file carries its story, and a page beside it tells it: data and licence, settings, this result with its intervals, limits. With `OUT` set, as `sftlab run` does, all is kept, with the list of what deserves a look.
 #
-# Later the file answers by itself, in any notebook (`sft.predict`) or without one: `sftlab predict runs/…/model.safetensors holiday/ --csv answers.csv` answers for every photograph of a folder, and
-# `sftlab export runs/…/model.safetensors` writes an ONNX graph for phones and browsers. Here for two photographs of scikit-learn, a palace and a dahlia:
+# Later the file answers by itself, in any notebook (`sft.predict`) or without one: `sftlab predict runs/…/model.safetensors holiday/ --csv answers.csv` answers for every photograph of a folder, and `sftlab export runs/…/model.safetensors` writes an ONNX graph for phones and browsers. Here for two photographs of scikit-learn, a palace and a dahlia:
 
 # %%
-import sklearn
-
 scratch = tempfile.TemporaryDirectory()
 folder = Path(OUT or scratch.name)
 sft.records.write(result, folder / "record.json")
@@ -316,6 +309,10 @@ sft.records.write(history, folder / "history.json")
 pd.DataFrame(look).to_csv(folder / "look_at.csv", index=False)
 file = sft.save(model, folder / "model.safetensors", data=data, history=history,
                 result=result, reject=reject)
+
+# %%
+import sklearn
+
 pictures = Path(sklearn.__file__).parent / "datasets" / "images"
 for one in sft.predict(file, sorted(pictures.glob("*.jpg"))):
     why = one.refused or f"{one.confidence:.0%}"

@@ -1,4 +1,4 @@
-"""From probabilities to decisions: is there skill, are they honest, what do errors cost, how strange is an image.
+"""From probabilities to decisions: is there skill, are they honest, what do errors cost.
 
 Plain functions of arrays, called by the lessons on decisions and shift and by `sftlab compare`: p is n × classes, y
 holds n class numbers, and in a question of two classes class 1 is the one that must not be missed.
@@ -15,7 +15,7 @@ from sftlab.core.records import Interval, Result
 from sftlab.core.statistics import mean_interval
 
 SMALLEST = 1e-12  # below this a probability is rounding
-BINS, DRAWS, NEAREST = 15, 500, 5
+BINS, DRAWS = 15, 500
 
 
 def difference(right_a: Any, right_b: Any, groups: Any = ()) -> Interval:
@@ -83,33 +83,22 @@ def calibration(p: Any, y: Any) -> Calibration:
     return Calibration(error(right), float(np.mean(drawn)), float(np.percentile(drawn, 95)))
 
 
-def temperature_scale(p: Any, temperature: float) -> np.ndarray:
-    """Return softmax(z / T) for probabilities p = softmax(z): T > 1 makes them less sure, T = 1 leaves them.
-
-    Logits are known up to a constant from their probabilities, and softmax ignores the constant. The order of the
-    classes, and with it accuracy, stays (Guo et al., 2017).
-    """
-    if temperature <= 0:
-        raise ValueError(f"temperature={temperature}: a number above 0")
-    from scipy.special import softmax
-
-    return softmax(_log(p) / temperature, axis=1)
-
-
 def fit_temperature(p: Any, y: Any) -> float:
-    """Return the T > 0 at which `temperature_scale(p, T)` has the lowest cross-entropy with the labels y.
+    """Return the T at which softmax(z / T) has the lowest cross-entropy with the labels y, for p = softmax(z).
 
-    With b = 1/T the loss is convex, so a bisection of its slope, Σ (mean z under the model − z of the label), finds it.
-    T between 0.05 and 20.
+    p: n × classes; logits are known from it up to a constant, which softmax ignores. T is between 0.05 and 20: above 1
+    it makes the probabilities less sure. The order of the classes, and with it accuracy, stays (Guo et al., 2017).
     """
-    z, y = _log(p), np.asarray(y)
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
+
+    z, y = np.log(np.maximum(np.asarray(p, dtype=float), SMALLEST)), np.asarray(y)
     paired(z, y)
-    low, high = 1 / 20, 20.0
-    for _ in range(60):
-        b = (low + high) / 2
-        slope = ((temperature_scale(p, 1 / b) * z).sum(axis=1) - z[np.arange(len(y)), y]).mean()
-        low, high = (b, high) if slope < 0 else (low, b)
-    return 2 / (low + high)
+
+    def loss(log_t: float) -> float:
+        return -log_softmax(z / np.exp(log_t), axis=1)[np.arange(len(y)), y].mean()
+
+    return float(np.exp(minimize_scalar(loss, bounds=np.log([0.05, 20]), method="bounded").x))
 
 
 def threshold(missed: float, false_alarm: float) -> float:
@@ -162,22 +151,3 @@ def mcnemar(right_a: Any, right_b: Any) -> float:
     a, b = paired(right_a, right_b)
     only_a, only_b = int((a > b).sum()), int((b > a).sum())
     return float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
-
-
-def knn_distance(features: Any, references: Any) -> np.ndarray:
-    """Return how far each row of `features` is from its nearest `references`: 0 the same direction, 1 unrelated.
-
-    The mean cosine distance to the five nearest neighbours: a deep nearest-neighbour score (Sun et al., 2022). Rows of
-    `references` that are asked about themselves should be left out by the caller.
-    """
-    from sklearn.neighbors import NearestNeighbors
-
-    if (n := len(references)) < NEAREST:
-        raise ValueError(f"{n} known images, fewer than the {NEAREST} nearest that are asked for")
-    search = NearestNeighbors(n_neighbors=NEAREST, metric="cosine").fit(np.asarray(references, dtype=float))
-    return search.kneighbors(np.asarray(features, dtype=float))[0].mean(axis=1)
-
-
-def _log(p: Any) -> np.ndarray:
-    """Return logits whose softmax is p."""
-    return np.log(np.maximum(np.asarray(p, dtype=float), SMALLEST))

@@ -61,10 +61,13 @@ def cascade(
     """
     from scipy.stats import spearmanr
 
+    def order(a: Tensor, b: Tensor) -> float:
+        return spearmanr(a, b).statistic if a.any() and b.any() else np.nan
+
     found, own = {}, grad_cam(model, x, target, stage).flatten(1)
     for count, name in enumerate(reversed(stage_names(model)), 1):
         others = [grad_cam(randomised(model, blank, count), x, target, stage).flatten(1) for blank in blanks]
-        found[name] = np.array([[spearmanr(*maps).statistic for maps in zip(own, o, strict=True)] for o in others])
+        found[name] = np.array([[order(*maps) for maps in zip(own, other, strict=True)] for other in others])
     return found
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sftlab.core.model import replace_head, stage_names
-from sftlab.core.records import Result
+from sftlab.core.records import Result, stored
 from sftlab.core.statistics import t_interval
 from sftlab.lessons.checks import Wrong, check, expect, moved_by_step
 from sftlab.networks import backbone
@@ -19,15 +19,14 @@ from sftlab.plot import base, style
 PROBE = "linear probe"
 
 
-def strategies(
-    record: Mapping[str, Mapping[str, Any]], live: Mapping[str, Mapping[str, Result]], *, ax: Any = None
-) -> Any:
+def strategies(live: Mapping[str, Mapping[str, Result]], *, ax: Any = None) -> Any:
     """Draw validation accuracies of strategies, a panel a task, with what each gains over the linear probe.
 
-    record: of `benchmarks/start.py`: {task: {split: {strategy: accuracies by epoch}}}, and `test_to_train` of each
-    task. Small hollow dots are splits, a large one their mean, the bar its 95 % interval; the numbers are gains over
-    the probe on the same splits, in points. live: {task: {strategy: result}}, computed now, solid.
+    Small hollow dots are splits of the record of `benchmarks/start.py`, a large one their mean, the bar its 95 %
+    interval; the numbers are gains over the probe on the same splits, in points. live: {task: {strategy: result}},
+    computed now, solid.
     """
+    record = stored("start")  # {task: {split: {strategy: accuracies by epoch}}}, and `test_to_train` of each task
     names = [name for name in next(iter(record[next(iter(live))].values())) if name != "majority"]
     ax = base.axes(ax, 9.4, 1.5 + 0.5 * len(names))
     words, findings = [], []

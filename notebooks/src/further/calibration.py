@@ -235,10 +235,11 @@ rejected(certainty, np.quantile(certainty["valid cells"], 0.05),
 far_guess = widgets.predict("photographs refused by distance, in percent", 0, 100, 50)
 
 # %%
-unit = [nn.functional.normalize(f, dim=1) for f in (new, x)]
-distance = 1 - (unit[0] @ unit[1].T).topk(5, dim=1).values.mean(dim=1).numpy()
-assert np.allclose(distance, decisions.knn_distance(new, x), atol=1e-4)
-far = {name: decisions.knn_distance(f, x) for name, f in seen.items()}
+def distance(f):  # mean cosine distance to the five nearest training cells
+    near = nn.functional.normalize(f, dim=1) @ nn.functional.normalize(x, dim=1).T
+    return 1 - near.topk(5, dim=1).values.mean(dim=1).numpy()
+
+far = {name: distance(f) for name, f in seen.items()}
 limit = np.quantile(far["valid cells"], 0.95)
 rejected(far, limit, label="distance to the training cells")
 
@@ -302,7 +303,7 @@ heatmaps(pixels, rows, licence=data.card.licence,
 #
 # **Can its certainty be trusted? On images like the training ones, after a check on new modules; on others, ask first whether they are alike.**
 #
-# *Where this lives in the library:* `sftlab.analysis.decisions` (`calibration`, `fit_temperature`, `temperature_scale`, `knn_distance`), `sftlab.analysis.explain` (`grad_cam`, `cascade`), `sft.choose_reject_option`. *The same in plain PyTorch:* the loop for T and the two lines for the distance above need nothing of the library.
+# *Where this lives in the library:* `sftlab.analysis.decisions` (`calibration`, `fit_temperature`), `sftlab.analysis.explain` (`grad_cam`, `cascade`), `sft.choose_reject_option`. *The same in plain PyTorch:* the loop for T and the two lines for the distance above need nothing of the library.
 
 # %% [markdown]
 # ## Try it

@@ -220,7 +220,8 @@ rising = np.maximum.accumulate([np.mean(curves["from scratch"][n]) for n in coun
 by_hand = np.exp(np.interp(np.mean(curves["LP-FT"][5]), rising, np.log(counts)))
 worth = sft.labels.worth(curves["LP-FT"], curves["from scratch"], 5)
 assert abs(worth.value - by_hand) < 1e-6
-plot.guess_vs_result(worth, guess, low=1, high=50, unit="labels a class")
+print(f"{worth:.1f} labels a class")
+plot.guess_vs_result(worth.value, guess, low=1, high=50, unit="labels a class")
 
 # %% [markdown]
 # The interval comes from the runs: leave out one of the ten, average both curves again, read the gap again; ten times. (It knows of other labels and other starts, not of other test images: all runs were tested on the same.) How many labels do you have? Move the slider, then change what is compared. Curves that are not compared stay pale.

@@ -116,12 +116,13 @@ hoped = widgets.predict("valid accuracy of the probe", 0, 100, 60, name="probe")
 
 # %%
 model = sft.replace_head(encoder, classes, seed=SEED)
+frozen = {name: 0.0 for name, stage in model.named_children() if [*stage.parameters()]}
 head = copy.deepcopy(model.head)
 optimizer = torch.optim.AdamW(head.parameters(), lr=3e-3, weight_decay=0)
 for _ in range(160):
     loss = F.cross_entropy(head(f), y)
     optimizer.zero_grad(); loss.backward(); optimizer.step()
-sft.fit(model, data, sft.last_k(model, 0, 3e-3), 160, batch_size=len(y), weight_decay=0,
+sft.fit(model, data, frozen | {"head": 3e-3}, 160, batch_size=len(y), weight_decay=0,
         keep_best=False, verbose=False)
 assert torch.allclose(head(f_new), model.eval().head(f_new), atol=1e-2)
 found["probe"] = score(model.head(f_new).argmax(dim=1))
@@ -171,8 +172,8 @@ def schedule(t):  # a short warm-up, then a cosine to zero (lesson 05)
     return min(1, t / 0.1 + 0.01) * (1 + np.cos(np.pi * t)) / 2
 
 low = lora.lora(model, rank=4, scale=8 / 4, stages=["layer5", "layer6"])
-sft.fit(low, data, sft.last_k(low, 2, 3e-3), 3, schedule=schedule, batch_size=16,
-        keep_best=False, seed=SEED, verbose=False)
+sft.fit(low, data, frozen | dict.fromkeys(["layer5", "layer6", "head"], 3e-3), 3,
+        schedule=schedule, batch_size=16, keep_best=False, seed=SEED, verbose=False)
 theirs, x = low.layer6.query, torch.randn(5, 384)
 ours = LoRA(copy.deepcopy(model.layer6.query), r=4, alpha=8)
 ours.load_state_dict(theirs.state_dict())
@@ -207,7 +208,7 @@ plot.differences(gains, to="the probe", test_to_train=0.2 / 0.5)
 # %%
 whole = sft.load(DATA, seed=SEED)
 sure = sft.replace_head(encoder, classes, seed=SEED)
-sft.fit(sure, whole, sft.last_k(sure, 0, 1e-2), 20, schedule=schedule,
+sft.fit(sure, whole, frozen | {"head": 1e-2}, 20, schedule=schedule,
         keep_best=False, seed=SEED, verbose=False)
 sure_bag = bag_of_words(whole.train, C=10)
 

@@ -33,6 +33,8 @@ OUT: str = ""     # folder for the results as a record; "" keeps nothing
 sft.check_parameters(globals(), CELLS=(10, 25, 50), DIGITS=(1, 2, 5, 20), SEED=(int, 0),
                      OUT=str)
 solar = sft.load("solar", size=160, target="both", seed=SEED)
+
+# %%
 source = sft.backbone("efficientnet_lite0")  # frozen: its features are computed once
 rows = np.sort(np.random.default_rng(SEED).permutation(len(solar.train))[:600])
 f, y = sft.features(source[:-1], solar.train.subset(rows)).take(np.arange(600))
@@ -130,8 +132,6 @@ plot.differences(rows, to="alone", unit="points of area", test_to_train=0.15 / 0
 # ## Three other second tasks
 #
 # Now a small network that learns to see from nothing: handwritten digits, one label of each. And three questions that have an answer for every training image: does the digit have a closed **loop** (0, 6, 8, 9); how much **ink** is there, in thirds; and a **random** number, drawn once.
-#
-# > **Predict.** Alone, the network reads a bit more than half of new digits. How many points will knowing about loops add, on average over ten draws? And which signs do you expect of ink and of random numbers?
 
 # %%
 digits = sft.load("digits", valid=0.3, test=0.3, seed=SEED)
@@ -142,6 +142,11 @@ asked = {"digit": few(digit, DIGITS),
          "loop": torch.isin(digit, torch.tensor([0, 6, 8, 9])).long(),
          "ink": torch.bucketize(ink, ink.quantile(torch.tensor([1 / 3, 2 / 3]))),
          "random": torch.from_numpy(rng.integers(10, size=len(digit)))}
+
+# %% [markdown]
+# > **Predict.** Alone, the network reads a bit more than half of new digits. How many points will knowing about loops add, on average over ten draws? And which signs do you expect of ink and of random numbers?
+
+# %%
 loop_guess = widgets.predict("points that the loop adds", -20, 20, 3, name="loop")
 
 # %%
