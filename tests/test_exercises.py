@@ -1,8 +1,11 @@
 """Exercises: solutions pass, blanks are "not yet", wrong answers get the sentence meant for them, nothing raises."""
 
+import ast
 import importlib
+import inspect
 import json
 import os
+import re
 import subprocess
 import sys
 from contextlib import chdir, redirect_stdout
@@ -10,6 +13,7 @@ from io import StringIO
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -23,6 +27,16 @@ from sftlab.runs.lab import exercises
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "notebooks" / "src" / "exercises").glob("*.py"))
 LESSONS = [path.stem for path in SOURCES]
+NAMES = {  # of the three checks of each lesson; the first one judges a number, the others what a function does
+    path.stem: [
+        cell.source.removeprefix("check.").partition("(")[0]
+        for cell in notebooks.read(path).cells
+        if cell.source.startswith("check.")
+    ]
+    for path in SOURCES
+}
+MOST = 40  # lines of a lesson's checks
+ABSURD = ("six", None, [], [1, 2], {}, object(), int, np.zeros(2), torch.zeros(3), float("nan"), float("-inf"))
 
 
 def run(book):
@@ -58,14 +72,36 @@ def test_three_exercises_whose_solutions_are_right_and_whose_blanks_are_not_yet(
 def test_each_check_has_its_own_sentence_for_the_commonest_wrong_answers(lesson):
     module = importlib.import_module(f"sftlab.lessons.{lesson}")
     answers = importlib.import_module(f"answers.{lesson}").ANSWERS
-    book = notebooks.read(ROOT / "notebooks" / "src" / "exercises" / f"{lesson}.py")
-    names = [c.source.removeprefix("check.").partition("(")[0] for c in book.cells if c.source.startswith("check.")]
-    for name in names:
+    for name in NAMES[lesson]:
         wrong = [words for asked, *_, words in answers if asked == name]
         assert len(wrong) >= 2 and len(set(wrong)) >= 2, f"{name} has two wrong answers with a sentence each"
     for name, *answer, words in answers:
         verdict = getattr(module, name)(*answer)
         assert not verdict and words in verdict.sentence, f"{name}: {words!r} is not in {verdict}"
+
+
+@pytest.mark.parametrize(("lesson", "name"), [(lesson, name) for lesson in LESSONS for name in NAMES[lesson]])
+def test_an_absurd_answer_gets_a_sentence(lesson, name):
+    judge = getattr(importlib.import_module(f"sftlab.lessons.{lesson}"), name)
+    is_number = name == NAMES[lesson][0]
+    functions = [lambda *_, value=value: value for value in ABSURD[:4]]
+    for answer in ABSURD if is_number else (*ABSURD[:4], *functions):
+        verdict = judge(answer)
+        assert not verdict and len(verdict.sentence) > 20, answer
+        assert not is_number or re.match(
+            r"Asked is a number; this is of type \w+\.|\S+ is not the number", verdict.sentence
+        )
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_the_checks_of_a_lesson_are_short(lesson):
+    module, lines = importlib.import_module(f"sftlab.lessons.{lesson}"), 0
+    for name in NAMES[lesson]:
+        source = inspect.getsource(getattr(module, name))
+        doc, rows = ast.parse(source).body[0].body[0], source.splitlines()
+        assert isinstance(doc.value.value, str), f"{name} says what it checks"
+        lines += sum(bool(row.strip()) for row in rows[: doc.lineno - 1] + rows[doc.end_lineno :])
+    assert lines <= MOST
 
 
 @check

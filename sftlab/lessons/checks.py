@@ -71,6 +71,10 @@ def check(judge: Callable[..., str]) -> Callable[..., Verdict]:
 
 def expect(answer: Any, right: Any, within: float, mistakes: Mapping[Any, str], otherwise: str = OTHER) -> None:
     """Raise Wrong unless a number is right; what comes of a common mistake gets the sentence of that mistake."""
+    try:
+        format(answer - right, "g")  # a text, a list, a tensor of several values has no such form
+    except TypeError:
+        raise Wrong(f"Asked is a number; this is of type {type(answer).__name__}.") from None
     if abs(answer - right) <= within:
         return
     for value, sentence in mistakes.items():
@@ -110,13 +114,17 @@ def progress() -> str:
     return f"Exercises answered so far: {counts or 'none'}"
 
 
-def moved_by_step(model: nn.Sequential, optimizer: torch.optim.Optimizer, *, train: bool = False) -> list[str]:
-    """Take one step on four random images and return which stages store something else afterwards.
+def moved_by_training(model: nn.Sequential, optimizer: torch.optim.Optimizer, epochs: int = 0) -> list[str]:
+    """Train on random images and return which stages store something else afterwards.
 
-    train: in train mode. In eval mode only what learns changes.
+    epochs: of three batches each, in train mode; 0 is one step in eval mode, where only what learns changes.
     """
     before = fingerprint(model)
-    x = torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8)
-    nn.functional.cross_entropy(model.train(train)(x), torch.arange(4) % 2).backward()
-    optimizer.step()
+    for step in range(3 * epochs or 1):
+        if step % 3 == 0:
+            model.train(epochs > 0)
+        optimizer.zero_grad()
+        x = torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8)
+        nn.functional.cross_entropy(model(x), torch.arange(4) % 2).backward()
+        optimizer.step()
     return [name for name, mark in fingerprint(model).items() if mark != before[name]]

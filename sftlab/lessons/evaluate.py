@@ -49,8 +49,10 @@ def _more(gap: float) -> str:
 
 @check
 def best_of_fifty(points: float) -> str:
-    """Check how many points the best of fifty equal networks promises too much on 600 images each."""
-    # 3.58 to 3.61 over ten seeds
+    """Check how many points the best of fifty equal networks promises too much on 600 images each.
+
+    3.58 to 3.61 over ten seeds.
+    """
     mistakes = {
         7.05: "That is the number for 150 images each; the number of images has to change.",
         83.6: "That is what the best one reports; asked is how far it is above the truth.",
@@ -68,6 +70,8 @@ def draws_groups(redraw: Any) -> str:
         rng = np.random.default_rng(seed)
         right = rng.random(390) < 0.4 + groups / 20
         some = np.array(redraw(right, groups, rng))
+        if some.shape != (1000,):
+            raise Wrong("Asked are 1,000 accuracies, one for each test set that is drawn.")
         spread = some.std() / right.std() * 390**0.5  # 2.1 to 2.8 from whole groups, 1 from images
         if spread < 1.6:
             raise Wrong("Your test sets vary too little: are they drawn from whole groups, and with replacement?")

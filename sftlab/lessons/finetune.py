@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import torch
 
-from sftlab.core.model import named_stages, replace_head, stage_names
+from sftlab.core.model import named_stages, stage_names
 from sftlab.lessons.checks import Wrong, check, expect
 from sftlab.networks import backbone
 
@@ -26,22 +27,22 @@ def answers_left(left: float) -> str:
 
 @check
 def one_stage_more(thaw: Any) -> str:
-    """Check a gradual unfreezing that is asked for several epochs, not only in their order."""
-    model = replace_head(backbone("efficientnet_lite0"), ["old", "new"])
-    for epoch in (0, 2, 1, 99):
-        thaw(model, epoch)
-        learn = [name for name, stage in named_stages(model) if all(p.requires_grad for p in stage.parameters())]
-        expected = stage_names(model)[-1 - epoch :]
-        if len(learn) > len(expected):
-            raise Wrong(
-                f"In epoch {epoch} too many stages learn. Every weight comes with requires_grad=True, and what learns "
-                "goes on learning until somebody freezes it."
-            )
-        if learn != expected:
-            raise Wrong(
-                f"In epoch {epoch} not the right stages learn: {', '.join(learn) or 'none'}. Does a stage without "
-                "weights take a turn, such as `pool`?"
-            )
+    """Check a gradual unfreezing of three networks, in epochs out of their order, by whole stages and any weight."""
+    for model in map(backbone, ("tiny", "efficientnet_lite0", "efficientnet_lite2")):
+        for epoch, some in product((0, 2, 1, 99), (all, any)):
+            thaw(model, epoch)
+            learn = [name for name, stage in named_stages(model) if some(p.requires_grad for p in stage.parameters())]
+            expected = stage_names(model)[-1 - epoch :]
+            if len(learn) > len(expected):
+                raise Wrong(
+                    f"In epoch {epoch} too many stages learn. Every weight comes with requires_grad=True, and what "
+                    "learns goes on learning until somebody freezes it."
+                )
+            if learn != expected:
+                raise Wrong(
+                    f"In epoch {epoch} not the right stages learn: {', '.join(learn) or 'none'}. Does a stage without "
+                    "weights take a turn, such as `pool`?"
+                )
     return "One stage with weights more in each epoch, from the head backwards, also after the last."
 
 

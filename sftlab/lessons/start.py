@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sftlab.core.model import replace_head, stage_names
 from sftlab.core.records import Result, stored
 from sftlab.core.statistics import t_interval
-from sftlab.lessons.checks import Wrong, check, expect, moved_by_step
+from sftlab.lessons.checks import Wrong, check, expect, moved_by_training
 from sftlab.networks import backbone
 from sftlab.plot import base, style
 
@@ -82,15 +82,18 @@ def gain_at_most(points: float) -> str:
 
 @check
 def learns_from(optimizer_for: Callable[[nn.Sequential, int, float], torch.optim.Optimizer]) -> str:
-    """Check which stages of a real network one step of an optimizer moves, for three first stages."""
+    """Check which stages of a real network one step of an optimizer moves, for three first stages and rates."""
     for first in (11, 8, 5):
         torch.manual_seed(first)
         model = replace_head(backbone("efficientnet_lite0"), 2)
-        moved, learning = moved_by_step(model, optimizer_for(model, first, 1e-3)), stage_names(model[first:])
+        optimizer, learning = optimizer_for(model, first, first / 1e4), stage_names(model[first:])
+        moved = moved_by_training(model, optimizer)
         if early := {*moved} - {*learning}:
             raise Wrong(f"With first = {first}, other stages have moved as well, such as {min(early)}.")
         if moved != learning:
             raise Wrong(f"With first = {first}, a step has moved {base.listed(moved) or 'nothing'}, and no more.")
+        if {group["lr"] for group in optimizer.param_groups} != {first / 1e4}:
+            raise Wrong("The right stages learn, but not at the rate that was asked for.")
     return "In all three networks one step moved the stages from `first` on, and no other."
 
 

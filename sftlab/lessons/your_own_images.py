@@ -148,9 +148,10 @@ def finds_planted(doubts: Any) -> str:
 
     for seed in range(3):
         pixels, y = shuffle(*load_digits(return_X_y=True), random_state=seed, n_samples=600)
-        y[:30] = (y[:30] + 1 + seed) % 10
+        rows = range(seed, 570, 19)
+        y[rows] = (y[rows] + 1 + seed) % 10
         named = {*map(int, doubts(pixels, y))}
-        found = len(named & {*range(30)})
+        found = len(named & {*rows})
         if len(named) > 150:
             raise Wrong(f"It doubts {len(named)} of 600 labels. Nobody looks at so many pictures.")
         if found < 25:

@@ -17,6 +17,18 @@ def first_stages(model, epoch):
         stage.requires_grad_(place <= epoch)
 
 
+def weights_only(model, epoch):  # every bias goes on learning
+    stages = [stage for stage in model.children() if [*stage.parameters()]]
+    for place, stage in enumerate(reversed(stages)):
+        for name, p in stage.named_parameters():
+            p.requires_grad_(place <= epoch or not name.endswith("weight"))
+
+
+def names_by_heart(model, epoch):  # of one network
+    for place, name in enumerate(("head", "neck", *(f"layer{i}" for i in range(7, 0, -1)), "stem")):
+        model.get_submodule(name).requires_grad_(place <= epoch)
+
+
 def one_rate(optimizer, factor):
     for group in optimizer.param_groups:
         group["lr"] = 1e-3 * factor
@@ -38,11 +50,13 @@ ANSWERS = [
     ("answers_left", 12.5, "was lost"),
     ("answers_left", 70, "not the number"),
     ("answers_left", float("nan"), "not the number"),
-    ("answers_left", "most", "TypeError"),
-    ("answers_left", None, "TypeError"),
+    ("answers_left", "most", "Asked is a number"),
+    ("answers_left", None, "Asked is a number"),
     ("one_stage_more", thaw_only, "until somebody freezes it"),
     ("one_stage_more", count_all, "without weights"),
     ("one_stage_more", first_stages, "not the right stages"),
+    ("one_stage_more", weights_only, "until somebody freezes it"),
+    ("one_stage_more", names_by_heart, "has no attribute `neck`"),
     ("one_stage_more", lambda *_: 0, "too many stages"),
     ("one_stage_more", "the head", "TypeError"),
     ("keeps_profile", one_rate, "the profile is lost"),

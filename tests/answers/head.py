@@ -29,6 +29,12 @@ def fresh(conv):
     return nn.Conv2d(1, conv.out_channels, conv.kernel_size)
 
 
+def without_padding(conv):
+    grey = nn.Conv2d(1, conv.out_channels, conv.kernel_size, conv.stride, bias=conv.bias is not None)
+    grey.weight.data, grey.bias = conv.weight.detach().sum(dim=1, keepdim=True), conv.bias
+    return grey
+
+
 def same_network(model, classes):
     model.head = nn.Linear(model.head.in_features, classes)
     return model
@@ -54,12 +60,13 @@ ANSWERS = [
     ("points_before_neck", 13.5, "32 pixels"),
     ("points_before_neck", -4, "other way round"),
     ("points_before_neck", 9, "not the number"),
-    ("points_before_neck", "few", "TypeError"),
+    ("points_before_neck", "few", "Asked is a number"),
     ("as_before_on_grey", with_weight(lambda w: w.mean(dim=1, keepdim=True)), "a third"),
     ("as_before_on_grey", with_weight(lambda w: w[:, :1]), "another one"),
     ("as_before_on_grey", in_place, "has changed too"),
     ("as_before_on_grey", fresh, "another one"),
     ("as_before_on_grey", with_weight(torch.zeros_like), "RuntimeError"),
+    ("as_before_on_grey", without_padding, "must match the size"),
     ("as_before_on_grey", lambda conv: "conv", "TypeError"),
     ("leaves_the_old_one", same_network, "two networks"),
     ("leaves_the_old_one", same_stages, "share stages"),

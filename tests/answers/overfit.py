@@ -20,6 +20,10 @@ def other_partners(images, targets, share, order):
     return share * images + (1 - share) * images[order], share * targets + (1 - share) * targets.flip(0)
 
 
+def next_but_two(images, targets, share, order):  # partners that the order does not name
+    return (share * a + (1 - share) * a.roll(3, 0) for a in (images, targets))
+
+
 class Photos:
     def __init__(self, images, augment=None):
         self.images, self.augment = images, augment
@@ -52,11 +56,12 @@ ANSWERS = [
     ("half_wrong", 88.8, "all labels right"),
     ("half_wrong", 10, "half of them"),
     ("half_wrong", 0.46, "not the number"),
-    ("half_wrong", [100, 46], "TypeError"),
+    ("half_wrong", [100, 46], "Asked is a number"),
     ("mixes_both", images_only, "The labels are not mixed"),
     ("mixes_both", labels_only, "The images are not mixed"),
     ("mixes_both", shares_changed, "The images are not the right mixture"),
     ("mixes_both", other_partners, "The labels are not the right mixture"),
+    ("mixes_both", next_but_two, "The images are not the right mixture"),
     ("mixes_both", lambda *_: 0, "TypeError"),
     ("mixes_both", lambda images, targets, *_: (images[:2], targets[:2]), "Error"),
     ("leaves_valid_alone", one_set, "reaches the validation"),

@@ -34,6 +34,20 @@ def one_memory(parameters, memory, rate):
         w -= rate * memory["v"]
 
 
+@torch.no_grad()
+def memory_by_shape(parameters, memory, rate):
+    for w in parameters:
+        memory[w.shape] = w.grad + 0.9 * memory.get(w.shape, 0)
+        w -= rate * memory[w.shape]
+
+
+@torch.no_grad()
+def one_rate(parameters, memory, rate):
+    for i, w in enumerate(parameters):
+        memory[i] = w.grad + 0.9 * memory.get(i, 0)
+        w -= 0.01 * memory[i]
+
+
 def with_gradients(parameters, memory, rate):
     for w in parameters:
         w -= rate * w.grad
@@ -67,6 +81,12 @@ def parameters_only(net, x, y):
     return found
 
 
+def fresh_statistics(net, x, y):
+    found = parameters_only(net, x, y)
+    net[0].reset_running_stats()
+    return found
+
+
 def learns_nothing(net, x, y):
     net, rates = copy.deepcopy(net).eval(), np.logspace(-4, 2, 60)
     return rates, [cross_entropy(net(x), y).item() for _ in rates]
@@ -76,16 +96,19 @@ ANSWERS = [
     ("rate_of_the_sum", 0.5, "much too long"),
     ("rate_of_the_sum", 100, "other way round"),
     ("rate_of_the_sum", 0.005, "not the number"),
-    ("rate_of_the_sum", "small", "TypeError"),
+    ("rate_of_the_sum", "small", "Asked is a number"),
     ("steps_like_torch", new_tensors, "No tensor of the list has moved"),
     ("steps_like_torch", forgets, "still empty"),
     ("steps_like_torch", running_mean, "as far as"),
     ("steps_like_torch", one_memory, "must match the size"),
+    ("steps_like_torch", memory_by_shape, "as far as"),
+    ("steps_like_torch", one_rate, "as far as"),
     ("steps_like_torch", with_gradients, "in-place operation"),
     ("steps_like_torch", lambda parameters, memory, rate: "a step", "No tensor"),
     ("leaves_no_trace", ruins, "The weights are not"),
     ("leaves_no_trace", by_reference, "The weights are not"),
     ("leaves_no_trace", parameters_only, "statistics of BatchNorm"),
+    ("leaves_no_trace", fresh_statistics, "statistics of BatchNorm"),
     ("leaves_no_trace", learns_nothing, "never fall"),
     ("leaves_no_trace", lambda net, x, y: 0, "TypeError"),
     ("leaves_no_trace", lambda net, x, y: ([], []), "ValueError"),

@@ -17,6 +17,10 @@ def head_only(net, first, rate):
     return torch.optim.AdamW(net[first:].parameters(), lr=rate)
 
 
+def own_rate(net, first, rate):
+    return torch.optim.AdamW(net[first:].parameters())
+
+
 def freezes_all(net, first, rate):
     net[first:].requires_grad_(False)
     return torch.optim.AdamW(net[first:].parameters(), lr=rate)
@@ -40,10 +44,11 @@ ANSWERS = [
     ("gain_at_most", 26.7, "for typefaces"),
     ("gain_at_most", -1.7, "the other end"),
     ("gain_at_most", 13.4, "not the number"),
-    ("gain_at_most", "6", "TypeError"),
+    ("gain_at_most", "6", "Asked is a number"),
     ("learns_from", all_stages, "other stages have moved as well"),
     ("learns_from", last_instead_of_first, "other stages have moved as well"),
     ("learns_from", head_only, "moved head, and no more"),
+    ("learns_from", own_rate, "not at the rate"),
     ("learns_from", freezes_all, "moved nothing"),
     ("learns_from", no_return, "AttributeError"),
     ("finds_leak", same_place, "misses"),
