@@ -166,31 +166,44 @@ def test_a_class_gets_its_copy_and_what_is_there_stays(tmp_path):
 
 
 @pytest.mark.slow
-def test_nbgrader_generates_releases_collects_and_grades_the_exercises(tmp_path):
+def test_nbgrader_releases_fetches_submits_collects_grades_and_hands_feedback_back(tmp_path):
     pytest.importorskip("nbgrader", reason='pip install -e ".[nbgrader]"')
-    assert CliRunner().invoke(app, ["student", str(tmp_path), "--nbgrader"]).exit_code == 0
-    course = ["--course-dir", str(tmp_path)]
+    course, ada = tmp_path / "course", tmp_path / "ada"
+    ada.mkdir()
+    assert CliRunner().invoke(app, ["student", str(course), "--nbgrader"]).exit_code == 0
+    exchange = [f"--Exchange.root={tmp_path / 'exchange'}", f"--Exchange.cache={tmp_path / 'cache'}"]
 
-    def nbgrader(command):
-        words = [sys.executable, "-m", "nbgrader", command, "freeze", *course]
+    def nbgrader(folder, command, *words):
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # it calls another command by name
-        environment = {**os.environ, "PATH": path}
-        done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        line = [sys.executable, "-m", "nbgrader", command, "freeze", *words]
+        done = subprocess.run(line, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
 
-    nbgrader("generate_assignment")
-    released = tmp_path / "release" / "freeze" / "freeze.ipynb"
-    book = nbformat.read(released, as_version=4)
-    code = [cell.source for cell in book.cells if cell.metadata.get("nbgrader", {}).get("solution")]
-    assert code[0].strip() == "share = ..." and "BEGIN SOLUTION" not in "".join(code)
-    first = next(cell for cell in book.cells if cell.metadata.get("nbgrader", {}).get("solution"))
-    first.source = "share = 0.37"
-    handed_in = tmp_path / "submitted" / "ada" / "freeze" / "freeze.ipynb"
-    handed_in.parent.mkdir(parents=True)
-    nbformat.write(book, handed_in)
-    nbgrader("autograde")
+    def student(command, *words):
+        nbgrader(ada, command, "--course=sftlab", *words, *exchange)
+
+    nbgrader(course, "generate_assignment")
+    nbgrader(course, "release_assignment", *exchange)
+    student("fetch_assignment")
+    own = ada / "freeze" / "freeze.ipynb"
+    book = nbformat.read(own, as_version=4)
+    blanks = [cell for cell in book.cells if cell.metadata.get("nbgrader", {}).get("solution")]
+    assert blanks[0].source.strip() == "share = ..."
+    assert not any("SOLUTION" in cell.source for cell in book.cells)
+    blanks[0].source = "share = 0.37"
+    nbformat.write(book, own)
+    student("submit", "--student=ada")  # by another name than one's own: collecting warns, and goes on
+    nbgrader(course, "collect", *exchange)
+    nbgrader(course, "autograde")
     from nbgrader.api import Gradebook
 
-    with Gradebook(f"sqlite:///{tmp_path / 'gradebook.db'}") as grades:
+    with Gradebook(f"sqlite:///{course / 'gradebook.db'}") as grades:
         submission = grades.find_submission("freeze", "ada")
         assert (submission.score, submission.max_score) == (1, 3)
+    nbgrader(course, "generate_feedback")
+    nbgrader(course, "release_feedback", *exchange)
+    student("fetch_feedback", "--student=ada")
+    (page,) = (ada / "freeze" / "feedback").rglob("freeze.html")
+    feedback = page.read_text(encoding="utf-8")
+    assert "Score: 1.0 / 3.0" in feedback
+    assert "37 % of the work is left" in feedback and feedback.count("Not yet: the cell above") == 2
