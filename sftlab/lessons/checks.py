@@ -97,7 +97,8 @@ def _note(lesson: str, name: str, right: bool) -> None:
     path = Path(PROGRESS)
     try:
         solved = json.loads(path.read_text(encoding="utf-8"))
-        solved.setdefault(lesson, {})[name] = right or solved.get(lesson, {}).get(name, False)
+        names = solved.setdefault(lesson, {})
+        names[name] = right or names.get(name, False)
         with replacing(path) as partial:
             partial.write_text(json.dumps(solved, indent=1), encoding="utf-8")
     except (OSError, ValueError):  # not a learner's folder, or one that can only be read: the verdict counts

@@ -123,6 +123,6 @@ def all_changes(changed: Callable[[nn.Module, Callable[[], Any]], Iterable[str]]
             raise Wrong("It finds nothing, although much has moved: a state_dict holds tensors, not copies of them.")
         if "stem.1.running_mean" not in names:
             raise Wrong("It misses running statistics: a module stores more than its parameters.")
-        if names != {*model.state_dict()} - {name for name, _ in model[:first].named_parameters()}:
+        if names != model.state_dict().keys() - dict(model[:first].named_parameters()):
             raise Wrong(f"It names {', '.join(sorted(names))}: more than what moved, or less.")
     return "It finds what changed, parameters and statistics, and nothing else."
