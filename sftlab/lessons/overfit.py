@@ -38,8 +38,9 @@ def mixes_both(mixup: Any) -> str:
 
 @check
 def leaves_valid_alone(split: Any) -> str:
-    """Check a split whose training images are changed (here by + 100), for three draws of the rows."""
-    for seed in range(3):
+    """Check a split whose training images are changed (here by + 100), for three generators and the first once more."""
+    dealt = set()
+    for seed in (0, 1, 2, 0):
         parts = split(torch.arange(40.0), lambda image: image + 100, torch.Generator().manual_seed(seed))
         train, valid = ({float(image) for image in part} for part in parts)
         if max(valid) > 99:
@@ -48,4 +49,9 @@ def leaves_valid_alone(split: Any) -> str:
             raise Wrong("Training images are not augmented any more. Do both parts look into the same `Photos`?")
         if {image - 100 for image in train} & valid:
             raise Wrong("Some images are in both parts. Were the rows drawn twice?")
+        dealt.add(frozenset(valid))
+    if len(dealt) != 3:
+        raise Wrong(
+            "The same generator shall deal the same images, and another one others. Is the order drawn from it?"
+        )
     return "Training images are augmented, validation images are as they were, and no image is in both parts."

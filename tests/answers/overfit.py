@@ -51,6 +51,15 @@ def drawn_twice(images, augment, generator):
     return train, valid
 
 
+def in_file_order(images, augment, generator):
+    cut = round(0.7 * len(images))
+    return Photos(images[:cut], augment), Photos(images[cut:])
+
+
+def by_chance(images, augment, generator):
+    return in_file_order(images[torch.randperm(len(images))], augment, generator)
+
+
 ANSWERS = [
     ("half_wrong", 100.0, "its own list"),
     ("half_wrong", 88.8, "all labels right"),
@@ -67,6 +76,8 @@ ANSWERS = [
     ("leaves_valid_alone", one_set, "reaches the validation"),
     ("leaves_valid_alone", switched_off, "not augmented any more"),
     ("leaves_valid_alone", drawn_twice, "in both parts"),
+    ("leaves_valid_alone", in_file_order, "drawn from it"),
+    ("leaves_valid_alone", by_chance, "drawn from it"),
     ("leaves_valid_alone", lambda *_: 0, "TypeError"),
     ("leaves_valid_alone", lambda *_: (torch.zeros(0), torch.zeros(0)), "ValueError"),
     ("leaves_valid_alone", "a split", "TypeError"),
