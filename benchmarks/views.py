@@ -6,16 +6,24 @@
 import time
 
 import numpy as np
+import torch
 from evidence.ledger import Ledger
 
 import sftlab as sft
 from sftlab.core.statistics import t_interval
-from sftlab.data import brightness, chain, turn
+from sftlab.data import turn
 from sftlab.data.storage import clear_features
 
-AUGMENT = chain(turn, brightness(0.15))
-VARIANTS = {"none": {}, "fresh": {"augment": AUGMENT}} | {
-    f"{v} views": {"augment": AUGMENT, "views": v} for v in (1, 2, 4, 10)
+
+def turned_and_lit(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Turn each image into one of its eight symmetric views, and scale its brightness by 0.85 to 1.15."""
+    x = turn(x, generator)
+    factor = 1 + 0.15 * (2 * torch.rand(len(x), 1, 1, 1, generator=generator) - 1)
+    return (x * factor).round().clamp(0, 255).to(torch.uint8)
+
+
+VARIANTS = {"none": {}, "fresh": {"augment": turned_and_lit}} | {
+    f"{v} views": {"augment": turned_and_lit, "views": v} for v in (1, 2, 4, 10)
 }
 SEEDS, EPOCHS = range(5), 10
 

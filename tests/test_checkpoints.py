@@ -226,7 +226,7 @@ def test_another_process_finds_the_same():
 
 def identities():
     functions = [defined(source.format(2)) for source in DEFINITIONS.values()]
-    return [identity(value) for value in (*functions, sft.backbone("tiny"), sft.data.chain(sft.data.flip))]
+    return [identity(value) for value in (*functions, sft.backbone("tiny"), sft.data.shift(1))]
 
 
 # --- numbers and paths ---------------------------------------------------------------------------------------------

@@ -164,7 +164,7 @@ def test_pairs_of_images_in_groups_are_compared_over_groups_and_without_a_test_o
     comparison = compare(*folders)
     right = [np.array(records.read(folder / "record.json").predictions) == Y for folder in folders]
     change = decisions.difference(right[1], right[0], groups)
-    assert f"{100 * change.low:+.1f}".replace("-", "−") in comparison.verdict and "over 20 groups" in comparison.verdict
+    assert f"{100 * change.low:+.1f}".replace("-", "−") in comparison.verdict and "(20 groups)," in comparison.verdict
     assert "McNemar" not in comparison.verdict and comparison.metrics.iloc[:3, 2].str.endswith("(20 groups)").all()
     assert ("more than chance" in comparison.verdict) == (0 not in change)
 

@@ -15,8 +15,6 @@ from torchvision.transforms.v2 import functional as V
 import sftlab as sft
 from sftlab.data import (
     batch_positions,
-    brightness,
-    chain,
     dataset,
     flip,
     near_duplicates,
@@ -25,7 +23,6 @@ from sftlab.data import (
     shift,
     storage,
     turn,
-    zoom,
 )
 from sftlab.data.dataset import with_targets
 from sftlab.data.load import MODULES, module_blocks
@@ -193,7 +190,8 @@ def test_a_last_batch_of_one_joins_the_batch_before_it(n, sizes):
 
 
 def test_augmentation_is_a_function_of_seed_epoch_and_step(data):
-    augment = chain(turn, shift(2), brightness(0.3))
+    def augment(x, generator):
+        return shift(2)(turn(x, generator), generator)
 
     def run(seed, epoch):
         torch.rand(seed + 1)  # what else is drawn meanwhile must not matter
@@ -206,9 +204,7 @@ def test_augmentation_is_a_function_of_seed_epoch_and_step(data):
     assert len({flip(same, dataset.generator(0, 0, step)).numpy().tobytes() for step in range(8)}) > 1
 
 
-@pytest.mark.parametrize(
-    "augment", [flip, turn, shift(3), rotate(30), zoom(0.5), brightness(0.5), chain(flip, brightness(0.2))]
-)
+@pytest.mark.parametrize("augment", [flip, turn, shift(3), rotate(30)])
 def test_an_augmentation_keeps_shape_and_dtype_and_leaves_its_input_alone(augment):
     x = torch.from_numpy(IMAGES[:16].copy())
     new = augment(x, torch.Generator().manual_seed(0))
@@ -216,20 +212,10 @@ def test_an_augmentation_keeps_shape_and_dtype_and_leaves_its_input_alone(augmen
     assert torch.equal(x, torch.from_numpy(IMAGES[:16]))
 
 
-@pytest.mark.parametrize("augment", [rotate(0), zoom(0), brightness(0), shift(0)])
+@pytest.mark.parametrize("augment", [rotate(0), shift(0)])
 def test_an_augmentation_of_no_strength_changes_nothing(augment):
     x = torch.from_numpy(IMAGES[:16].copy())
     assert torch.equal(augment(x, torch.Generator().manual_seed(0)), x)
-
-
-def test_zoom_keeps_the_share_of_the_area_that_it_says_and_that_anywhere():
-    ramp = torch.arange(256, dtype=torch.uint8).expand(400, 1, 256, 256)
-    seen = zoom(0.75)(ramp, torch.Generator().manual_seed(0)).float()
-    left, right = seen[:, 0, 0, 0], seen[:, 0, 0, -1]
-    assert torch.allclose(right - left, torch.tensor(127.5), atol=1.5), "a quarter of the area is half of the edge"
-    assert left.min() < 2 and right.max() > 253
-    with pytest.raises(ValueError, match=r"strength=1"):
-        zoom(1)
 
 
 def test_rotate_turns_about_the_middle_by_at_most_what_it_says():

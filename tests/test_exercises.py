@@ -163,6 +163,18 @@ def test_a_class_gets_its_copy_and_what_is_there_stays(tmp_path):
     student(str(tmp_path / "teacher"), "--answers")
     solved = nbformat.read(tmp_path / "teacher" / "exercises" / "freeze.ipynb", as_version=4)
     assert not tagged(solved, "blank") and tagged(solved, "solution")
+    assert not (folder / "teaching.md").exists() and (tmp_path / "teacher" / "teaching.md").exists()
+
+
+def test_a_course_of_nbgrader_keeps_what_its_teacher_changed_and_takes_no_other_form(tmp_path):
+    assert CliRunner().invoke(app, ["student", str(tmp_path), "--nbgrader"]).exit_code == 0
+    changed = [tmp_path / "nbgrader_config.py", tmp_path / "source" / "freeze" / "freeze.ipynb"]
+    for path in changed:
+        path.write_text("mine", encoding="utf-8")
+    assert CliRunner().invoke(app, ["student", str(tmp_path), "--nbgrader"]).exit_code == 0
+    assert [path.read_text(encoding="utf-8") for path in changed] == ["mine", "mine"]
+    done = CliRunner().invoke(app, ["student", str(tmp_path), "--nbgrader", "--core"])
+    assert done.exit_code == 2 and "--nbgrader makes the exercises alone" in done.output
 
 
 @pytest.mark.slow

@@ -1,12 +1,15 @@
 """The report of a run: one HTML page that needs no network, with its formulas and pictures in it."""
 
 import re
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
 import nbformat
 import pytest
 
+import sftlab as sft
+from sftlab.lessons.your_own_images import summary
 from sftlab.runs import notebooks
 from sftlab.runs.report import FETCHED, report
 
@@ -87,3 +90,13 @@ def test_what_a_summary_says_comes_first_and_its_code_is_not_shown(tmp_path):
     html = report(tmp_path / "small.ipynb").read_text(encoding="utf-8")
     assert "<title>A question" in html and "secret" not in html
     assert html.index("90 % are right", html.index("<main")) < html.index("A question", html.index("<main"))
+
+
+def test_a_number_without_an_interval_is_not_said_to_have_one(tiny, blobs):
+    few = replace(blobs.test, image_groups=[k % 3 for k in range(len(blobs.test.images))])
+    history = sft.fit(tiny, blobs, sft.linear_probe(tiny), 1, verbose=False)
+    for split, sure in ((few, False), (blobs.test, True)):
+        result = sft.evaluate(tiny, split)
+        page = summary(blobs, tiny, history, result, strategy="probe")
+        assert bool(result.accuracy.why) != sure and ("with the 95 % interval" in page) == sure
+        assert ("cannot be said from so few" in page) != sure and ("± " in page) <= sure

@@ -6,7 +6,7 @@ import torch
 
 import sftlab as sft
 from sftlab.core.features import missing
-from sftlab.data import View, augment, blur, brightness, chain, darken, flip, noise, shift, turn
+from sftlab.data import View, augment, blur, darken, flip, noise, shift, turn
 
 
 @pytest.fixture
@@ -50,8 +50,6 @@ def test_another_view_seed_or_augmentation_has_another_address_and_the_same_one_
         flip,
         shift(1),
         shift(2),
-        brightness(0.1),
-        chain(flip, shift(1)),
         noise(0.2),
         noise(0.3),
         blur(1),

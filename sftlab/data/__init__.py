@@ -6,8 +6,6 @@ It knows nothing of models. Train, valid and test always exist, are seeded, and 
 from sftlab.data.augment import (
     View,
     blur,
-    brightness,
-    chain,
     darken,
     fade,
     flip,
@@ -15,7 +13,6 @@ from sftlab.data.augment import (
     rotate,
     shift,
     turn,
-    zoom,
 )
 from sftlab.data.dataset import Augment, Card, Data, Split, batch_positions, first_task, resize, with_targets
 from sftlab.data.folder import read_photo
@@ -36,8 +33,6 @@ __all__ = [
     "as_path",
     "batch_positions",
     "blur",
-    "brightness",
-    "chain",
     "darken",
     "data_dir",
     "datasets",
@@ -58,5 +53,4 @@ __all__ = [
     "shift",
     "turn",
     "with_targets",
-    "zoom",
 ]

@@ -46,57 +46,17 @@ def shift(pixels: int) -> Augment:
     return moved
 
 
-def brightness(strength: float) -> Augment:
-    """Return an augmentation that scales each image's brightness by 1 − strength to 1 + strength."""
-
-    def scaled(x: Tensor, generator: torch.Generator) -> Tensor:
-        factor = 1 + strength * (2 * torch.rand(len(x), 1, 1, 1, generator=generator) - 1)
-        return _uint8(x * factor)
-
-    return scaled
-
-
 def rotate(degrees: float) -> Augment:
     """Return an augmentation that turns each image by an angle between ∓ `degrees`; corners repeat the edge."""
 
     def rotated(x: Tensor, generator: torch.Generator) -> Tensor:
         angle = math.radians(degrees) * (2 * torch.rand(len(x), generator=generator) - 1)
-        return _sampled(x, angle.cos(), angle.sin(), torch.zeros(2, len(x)))
+        cos, sin, still = angle.cos(), angle.sin(), torch.zeros(len(x))
+        maps = torch.stack([cos, -sin, still, sin, cos, still], dim=1).view(-1, 2, 3)
+        grid = functional.affine_grid(maps.to(x.device), list(x.shape), align_corners=False)
+        return _uint8(functional.grid_sample(x.float(), grid, padding_mode="border", align_corners=False))
 
     return rotated
-
-
-def zoom(strength: float) -> Augment:
-    """Return an augmentation that keeps a square of each image, 1 − strength of its area, anywhere, enlarged again.
-
-    Raises ValueError for a strength outside 0 ≤ strength < 1.
-    """
-    _check("strength", strength, 1)
-    edge = math.sqrt(1 - strength)  # of the square, where the image's is 1
-
-    def zoomed(x: Tensor, generator: torch.Generator) -> Tensor:
-        move = (1 - edge) * (2 * torch.rand(2, len(x), generator=generator) - 1)
-        return _sampled(x, torch.full((len(x),), edge), torch.zeros(len(x)), move)
-
-    return zoomed
-
-
-def _sampled(x: Tensor, cos: Tensor, sin: Tensor, move: Tensor) -> Tensor:
-    """Return uint8 images, each turned, scaled (the length of cos, sin) and moved, in coordinates from −1 to 1."""
-    maps = torch.stack([cos, -sin, move[0], sin, cos, move[1]], dim=1).view(-1, 2, 3)
-    grid = functional.affine_grid(maps.to(x.device), list(x.shape), align_corners=False)
-    return _uint8(functional.grid_sample(x.float(), grid, padding_mode="border", align_corners=False))
-
-
-def chain(*augments: Augment) -> Augment:
-    """Return one augmentation that applies several in order."""
-
-    def chained(x: Tensor, generator: torch.Generator) -> Tensor:
-        for augment in augments:
-            x = augment(x, generator)
-        return x
-
-    return chained
 
 
 def behaviour(augment: Augment, channels: int, size: int) -> str:

@@ -43,8 +43,9 @@ def summary(
         f"**Asked.** Which of {len(names)} classes ({some}) does an image show? {total:,} {data.card.noun} of "
         f"{code(data.card.name)} ({data.card.size}); strategy: {strategy}. Split: {data.card.split}. "
         f"{note[:1].upper()}{note[1:]}",
-        f"**Answer.** {base.interval(result.accuracy)} of {result.n} test images, with the 95 % interval; always "
-        f"{code(result.majority_class)} would be right for {base.percent(result.majority)}. {skill(result)}"
+        f"**Answer.** {base.interval(result.accuracy)} of {result.n} test images"
+        + ", with the 95 % interval" * (not result.accuracy.why)
+        + f"; always {code(result.majority_class)} would be right for {base.percent(result.majority)}. {skill(result)}"
         + (f" A probe on {len(again)} other splits: {min(again):.3f} to {max(again):.3f}." if again else ""),
         "| class | to train | to test | recall: found | precision: rightly so called |\n|---|---|---|---|---|",
     ]
@@ -91,7 +92,9 @@ def advice(result: Result, history: History, strategy: str, learned: float, seen
         lines.append(
             f"Not yet good ({both}): try a larger SIZE if the files hold it, or {other}; correct labels (check 4)."
         )
-    if half > WIDE:
+    if result.accuracy.why:
+        lines.append("How sure the number is cannot be said from so few: test on more photographs, or on more groups.")
+    elif half > WIDE:
         times = np.ceil((half / WIDE) ** 2)
         lines.append(
             f"The interval is ± {100 * half:.0f} points: {times:.0f} times the test images would make it ± 10."

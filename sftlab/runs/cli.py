@@ -68,6 +68,8 @@ def student(folder: str, answers: bool, nbgrader: bool, core: bool) -> None:
     from sftlab.data import as_path
     from sftlab.runs.lab import assignments, copied
 
+    if nbgrader and (answers or core):
+        raise click.UsageError("--nbgrader makes the exercises alone: leave --answers and --core away")
     if nbgrader:
         assignments(as_path(folder))
     else:

@@ -213,10 +213,10 @@ def _verdict(names: list[str], change: Interval, p: float | None, n: int) -> str
     p: of McNemar's test, None where the images come in groups: then the interval decides.
     """
     if p is None:
-        told, test = 0 not in change, f"over {change.groups} groups"
+        told, test = 0 not in change, ""
     else:
-        told, test = p < 0.05, "McNemar p < 0.001" if p < 0.001 else f"McNemar p = {p:.3f}"
-    test = f"(second minus first {points(change):+.1f} points, {test}, {n} images)"
+        told, test = p < 0.05, ", McNemar p < 0.001" if p < 0.001 else f", McNemar p = {p:.3f}"
+    test = f"(second minus first, in points: {points(change):+.1f}{test}, {n} images)"
     if not change.value:
         return f"Both are right equally often {test}."
     better = f"{names[int(change.value > 0)]} is right more often, by {100 * abs(change.value):.1f} points"

@@ -83,6 +83,8 @@ def copied(folder: Path, *, form: str = "folded", core: bool = False) -> list[st
                     notes.append(f"{own.name} holds work of yours and was left alone; the new lesson is {place.name}")
                 break
     for text in (*root.glob("notebooks/*.md"), *root.glob("notebooks/sweeps/*.yml")):
+        if text.stem == "teaching" and form != "solved":  # what is for the teacher
+            continue
         if not (own := folder / text.relative_to(root / "notebooks")).exists():
             own.parent.mkdir(exist_ok=True)
             shutil.copyfile(text, own)
@@ -128,12 +130,18 @@ def _graded(cell: NotebookNode, **what: Any) -> NotebookNode:
 
 
 def assignments(folder: Path) -> None:
-    """Write the exercises as a course of nbgrader: an assignment a lesson under `source`, and the course's settings."""
+    """Write the exercises as a course of nbgrader: an assignment a lesson under `source`, and the course's settings.
+
+    What is there already stays.
+    """
     for path in sorted((checkout() / "notebooks" / EXERCISES).glob("*.ipynb")):
         place = folder / "source" / path.stem / path.name
         place.parent.mkdir(parents=True, exist_ok=True)
-        nbformat.write(exercises(emptied(read(path)), "nbgrader"), place)
-    (folder / "nbgrader_config.py").write_text(NBGRADER, encoding="utf-8")
+        if not place.exists():
+            nbformat.write(exercises(emptied(read(path)), "nbgrader"), place)
+    settings = folder / "nbgrader_config.py"
+    if not settings.exists():
+        settings.write_text(NBGRADER, encoding="utf-8")
 
 
 def _fingerprint(book: NotebookNode) -> str:

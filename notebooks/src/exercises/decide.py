@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Exercises: what should I decide with it?
 #
-# They belong to [09 Decide](../09_decide.ipynb). Write in the cell with the three dots, run it, and run the check below it (Shift+Enter for both). A check tries your answer with several draws and costs and says in words what is right or wrong. Try as often as you like; a hint and a solution are folded away under each exercise.
+# They belong to [09 Decide](../09_decide.ipynb). Write in the cell with the three dots, run it, and run the check below it (Shift+Enter for both). A check tries your answer with several draws and costs and says in words what is right or wrong. Try as often as you like; help is folded away under each exercise.
 
 # %%
 import numpy as np

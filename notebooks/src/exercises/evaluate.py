@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Exercises: how sure is this number?
 #
-# They belong to [08 Evaluate](../08_evaluate.ipynb). Write in the cell with the three dots, run it, and run the check below it (Shift+Enter for both). A check tries your answer on cases that you do not see and says in words what is right or wrong. Try as often as you like; a hint and a solution are folded away under each exercise.
+# They belong to [08 Evaluate](../08_evaluate.ipynb). Write in the cell with the three dots, run it, and run the check below it (Shift+Enter for both). A check tries your answer on cases that you do not see and says in words what is right or wrong. Try as often as you like; help is folded away under each exercise.
 
 # %%
 import numpy as np

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Exercises: which layers should learn, and how fast?
 #
-# They belong to [06 Finetune](../06_finetune.ipynb). Write in the cell with the three dots, run it, and run the check below it (Shift+Enter for both). A check says in words what is right or wrong. Try as often as you like; a hint and a solution are folded away under each exercise.
+# They belong to [06 Finetune](../06_finetune.ipynb). Write in the cell with the three dots, run it, and run the check below it (Shift+Enter for both). A check says in words what is right or wrong. Try as often as you like; help is folded away under each exercise.
 
 # %%
 import numpy as np

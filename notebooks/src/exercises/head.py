@@ -2,7 +2,7 @@
 # # Exercises: where does a head read, and what does it leave alone?
 #
 # They belong to [02 Head](../02_head.ipynb). Write in the cell with the three dots, run it, and run the check below it (Shift+Enter for both). A check tries your answer on cases that you do not see and says in words what is right or wrong. Try as often as you like;
-# a hint and a solution are folded away under each exercise.
+# help is folded away under each exercise.
 
 # %%
 import copy

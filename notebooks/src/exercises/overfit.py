@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Exercises: does it learn, or remember?
 #
-# They belong to [07 Overfit](../07_overfit.ipynb). Write in the cell with the three dots, run it, and run the check below it (Shift+Enter for both). A check tries your answer on cases that you do not see and says in words what is right or wrong. Try as often as you like; a hint and a solution are folded away under each exercise.
+# They belong to [07 Overfit](../07_overfit.ipynb). Write in the cell with the three dots, run it, and run the check below it (Shift+Enter for both). A check tries your answer on cases that you do not see and says in words what is right or wrong. Try as often as you like; help is folded away under each exercise.
 
 # %%
 import torch

@@ -2,7 +2,7 @@
 # # Exercises: what exactly has learned, and from what?
 #
 # They belong to [00 Start here](../00_start_here.ipynb). Write in the cell with the three dots, run it, and run the check below it (Shift+Enter for both). A check tries your answer on cases that you do not see and says in words what is right or wrong. Try as often as you like;
-# a hint and a solution are folded away under each exercise.
+# help is folded away under each exercise.
 
 # %%
 import numpy as np

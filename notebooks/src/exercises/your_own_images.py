@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Exercises: what must I check before I believe it?
 #
-# They belong to [10 Your own images](../10_your_own_images.ipynb). Write in the cell with the three dots, run it, and run the check below it (Shift+Enter for both). A check tries your answer on cases that you do not see and says in words what is right or wrong. Try as often as you like; a hint and a solution are folded away under each exercise.
+# They belong to [10 Your own images](../10_your_own_images.ipynb). Write in the cell with the three dots, run it, and run the check below it (Shift+Enter for both). A check tries your answer on cases that you do not see and says in words what is right or wrong. Try as often as you like; help is folded away under each exercise.
 #
 # Images: solar cells, CC BY-NC-SA 4.0, Buerhop-Lutz et al. 2018; digits, CC BY 4.0, Alpaydin and Kaynak 1998. None is shown.
 
