@@ -264,8 +264,8 @@ def write_page(facts: Mapping[str, Any], path: Path) -> None:
 
 
 def _literal(words: str) -> str:
-    """Return words that Markdown leaves as they are: a class may be called "$5 to $10", or "a*b"."""
-    return re.sub(r"([\\`*_{}\[\]<>#$^|~])", r"\\\1", words)
+    """Return words that Markdown leaves as they are: a class may be called "$5 to $10", "a*b" or "R&amp;D"."""
+    return re.sub(r"([\\`*_{}\[\]<>#$^|~&]|:(?=//)|(?<=\\)\()", r"\\\1", words)
 
 
 def checked(onnx: Mapping[str, Any]) -> str:
