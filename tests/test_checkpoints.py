@@ -56,6 +56,23 @@ def test_a_run_killed_at_any_step_goes_on_to_the_same_weights(blobs, tmp_path, m
     ]
 
 
+def test_unfreezing_goes_on_after_a_kill_when_both_cells_run_again(blobs, tmp_path, monkeypatch):
+    """A probe, then all stages: other groups of the optimizer, and so a checkpoint of its own."""
+    monkeypatch.setattr(monitors, "CHECKPOINT_SECONDS", 0.0)
+
+    def cells(folder, kill_at=None):
+        model = sft.replace_head(sft.backbone("tiny"), blobs.classes)
+        sft.fit(model, blobs, sft.linear_probe(model, lr=1e-2), epochs=2, checkpoint=folder and folder / "1.pt", **FAST)
+        file, profile = folder and folder / "2.pt", sft.layer_decay(model, lr=1e-2)
+        for record in sft.train(model, blobs, profile, 2, checkpoint=file, batch_size=16):
+            if isinstance(record, Step) and record.step == kill_at:
+                break
+        return model
+
+    whole, _ = cells(None), cells(tmp_path, kill_at=7)
+    assert same(cells(tmp_path), whole)
+
+
 def test_early_stop_counts_epochs_from_before_the_kill(blobs, tmp_path):
     def run(checkpoint, kill=None):
         model = sft.replace_head(sft.backbone("tiny"), blobs.classes)
@@ -127,6 +144,7 @@ OTHERS = {
     "frozen activation": ("start weights", {"probe": True}, lambda data: {"edit": gelu}),
     "frozen statistics": ("start weights", {"probe": True}, lambda data: {"edit": statistics}),
     "rate": ("profile", {}, lambda data: {"lr": 1e-3}),
+    "unfrozen": ("profile", {"probe": True}, lambda data: {"probe": False}),
     "epochs": ("epochs: 2 there, 3 here", {}, lambda data: {"epochs": 3}),
     "smoothing": (
         "loss",

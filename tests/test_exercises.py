@@ -124,6 +124,13 @@ def test_a_check_never_raises_and_leaves_the_random_numbers_of_the_notebook_alon
     assert torch.equal(torch.rand(2), expected)
 
 
+def test_checks_and_lessons_read_what_is_public_and_nothing_else():
+    for path in Path(checks.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and not (isinstance(node.value, ast.Name) and node.value.id == "self"):
+                assert not re.match("_[^_]", node.attr), f"{path.name}:{node.lineno} reads {node.attr}"
+
+
 def test_progress_is_noted_only_in_a_learners_folder_and_what_was_once_right_stays(tmp_path):
     folder = tmp_path / "exercises"
     folder.mkdir()

@@ -256,6 +256,7 @@ def test_features_under_autocast_are_kept_as_they_are_and_served_to_nobody_else(
     assert x.dtype == torch.bfloat16 and not half[1].encoded
     whole = features(tiny[:3], blobs.test)
     assert torch.equal(served(whole), computed(tiny[:3], blobs.test))
+    assert len(entries()) == 2 and not any("-" in folder.name for folder in entries()), "each at an address of its own"
 
 
 def test_what_depends_on_the_batch_is_no_constant_and_is_not_kept(blobs):

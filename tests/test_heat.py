@@ -33,6 +33,13 @@ def test_it_leaves_the_model_as_it_was():
     assert all(p.grad is None for p in model.parameters())
 
 
+def test_of_a_frozen_network_it_is_the_same():
+    frozen, x = network(), images()
+    sft.apply(frozen, sft.linear_probe(frozen))
+    assert torch.equal(grad_cam(frozen, x, 1, "layer1"), grad_cam(network(), x, 1, "layer1"))
+    assert grad_cam(frozen.requires_grad_(False), x, 1, "layer1").any()
+
+
 def test_a_stage_without_maps_is_refused():
     with pytest.raises(ValueError, match="makes no maps"):
         grad_cam(network(), images(), 0, "pool")

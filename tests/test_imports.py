@@ -93,6 +93,21 @@ def test_only_the_evaluation_reads_the_test_split():
             assert not (isinstance(node, ast.Attribute) and node.attr == "test"), f"{path}:{node.lineno} reads .test"
 
 
+def test_no_file_starts_the_worker_processes_of_a_data_loader():
+    """They hang, and cannot pickle what a notebook defines, where processes are spawned."""
+    for path in FILES.values():
+        names = {name for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) for name in named(node)}
+        assert not {"DataLoader", "multiprocessing"} & names, path
+
+
+def named(node):
+    """Return the parts of the names that a statement brings in or that an expression reads."""
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        words = [getattr(node, "module", None) or "", *(alias.name for alias in node.names)]
+        return {part for word in words for part in word.split(".")}
+    return {node.attr} if isinstance(node, ast.Attribute) else set()
+
+
 def child(code):
     """Return what Python prints in a process of its own, from JSON."""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -85,6 +85,16 @@ def test_train_mode_undoes_a_textbook_model_train_in_every_module(tiny):
     assert not any(m.training for name in ("stem", "layer1", "layer2") for m in getattr(tiny, name).modules())
 
 
+def test_frozen_statistics_are_what_training_computes_with(tiny, blobs):
+    """track_running_stats=False would keep them as well, and take those of each batch in their place."""
+    sft.train_mode(tiny, sft.full(tiny), batchnorm="frozen")
+    x = blobs.train.inputs(np.arange(8))
+    training = tiny(x)
+    with sft.evaluating(tiny):
+        assert torch.equal(training, tiny(x))
+    assert all(m.track_running_stats for m in tiny.modules() if isinstance(m, nn.BatchNorm2d))
+
+
 def test_the_frozen_prefix_runs_on_through_the_pool_and_stops_before_dropout(tiny, dropping):
     for model, expected in ((tiny, "head"), (dropping, "dropout")):
         sft.apply(model, sft.linear_probe(model))

@@ -7,9 +7,11 @@ import time
 from dataclasses import replace
 
 import matplotlib.pyplot as plt
+import nbformat
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from nbclient import NotebookClient
 
 import sftlab as sft
 from sftlab import plot, widgets
@@ -90,6 +92,15 @@ def test_a_figure_that_the_lab_draws_for_an_explorer_is_none_of_pyplots(monkeypa
     monkeypatch.setattr(plt, "figure", lambda *a, **k: pytest.fail("pyplot was used in a thread"))
     shown = explore(lambda k: plot.guess_vs_result(k, 5), k=slider("k", range(1, 10)))
     assert move(shown, k=7).startswith("Measured 8 %") and not shown.inputs.answer["error"]
+
+
+def test_a_cell_that_ends_in_its_panel_shows_it_once_with_a_static_twin():
+    source = "from sftlab import widgets\nwidgets.predict('how many', 0, 9)"
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+    NotebookClient(book, timeout=120, kernel_name="python3").execute()
+    (output,) = book.cells[0].outputs
+    assert [*output.data] == ["application/vnd.jupyter.widget-view+json", "text/html", "text/plain"]
+    assert "how many" in output.data["text/html"] and "how many" in output.data["text/plain"]
 
 
 def test_lines_are_drawn_on_nothing_so_that_they_stand_in_every_theme_and_images_are_not():
@@ -284,6 +295,7 @@ def test_under_five_groups_a_cockpit_says_that_there_is_no_interval(blobs, tiny)
 def test_letting_go_of_the_rate_trains_a_cached_probe_and_anything_slower_waits_for_train(blobs, tiny):
     cockpit = widgets.cockpit(tiny, blobs, epochs=2)
     asyncio.run(cockpit.run())
+    assert not cockpit.inputs.fixed["live"], "a drag is heard when it ends"
     for position in (3, 9):
         cockpit.inputs.state = {**cockpit.inputs.state, "rate": position}
         until(lambda: not cockpit.is_training)
