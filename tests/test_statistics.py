@@ -76,7 +76,8 @@ def test_of_many_classes_the_balanced_accuracy_is_judged():
     y = np.arange(300) % 100  # three images a class
     p = np.full((300, 100), 0.1 / 99)
     p[np.arange(300), np.where(np.arange(300) % 3, y, (y + 1) % 100)] = 0.9
-    assert decisions.skill(result("test", list(map(str, range(100))), [""] * 300, y, p)).startswith("Skill is shown")
+    words = decisions.skill(result("test", list(map(str, range(100))), [""] * 300, y, p))
+    assert words.startswith("Skill is shown: balanced accuracy 0.667") and "chance is 0.01" in words
 
 
 def test_the_threshold_is_the_cheapest_one_for_calibrated_probabilities():

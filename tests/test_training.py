@@ -243,6 +243,7 @@ def test_validation_equals_evaluating_the_model_on_the_validation_images(droppin
     assert history.best and best.valid_accuracy == found.accuracy.value
     p = np.array(found.probabilities)[np.arange(found.n), found.targets]
     assert best.valid_loss == pytest.approx(-np.log(p).mean(), abs=1e-4)
+    assert [e.valid_accuracy for e in history.epochs] == [e.valid_counts[0][0] / found.n for e in history.epochs]
 
 
 def test_histories_add_up(tiny, blobs):

@@ -114,8 +114,8 @@ def apply(model: nn.Sequential, profile: Mapping[str, float]) -> None:
 def param_groups(model: nn.Sequential, profile: Mapping[str, float], weight_decay: float = 0.01) -> Groups:
     """Return optimizer groups: two a trainable stage at the stage's rate, weights decayed, the others not.
 
-    The others are what `decays` is not true of. Each group carries its `stage` and its `name`, so that a checkpoint can
-    be restored by name.
+    The others are what `decays` is not true of. Each group carries its `stage`, by which rates are set, and a `name`
+    for whoever prints it. The same profile makes the same groups: a checkpoint is of one profile.
     """
     rates, groups = check(model, profile), []
     for stage, module in named_stages(model):
