@@ -167,6 +167,8 @@ def test_the_loss_is_that_of_64_bits_at_any_logits_and_counts_no_missing_label(n
 
 
 @given(values)
+@example("1")
+@example("None")
 def test_a_value_comes_through_yaml_a_command_line_and_the_cell_of_a_run(value):
     assume(not isinstance(value, str) or not value.startswith("folder:"))
     typed = value if isinstance(value, str) else repr(value)
@@ -203,6 +205,7 @@ def test_labels_come_back_by_name_in_any_order_of_classes(classes, some, random)
 
 
 @given(nested)
+@example([math.nan, {"a": -math.inf}])
 def test_what_a_record_holds_comes_back_from_json(value):
     assume("record" not in repr(value))
     back = records.from_dict(json.loads(json.dumps(records.to_dict(value), allow_nan=False)))
