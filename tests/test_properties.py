@@ -168,7 +168,6 @@ def test_the_loss_is_that_of_64_bits_at_any_logits_and_counts_no_missing_label(n
 
 @given(values)
 @example("1")
-@example("None")
 def test_a_value_comes_through_yaml_a_command_line_and_the_cell_of_a_run(value):
     assume(not isinstance(value, str) or not value.startswith("folder:"))
     typed = value if isinstance(value, str) else repr(value)
@@ -241,8 +240,7 @@ def test_pages_and_the_text_of_a_figure_say_names_as_they_are(tmp_path, house_st
 @few
 @given(names, names)
 @example("R&amp;D", "https://x.org/y")
-@example("<b>a</b>", "$5 *to* $10")
-@example("\\(x\\)", "a  b|c")
+@example("<b>a</b>\\(x\\)", "$5 *to* $10")
 def test_class_names_on_the_card_of_a_model_are_what_a_reader_sees(tmp_path, one, other):
     assume(one != other)
     write_page(compose_card(sft.replace_head(sft.backbone("tiny"), [one, other])), tmp_path / "m.safetensors")
