@@ -67,7 +67,8 @@ def steps_like_torch(step: Callable[[list[Tensor], dict[Any, Any], float], Any])
     for seed in range(1, 4):
         torch.manual_seed(seed)
         mine, memory = [torch.ones(size, requires_grad=True) for size in (2, 3, 3)], dict[Any, Any]()
-        optimizer = torch.optim.SGD(theirs := deepcopy(mine), lr=seed / 100, momentum=0.9)
+        theirs = deepcopy(mine)
+        optimizer = torch.optim.SGD(theirs, lr=seed / 100, momentum=0.9)
         for _ in range(20):
             for a, b in zip(mine, theirs, strict=True):
                 a.grad = b.grad = torch.randn(len(a))
@@ -85,12 +86,14 @@ def steps_like_torch(step: Callable[[list[Tensor], dict[Any, Any], float], Any])
 @check
 def leaves_no_trace(finder: Callable[[nn.Module, Tensor, Tensor], tuple[Any, Any]]) -> str:
     """Check that a finder finds, and that three networks that have seen images store the same before and after."""
-    for _ in map(torch.manual_seed, range(3)):
+    for seed in range(3):
+        torch.manual_seed(seed)
         net, x = nn.Sequential(nn.BatchNorm1d(8), nn.Linear(8, 3)), torch.randn(64, 8)
         net(x)
         before = fingerprint(net)
         _, losses = finder(net, x, x[:, :3].argmax(dim=1))
-        if (after := fingerprint(net))["1"] != before["1"]:
+        after = fingerprint(net)
+        if after["1"] != before["1"]:
             raise Wrong("The weights are not what they were before it.")
         if after != before:
             raise Wrong("The weights are back, but the statistics of BatchNorm are not.")
