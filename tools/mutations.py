@@ -51,15 +51,20 @@ def pytest(folder: Path, tests: Sequence[str]) -> tuple[int | None, str]:
     """Run tests ("test_model::slices…") in a copy of the checkout; return the exit status and what was printed."""
     printed, named = folder / "printed.txt", [f"tests/{test.replace('::', '.py::test_')}" for test in tests]
     child = multiprocessing.get_context("fork").Process(target=_run, args=(folder, named, printed))
-    child.start(), child.join(SECONDS + 5 * len(tests))
-    child.kill(), child.join()
+    child.start()
+    child.join(SECONDS + 5 * len(tests))
+    child.kill()
+    child.join()
     return child.exitcode, printed.read_text(encoding="utf-8")
 
 
 def _run(folder: Path, tests: Sequence[str], printed: Path) -> None:
     """Be a fresh pytest, except that the large packages are imported already."""
     out = printed.open("w")
-    os.dup2(out.fileno(), 1), os.dup2(out.fileno(), 2), os.chdir(folder), os.environ.update(PYTHONPATH=str(folder))
+    os.dup2(out.fileno(), 1)
+    os.dup2(out.fileno(), 2)
+    os.chdir(folder)
+    os.environ["PYTHONPATH"] = str(folder)
     sys.path[:] = [str(folder), *(path for path in sys.path if path and Path(path).resolve() != ROOT)]
     try:
         status = import_module("pytest").main([*OPTIONS, *tests])
