@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import sftlab as sft
+from tools.checks import LEARNER
 
 matplotlib.use("agg")
 torch.set_num_threads(1)  # small networks gain nothing from a second thread, and two test processes would fight over it
@@ -16,9 +17,11 @@ torch.set_num_threads(1)  # small networks gain nothing from a second thread, an
 
 @pytest.hookimpl(tryfirst=True)  # before pytest looks at `-m`
 def pytest_collection_modifyitems(items):
-    """Mark the notebooks of the clone as slow; what `make test` runs of them are small copies elsewhere."""
+    """Mark notebooks of the clone and of a learner as slow; what `make test` runs of them are small copies."""
     for item in items:
-        if item.path.suffix == ".ipynb" and item.path.is_relative_to(Path(__file__).parents[1] / "notebooks"):
+        if item.path.suffix == ".ipynb" and (
+            LEARNER in item.path.parts or item.path.is_relative_to(Path(__file__).parents[1] / "notebooks")
+        ):
             item.add_marker(pytest.mark.slow)
 
 

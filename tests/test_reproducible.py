@@ -8,6 +8,7 @@ import sys
 import nbformat
 import pytest
 
+pytestmark = pytest.mark.slow  # seven processes
 KERNEL = {"name": "python3", "language": "python", "display_name": "Python 3"}
 LESSON = """
 import json

@@ -3,8 +3,8 @@
     python -m tools.checks [--all] [words for pytest]
 
 `make test`: lint, types, sources against notebooks; then the core lessons on small images, unit tests, doctests and a
-tour in the browser. `make test-all`: every notebook as it stands, then what is marked `slow`: campaigns, and every
-control of every lesson in the browser.
+tour in the browser. `make test-all`: every notebook as a learner finds it, then what is marked `slow`: campaigns, and
+every control of every lesson in the browser.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ NBVAL = [
     f"--nbval-cell-timeout={notebooks.CELL_SECONDS}",
     f"--nbval-kernel-startup-timeout={notebooks.START_SECONDS}",
 ]
+LEARNER = "class"  # what lies in a folder of this name is marked slow: see tests/conftest.py
 WORKERS = 4  # a kernel with a network and a browser each: more would want more than 16 GB
 SMALL: dict[str, dict[str, int]] = {  # the core lessons, and what makes each of them a matter of a minute
     "00_start_here": {"LABELS": 10, "CELLS": 50, "SIZE": 96, "EPOCHS": 1},
@@ -75,10 +76,10 @@ def scratch() -> Path | None:
 
 
 def every(folder: Path) -> list[str]:
-    """Return the paths of all notebooks as they stand, and of the exercises as a learner finds them."""
-    lab.copied(folder / "class", core=True)
-    blank = sorted((folder / "class" / lab.EXERCISES).glob("*.ipynb"))
-    return [*map(str, notebooks.built(ROOT)), *map(str, blank)]
+    """Return the paths of all notebooks as a learner finds them, in another folder, and of the exercises solved."""
+    lab.copied(folder / LEARNER)
+    solved = (ROOT / "notebooks" / lab.EXERCISES).glob("*.ipynb")
+    return [*map(str, sorted((folder / LEARNER).rglob("*.ipynb"))), *map(str, sorted(solved))]
 
 
 def small(folder: Path, names: Iterable[str] = SMALL) -> list[str]:
