@@ -93,7 +93,16 @@ class Notebook:
         page.on("console", lambda m: self.complaints.append(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.goto(address)
-        page.wait_for_selector(".jp-NotebookPanel .jp-Notebook", timeout=60_000)
+        self._opened()
+
+    def reload(self):
+        """Save, and load the page again; the kernel lives on."""
+        self.save()
+        self.page.reload()
+        self._opened()
+
+    def _opened(self):
+        self.page.wait_for_selector(".jp-NotebookPanel .jp-Notebook", timeout=60_000)
         self._wait(f"{NOW}?.sessionContext?.session?.kernel?.status === 'idle'", 60)
 
     def run_all(self):
@@ -116,6 +125,10 @@ class Notebook:
 
     def _wait(self, condition, seconds):
         self.page.wait_for_function(f"() => {condition}", timeout=1000 * seconds)
+
+    def sources(self):
+        """Return what stands in the cells."""
+        return self.page.evaluate(f"() => {NOW}.content.widgets.map(c => c.model.sharedModel.source)")
 
     def outputs(self, index):
         """Return the outputs of one cell as JSON."""

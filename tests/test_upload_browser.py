@@ -55,8 +55,7 @@ def book(tmp_path_factory):
 
 def cell_of(book, words):
     """Return the number of the cell whose source has these words."""
-    sources = book.page.evaluate(f"() => {browser.NOW}.content.widgets.map(c => c.model.sharedModel.source)")
-    return next(i for i, source in enumerate(sources) if words in source)
+    return next(i for i, source in enumerate(book.sources()) if words in source)
 
 
 def test_an_unattended_run_leaves_figures_with_words(book, expect):

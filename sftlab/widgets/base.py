@@ -27,6 +27,10 @@ STATIC = Path(__file__).parent / "static"
 # What the learner did, by control and question: running a cell again, or all of them, does not throw it away.
 remembered: dict[tuple[Any, ...], Any] = {}
 
+# The last run of each cell that made panels, and their widgets: ipywidgets keeps these, and through them networks, until
+# they are closed.
+newest: dict[Any, Any] = {}
+
 
 def script(name: str) -> str:
     """Return the JavaScript of a part of the page, with what the parts share before it."""
@@ -163,11 +167,17 @@ class Panel:
 
     def show(self) -> None:
         """Show the control below the cell that runs now."""
-        shell = get_ipython()
-        if shell is None:
+        kernel = getattr(get_ipython(), "kernel", None)
+        if kernel is None:
             print(self.text())
         else:
-            self._shown = shell.execution_count
+            self._shown = kernel.execution_count
+            if self._handle is None:
+                cell = kernel.get_parent()["metadata"].get("cellId", self)  # not every front end says which one runs
+                run, widgets = newest.get(cell, (0, []))
+                while run != self._shown and widgets:  # of an earlier run: their place on the page is taken
+                    widgets.pop().close()
+                newest[cell] = self._shown, [*widgets, *getattr(self.view, "children", ()), self.view]
             self._handle = display(self.bundle(), raw=True, display_id=True)
 
     def settle(self) -> None:

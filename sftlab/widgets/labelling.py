@@ -206,7 +206,7 @@ class Relabelling(Panel):
                 "groups": [{"title": t, "tiles": [*map(self._tile, tiles)]} for t, tiles in self.groups.items()],
             },
             chosen={str(i): self._number(rows[k].new) for i, k in self._keys.items() if k in rows},
-            spoken={"said": self.text(), "error": False},
+            spoken={"said": self.text()},
         )
         self.view.observe(self._chosen, "chosen")
         self.show()
@@ -256,7 +256,7 @@ class Relabelling(Panel):
         except (OSError, ValueError) as error:
             self.view.spoken = {"said": f"The correction is not kept: {error}", "error": True}
             return
-        self.view.spoken = {"said": f"{self.text()} Run the notebook again from the top to use it.", "error": False}
+        self.view.spoken = {"said": f"{self.text()} Run the notebook again from the top to use it."}
         self.settle()
 
 
