@@ -74,7 +74,8 @@ function render({ model, el }) {
       make("td", row, {}, answer); make("td", row, {}, told);
     });
   }
-  model.on("change:drawn", picture); model.on("change:spoken", spoken); model.on("change:rows", rows);
+  model.on("change:drawn", picture); model.on("change:spoken", spoken);
+  model.on("change:rows", () => { rows(); spoken(); });  // the same photograph again has the same answer
   picture(); spoken(); rows();
   keepFocus(el, name);
   return () => clearTimeout(lost);

@@ -15,7 +15,8 @@ function render({ model, el }) {
     input.addEventListener("change", () => {
       const typed = Number(input.value);
       if (input.value !== "" && Number.isFinite(typed)) {
-        model.set("value", Math.min(scale.max, Math.max(scale.min, typed)));
+        range.value = typed;  // which knows the ends and the steps of the scale
+        model.set("value", Number(range.value));
         model.set("touched", true);
         ask();
       }
