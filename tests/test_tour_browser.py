@@ -148,7 +148,7 @@ def test_a_guess_is_dragged_typed_and_kept(book, page, expect):
     assert 3 <= dragged <= 6 and number.input_value() == str(dragged)
     slider.press("ArrowRight")  # the notebook must leave the arrow keys to the slider
     assert slider.input_value() == str(dragged + 1)
-    number.fill("8")
+    number.fill("7.8")  # between two steps of the scale
     number.press("Tab")
     expect(page.locator(".sft-guess-status")).to_contain_text("your guess 8 is kept")  # says the kernel
     book.run_cell(CELL["figure"])

@@ -27,8 +27,8 @@ STATIC = Path(__file__).parent / "static"
 # What the learner did, by control and question: running a cell again, or all of them, does not throw it away.
 remembered: dict[tuple[Any, ...], Any] = {}
 
-# The last run of each cell that made panels, and their widgets: ipywidgets keeps these, and through them networks, until
-# they are closed.
+# The run of each cell that made panels last, and their widgets: ipywidgets keeps these, and with them the networks that
+# they train, until they are closed.
 newest: dict[Any, Any] = {}
 
 

@@ -125,7 +125,7 @@ class Prediction(Panel):
     @property
     def value(self) -> float:
         """The guess; a whole number where only whole numbers make sense."""
-        return int(self.view.value) if float(self.view.fixed["step"]).is_integer() else float(self.view.value)
+        return int(self.view.value) if float(self.view.fixed["step"]).is_integer() else float(self)
 
     @property
     def touched(self) -> bool:

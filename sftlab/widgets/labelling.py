@@ -124,7 +124,7 @@ class Labelling(Panel):
         return f"{grid}<details><summary>The answers</summary>{paragraph(truth)}</details>"
 
     def _finished(self, _: Any) -> None:
-        remembered[self._key] = (self.answers, self.view.elapsed)
+        remembered[self._key] = self.answers, self.view.elapsed
         self._say()
         self.settle()
 
@@ -239,7 +239,7 @@ class Relabelling(Panel):
         return {"key": str(i), "src": src, "alt": alt, "said": said, "given": self._number(given)}
 
     def _number(self, label: str) -> int:
-        return self.classes.index(label) if label in self.classes else len(self.classes)
+        return [*self.classes, label].index(label)
 
     def _chosen(self, change: Any) -> None:
         """Write the CSV anew; rows about images that are not shown here stay as they are."""
