@@ -92,8 +92,7 @@ def fit_temperature(p: Any, y: Any) -> float:
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
 
-    z, y = np.log(np.maximum(np.asarray(p, dtype=float), SMALLEST)), np.asarray(y)
-    paired(z, y)
+    z, y = paired(np.log(np.maximum(np.asarray(p, dtype=float), SMALLEST)), y)
 
     def loss(log_t: float) -> float:
         return -log_softmax(z / np.exp(log_t), axis=1)[np.arange(len(y)), y].mean()
