@@ -15,6 +15,7 @@ from sftlab.lessons.checks import Wrong, apart, check, expect
 from sftlab.plot import base, style
 
 STEEP = 25  # times as steep across as along
+STILL = "No tensor of the list has moved: a new tensor under an old name is not in the network."
 FRAME = (-10.5, 6.5, -3.2, 3.2)  # of the valley: left, right, bottom, top
 
 
@@ -66,8 +67,8 @@ def steps_like_torch(step: Callable[[list[Tensor], dict[Any, Any], float], Any])
     """Check a momentum step against PyTorch's, 20 steps of three tensors, two of them of one shape, at three rates."""
     for seed in range(1, 4):
         torch.manual_seed(seed)
-        mine, memory = [torch.ones(size, requires_grad=True) for size in (2, 3, 3)], dict[Any, Any]()
-        theirs = deepcopy(mine)
+        mine = [torch.ones(size, requires_grad=True) for size in (2, 3, 3)]
+        theirs, memory = deepcopy(mine), dict[Any, Any]()
         optimizer = torch.optim.SGD(theirs, lr=seed / 100, momentum=0.9)
         for _ in range(20):
             for a, b in zip(mine, theirs, strict=True):
@@ -77,23 +78,20 @@ def steps_like_torch(step: Callable[[list[Tensor], dict[Any, Any], float], Any])
         way, right = (torch.cat(tensors) - 1 for tensors in (mine, theirs))
         if way.any() and not memory:
             raise Wrong("After 20 steps the dict `memory` is still empty, so no step knows of the one before.")
-        mistakes = {1: "No tensor of the list has moved: a new tensor under an old name is not in the network."}
         length = f"After 20 steps your tensors have gone {way.norm() / right.norm():.0%} as far as PyTorch's."
-        expect(apart(way, right), 0, 1e-3, mistakes, length)
+        expect(apart(way, right), 0, 1e-3, {1: STILL}, length)
     return "After 20 steps all tensors are where PyTorch's optimizer brings them."
 
 
 @check
 def leaves_no_trace(finder: Callable[[nn.Module, Tensor, Tensor], tuple[Any, Any]]) -> str:
     """Check that a finder finds, and that three networks that have seen images store the same before and after."""
-    for seed in range(3):
-        torch.manual_seed(seed)
+    for _ in map(torch.manual_seed, range(3)):
         net, x = nn.Sequential(nn.BatchNorm1d(8), nn.Linear(8, 3)), torch.randn(64, 8)
         net(x)
         before = fingerprint(net)
         _, losses = finder(net, x, x[:, :3].argmax(dim=1))
-        after = fingerprint(net)
-        if after["1"] != before["1"]:
+        if (after := fingerprint(net))["1"] != before["1"]:
             raise Wrong("The weights are not what they were before it.")
         if after != before:
             raise Wrong("The weights are back, but the statistics of BatchNorm are not.")
