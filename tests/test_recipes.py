@@ -98,7 +98,7 @@ def cifar(tmp_path, monkeypatch):
     monkeypatch.setenv("SFTLAB_DATA", str(tmp_path))
     (archive,) = install(monkeypatch, "cifar10", "https://nowhere.invalid/").files.values()
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-        tar.extractall(tmp_path / "torchvision")
+        tar.extractall(tmp_path / "torchvision", filter="data")
     return datasets.CIFAR10(tmp_path / "torchvision").data.transpose(0, 3, 1, 2)
 
 
