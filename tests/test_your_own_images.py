@@ -82,7 +82,7 @@ def test_any_reasonable_folder_ends_in_a_result_that_names_its_files(tmp_path, m
     (out := tmp_path / "out").mkdir()
     monkeypatch.chdir(out)
     FOLDERS[kind](tmp_path / "photos")
-    space = run(tmp_path / "photos", out, **{"STRATEGY": "full"} if kind == "train and val" else {})
+    space = run(tmp_path / "photos", out, **{"STRATEGY": "full", "AUGMENT": True} if kind == "train and val" else {})
     result = records.read(out / "record.json", records.Result)
     with (out / "look_at.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))

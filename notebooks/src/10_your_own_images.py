@@ -18,7 +18,6 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 from PIL import Image
-from torchvision.transforms import v2
 
 import sftlab as sft
 from sftlab import plot, widgets
@@ -193,7 +192,7 @@ print(f"strategy: {strategy};", f"{batch} images a batch, RATE {RATE:g}"
 if strategy != "probe":
     profile = (sft.last_k(model, 1, lr=RATE) if strategy == "partial"
                else sft.layer_decay(model, lr=RATE, decay=0.7))
-    mirror = v2.RandomHorizontalFlip() if AUGMENT else None
+    mirror = sft.data.flip if AUGMENT else None
     history += sft.fit(model, data, profile, epochs=EPOCHS, batchnorm="frozen",
                        schedule=sft.warmup_cosine(0.1), patience=8, batch_size=batch,
                        augment=mirror, seed=SEED)
