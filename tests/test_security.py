@@ -13,6 +13,7 @@ import nbformat
 import papermill
 import pytest
 import torch
+from test_backbones import Trap
 from test_imports import FILES
 
 import sftlab as sft
@@ -56,16 +57,6 @@ def test_no_connection_is_opened_by_an_import():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     modules, asked = json.loads(done.stdout.splitlines()[-1])
     assert modules > 60 and asked == []
-
-
-class Trap:
-    """What a malicious pickle would be: reading it as code would leave a file behind."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return (Path.touch, (self.path,))
 
 
 @pytest.mark.parametrize("name", ["run.pt", "model.safetensors"])
