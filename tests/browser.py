@@ -17,6 +17,7 @@ import nbformat
 import pytest
 
 from sftlab.runs.lab import WORDS, environment
+from sftlab.runs.notebooks import KERNEL
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
@@ -38,7 +39,7 @@ VIEW = "application/vnd.jupyter.widget-view+json"
 def write_notebook(path, cells):
     """Write a notebook of code cells."""
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
-    book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}  # else it asks
+    book.metadata["kernelspec"] = dict(KERNEL)  # else JupyterLab asks
     nbformat.write(book, path)
 
 

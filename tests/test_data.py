@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from torch.utils.data import ConcatDataset, DataLoader, Subset
-from torchvision.transforms.v2 import functional as V
+from torchvision.transforms import v2
 
 import sftlab as sft
 from sftlab.data import (
@@ -218,6 +218,25 @@ def test_an_augmentation_of_no_strength_changes_nothing(augment):
     assert torch.equal(augment(x, torch.Generator().manual_seed(0)), x)
 
 
+@pytest.mark.parametrize(
+    ("augment", "why"),
+    [(v2.RandomHorizontalFlip(), "RandomHorizontalFlip"), (lambda x: x, "positional"), ("flip", "'flip'")],
+)
+@pytest.mark.parametrize("views", [None, 2])
+def test_what_is_no_augmentation_is_said_in_a_sentence(blobs, augment, why, views):
+    model = sft.replace_head(sft.backbone("tiny"), blobs.classes)
+    before = sft.fingerprint(model)
+    with pytest.raises(TypeError, match=f"augment=.*{why}(.|\n)*write lambda x, _: transform") as told:
+        sft.fit(model, blobs, sft.full(model, lr=1e-3), epochs=2, augment=augment, views=views)
+    assert told.value.__cause__ is not None and sft.fingerprint(model) == before
+
+
+def test_a_torchvision_transform_augments_as_the_sentence_says(blobs):
+    turned = v2.RandomHorizontalFlip(p=1)
+    (x, _), *_ = blobs.train.batches(8, augment=lambda x, _: turned(x))
+    assert torch.equal(x, next(blobs.train.batches(8))[0].flip(-1))
+
+
 def test_rotate_turns_about_the_middle_by_at_most_what_it_says():
     dot = torch.zeros(200, 1, 65, 65, dtype=torch.uint8)
     dot[:, :, 30:35, 60:65] = 255  # three o'clock
@@ -244,11 +263,16 @@ def test_training_augments_train_and_never_valid_or_test(blobs):
 
 @pytest.mark.parametrize("shape", [(20, 20), (31, 20), (20, 33), (57, 23), (7, 5), (1, 1), (40, 29)])
 @pytest.mark.parametrize("size", [16, 15, 24])
-def test_resize_equals_torchvisions_antialiased_resize_and_centre_crop(shape, size):
-    x = torch.from_numpy(RNG.integers(0, 256, (2, 3, *shape), dtype=np.uint8))
-    found = resize(x, size)
-    assert found.is_contiguous()
-    assert torch.equal(found, V.center_crop(V.resize(x, [size], antialias=True), [size]))
+def test_resizing_is_pillows_with_antialiasing_and_keeps_the_centre(shape, size):
+    x = RNG.integers(0, 256, (2, 3, *shape), dtype=np.uint8)
+    found = resize(torch.from_numpy(x), size)
+    assert found.is_contiguous() and found.dtype == torch.uint8 and found.shape == (2, 3, size, size)
+    height, width = (size * edge // min(shape) for edge in shape)
+    top, left = round((height - size) / 2), round((width - size) / 2)
+    for image, new in zip(x, found.numpy().astype(int), strict=True):
+        whole = Image.fromarray(image.transpose(1, 2, 0)).resize((width, height), Image.Resampling.BILINEAR)
+        expected = np.asarray(whole)[top : top + size, left : left + size].transpose(2, 0, 1)
+        assert abs(new - expected).max() <= 1  # Pillow rounds between the two passes
 
 
 def test_a_split_is_a_map_style_data_set_for_torchs_loader(data):

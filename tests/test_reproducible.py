@@ -8,8 +8,9 @@ import sys
 import nbformat
 import pytest
 
+from sftlab.runs.notebooks import KERNEL
+
 pytestmark = pytest.mark.slow  # seven processes
-KERNEL = {"name": "python3", "language": "python", "display_name": "Python 3"}
 LESSON = """
 import json
 import torch

@@ -19,8 +19,8 @@ from test_imports import FILES
 import sftlab as sft
 from sftlab.data.torchvision_sets import unpack
 from sftlab.runs import lab, parameters
+from sftlab.runs.notebooks import KERNEL
 
-KERNEL = {"name": "python3", "language": "python", "display_name": "Python 3"}
 RUNS_CODE = {"pickle.load", "pickle.loads", "joblib.load", "os.system", "os.popen", "yaml.load", "exec"}
 
 

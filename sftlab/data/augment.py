@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sftlab.data.dataset import Augment, Split, generator
+from sftlab.data.dataset import Augment, Split, augmented, generator
 
 
 def flip(x: Tensor, generator: torch.Generator) -> Tensor:
@@ -66,7 +66,7 @@ def behaviour(augment: Augment, channels: int, size: int) -> str:
     """
     draw = torch.Generator().manual_seed(0)
     x = torch.randint(0, 256, (8, channels, size, size), generator=draw, dtype=torch.uint8)
-    return hashlib.sha256(augment(x, draw).contiguous().numpy().tobytes()).hexdigest()
+    return hashlib.sha256(augmented(x, augment, draw).numpy().tobytes()).hexdigest()
 
 
 class View(Split):
@@ -93,7 +93,7 @@ class View(Split):
         """Return augmented uint8 N×C×size×size."""
         x, hashes = self.split.pixels(positions), self.split.hashes
         draws = (generator(self.seed, self.number, int(hashes[p][:15], 16)) for p in positions)
-        return torch.cat([self.augment(x[i : i + 1], draw) for i, draw in enumerate(draws)])
+        return torch.cat([augmented(x[i : i + 1], self.augment, draw) for i, draw in enumerate(draws)])
 
 
 def noise(strength: float) -> Augment:

@@ -19,7 +19,6 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]  # N×C×H×W uint8 → the same shape and dtype
 Targets = Tensor | dict[str, Tensor]
@@ -196,7 +195,7 @@ class Split:
         """Iterate over (uint8 N×C×H×W, targets): in order without a seed, shuffled by (seed, epoch) with one.
 
         Augmentation of step k depends on (seed, epoch, k) alone: a resumed run sees what it would have seen. Raises
-        ValueError for an augmentation of texts.
+        ValueError for an augmentation of texts, TypeError for one that is no function of (images, generator).
         """
         if augment is not None and self.noun != "images":
             raise ValueError(
@@ -205,7 +204,7 @@ class Split:
         for k, positions in enumerate(batch_positions(len(self), batch_size, seed=seed, epoch=epoch)):
             x, y = self.take(positions)
             if augment is not None:
-                x = augment(x, generator(seed or 0, epoch, k))
+                x = augmented(x, augment, generator(seed or 0, epoch, k))
             yield x, y
 
     def of_rows(self, rows: Sequence[int] | np.ndarray, *, size: int | None = None) -> Split:
@@ -267,14 +266,20 @@ def batch_positions(n: int, batch_size: int, *, seed: int | None = None, epoch: 
 
 def resize(x: Tensor, size: int) -> Tensor:
     """Resize the shorter edge of uint8 N×C×H×W to `size` with antialiasing and crop the centre square."""
-    h, w = x.shape[-2:]
-    if h != size or w != size:
-        short = min(h, w)
-        height, width = size * h // short, size * w // short
-        x = F.interpolate(x, (height, width), mode="bilinear", antialias=True)
-        top, left = round((height - size) / 2), round((width - size) / 2)
-        x = x[..., top : top + size, left : left + size]
-    return x.contiguous()
+    from torchvision.transforms.v2 import functional
+
+    return functional.center_crop(functional.resize(x, [size]), [size]).contiguous()
+
+
+def augmented(x: Tensor, augment: Augment, draw: torch.Generator) -> Tensor:
+    """Return what `augment` makes of uint8 N×C×H×W. Raises TypeError for what is no function of both."""
+    try:
+        return augment(x, draw).contiguous()
+    except (TypeError, AttributeError) as error:
+        raise TypeError(
+            f"augment={augment!r} fails as a function of (uint8 images N×C×H×W, random generator) that returns images: "
+            f"{error}. Around a torchvision transform write lambda x, _: transform(x)"
+        ) from error
 
 
 def first_task(targets: Targets) -> Tensor:
