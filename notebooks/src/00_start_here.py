@@ -316,13 +316,12 @@ prepare = v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Grayscale(3),
 
 
 def loader(split, shuffle=False):  # hands out batches of 32 images and their labels
-    images, labels = split.take(np.arange(len(split)))
-    return DataLoader(TensorDataset(prepare(images), labels), 32, shuffle=shuffle)
+    return DataLoader(TensorDataset(*split.take(np.arange(len(split)))), 32, shuffle=shuffle)
 
 
 @torch.inference_mode()  # nothing is learned here, so no gradients are computed
 def accuracy(net, batches):  # argmax(1): the class with the largest logit
-    hits = sum((net(x).argmax(1) == y).sum().item() for x, y in batches)
+    hits = sum((net(prepare(x)).argmax(1) == y).sum().item() for x, y in batches)
     return hits / len(batches.dataset)
 
 # %% [markdown]
@@ -337,7 +336,7 @@ optimizer = torch.optim.AdamW(net[-1].parameters(), lr=3e-3)  # moves the head o
 best = 0.0
 for _ in range(5):              # epochs
     for x, y in train:          # steps: x holds 32 images, y their labels
-        loss = nn.functional.cross_entropy(net(x), y)  # mean of −log p(right class)
+        loss = nn.functional.cross_entropy(net(prepare(x)), y)  # mean of −log p(right)
         optimizer.zero_grad()   # forget the gradient of the step before
         loss.backward()         # compute the gradient: one number for each weight
         optimizer.step()        # move each weight a little against its gradient
