@@ -46,6 +46,7 @@ function render({ model, el }) {
     status.textContent = said; status.classList.toggle("sft-error", !!error);
   }
   model.on("change:chosen", mark); model.on("change:spoken", say);
+  model.on("change:heard", say);  // late, and the same as before
   show(first); say();
   keepFocus(el, name);
   return stop;
