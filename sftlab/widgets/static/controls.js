@@ -22,6 +22,7 @@ function render({ model, el }) {
     clearTimeout(lost);
     if (late === null) late = setTimeout(() => say("the kernel is asked …"), LATE);
     lost = setTimeout(() => say("No answer yet. If the kernel was restarted, run this cell again."), LOST);
+    hear();  // back where the answer stands already: the same one again would not be news
   }
   function range(parent, id, css, most) {
     const input = native(make("input", parent, { type: "range", id, className: css }));
