@@ -112,13 +112,13 @@ class Notebook:
 
     def run_cell(self, index):
         """Run one cell again and wait for it."""
-        self.page.evaluate(f"() => {{ {NOW}.content.activeCellIndex = {index} }}")
-        self._command("notebook:run-cell", 300)
+        # in one go: a panel that takes the focus back meanwhile would make its own cell the one that is run
+        self._command("notebook:run-cell", 300, f"{NOW}.content.activeCellIndex = {index};")
 
-    def _command(self, name, seconds):
+    def _command(self, name, seconds, first=""):
         # Execution counts begin anew with each kernel and tell nothing; the command itself knows when it is done.
         self.page.evaluate(
-            "name => { window.commandDone = false;"
+            f"name => {{ {first} window.commandDone = false;"
             " window.jupyterapp.commands.execute(name).finally(() => { window.commandDone = true }) }",
             name,
         )

@@ -1,6 +1,7 @@
 """Shared material: real cells, real digits, a tiny network; everything written goes to a temporary folder."""
 
 import os
+import signal
 from pathlib import Path
 
 import matplotlib
@@ -12,6 +13,7 @@ import sftlab as sft
 from tools.checks import LEARNER
 
 matplotlib.use("agg")
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in a script `make test &` ignores Ctrl+C, and children would
 torch.set_num_threads(1)  # small networks gain nothing from a second thread, and two test processes would fight over it
 
 

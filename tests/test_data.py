@@ -515,6 +515,16 @@ def test_a_decoded_set_is_made_once_and_a_half_written_one_is_not_read(tmp_path,
     assert np.array_equal(storage.decoded("set", shape, iter(IMAGES[:5]))[0], IMAGES[:5])
 
 
+def test_where_the_data_folder_can_only_be_read_images_are_made_for_the_process(tmp_path, monkeypatch):
+    monkeypatch.setenv("SFTLAB_DATA", str(tmp_path))
+    monkeypatch.setattr(storage.os, "access", lambda path, mode: not str(path).startswith(str(tmp_path)))
+    monkeypatch.setattr(storage, "IN_MEMORY", 10)
+    images, hashes = storage.decoded("set", (5, *IMAGES.shape[1:]), iter(IMAGES[:5]))
+    assert np.array_equal(images, IMAGES[:5]) and hashes == [storage.image_hash(image) for image in IMAGES[:5]]
+    assert is_mapped(storage.allocate((4, 3, 8, 8)))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_data_dir_follows_the_environment_and_else_the_checkout(tmp_path, monkeypatch):
     monkeypatch.setenv("SFTLAB_DATA", str(tmp_path))
     assert sft.data.data_dir() == tmp_path

@@ -61,7 +61,8 @@ def main(words: list[str]) -> int:
         # the longest first, so that short ones are left when one process has done its share
         books = every(Path(folder)) if further else small(Path(folder))
         tests = [*side_by_side(), "--doctest-modules", *NBVAL, *books, "tests", "sftlab"]
-        tests += [] if scratch() else ["-p", "no:cacheprovider"]  # a warning there would end pytest without a summary
+        # a warning of the cache would end pytest without a summary, and what is not below its root has no name
+        tests += [] if scratch() else ["-p", "no:cacheprovider", "--rootdir", "/"]
         tests += ["-m", "slow" if further else "not slow", *(word for word in words if word != "--all")]
         passed["tests"] = run("pytest", *tests, SFTLAB_DATA=str(Path(folder, "data")))
     print("  ".join(f"{name} {'passed' if good else 'FAILED'}" for name, good in passed.items()), flush=True)

@@ -360,9 +360,8 @@ def as_labels(y: Any, classes: Sequence[str] | None = None) -> tuple[np.ndarray,
         low, high = min(labels), max(labels)
         names = names or [str(k) for k in range(high + 1)]
         if low < 0 or high >= len(names):
-            last = len(names) - 1
             raise ValueError(
-                f"labels run from {low} to {high} for {len(names)} classes; expected numbers from 0 to {last}"
+                f"labels run from {low} to {high} for {len(names)} classes; expected numbers from 0 to {len(names) - 1}"
             )
         labels = [names[k] for k in labels]
     else:

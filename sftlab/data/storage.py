@@ -112,13 +112,17 @@ def image_hash(image: np.ndarray) -> str:
 def allocate(shape: tuple[int, ...]) -> np.ndarray:
     """Return an unfilled uint8 array: in memory up to 500 MB, above that memory-mapped from a scratch file.
 
-    The scratch file lies under `data_dir()` and has no name there (Windows: has one until the process ends),
-    so nothing is left behind even by a process that is killed. Raises OSError if the disk has no room for it.
+    The scratch file lies under `data_dir()`, or among temporary files where that can only be read, and has no name
+    there (Windows: has one until the process ends), so nothing is left behind even by a process that is killed. Raises
+    OSError if the disk has no room for it.
     """
     if math.prod(shape) <= IN_MEMORY:
         return np.empty(shape, dtype=np.uint8)
     folder = data_dir() / "decoded"
-    folder.mkdir(parents=True, exist_ok=True)
+    if writable(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    else:
+        folder = Path(tempfile.gettempdir())
     check_room(folder, math.prod(shape), "these images")
     with tempfile.TemporaryFile(dir=folder) as file:  # the mapping outlives the handle
         return np.memmap(file, dtype=np.uint8, mode="w+", shape=shape)
@@ -127,11 +131,16 @@ def allocate(shape: tuple[int, ...]) -> np.ndarray:
 def decoded(name: str, shape: tuple[int, ...], images: Iterable[np.ndarray]) -> tuple[np.ndarray, list[str]]:
     """Return (memory-mapped uint8 images of `shape`, a hash each), kept on disk as `name` once made.
 
+    Where `data_dir()` can only be read they are made for this process.
+
     images: an iterator that decodes one at a time; it is not touched when the set is already there. Opening
     thousands of files takes seconds to minutes, mapping one takes none.
     """
-    path = data_dir() / "decoded" / f"{name}.npy"
-    index = path.with_suffix(".json")
+    folder = data_dir() / "decoded"
+    index = folder / f"{name}.json"
+    if not index.exists() and not writable(folder):
+        index = process_folder(folder) / index.name
+    path = index.with_suffix(".npy")
     if not index.exists() or len(json.loads(index.read_text())) != shape[0]:
         check_room(path.parent, math.prod(shape), "these images")
         with replacing(path) as partial:
