@@ -202,6 +202,23 @@ def test_a_real_small_disk_that_fills_up_meanwhile_loses_nothing(path):
         subprocess.run(["umount", path.parent], check=True)
 
 
+def test_a_folder_that_can_only_be_read_is_said_before_anything_is_brought(path):
+    path.parent.mkdir()
+    for locked in (["chmod", "555", path.parent], ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", path.parent]):
+        subprocess.run(locked, check=False)
+        if not os.access(path.parent, os.W_OK):  # root may write everywhere, but not onto a read-only disk
+            break
+    else:
+        pytest.skip("this user may write everywhere and mount nothing")
+    try:
+        with serving() as shelf, pytest.raises(PermissionError, match=r"can only be read.* let SFTLAB_DATA"):
+            bring(path, shelf)
+        assert shelf.asked == []
+    finally:
+        subprocess.run(["umount", "--quiet", path.parent], check=False)
+        path.parent.chmod(0o755)
+
+
 # several processes
 
 

@@ -358,7 +358,7 @@ def as_labels(y: Any, classes: Sequence[str] | None = None) -> tuple[np.ndarray,
     labels: list[Any] = [int(v) if isinstance(v, float) else v for v in known.values()]
     if all(isinstance(v, int) for v in labels):
         low, high = min(labels), max(labels)
-        names = names or [str(k) for k in range(high + 1)]
+        names = names or [*map(str, range(high + 1))]
         if low < 0 or high >= len(names):
             raise ValueError(
                 f"labels run from {low} to {high} for {len(names)} classes; expected numbers from 0 to {len(names) - 1}"

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sftlab.data.storage import check_room, full_disk_explained
+from sftlab.data.storage import check_room, writing_into
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -65,12 +65,12 @@ def download(urls: Iterable[str], path: Path, known: str = "") -> Path:
     first digits are enough. What a cut connection leaves stays beside it as NAME.part, and the next call goes on from
     there. Of two processes that want the same file, one brings it while the other waits.
 
-    Raises ConnectionError without a network, Damaged for a file with another hash, NoRoom for a full disk: sentences.
+    Raises ConnectionError without a network, Damaged for a file with another hash, NoRoom for a full disk,
+    PermissionError for a folder that can only be read: sentences.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
     troubles: list[OSError | ValueError] = []
-    with lock(path), full_disk_explained(path.parent):
+    with writing_into(path.parent), lock(path):
         if has_hash(path, known):
             return path
         for url in urls:

@@ -89,11 +89,17 @@ def check_room(folder: Path, need: float, what: str) -> None:
 
 
 @contextmanager
-def full_disk_explained(folder: Path) -> Iterator[None]:
-    """Turn a disk that fills up meanwhile into NoRoom."""
+def writing_into(folder: Path) -> Iterator[None]:
+    """Context: the folder is there; that nothing can be written into it, or that its disk fills up, is a sentence."""
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         yield
     except OSError as error:
+        if error.errno in (errno.EACCES, errno.EROFS):
+            raise PermissionError(
+                f"{folder} can only be read, and what is asked for is not in it: let SFTLAB_DATA name a folder of your "
+                "own, or ask whoever keeps this one to fetch it"
+            ) from None
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         raise NoRoom(

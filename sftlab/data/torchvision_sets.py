@@ -22,7 +22,7 @@ from sftlab.data.dataset import Data
 from sftlab.data.download import Damaged, RemoteFile, download, lock
 from sftlab.data.folder import to_square
 from sftlab.data.splits import assemble, completed
-from sftlab.data.storage import check_room, data_dir, decoded, full_disk_explained, image_hash
+from sftlab.data.storage import check_room, data_dir, decoded, image_hash, writing_into
 
 
 @dataclass(frozen=True)
@@ -123,13 +123,12 @@ def load_torchvision(
 def bring_set(name: str) -> None:
     """Download what is missing of a set, check the rest, and unpack it unless every image of it opens.
 
-    Raises ConnectionError, Damaged or NoRoom, as `download` does.
+    Raises ConnectionError, Damaged, NoRoom or PermissionError, as `download` does.
     """
     about = TORCHVISION[name]
-    about.place.mkdir(parents=True, exist_ok=True)
     for file in about.remote_files:
         download(file.urls, file.path, file.known)
-    with lock(root() / name), full_disk_explained(about.place):
+    with writing_into(about.place), lock(root() / name):
         try:
             count_images(name)
         except FileNotFoundError:
