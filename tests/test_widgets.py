@@ -12,7 +12,7 @@ def play(game, answers, seconds=20.0):
     """Do what the browser does at the end of a game."""
     with game.view.hold_trait_notifications():
         game.view.answers, game.view.elapsed = answers, seconds
-        game.view.rounds += 1
+        game.view.ended += 1
 
 
 def test_a_guess_is_its_default_until_somebody_moves_it_and_then_what_was_chosen(capsys):
@@ -69,7 +69,7 @@ def test_a_finished_game_survives_running_its_cell_again_and_can_be_played_again
     game = widgets.label_cells(blobs.test, [0, 1])
     play(game, [0, 0])
     again = widgets.label_cells(blobs.test, [0, 1])
-    assert again.answers == [0, 0] and again.view.rounds == 1
+    assert again.answers == [0, 0] and again.view.ended == 1
     play(again, [1, 1])
     assert again.answers == [1, 1]
     assert widgets.label_cells(blobs.test, [0, 2]).answers == []

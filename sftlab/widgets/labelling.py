@@ -38,13 +38,14 @@ LEFT_OUT = "leave it out"
 class Game(Element):
     """One image at a time, a button a class, a clock; it plays in the browser, busy kernel or not.
 
-    fixed: `name`, `noun`, `classes`, `limit` (seconds), `images` (their addresses).
+    fixed: `name`, `noun`, `classes`, `limit` (seconds), `images` (their addresses). ended: when the last game did, in
+    ms of the page's clock, 0 before the first: on two pages two games may be the first.
     """
 
     _esm = script("game")
     answers = traitlets.List(traitlets.Int()).tag(sync=True)
     elapsed = traitlets.Float(0).tag(sync=True)
-    rounds = traitlets.Int(0).tag(sync=True)
+    ended = traitlets.Int(0).tag(sync=True)
     score = traitlets.Unicode("").tag(sync=True)
 
 
@@ -85,10 +86,10 @@ class Labelling(Panel):
             },
             answers=answers,
             elapsed=elapsed,
-            rounds=int(bool(answers)),
+            ended=int(bool(answers)),
         )
         self._say()
-        self.view.observe(self._finished, "rounds")
+        self.view.observe(self._finished, "ended")
         self.show()
 
     @property
@@ -139,9 +140,9 @@ class Labelling(Panel):
             called = "–" if answer is None else f"✗ {self.classes[answer]}"
             captions.append(f"✓ {self.classes[truth]}" if answer == truth else f"{called}\nis {self.classes[truth]}")
         self.view.spoken = {"said": f"{self.text()}."}
-        # The round makes each score a new string, so that two equal games are both shown.
+        # When it ended makes each score a new string, so that two equal games are both shown.
         score = _grid(self.split, self.positions, captions, self.text(), self.licence)
-        self.view.score = f"<!--{self.view.rounds}-->{score}"
+        self.view.score = f"<!--{self.view.ended}-->{score}"
 
 
 def _grid(split: Split, positions: Any, captions: list[str], title: str, licence: str) -> str:

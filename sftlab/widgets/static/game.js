@@ -25,7 +25,7 @@ function render({ model, el }) {
     clearInterval(timer); timer = null;
     for (const node of [image, clock, left, ...buttons]) node.style.display = "none";
     start.style.display = "";
-    start.textContent = model.get("rounds") ? "Play again" : "Start";
+    start.textContent = model.get("ended") ? "Play again" : "Start";
     score.innerHTML = model.get("score");
     status.textContent = model.get("spoken").said;
   }
@@ -50,7 +50,7 @@ function render({ model, el }) {
     clearInterval(timer); timer = null;
     status.textContent = "done; the kernel counts …";
     model.set("answers", [...answers]); model.set("elapsed", used);
-    model.set("rounds", model.get("rounds") + 1); ask();
+    model.set("ended", Date.now()); ask();
     for (const node of [image, clock, left, ...buttons]) node.style.display = "none";
     start.style.display = ""; start.textContent = "Play again"; start.focus();
   }
