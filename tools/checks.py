@@ -62,7 +62,7 @@ def main(words: list[str]) -> int:
         books = every(Path(folder)) if further else small(Path(folder))
         tests = [*side_by_side(), "--doctest-modules", *NBVAL, *books, "tests", "sftlab"]
         # a warning of the cache would end pytest without a summary, and what is not below its root has no name
-        tests += [] if scratch() else ["-p", "no:cacheprovider", "--rootdir", "/"]
+        tests += [] if scratch() else ["-p", "no:cacheprovider", "--rootdir", "/", "-c", str(ROOT / "pyproject.toml")]
         tests += ["-m", "slow" if further else "not slow", *(word for word in words if word != "--all")]
         passed["tests"] = run("pytest", *tests, SFTLAB_DATA=str(Path(folder, "data")))
     print("  ".join(f"{name} {'passed' if good else 'FAILED'}" for name, good in passed.items()), flush=True)
