@@ -190,7 +190,7 @@ def agreed(books):
         if all(show == held for show in shown):
             return kernel, memory
         books[0].page.wait_for_timeout(300)
-    assert [] == [(key, held[key], show[key]) for show in shown for key in held if show[key] != held[key]]
+    assert [(key, held[key], show[key]) for show in shown for key in held if show[key] != held[key]] == []
 
 
 @pytest.fixture(scope="module")

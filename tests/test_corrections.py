@@ -90,6 +90,14 @@ def test_a_choice_is_a_line_in_the_csv_and_the_originals_stay(photos, data, path
     assert not path.exists(), "what is taken back leaves nothing"
 
 
+def test_a_page_that_has_not_heard_of_another_pages_choice_takes_nothing_back(data, path):
+    panel = relabel(data, opinions(data), path, each=4)
+    panel.view.chosen = {"0": 2}
+    panel.view.chosen = {"1": 2}  # all that the other page knows of
+    assert panel.view.chosen == {"0": 2, "1": 2}, "both pages show what the file says"
+    assert [row["new"] for row in rows(path)] == ["", ""]
+
+
 def test_the_doubtful_and_the_torn_are_two_groups_without_overlap(data, path):
     panel = relabel(data, opinions(data), path, each=4)
     doubted, torn = ({tile["key"] for tile in group["tiles"]} for group in panel.view.fixed["groups"])

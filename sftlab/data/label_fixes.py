@@ -107,8 +107,10 @@ def corrected(data: Data, path: str | Path | None = None) -> Data:
             raise ValueError(f"these corrections leave no image of the {part.name} split")
         parts[part.name] = part.subset(np.flatnonzero(~gone))
         if changes.any():
-            relabelled = changes.sum() - gone.sum()
-            notes.append(f"{path.name} corrects {part.name}: {relabelled} with a new label, {gone.sum()} left out.")
+            notes.append(
+                f"{path.name} corrects {part.name}: {changes.sum() - gone.sum()} with a new label, "
+                f"{gone.sum()} left out."
+            )
     if idle := len(rows) - len(used):
         notes.append(f"{path.name}: {idle} row{'s' * (idle > 1)} about other images, or other labels, not used.")
     return with_targets(Data(**parts, card=replace(data.card, notes=notes)), new, classes)

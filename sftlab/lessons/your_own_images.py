@@ -95,9 +95,9 @@ def advice(result: Result, history: History, strategy: str, learned: float, seen
     if result.accuracy.why:
         lines.append("How sure the number is cannot be said from so few: test on more photographs, or on more groups.")
     elif half > WIDE + 0.005:  # as it is printed
-        times = (half / WIDE) ** 2
         lines.append(
-            f"The interval is ± {100 * half:.0f} points: {times:.1f} times the test images would make it ± 10."
+            f"The interval is ± {100 * half:.0f} points: {(half / WIDE) ** 2:.1f} times the test images would make it "
+            "± 10."
         )
     if strategy != "probe" and history.best == 0:
         lines.append("Fine-tuning did not help on the validation images: STRATEGY `probe` gives the same in less time.")

@@ -244,6 +244,7 @@ class Relabelling(Panel):
 
     def _chosen(self, change: Any) -> None:
         """Write the CSV anew; rows about images that are not shown here stay as they are."""
+        self.view.chosen = change["old"] | change["new"]  # the page has not heard of another page's choice
         try:
             rows, now = read_corrections(self.path), datetime.now().astimezone().isoformat(timespec="seconds")
             for position, number in change["new"].items():
