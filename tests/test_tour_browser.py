@@ -161,6 +161,17 @@ def test_a_guess_is_dragged_typed_and_kept(book, page, expect):
     assert slider.input_value() == "9", "running the cell again keeps the guess"
 
 
+def test_a_game_without_an_answer_says_how_to_play(book, page, expect):
+    start, status = (page.locator(f".sft-cells-{part}") for part in ("start", "status"))
+    start.click()
+    expect(status).to_have_text("cell 1 of 4")
+    page.evaluate("() => { const end = performance.now() + 1e6; performance.now = () => end }")
+    expect(start).to_have_text("Play again")
+    page.evaluate("() => { delete performance.now }")
+    expect(status).to_contain_text("Buttons, or keys")
+    expect(page.locator(".sft-cells-score")).to_be_empty()
+
+
 def test_cells_are_labelled_by_mouse_and_by_keyboard(book, page, expect):
     start, status, image = (page.locator(f".sft-cells-{part}") for part in ("start", "status", "image"))
     expect(image).to_be_hidden()

@@ -26,7 +26,7 @@ function render({ model, el }) {
     for (const node of [image, clock, left, ...buttons]) node.style.display = "none";
     start.style.display = "";
     start.textContent = model.get("ended") ? "Play again" : "Start";
-    score.innerHTML = model.get("score");
+    score.innerHTML = model.get("answers").length ? model.get("score") : "";
     status.textContent = model.get("spoken").said;
   }
   function next() {
@@ -70,7 +70,8 @@ function render({ model, el }) {
       event.preventDefault(); event.stopPropagation(); answer(k);
     }
   });
-  model.on("change:score", () => { if (timer === null) rest(); });
+  // a game without an answer has no score
+  for (const name of ["score", "heard"]) model.on(`change:${name}`, () => { if (timer === null) rest(); });
   rest();
   keepFocus(el, name);
   return () => { clearInterval(timer); stop(); };
