@@ -115,7 +115,7 @@ for epoch in range(10):
 # `import …` | PyTorch, and torchvision's networks, data sets and transforms | which versions
 # `resnet50(weights=…)` | builds the network, loads what it learned from ImageNet's photographs (older prints: `pretrained=True`, the same file) | it is in train mode, and no line calls `eval()`
 # `for param …: requires_grad = False` | today's parameters get no gradient | BatchNorm's running means and variances are *buffers*, not parameters
-# `model.fc = nn.Linear(model.fc.in_features, 10)` | a new last layer from as many features as the old one read (`in_features`: 2,048) to ten logits; made after the loop, so it learns | the old answer to 1,000 classes is gone; VGG-16 calls this layer `classifier[6]`
+# `model.fc = nn.Linear(…, 10)` | a new last layer from as many features as the old one read (`in_features`: 2,048) to ten logits; made after the loop, so it learns | the old answer to 1,000 classes is gone; VGG-16 calls this layer `classifier[6]`
 # `Resize(256)`, `CenterCrop(224)` | shorter edge to 256, then the middle | 32 pixels are enlarged eightfold; an edge is cut off
 # `ToTensor()`, `Normalize(…)` | bytes to 0…1, then minus mean, divided by deviation, a number a channel | these numbers belong to the weights: other weights, other numbers
 # `CIFAR10(root="./data", train=True, download=True, …)` | downloads once, into a folder `data` wherever Python was started | started elsewhere, it downloads again; the test images (`train=False`) are never opened
