@@ -145,8 +145,8 @@ class Hands:
         for number in range(n * len(self.panels)):
             book, panel = self.rng.choice(books), number % len(self.panels)
             kind = self.rng.choices([*kinds], [*kinds.values()])[0]
-            while not self.do(kind, book, panel):  # a panel has no control of that kind
-                kind = self.rng.choice([kind for kind in kinds if KINDS[kind][1]])
+            while not self.do(kind, book, panel):  # no control of that kind; none at all if its cell was interrupted
+                kind = self.rng.choice([kind for kind in kinds if KINDS[kind][1] or kind == "run cell"])
             self.counts[kind] += 1
 
     def do(self, kind, book, panel):
