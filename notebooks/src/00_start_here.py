@@ -316,7 +316,8 @@ prepare = v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Grayscale(3),
 
 
 def loader(split, shuffle=False):  # hands out batches of 32 images and their labels
-    return DataLoader(TensorDataset(*split.take(np.arange(len(split)))), 32, shuffle=shuffle)
+    data = TensorDataset(*split.take(np.arange(len(split))))
+    return DataLoader(data, 32, shuffle=shuffle)
 
 
 @torch.inference_mode()  # nothing is learned here, so no gradients are computed
