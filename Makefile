@@ -34,7 +34,7 @@ run: $(READY)  ## fine-tune on real data and leave a report, the record and the 
 test: $(VENV)/.dev  ## lint, types, unit tests, doctests, the core lessons and a tour in the browser
 	@$(VENV)/bin/python -m tools.checks $(ARGS)
 
-test-all: $(VENV)/.dev  ## the rest: further lessons, recipes, campaigns, every control in the browser
+test-all: $(VENV)/.dev  ## the rest: every lesson as it comes, with every control, in the browser; exercises; campaigns
 	@$(VENV)/bin/python -m tools.checks --all $(ARGS)
 
 notebooks: $(VENV)/.dev  ## build and execute notebooks/*.ipynb from notebooks/src/*.py

@@ -108,7 +108,7 @@ class Notebook:
 
     def run_all(self):
         """Run every cell and wait until all have run, or one has ended in an error."""
-        self._command("notebook:run-all-cells", 900)
+        self._command("notebook:run-all-cells", 3000)
 
     def run_cell(self, index):
         """Run one cell again and wait for it."""
@@ -141,9 +141,11 @@ class Notebook:
         return self.outputs(index)[0]["text"]
 
     def errors(self):
-        """Return the names of the errors that cells ended in."""
+        """Return what errors cells ended in."""
         code = f"{NOW}.content.widgets.filter(c => c.model.type === 'code').flatMap(c => c.model.outputs.toJSON())"
-        return self.page.evaluate(f"() => {code}.filter(o => o.output_type === 'error').map(o => o.ename)")
+        return self.page.evaluate(
+            f"() => {code}.filter(o => o.output_type === 'error').map(o => o.ename + ': ' + o.evalue)"
+        )
 
     def interrupt(self):
         """Interrupt the kernel, as the stop button of the notebook does."""

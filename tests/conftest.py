@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import sftlab as sft
-from tools.checks import LEARNER
+from sftlab.runs.lab import copied
+from sftlab.runs.notebooks import MY_LAB
 
 matplotlib.use("agg")
 signal.signal(signal.SIGINT, signal.default_int_handler)  # in a script `make test &` ignores Ctrl+C, and children would
@@ -19,11 +20,13 @@ torch.set_num_threads(1)  # small networks gain nothing from a second thread, an
 
 @pytest.hookimpl(tryfirst=True)  # before pytest looks at `-m`
 def pytest_collection_modifyitems(items):
-    """Mark notebooks of the clone and of a learner as slow; what `make test` runs of them are small copies."""
+    """Mark the notebooks of the clone as slow; what `make test` runs of them are small copies.
+
+    The longest come first, so that short ones are left when one process has done its share.
+    """
+    items.sort(key=lambda item: item.path.stem not in ("test_lessons_browser", "test_further_browser"))
     for item in items:
-        if item.path.suffix == ".ipynb" and (
-            LEARNER in item.path.parts or item.path.is_relative_to(Path(__file__).parents[1] / "notebooks")
-        ):
+        if item.path.suffix == ".ipynb" and item.path.is_relative_to(Path(__file__).parents[1] / "notebooks"):
             item.add_marker(pytest.mark.slow)
 
 
@@ -91,6 +94,18 @@ def expect():
     from playwright.sync_api import expect
 
     return expect
+
+
+@pytest.fixture(scope="module")
+def my_lab(tmp_path_factory):
+    """JupyterLab in a learner's own copy of all lessons, which is `my_lab.root`."""
+    import browser
+
+    root = tmp_path_factory.mktemp("home") / MY_LAB
+    copied(root)
+    with browser.lab(root, tmp_path_factory.mktemp("jupyter")) as opened:
+        opened.root = root
+        yield opened
 
 
 @pytest.fixture

@@ -8,23 +8,13 @@ import browser
 import pytest
 
 from sftlab.runs import notebooks
-from sftlab.runs.lab import copied
 
 pytestmark = [browser.needed, pytest.mark.slow]
 LESSONS = sorted(path.stem for path in (Path(__file__).parents[1] / "notebooks" / "src" / "exercises").glob("*.py"))
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory):
-    root = tmp_path_factory.mktemp("lab") / notebooks.MY_LAB
-    copied(root, core=True)
-    with browser.lab(root, tmp_path_factory.mktemp("jupyter")) as opened:
-        opened.root = root
-        yield opened
-
-
 @pytest.mark.parametrize("lesson", LESSONS)
-def test_a_blank_a_wrong_and_a_right_answer_are_told_apart_in_words(lab, lesson):
+def test_a_blank_a_wrong_and_a_right_answer_are_told_apart_in_words(my_lab, lesson):
     source = notebooks.read(notebooks.find(f"notebooks/src/exercises/{lesson}.py"))
     solution = next(cell.source for cell in source.cells if "solution" in cell.metadata.get("tags", []))
     check = next(cell.source for cell in source.cells if cell.source.startswith("check."))
@@ -33,7 +23,7 @@ def test_a_blank_a_wrong_and_a_right_answer_are_told_apart_in_words(lab, lesson)
         for name, *answer in importlib.import_module(f"answers.{lesson}").ANSWERS
         if check.startswith(f"check.{name}(") and not callable(answer[0]) and len(answer) == 2
     )
-    notebook = lab(f"exercises/{lesson}.ipynb")
+    notebook = my_lab(f"exercises/{lesson}.ipynb")
 
     def verdict():
         notebook.run_cell(checked)
@@ -53,7 +43,7 @@ def test_a_blank_a_wrong_and_a_right_answer_are_told_apart_in_words(lab, lesson)
     assert verdict().startswith("✗") and words in verdict()
     answer(solution)
     assert verdict().startswith("✓")
-    assert json.loads((lab.root / "exercises" / "progress.json").read_text(encoding="utf-8"))[lesson] == {name: True}
+    assert json.loads((my_lab.root / "exercises" / "progress.json").read_text(encoding="utf-8"))[lesson] == {name: True}
     assert notebook.page.locator("details summary").first.inner_text() == "Hint"
     assert notebook.errors() == [] and notebook.complaints == [] and notebook.barriers() == []
     notebook.close()

@@ -129,8 +129,8 @@ def test_the_wheel_is_the_lab(tmp_path):
     ("name", "values"),
     [
         ("06_finetune", {"LABELS": 10, "EPOCHS": 3}),
-        ("07_overfit", {}),
-        ("recipes/pytorch_recipe", {}),
+        ("07_overfit", {"LABELS": 2, "EPOCHS": 5}),
+        ("recipes/pytorch_recipe", {"LABELS": 20, "SIZE": 64, "EPOCHS": 2}),
     ],
 )
 def test_a_lesson_copied_alone_into_another_folder_runs_under_plain_papermill(tmp_path, monkeypatch, name, values):

