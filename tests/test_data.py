@@ -1,7 +1,6 @@
 """Splits, batches, named sets, arrays and data sets: what the data room promises."""
 
 import io
-import json
 from collections import Counter
 
 import numpy as np
@@ -507,22 +506,22 @@ def test_a_decoded_set_is_made_once_and_a_half_written_one_is_not_read(tmp_path,
     images, hashes = storage.decoded("set", shape, iter(IMAGES[:5]))
     assert np.array_equal(images, IMAGES[:5]) and hashes == [storage.image_hash(image) for image in IMAGES[:5]]
     assert np.array_equal(storage.decoded("set", shape, stopped(AssertionError("decoded twice")))[0], images)
-    index = tmp_path / "decoded" / "set.json"
-    index.write_text(json.dumps(hashes[:2]))  # of another version of the set
-    assert len(storage.decoded("set", shape, iter(IMAGES[:5]))[1]) == 5
-    index.unlink()  # the process was killed after the pixels, before the index
-    (tmp_path / "decoded" / "set.npy").write_bytes(b"half")
+    assert len(storage.decoded("set", (3, *shape[1:]), iter(IMAGES[:3]))[1]) == 3  # another version of the set
+    (tmp_path / "decoded" / "set-5.json").unlink()  # the process was killed after the pixels, before the index
+    (tmp_path / "decoded" / "set-5.npy").write_bytes(b"half")
     assert np.array_equal(storage.decoded("set", shape, iter(IMAGES[:5]))[0], IMAGES[:5])
 
 
 def test_where_the_data_folder_can_only_be_read_images_are_made_for_the_process(tmp_path, monkeypatch):
     monkeypatch.setenv("SFTLAB_DATA", str(tmp_path))
+    storage.decoded("set", (3, *IMAGES.shape[1:]), iter(IMAGES[:3]))  # an older version of the set is there
+    before = {*tmp_path.rglob("*")}
     monkeypatch.setattr(storage.os, "access", lambda path, mode: not str(path).startswith(str(tmp_path)))
     monkeypatch.setattr(storage, "IN_MEMORY", 10)
     images, hashes = storage.decoded("set", (5, *IMAGES.shape[1:]), iter(IMAGES[:5]))
     assert np.array_equal(images, IMAGES[:5]) and hashes == [storage.image_hash(image) for image in IMAGES[:5]]
     assert is_mapped(storage.allocate((4, 3, 8, 8)))
-    assert list(tmp_path.iterdir()) == []
+    assert {*tmp_path.rglob("*")} == before
 
 
 def test_data_dir_follows_the_environment_and_else_the_checkout(tmp_path, monkeypatch):

@@ -135,7 +135,7 @@ def allocate(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def decoded(name: str, shape: tuple[int, ...], images: Iterable[np.ndarray]) -> tuple[np.ndarray, list[str]]:
-    """Return (memory-mapped uint8 images of `shape`, a hash each), kept on disk as `name` once made.
+    """Return (memory-mapped uint8 images of `shape`, a hash each), kept on disk as `name` and their number once made.
 
     Where `data_dir()` can only be read they are made for this process.
 
@@ -143,11 +143,11 @@ def decoded(name: str, shape: tuple[int, ...], images: Iterable[np.ndarray]) -> 
     thousands of files takes seconds to minutes, mapping one takes none.
     """
     folder = data_dir() / "decoded"
-    index = folder / f"{name}.json"
+    index = folder / f"{name}-{shape[0]}.json"  # another version of a set has other files
     if not index.exists() and not writable(folder):
         index = process_folder(folder) / index.name
     path = index.with_suffix(".npy")
-    if not index.exists() or len(json.loads(index.read_text())) != shape[0]:
+    if not index.exists():
         check_room(path.parent, math.prod(shape), "these images")
         with replacing(path) as partial:
             array = np.lib.format.open_memmap(partial, "w+", np.dtype(np.uint8), shape)
