@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ import psutil
 import pytest
 import yaml
 from loopback import serving
-from test_sweep import TOY, alive
+from test_sweep import TOY, alive, until
 
 import sftlab as sft
 from sftlab.data import download
@@ -125,7 +126,7 @@ def test_a_sweep_that_is_killed_goes_on_and_leaves_no_process(tmp_path, monkeypa
     grid = {"notebook": "toy.py", "grid": {"RATE": [0.1, 0.2], "LAYERS": ["head", "all"]}, "seeds": 2}
     Path("grid.yml").write_text(yaml.safe_dump(grid), encoding="utf-8")
     command = [sys.executable, "-c", "from sftlab.runs.cli import app; app()", "sweep", "grid.yml", "--jobs", "2"]
-    rng, count = random.Random(0), 0
+    rng, count, sweeps = random.Random(0), 0, 0
 
     def ours():
         found = []
@@ -137,20 +138,24 @@ def test_a_sweep_that_is_killed_goes_on_and_leaves_no_process(tmp_path, monkeypa
                 continue
         return [process for process in found if alive(process)]
 
-    for moment in range(MOMENTS):
+    def whole():
+        table = sft.load_runs("runs/grid")
+        return list(table.status.unique()) == ["finished"] and len(table) == 8 and left("runs") == []
+
+    while count < MOMENTS:
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            until(lambda sweep=process: len(ours()) > 1 or sweep.poll() is not None)
             try:
-                process.wait(rng.uniform(2, 15))
+                process.wait(rng.uniform(0, 12))
             except subprocess.TimeoutExpired:
                 count += 1
                 process.kill()
-        for _ in range(1200):
-            if not ours():
-                break
-            time.sleep(0.1)
-        assert ours() == [], f"after kill {moment + 1} a process is left"
+        until(lambda: not ours(), 120)
+        if process.returncode == 0:
+            assert whole()
+            shutil.rmtree("runs")
+            sweeps += 1
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    table = sft.load_runs("runs/grid")
-    assert list(table.status.unique()) == ["finished"] and len(table) == 8 and left("runs") == []
-    record_property("sweeping", f"killed {count} of {MOMENTS} times, all 8 runs finished, no process left")
+    assert whole()
+    record_property("sweeping", f"killed {count} times in {sweeps + 1} sweeps, all 8 runs finished, no process left")

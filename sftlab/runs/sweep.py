@@ -104,8 +104,7 @@ def combinations(
     settings = cases or list(ParameterGrid(grid or {}))
     varied = list(grid or dict.fromkeys(name for setting in settings for name in setting))
     seeded = [{SEED: seed} for seed in (range(seeds) if isinstance(seeds, int) else seeds)] or [{}]
-    names = Counter([*varied, *seeded[0], *(fixed or {})])
-    if twice := [name for name, count in names.items() if count > 1]:
+    if twice := [name for name, count in Counter([*varied, *seeded[0], *(fixed or {})]).items() if count > 1]:
         raise ValueError(f"{', '.join(twice)} is set twice: a name is fixed, varied, or left to `seeds`")
     return str(notebook), varied, [{**setting, **seed, **(fixed or {})} for setting in settings for seed in seeded]
 
@@ -163,12 +162,11 @@ def sweep(
     folder.mkdir(parents=True, exist_ok=True)
     rows = {mark: {**values, **row(folder / mark)} for mark, values in plan.runs.items()}
     todo = [mark for mark in rows if rows[mark]["status"] != FINISHED]
-    orders = (delayed(perform)(plan, folder, mark, seconds) for mark in todo)
     try:
         with (
             FileLock(folder / ".lock", timeout=0),
             _parallel(len(todo), jobs, scheduler) as parallel,
-            closing(parallel(orders)) as finished,
+            closing(parallel(delayed(perform)(plan, folder, mark, seconds) for mark in todo)) as finished,
             tqdm(total=len(rows), initial=len(rows) - len(todo), desc=plan.source.stem, unit="run") as bar,
         ):
             table = write(folder, plan, rows, command)
@@ -212,8 +210,9 @@ def _parallel(count: int, jobs: int | None, scheduler: str | None) -> Iterator[A
     options: dict[str, Any] = {"return_as": "generator_unordered", "batch_size": 1}
     if scheduler is None:
         jobs, threads = shares(count, jobs)
-        # what is sent ahead would go on after a kill; and joblib would do a single job in this very process
-        with joblib.parallel_config("loky", n_jobs=max(2, jobs), inner_max_num_threads=threads):
+        # After a kill, what is sent ahead would go on, and an idle worker stay for five minutes; a single job joblib
+        # would do in this very process.
+        with joblib.parallel_config("loky", n_jobs=max(2, jobs), inner_max_num_threads=threads, idle_worker_timeout=10):
             yield joblib.Parallel(pre_dispatch=jobs, **options)
         return
     try:
@@ -354,7 +353,6 @@ def write(folder: Path, plan: Plan, rows: dict[str, dict[str, Any]], command: st
     table = pd.DataFrame(list(rows.values()))
     table.assign(folder=list(rows)).to_csv(folder / RESULTS, index=False)
     ranked = settings(table, plan.varied)
-    words = verdict(ranked)
     if ranked:
         with mpl.rc_context(style.RULES), base.offscreen():
             figure = picture(table, plan.varied).figure
@@ -368,7 +366,7 @@ def write(folder: Path, plan: Plan, rows: dict[str, dict[str, Any]], command: st
         plan=plan,
         rows=rows,
         finished=(table.status == FINISHED).sum(),
-        verdict=words,
+        verdict=verdict(ranked),
         picture=PICTURE if ranked else "",
         columns=[*given, "status", CHOOSE, JUDGE, "seconds", "error"],
         command=command,
