@@ -136,3 +136,12 @@ def test_photographs_can_be_dropped(book, expect):
     )
     book.page.dispatch_event(".sft-drop", "drop", {"dataTransfer": transfer})
     expect(book.page.locator(".sft-upload-status")).to_contain_text("drawn.png: ")
+
+
+def test_a_photograph_for_a_kernel_that_is_gone_is_not_called_unreadable(book, expect):
+    status = book.page.locator(".sft-upload-status")
+    book.restart()
+    book.page.locator(".sft-upload-rows button").first.press("Enter")
+    expect(status).to_contain_text("run this cell again")
+    book.page.locator(".sft-upload-input").set_input_files(next((book.root / "cells" / "intact").glob("*.png")))
+    expect(status).to_have_text("No answer yet. If the kernel was restarted, run this cell again.")

@@ -17,6 +17,10 @@ function render({ model, el }) {
   function say(text, error) {
     status.textContent = text; status.classList.toggle("sft-error", Boolean(error));
   }
+  const gone = () => say("No answer yet. If the kernel was restarted, run this cell again.", true);
+  function send(content, buffers) {
+    try { model.send(content, undefined, buffers); } catch { gone(); }  // its other end went with the kernel
+  }
   async function take(files) {
     refused = [];
     for (const file of files) {
@@ -30,7 +34,7 @@ function render({ model, el }) {
       try {
         for (let piece = 0; piece < pieces; piece++) {
           const bytes = await file.slice(piece * PIECE, (piece + 1) * PIECE).arrayBuffer();
-          model.send({ kind: "piece", id, name: file.name, pieces }, undefined, [bytes]);
+          send({ kind: "piece", id, name: file.name, pieces }, [bytes]);
         }
       } catch (error) {  // a dropped folder, or a file that has gone away
         refused.push(`${file.name} cannot be read by the browser.`);
@@ -38,7 +42,7 @@ function render({ model, el }) {
         continue;
       }
       clearTimeout(lost);
-      lost = setTimeout(() => say("No answer yet. If the kernel was restarted, run this cell again.", true), LATE);
+      lost = setTimeout(gone, LATE);
     }
   }
   field.addEventListener("change", async () => { await take([...field.files]); field.value = ""; });
@@ -69,7 +73,7 @@ function render({ model, el }) {
       if (shown) {
         const again = native(make("button", first, { type: "button", className: "sft-again" }, file));
         again.setAttribute("aria-label", `show ${file} again`);
-        again.addEventListener("click", () => model.send({ kind: "show", row: k }));
+        again.addEventListener("click", () => send({ kind: "show", row: k }));
       } else first.textContent = file;
       make("td", row, {}, answer); make("td", row, {}, told);
     });
