@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
 import pytest
+from jupyter_client.manager import start_new_kernel
 from matplotlib.figure import Figure
 from nbclient import NotebookClient
 
@@ -101,6 +102,48 @@ def test_a_cell_that_ends_in_its_panel_shows_it_once_with_a_static_twin():
     (output,) = book.cells[0].outputs
     assert [*output.data] == ["application/vnd.jupyter.widget-view+json", "text/html", "text/plain"]
     assert "how many" in output.data["text/html"] and "how many" in output.data["text/plain"]
+
+
+def test_a_cell_that_runs_again_keeps_nothing_of_its_earlier_runs_even_of_one_that_was_interrupted():
+    draw = """
+import gc, time
+from ipywidgets import Widget
+from matplotlib.figure import Figure
+from sftlab import widgets
+from sftlab.widgets.base import Panel
+
+def draw(**values):
+    print("the controls are there")
+    time.sleep(duration)
+    return Figure().add_subplot()
+
+def left():
+    gc.collect()
+    return sum(issubclass(type(thing), (Panel, Widget)) for thing in gc.get_objects())
+"""
+    panels = "widgets.explore(draw, a=widgets.button('a'), name='a'); widgets.predict('how many', 0, 9)"
+    manager, client = start_new_kernel()
+
+    def run(cell, code, duration=0):
+        content = {"code": f"duration = {duration}\n{code}", "silent": False, "user_expressions": {"left": "left()"}}
+        asked = client.session.msg("execute_request", content, metadata={"cellId": cell})
+        client.shell_channel.send(asked)
+        if duration:
+            while client.get_iopub_msg(timeout=60)["header"]["msg_type"] != "stream":
+                pass  # nothing is printed yet
+            manager.interrupt_kernel()
+        replies = iter(lambda: client.get_shell_msg(timeout=60), None)
+        return next(r["content"] for r in replies if r["parent_header"]["msg_id"] == asked["msg_id"])
+
+    try:
+        run("first", draw)
+        assert run("panels", panels, duration=60)["ename"] == "KeyboardInterrupt"
+        run("panels", panels)
+        run("an error of which IPython keeps the frames, in place of those before", "1 / 0")
+        assert run("last", "")["user_expressions"]["left"]["data"]["text/plain"] == "6", "panels, views, layouts"
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
 
 
 def test_lines_are_drawn_on_nothing_so_that_they_stand_in_every_theme_and_images_are_not():
@@ -272,6 +315,43 @@ def test_stop_is_heard_by_a_panel_that_waits_and_a_cell_that_runs_again_stops_it
     widgets.cockpit(tiny, blobs, name="slow", epochs=40, layers="stem", batch_size=2)
     until(lambda: not slow.is_training)
     assert slow.runs[0].outcome == "stopped"
+
+
+def slowly(view, trait, thread, monkeypatch):
+    """Let what a thread sends of a trait leave half a second after it was read; return what has left, and an event."""
+    left, read = [], threading.Event()
+
+    def send(key=None):
+        value = view.trait_values()[trait]
+        if key in (trait, {trait}) and threading.current_thread() is thread():
+            read.set()
+            time.sleep(0.5)
+        left.append(value)
+
+    monkeypatch.setattr(view, "send_state", send)
+    return left, read
+
+
+def test_a_click_while_a_run_ends_leaves_the_newest_words_on_the_page(blobs, tiny, monkeypatch):
+    cockpit = widgets.cockpit(tiny, blobs)
+    end = threading.Thread(target=cockpit.say, args=("Run 1 finished.",))
+    left, read = slowly(cockpit.inputs, "answer", lambda: end, monkeypatch)
+    end.start()
+    read.wait()
+    cockpit.inputs.state = {**cockpit.inputs.state, "layers": 0}  # answered in this thread: what takes long waits
+    end.join()
+    assert left[-1] == cockpit.inputs.answer and left[-1]["state"]["layers"] == 0
+
+
+def test_a_run_that_ends_while_runs_are_forgotten_leaves_the_page(blobs, tiny, monkeypatch):
+    cockpit = widgets.cockpit(tiny, blobs)
+    left, read = slowly(cockpit.chart, "chart", threading.main_thread, monkeypatch)
+    monkeypatch.setattr(cockpit, "begin", lambda run: (record for record in (read.wait(),) if not record))
+    cockpit.start()
+    until(lambda: cockpit.runs)
+    cockpit.inputs.state = {**cockpit.inputs.state, "forget": 1}
+    until(lambda: not cockpit.is_training)
+    assert cockpit.runs == left[-1]["runs"] == []
 
 
 def test_what_is_moved_during_a_slow_run_is_queued_and_says_so(blobs, tiny):

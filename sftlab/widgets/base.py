@@ -27,9 +27,21 @@ STATIC = Path(__file__).parent / "static"
 # What the learner did, by control and question: running a cell again, or all of them, does not throw it away.
 remembered: dict[tuple[Any, ...], Any] = {}
 
-# The run of each cell that made panels last, and their widgets: ipywidgets keeps these, and with them the networks that
-# they train, until they are closed.
-newest: dict[Any, Any] = {}
+# Which run of each cell made which widgets last: ipywidgets keeps them, and with them their panels and the networks
+# that these train, until they are closed.
+newest: dict[Any, list[Any]] = {}
+
+
+def take_place(widget: Any) -> None:
+    """Close what an earlier run of this cell made, even one that was interrupted: its place on the page is taken."""
+    if kernel := getattr(get_ipython(), "kernel", None):
+        cell = kernel.get_parent()["metadata"].get("cellId", widget)  # not every front end says which one runs
+        made = newest.setdefault(cell, [])
+        while made and made[0][0] != kernel.execution_count:
+            old = made.pop()[1]
+            old.close()
+            old.layout.close()  # ipywidgets would keep it
+        made.append((kernel.execution_count, widget))
 
 
 def script(name: str) -> str:
@@ -49,6 +61,10 @@ class Element(anywidget.AnyWidget):
     asked = traitlets.Int(0).tag(sync=True)
     heard = traitlets.Int(0).tag(sync=True)
     spoken = traitlets.Dict({"said": ""}).tag(sync=True)
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__(**values)
+        take_place(self)
 
     @traitlets.observe("asked")
     def _hear(self, change: Any) -> None:
@@ -172,12 +188,6 @@ class Panel:
             print(self.text())
         else:
             self._shown = kernel.execution_count
-            if self._handle is None:
-                cell = kernel.get_parent()["metadata"].get("cellId", self)  # not every front end says which one runs
-                run, widgets = newest.get(cell, (0, []))
-                while run != self._shown and widgets:  # of an earlier run: their place on the page is taken
-                    widgets.pop().close()
-                newest[cell] = self._shown, [*widgets, *getattr(self.view, "children", ()), self.view]
             self._handle = display(self.bundle(), raw=True, display_id=True)
 
     def settle(self) -> None:

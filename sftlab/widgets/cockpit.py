@@ -23,7 +23,7 @@ from sftlab.data import Data, Split, first_task, resize
 from sftlab.plot import base, style
 from sftlab.plot import curves as plot_curves
 from sftlab.plot.curves import divergence, limits, train_curve
-from sftlab.widgets.base import Element, figure_of, image_address, script
+from sftlab.widgets.base import Element, figure_of, image_address, script, take_place
 from sftlab.widgets.controls import choice, slider, strip
 from sftlab.widgets.training_panel import Run, TrainingPanel
 
@@ -157,6 +157,7 @@ class Cockpit(TrainingPanel):
         self._inputs: dict[int, Any] = {}  # what the shown images are behind so many frozen stages
         self.chart = Chart(fixed={"name": name, "images": images, "classes": data.classes})
         self.view = ipywidgets.VBox([self.inputs, self.chart])
+        take_place(self.view)
         self.draw()
         self.say("")
         self.show()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -138,6 +139,7 @@ class ControlPanel(Panel):
         self, key: tuple[Any, ...], controls: Mapping[str, Control], *, name: str, title: str, live: bool
     ) -> None:
         self.controls = dict(controls)
+        self.lock = threading.RLock()  # a click and a run's end may answer at once, and the newest must come last
         self.lasting = [key for key, c in controls.items() if c.kind != "button"]
         specs = [
             {"key": key, "kind": c.kind, "label": c.label, "texts": [*c.texts], "parts": [*c.parts], **c.look}
@@ -165,9 +167,11 @@ class ControlPanel(Panel):
 
     def answer(self, **words: Any) -> None:
         """Answer where the controls stand; what is not said stays as it was."""
-        self.inputs.answer = {**self.inputs.answer, "state": self.inputs.state, **words}
+        with self.lock:
+            self.inputs.answer = {**self.inputs.answer, "state": self.inputs.state, **words}
 
     def _changed(self, change: Any) -> None:
         """Remember where the controls stand, but for clicks, which are counted from 0 again, and answer."""
-        self.memory["state"] = {key: change["new"][key] for key in self.lasting}
-        self.changed(change["old"], change["new"])
+        with self.lock:
+            self.memory["state"] = {key: change["new"][key] for key in self.lasting}
+            self.changed(change["old"], change["new"])

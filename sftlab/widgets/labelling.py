@@ -236,8 +236,7 @@ class Relabelling(Panel):
         file, given = self._keys[i][1], self._given[i]
         said = f"the network says {self._says(i)}" + f" ({file})" * bool(file)
         alt = f"{file or f'image {i} of {self.split.name}'}, labelled {given}"
-        src = image_address(image[0])
-        return {"key": str(i), "src": src, "alt": alt, "said": said, "given": self._number(given)}
+        return {"key": str(i), "src": image_address(image[0]), "alt": alt, "said": said, "given": self._number(given)}
 
     def _number(self, label: str) -> int:
         return [*self.classes, label].index(label)

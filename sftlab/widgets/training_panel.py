@@ -177,8 +177,9 @@ class TrainingPanel(ControlPanel):
             while monitors.is_running() and not self.worker.stopping.is_set():
                 time.sleep(0.02)
             self.busy(begins)
-        before = list(self.runs)
-        self.runs[:] = self._beside(run)
+        with self.lock:
+            before = list(self.runs)
+            self.runs[:] = self._beside(run)
         clock = time.perf_counter()
         due = clock if slow else clock + QUIET
         try:
@@ -190,8 +191,9 @@ class TrainingPanel(ControlPanel):
                     progress, now = self.tell(run, record), time.perf_counter()
                     if progress and now > due:
                         due, run.seconds = now + OFTEN, now - clock
-                        self.draw()
-                        self.busy(progress)
+                        with self.lock:
+                            self.draw()
+                            self.busy(progress)
             run.outcome = "stopped" if self.worker.stopping.is_set() else "finished"
         except monitors.Diverged:
             run.outcome = "diverged"
@@ -200,10 +202,11 @@ class TrainingPanel(ControlPanel):
             raise
         finally:
             run.seconds, run.history.stopped = time.perf_counter() - clock, [run.outcome]
-            if not run.history.steps:
-                self.runs[:] = before
-            self.draw()
-            self.busy("")
+            with self.lock:
+                if not run.history.steps:
+                    self.runs[:] = before
+                self.draw()
+                self.busy("")
         self.say(self.ending(run))
 
     def _beside(self, run: Any) -> list[Any]:
