@@ -37,8 +37,7 @@ def grad_cam(model: nn.Sequential, x: Tensor, target: int, stage: str) -> Tensor
             raise ValueError(f"stage {stage!r} makes no maps N×C×h×w, so there is nothing to colour")
         with torch.enable_grad():
             maps.requires_grad_()
-            logit = model[k:](maps)[:, target].sum()
-            (slope,) = torch.autograd.grad(logit, maps)
+            (slope,) = torch.autograd.grad(model[k:](maps)[:, target].sum(), maps)
     return torch.relu((slope.mean(dim=(2, 3), keepdim=True) * maps).sum(dim=1)).detach()
 
 
@@ -131,8 +130,7 @@ def _changed(model: nn.Sequential, moving: nn.Sequential, images: Tensor, first:
         flow = list(images.split(BATCH))
         for i, name in enumerate(names):
             if name in stage_names(model):
-                new = torch.cat([model[i:](x).argmax(dim=1) for x in flow])
-                found[name] = float((new != first).float().mean())
+                found[name] = float((torch.cat([model[i:](x).argmax(dim=1) for x in flow]) != first).float().mean())
             flow = [moving[i](x) for x in flow]
     return found
 

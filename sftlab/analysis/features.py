@@ -35,8 +35,7 @@ def tapped(model: nn.Sequential, split: Split) -> dict[str, np.ndarray]:
     A stage's output is averaged over the image. The features are kept in the store, like those of any prefix.
     """
     taps = Taps(model[1:-1])
-    found = features(nn.Sequential(OrderedDict(input=model[0], taps=taps)), split)
-    values, _ = found.take(np.arange(len(split)))
+    values, _ = features(nn.Sequential(OrderedDict(input=model[0], taps=taps)), split).take(np.arange(len(split)))
     return {name: value.numpy() for name, value in zip(taps.known, values, strict=True)}
 
 

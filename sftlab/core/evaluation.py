@@ -72,8 +72,7 @@ def predict_split(model: nn.Sequential, split: Split, *, batch_size: int = 64) -
     check_float32(model)
     (source,), cut = sources(model, [split])
     with evaluating(model), torch.no_grad(), keep_memory():
-        batches = on_device(model, source.batches(batch_size))
-        logits = by_task(together([model[cut:](x) for x, _ in batches]))
+        logits = by_task(together([model[cut:](x) for x, _ in on_device(model, source.batches(batch_size))]))
     p = {task: z.float().softmax(dim=1).double().cpu().numpy() for task, z in logits.items()}
     columns = class_columns(card(model).get("classes"), {task: one.shape[1] for task, one in p.items()}, split.classes)
     probabilities = {task: p[task][:, to] for task, to in columns.items()}

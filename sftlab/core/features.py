@@ -356,8 +356,7 @@ def _encode(
                 continue
             for batch in batch_positions(len(ready), BATCH):
                 start = min(start, cut)
-                tensors = _run(stages[cut:], inputs(ready[batch]))
-                entry.add(ready[batch], tensors)
+                entry.add(ready[batch], _run(stages[cut:], inputs(ready[batch])))
                 now = time.perf_counter()
                 entry.seconds, clock = entry.seconds + now - clock, now
                 if now - saved > SAVE_SECONDS:

@@ -150,8 +150,7 @@ def train(
     `with contextlib.closing(stream)`. stop: an event that ends the run within one step, also while encoding.
     say: called with a line about what was encoded.
     """
-    settings = Settings.of(locals())
-    return _run(model, data, profile, settings, stop, say or (lambda line: None))
+    return _run(model, data, profile, Settings.of(locals()), stop, say or (lambda line: None))
 
 
 @dataclass(frozen=True)

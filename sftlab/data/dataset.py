@@ -404,10 +404,9 @@ def with_labels(data: Data) -> Data:
 
 def check_labels(data: Data) -> None:
     """Raise ValueError where train or valid has no label of a task, or one that is no class."""
-    classes = by_task(data.classes)
     for split in (data.train, data.valid):
         for task, y in by_task(split.y).items():
-            if not labelled(y, len(classes[task])).any():
+            if not labelled(y, len(by_task(data.classes)[task])).any():
                 of = f" of {task!r}" * bool(task)
                 raise ValueError(f"no image of the {split.name} split has a label{of}: label some, or split anew")
 

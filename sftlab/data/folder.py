@@ -343,8 +343,7 @@ def to_square(image: Image, size: int, turn: int = 1, white: int | None = None) 
     )
     square.info = {}  # what else an EXIF block says may be damaged
     square.getexif()[ExifTags.Base.Orientation] = turn
-    upright = ImageOps.exif_transpose(square)
-    return np.ascontiguousarray(np.asarray(upright).transpose(2, 0, 1))
+    return np.ascontiguousarray(np.asarray(ImageOps.exif_transpose(square)).transpose(2, 0, 1))
 
 
 class Unscaled(ValueError):

@@ -153,9 +153,8 @@ def load_digits(*, size: int | None = None, **options: Any) -> Data:
     from sklearn.datasets import load_digits as sklearn_digits
 
     digits = sklearn_digits()
-    images = (digits.images * (255 / 16)).round().astype(np.uint8)[:, None]
     return assemble(
-        images,
+        (digits.images * (255 / 16)).round().astype(np.uint8)[:, None],
         torch.from_numpy(digits.target.astype(np.int64)),
         [str(i) for i in range(10)],
         name="digits",

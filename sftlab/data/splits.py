@@ -154,8 +154,7 @@ def _deal(sizes: np.ndarray, wanted: np.ndarray, rng: np.random.Generator) -> np
     order = rng.permutation(len(sizes))
     part_of = np.zeros(len(sizes), dtype=np.int64)
     for part in (2, 1):
-        reached = np.cumsum(sizes[order])
-        take = int(np.argmin(np.abs(reached - wanted[part]))) + 1
+        take = int(np.argmin(np.abs(np.cumsum(sizes[order]) - wanted[part]))) + 1
         take = min(take, len(order) - part)  # something must be left for each part still to come
         part_of[order[:take]] = part
         order = order[take:]

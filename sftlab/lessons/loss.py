@@ -130,8 +130,7 @@ def removable_part(nats: float) -> str:
 def same_as_torch(loss: Callable[[Tensor, Tensor], Tensor]) -> str:
     """Check a cross-entropy against PyTorch's, for three sets of labels and logits up to some 10,000."""
     for seed in range(3):
-        rng = torch.Generator().manual_seed(seed)
-        logits, p = torch.randn(2, 8, 3 + seed, generator=rng)
+        logits, p = torch.randn(2, 8, 3 + seed, generator=torch.Generator().manual_seed(seed))
         p = p.softmax(dim=1)
         for scale in (1, 1e4):
             ratio = float(loss(scale * logits, p) / F.cross_entropy(scale * logits, p))

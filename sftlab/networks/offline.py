@@ -85,8 +85,7 @@ def tiny(drop_rate: float = 0.0, classes: int = 10, width: int = 8) -> nn.Sequen
 def build_tiny(name: str, weights: str | None, **options: Any) -> nn.Sequential:
     """Build the staged tiny network; "default" and None both mean a random start."""
     model = tiny(**options)
-    source = Source((0.5,) * 3, (0.5,) * 3, {"size": 16})
-    return stages(model, list(dict(model.named_children())), source=source)
+    return stages(model, list(dict(model.named_children())), source=Source((0.5,) * 3, (0.5,) * 3, {"size": 16}))
 
 
 WIDTH, HEADS, INNER, LAYERS, VOCABULARY, POSITIONS = 384, 12, 1536, 6, 30522, 512

@@ -184,8 +184,7 @@ def build(name: str, weights: str | None, **options: Any) -> nn.Sequential:
     model: Any = timm.create_model(name, pretrained=False, **options)
     head = _head(model, name)
     config = model.pretrained_cfg
-    size = options.get("img_size") or config["input_size"][-1]
-    facts: dict[str, Any] = {"name": name, "size": size}
+    facts: dict[str, Any] = {"name": name, "size": options.get("img_size") or config["input_size"][-1]}
     if weights:
         state = read_weights(fetch(name))
         model = timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"state_dict": state}, **options)

@@ -86,8 +86,7 @@ def class_names(split: Any, positions: np.ndarray) -> list[str]:
     if isinstance(y, dict):
         task = next(iter(y))
         y, names = y[task], names[task]
-    numbers = y.argmax(dim=1) if y.ndim == 2 else y
-    return [names[k] if k >= 0 else "" for k in numbers.tolist()]
+    return [names[k] if k >= 0 else "" for k in (y.argmax(dim=1) if y.ndim == 2 else y).tolist()]
 
 
 def split_of(source: Any, name: str, licence: str | None) -> tuple[Any, str]:
@@ -106,12 +105,11 @@ def image_grid(ax: Any, pixels: np.ndarray, captions: list[str], columns: int | 
     pitch = 0.96 + (0.04 + 0.165 * lines) / tile  # from row to row, in tiles: an image and its caption
     rows = math.ceil(len(pixels) / columns)
     ax = base.axes(ax, max(columns * tile, LEAST), rows * tile * pitch + (0.5 if licence else 0.36))
-    letters = max(4, int(tile * 13.5))
     for k, (image, text) in enumerate(zip(pixels, captions, strict=True)):
         x, y = k % columns, -(k // columns) * pitch
         photo = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
         ax.imshow(photo, cmap="gray", vmin=0, vmax=255, extent=(x + 0.02, x + 0.98, y - 0.96, y), interpolation="auto")
-        caption = "\n".join(base.clip(line, letters) for line in text.split("\n"))
+        caption = "\n".join(base.clip(line, max(4, int(tile * 13.5))) for line in text.split("\n"))
         colour = style.verdict(text)
         ax.text(x + 0.5, y - 0.98, caption, ha="center", va="top", fontsize=8, color=colour, linespacing=1.25)
     ax.set(xlim=(0, max(columns, LEAST / tile)), ylim=(0.02 - rows * pitch, 0.01), aspect="equal")

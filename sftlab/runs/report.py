@@ -108,5 +108,4 @@ def _embedded(folder: Path, match: re.Match[str]) -> str:
     path = folder / unquote(unescape(match[2]))
     if not path.is_file():
         return match[0]
-    content = base64.b64encode(path.read_bytes()).decode()
-    return f"{match[1]}data:{mimetypes.guess_type(path)[0]};base64,{content}"
+    return f"{match[1]}data:{mimetypes.guess_type(path)[0]};base64,{base64.b64encode(path.read_bytes()).decode()}"
