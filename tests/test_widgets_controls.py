@@ -126,6 +126,7 @@ def left():
 
     def run(cell, code, duration=0):
         content = {"code": f"duration = {duration}\n{code}", "silent": False, "user_expressions": {"left": "left()"}}
+        content["stop_on_error"] = False  # else a cell that comes soon after an error would not be run
         asked = client.session.msg("execute_request", content, metadata={"cellId": cell})
         client.shell_channel.send(asked)
         if duration:
