@@ -346,13 +346,14 @@ def test_a_click_while_a_run_ends_leaves_the_newest_words_on_the_page(blobs, tin
 
 def test_a_run_that_ends_while_runs_are_forgotten_leaves_the_page(blobs, tiny, monkeypatch):
     cockpit = widgets.cockpit(tiny, blobs)
+    asyncio.run(cockpit.run())
     left, read = slowly(cockpit.chart, "chart", threading.main_thread, monkeypatch)
     monkeypatch.setattr(cockpit, "begin", lambda run: (record for record in (read.wait(),) if not record))
-    cockpit.start()
-    until(lambda: cockpit.runs)
+    cockpit.inputs.state = {**cockpit.inputs.state, "rate": 3}
+    until(lambda: len(cockpit.runs) == 2)
     cockpit.inputs.state = {**cockpit.inputs.state, "forget": 1}
     until(lambda: not cockpit.is_training)
-    assert cockpit.runs == left[-1]["runs"] == []
+    assert cockpit.runs == left[-1]["runs"] == [], "although a run that ends before its first step gives back the rest"
 
 
 def test_what_is_moved_during_a_slow_run_is_queued_and_says_so(blobs, tiny):

@@ -141,8 +141,9 @@ class Labelling(Panel):
             captions.append(f"✓ {self.classes[truth]}" if answer == truth else f"{called}\nis {self.classes[truth]}")
         self.view.spoken = {"said": f"{self.text()}."}
         # When it ended makes each score a new string, so that two equal games are both shown.
-        score = _grid(self.split, self.positions, captions, self.text(), self.licence)
-        self.view.score = f"<!--{self.view.ended}-->{score}"
+        self.view.score = (
+            f"<!--{self.view.ended}-->{_grid(self.split, self.positions, captions, self.text(), self.licence)}"
+        )
 
 
 def _grid(split: Split, positions: Any, captions: list[str], title: str, licence: str) -> str:

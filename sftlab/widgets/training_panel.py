@@ -74,6 +74,7 @@ class TrainingPanel(ControlPanel):
         self.inputs.disabled = ["stop"]
         self.model, self.data, self.settings = model, data, dict(settings)
         self.runs: list[Any] = self.memory.setdefault("runs", [])
+        self.before: list[Any] = []  # what comes back when a run ends before its first step
         self.worker = Worker(self._failed)
         if predecessor := self.memory.get("worker"):  # the cell runs again: nobody can stop that run any more
             predecessor.stop()
@@ -115,6 +116,7 @@ class TrainingPanel(ControlPanel):
             self.worker.stop()
         elif new["forget"] > old["forget"]:
             self.runs[:] = [run for run in self.runs if run.outcome == "running"]
+            self.before.clear()
             self.draw()
             self.say("")
         elif new["train"] > old["train"]:
@@ -169,8 +171,8 @@ class TrainingPanel(ControlPanel):
     def _train(self, values: dict[str, Any]) -> None:
         """Make one run and show it a few times a second; one that was stopped before its first step leaves nothing."""
         self.error, waits = None, monitors.is_running()
-        number = 1 + max((run.number for run in self.runs), default=0)
-        run, begins = self.kind(number, values), f"run {number} begins"
+        run = self.kind(1 + max((run.number for run in self.runs), default=0), values)
+        begins = f"run {run.number} begins"
         if slow := waits or not self.is_instant(values):
             self.busy("another panel is training; this one waits for it" if waits else begins)
             self.say("Training has begun; Stop ends it within one step.")
@@ -178,7 +180,7 @@ class TrainingPanel(ControlPanel):
                 time.sleep(0.02)
             self.busy(begins)
         with self.lock:
-            before = list(self.runs)
+            self.before[:] = self.runs
             self.runs[:] = self._beside(run)
         clock = time.perf_counter()
         due = clock if slow else clock + QUIET
@@ -204,7 +206,7 @@ class TrainingPanel(ControlPanel):
             run.seconds, run.history.stopped = time.perf_counter() - clock, [run.outcome]
             with self.lock:
                 if not run.history.steps:
-                    self.runs[:] = before
+                    self.runs[:] = self.before
                 self.draw()
                 self.busy("")
         self.say(self.ending(run))
