@@ -304,7 +304,11 @@ def test_a_start_that_was_edited_wins_over_what_is_remembered(blobs, tiny):
 
 
 def test_stop_is_heard_by_a_panel_that_waits_and_a_cell_that_runs_again_stops_its_predecessor(blobs, tiny):
-    slow = widgets.cockpit(tiny, blobs, name="slow", epochs=40, layers="stem", batch_size=2)
+    def loss(logits, y):
+        time.sleep(0.3)
+        return sft.cross_entropy(logits, y)
+
+    slow = widgets.cockpit(tiny, blobs, name="slow", epochs=4, layers="stem", batch_size=2, loss=loss)
     waiting = widgets.cockpit(tiny, blobs, name="waiting", epochs=40, layers="stem")
     slow.start()
     until(monitors.is_running)
@@ -313,9 +317,10 @@ def test_stop_is_heard_by_a_panel_that_waits_and_a_cell_that_runs_again_stops_it
     waiting.inputs.state = {**waiting.inputs.state, "stop": 1}
     until(lambda: not waiting.is_training)
     assert slow.is_training and waiting.runs == [] and "Stopped before the first step" in waiting.inputs.answer["said"]
-    widgets.cockpit(tiny, blobs, name="slow", epochs=40, layers="stem", batch_size=2)
+    until(lambda: slow.runs[0].history.steps)
+    again = widgets.cockpit(tiny, blobs, name="slow", epochs=40, layers="stem", batch_size=2)
     until(lambda: not slow.is_training)
-    assert slow.runs[0].outcome == "stopped"
+    assert again.runs[0].ended == "stopped" and again.chart.chart["runs"][0]["row"][-1] == "stopped"
 
 
 def slowly(view, trait, thread, monkeypatch):

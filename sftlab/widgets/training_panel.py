@@ -78,6 +78,8 @@ class TrainingPanel(ControlPanel):
         self.worker = Worker(self._failed)
         if predecessor := self.memory.get("worker"):  # the cell runs again: nobody can stop that run any more
             predecessor.stop()
+            while predecessor.is_busy:  # it has the same runs, and shows how it ended to a page that is gone
+                time.sleep(0.02)
         self.memory["worker"] = self.worker
         workers.add(self.worker)
         if kernel := getattr(get_ipython(), "kernel", None):
