@@ -14,6 +14,7 @@ from small_sets import picture
 from test_tour_browser import drag
 
 CLICKS = int(os.environ.get("CLICKS", 0))  # actions on each widget
+SEED = os.environ.get("SEED", "")  # others do other things
 pytestmark = [browser.needed, pytest.mark.slow, pytest.mark.skipif(not CLICKS, reason="a campaign: set CLICKS")]
 GROWTH = 8  # MB that the second half of them may take; a loading of the page leaves 0.15, in a thread of ipykernel
 
@@ -140,7 +141,7 @@ class Hands:
     """Random actions on the panels of a page; `counts` says how many of which kind."""
 
     def __init__(self, name, files):
-        self.rng, self.panels, self.files, self.counts = random.Random(name), [*PAGES[name]], files, Counter()
+        self.rng, self.panels, self.files, self.counts = random.Random(name + SEED), [*PAGES[name]], files, Counter()
 
     def act(self, books, n, rare=True):
         """Do `n` actions on each panel, each in one of the tabs; `rare`: cells are run and pages loaded as well."""
