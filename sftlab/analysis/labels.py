@@ -79,8 +79,7 @@ def worth(method: Runs, baseline: Runs, n: float) -> Interval:
     (ns, a), (ms, b) = _table(method), _table(baseline)
     if len(a) != len(b):
         raise ValueError(f"{len(a)} runs of the method, {len(b)} of the baseline: pairs need the same ones")
-    every = np.ones(len(a), dtype=bool)
-    chosen = [every, *~np.eye(len(a), dtype=bool)]  # all runs, then all but one
+    chosen = [np.ones(len(a), dtype=bool), *~np.eye(len(a), dtype=bool)]  # all runs, then all but one
     means = [(a[rows].mean(axis=0), b[rows].mean(axis=0)) for rows in chosen]
     value, *deleted = [needed(ms, other, reached(ns, own, n)) for own, other in means]
     found = jackknife(np.log(min(value, ms[-1])), np.log(np.minimum(deleted, ms[-1])), unit="runs")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import io
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -102,6 +103,12 @@ class Worker:
         with self._lock:
             self._jobs.clear()
             self.stopping.set()
+
+    def end(self) -> None:
+        """Stop, and wait until the present job has ended."""
+        self.stop()
+        while self.is_busy:
+            time.sleep(0.02)
 
     def _work(self) -> None:
         while True:

@@ -77,9 +77,7 @@ class TrainingPanel(ControlPanel):
         self.before: list[Any] = []  # what comes back when a run ends before its first step
         self.worker = Worker(self._failed)
         if predecessor := self.memory.get("worker"):  # the cell runs again: nobody can stop that run any more
-            predecessor.stop()
-            while predecessor.is_busy:  # it has the same runs, and shows how it ended to a page that is gone
-                time.sleep(0.02)
+            predecessor.end()  # it has the same runs, and shows how it ended to a page that is gone
         self.memory["worker"] = self.worker
         workers.add(self.worker)
         if kernel := getattr(get_ipython(), "kernel", None):
@@ -100,9 +98,7 @@ class TrainingPanel(ControlPanel):
             while self.is_training:
                 await asyncio.sleep(0.02)
         except (KeyboardInterrupt, asyncio.CancelledError):
-            self.worker.stop()
-            while self.is_training:
-                time.sleep(0.02)
+            self.worker.end()
         self.settle()
         if self.error is not None:
             raise self.error

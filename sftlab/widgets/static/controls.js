@@ -21,7 +21,7 @@ function render({ model, el }) {
     model.save_changes();
     clearTimeout(lost);
     if (late === null) late = setTimeout(() => say("the kernel is asked …"), LATE);
-    lost = setTimeout(() => say("No answer yet. If the kernel was restarted, run this cell again."), LOST);
+    lost = setTimeout(() => say(NO_ANSWER), LOST);
     hear();  // back where the answer stands already: the same one again would not be news
   }
   function range(parent, id, css, most) {

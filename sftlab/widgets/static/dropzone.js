@@ -17,7 +17,7 @@ function render({ model, el }) {
   function say(text, error) {
     status.textContent = text; status.classList.toggle("sft-error", Boolean(error));
   }
-  const gone = () => say("No answer yet. If the kernel was restarted, run this cell again.", true);
+  const gone = () => say(NO_ANSWER, true);
   function send(content, buffers) {
     try { model.send(content, undefined, buffers); } catch { gone(); }  // its other end went with the kernel
   }

@@ -38,6 +38,7 @@ function statusOf(parent, css) {
 }
 // Send what was set; say so if the kernel does not answer. Returns what to do when the panel goes away.
 const LOST = 8000;  // ms until we doubt that anybody listens
+const NO_ANSWER = "No answer yet. If the kernel was restarted, run this cell again.";
 function asking(model, say) {
   let lost = null;
   const heard = () => clearTimeout(lost);
@@ -46,7 +47,7 @@ function asking(model, say) {
     heard();
     model.set("asked", model.get("asked") + 1);
     model.save_changes();
-    lost = setTimeout(() => say("No answer yet. If the kernel was restarted, run this cell again."), LOST);
+    lost = setTimeout(() => say(NO_ANSWER), LOST);
   };
   return [ask, heard];
 }
